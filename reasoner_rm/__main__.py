@@ -1,0 +1,3 @@
+from reasoner_rm.cli import main
+
+main()

@@ -1,0 +1,243 @@
+"""The shell: `reasoner-rm VERB`. Verbs import what they need when they run, so that help is instant.
+
+Exit codes: 0 fine, 1 something broke, 2 the input is wrong (one line says what and what to do).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from reasoner_rm.errors import InputError
+
+STAGE_VERBS = {"sft": "cold_start", "sift": "sift", "grpo": "grpo"}
+
+
+def main(argv: list[str] | None = None) -> NoReturn:
+    """Run a verb and exit."""
+    args = _parser().parse_args(argv)
+    try:
+        args.run(args)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.exit(1)
+    sys.exit(0)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="reasoner-rm", description="Vision-language models that reason before they judge.")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+
+    def verb(name: str, run: Any, text: str) -> argparse.ArgumentParser:
+        sub = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        sub.set_defaults(run=run)
+        return sub
+
+    pocket = verb("pocket", _pocket, "the whole loop on a small world, on a laptop: cold start, sift, GRPO, evaluation, report")
+    pocket.add_argument("--world", default="digits", help="what to train on (default: digits)")
+    pocket.add_argument("--out", type=Path, help="run directory (default: the next free runs/pocket-WORLD-N)")
+    pocket.add_argument("--seed", type=int, default=0)
+    pocket.add_argument("--quick", action="store_true", help="a few minutes, to see that everything works")
+    pocket.add_argument("--set", dest="overrides", action="append", default=[], metavar="A.B=C", help="override a setting")
+
+    for name, text in (
+        ("sft", "the cold start: supervised fine-tuning on reasoned verdicts"),
+        ("sift", "sample what the model judges right already, fine-tune on that, keep the rest for RL"),
+        ("grpo", "GRPO with rule rewards and a listener"),
+        ("eval", "evaluate the last checkpoint of a run in both candidate orders"),
+    ):
+        stage = verb(name, _stage, text)
+        stage.set_defaults(verb=name)
+        stage.add_argument("config", type=Path, metavar="CONFIG.yaml")
+        stage.add_argument("--set", dest="overrides", action="append", default=[], metavar="A.B=C", help="override a setting")
+        stage.add_argument("--json", action="store_true", help="print the run's summary as one JSON object")
+
+    judge = verb("judge", _judge, "which of two images serves a caption better")
+    judge.add_argument("--model", required=True, help="a run, a checkpoint folder, or a hub id")
+    judge.add_argument("--caption", required=True)
+    judge.add_argument("images", nargs=2, metavar="IMAGE")
+    judge.add_argument("--votes", type=int, default=1, help="votes per order; 1 is greedy, more are sampled (default: 1)")
+    judge.add_argument("--both-orders", action=argparse.BooleanOptionalAction, default=True, help="ask in both orders")
+    judge.add_argument("--max-tokens", type=int, default=1024)
+    judge.add_argument("--json", action="store_true", help="print one JSON object")
+
+    reward = verb("reward", _reward, "score one completion with a reward")
+    reward.add_argument("name", nargs="?", help="a component or a preset")
+    reward.add_argument("--list", action="store_true", help="list rewards and presets")
+    reward.add_argument("--sample", type=Path, help="a JSON file with one sample")
+    reward.add_argument("--completion", help="a text file, or - for standard input")
+
+    data = verb("data", _data, "build and validate datasets")
+    what = data.add_subparsers(title="actions", metavar="ACTION", required=True)
+    listing = what.add_parser("list", help="the recipes")
+    listing.set_defaults(action="list")
+    build = what.add_parser("build", help="build a dataset from a recipe")
+    build.set_defaults(action="build")
+    build.add_argument("recipe", choices=("digits", "pairs"))
+    build.add_argument("--out", type=Path, required=True, help="folder for the JSONL files")
+    build.add_argument("--data", type=Path, help="pairs: a CSV, JSONL or folder of one's own")
+    build.add_argument("--task", default="image_preference", help="digits: which task")
+    build.add_argument("--split", default="train", choices=("train", "heldout", "ood"), help="digits: which split")
+    build.add_argument("--n", type=int, default=1000, help="digits: how many samples")
+    build.add_argument("--heldout", type=float, default=0.1, help="pairs: share of rows held out")
+    build.add_argument("--seed", type=int, default=0)
+    validate = what.add_parser("validate", help="check a JSONL file of samples and open every image")
+    validate.set_defaults(action="validate")
+    validate.add_argument("file", type=Path)
+
+    report = verb("report", _report, "write a run's report.html again")
+    report.add_argument("run_dir", type=Path, metavar="RUN")
+    return parser
+
+
+def _pocket(args: argparse.Namespace) -> None:
+    from reasoner_rm.pipeline.pocket import pocket
+
+    path = pocket(args.world, args.out, args.seed, args.quick, tuple(args.overrides))
+    summary = json.loads((path / "summary.json").read_text(encoding="utf-8"))
+    print(_headline(summary))
+    print(f"report: {path / 'report.html'}")
+    print(f'judge:  reasoner-rm judge --model {path} --caption "a handwritten 7" A.png B.png')
+
+
+def _headline(summary: dict[str, Any]) -> str:
+    parts = []
+    for stage, splits in summary.get("stages", {}).items():
+        figures = splits.get("heldout", {})
+        low, high = figures.get("accuracy_interval") or (float("nan"),) * 2
+        parts.append(f"{stage} {figures.get('accuracy', float('nan')):.1%} [{low:.1%}, {high:.1%}]")
+    blind = summary.get("blind", {}).get("accuracy")
+    return "held-out accuracy: " + " → ".join(parts) + (f"; blind {blind:.1%}" if blind is not None else "")
+
+
+def _stage(args: argparse.Namespace) -> None:
+    from reasoner_rm.config import load_config
+
+    config = load_config(args.config, args.overrides)
+    from reasoner_rm.pipeline.stages import Pipeline
+    from reasoner_rm.training.rundir import RunDir
+
+    if args.verb == "eval":
+        run = RunDir(config.run.out)
+        last = run.latest()
+        if last is None:
+            raise InputError("no checkpoint to evaluate", file=config.run.out, remedy="run a stage first")
+        Pipeline(config, run).measure(last.name, blind=True)  # type: ignore[arg-type]
+    else:
+        stage = STAGE_VERBS[args.verb]
+        pipeline = Pipeline(config, RunDir.join(config.run.out, stage, config.yaml()))  # type: ignore[arg-type]
+        getattr(pipeline, stage)()
+        pipeline.measure(stage, blind=stage == "grpo")  # type: ignore[arg-type]
+        run = pipeline.run
+    from reasoner_rm.report import write_report
+
+    report = write_report(run.path)
+    summary = run.read_json("summary.json")
+    if args.json:
+        print(json.dumps(summary))
+    else:
+        if summary.get("stages"):
+            print(_headline(summary))
+        print(f"report: {report}")
+
+
+def _judge(args: argparse.Namespace) -> None:
+    import dataclasses
+
+    from reasoner_rm.judge import Judge
+
+    judge = Judge.from_pretrained(args.model, max_tokens=args.max_tokens)
+    verdict = judge.compare(args.caption, *args.images, votes=args.votes, both_orders=args.both_orders)
+    if args.json:
+        print(json.dumps(dataclasses.asdict(verdict), ensure_ascii=False))
+        return
+    if not verdict.parsed:
+        print("no readable verdict" + (f"; the model wrote: {verdict.reasoning}" if verdict.reasoning else ""))
+        return
+    winner = "a tie" if verdict.preferred is None else f"image {verdict.preferred + 1} ({args.images[verdict.preferred]})"
+    print(f"preferred: {winner}")
+    print(f"share of votes for image 1: {verdict.p_first:.2f}" if verdict.p_first is not None else "")
+    if verdict.consistent is not None:
+        print(f"both orders agree: {'yes' if verdict.consistent else 'no'}")
+    print(f"reasoning: {verdict.reasoning}")
+
+
+def _reward(args: argparse.Namespace) -> None:
+    from reasoner_rm.rewards import PRESETS, REWARDS, score
+
+    if args.list:
+        for reward in REWARDS.values():
+            print(f"{reward.name:18} [{reward.range[0]:g}, {reward.range[1]:g}]  {reward.doc.splitlines()[0]}")
+        for name, weights in PRESETS.items():
+            print(f"{name:18} preset: " + " + ".join(f"{w:g} {n}" for n, w in weights.items()))
+        return
+    if not (args.name and args.sample and args.completion):
+        raise InputError("reward needs NAME, --sample and --completion", remedy="or --list to see what there is")
+    text = sys.stdin.read() if args.completion == "-" else _read(Path(args.completion))
+    try:
+        row = json.loads(_read(args.sample))
+    except json.JSONDecodeError as error:
+        raise InputError(f"not valid JSON: {error}", file=args.sample) from None
+    if not isinstance(row, dict):
+        raise InputError("a sample is a JSON object", file=args.sample)
+    print(json.dumps(score(args.name, text, row)))
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read it ({error})", file=file) from None
+
+
+def _data(args: argparse.Namespace) -> None:
+    if args.action == "list":
+        print("digits   scanned handwritten digits (scikit-learn): image_preference, pointwise, qa")
+        print("pairs    your own pairs: a CSV or JSONL with image_a, image_b, prompt, preferred, or a folder with one")
+    elif args.action == "validate":
+        from collections import Counter
+
+        from tqdm import tqdm
+
+        from reasoner_rm.data.images import open_image
+        from reasoner_rm.data.io import load_samples
+
+        samples = load_samples(args.file)
+        for sample in tqdm(samples, desc="images", unit="sample", disable=len(samples) < 500):
+            for ref in sample.images:
+                open_image(ref)
+        tasks = ", ".join(f"{n} {task}" for task, n in Counter(s.task for s in samples).items())
+        print(f"{args.file}: {len(samples)} samples ({tasks}), {sum(bool(s.target) for s in samples)} with a target; all images open")
+    elif args.recipe == "pairs":
+        from data_recipes import pairs
+
+        if args.data is None:
+            raise InputError("pairs needs --data", remedy="name your CSV, JSONL or folder")
+        for name, file in pairs.build(args.data, args.out, seed=args.seed, heldout=args.heldout).items():
+            print(f"{name}: {file}")
+    else:
+        from data_recipes import digits
+
+        if args.task not in digits.MAKERS:
+            raise InputError(f"digits has no task {args.task!r}", remedy=f"use {', '.join(digits.MAKERS)}")
+        print(digits.build(args.out, args.split, args.task, args.n, args.seed))
+
+
+def _report(args: argparse.Namespace) -> None:
+    from reasoner_rm.report import write_report
+
+    if not (args.run_dir / "config.resolved.yaml").is_file():
+        raise InputError("not a run directory", file=args.run_dir, remedy="give the folder that a run wrote")
+    print(write_report(args.run_dir))
+
+
+if __name__ == "__main__":
+    main()

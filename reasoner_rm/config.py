@@ -1,0 +1,249 @@
+"""The configuration: one YAML with a section per stage. Unknown keys are refused, with the nearest known one.
+
+Where a name of TRL's `GRPOConfig` is kept its meaning is kept. Defaults are the papers' (grpo loss, beta 0.04,
+clip 0.2, temperature 1.0; UnifiedReward-Think for the SFT rate).
+"""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from reasoner_rm.errors import InputError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[float, Field(ge=0)]
+
+REFUSED = {
+    "per_device_train_batch_size": "batches are counted in prompts here: set prompts_per_device (prompts, not completions)",
+    "gradient_accumulation_steps": "it is called accumulation here",
+    "use_vllm": "rollout engines are chosen with rollout.engine",
+}
+
+
+class Section(BaseModel):
+    """Strict: an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RunSection(Section):
+    """Where the run goes and what seeds it."""
+
+    out: Path = Path("runs/run")
+    seed: int = 0
+
+
+class ModelSection(Section):
+    """The policy, and the bounds of an image for policy, listener and judge alike."""
+
+    path: str = "Qwen/Qwen2.5-VL-3B-Instruct"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    attn_implementation: str | None = None
+    min_pixels: Count | None = None
+    max_pixels: Count | None = None
+    freeze_vision: bool = False
+
+
+class ListenerSection(Section):
+    """The frozen model that reads along. Without a path there is none, and `listener_belief` cannot be used."""
+
+    path: str | None = None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    temperature: Positive = 1.0
+    strip_verdict: bool = False
+    both_orders: bool = False
+    min_mass: Share = 0.05
+
+
+class DataSection(Section):
+    """JSONL files of samples, relative to the YAML's folder. `cold_start` has targets, `train` needs none."""
+
+    cold_start: Path | None = None
+    train: Path | None = None
+    heldout: Path | None = None
+    ood: Path | None = None
+
+
+class SftSection(Section):
+    """Supervised fine-tuning on the samples' targets; loss on the target only."""
+
+    learning_rate: Positive = 2.5e-6
+    epochs: Positive = 3.0
+    max_steps: int = -1
+    batch_size: Count = 8
+    accumulation: Count = 1
+    warmup_ratio: Share = 0.05
+    weight_decay: NonNegative = 0.0
+    max_grad_norm: Positive = 1.0
+    lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
+    gradient_checkpointing: bool = False
+    bf16: bool = False
+
+
+class SiftSection(Section):
+    """Rejection sampling: `samples` completions a row. A pass rate of at least `sft_above` makes a row SFT data (its
+    best well-formed completion as target), one of at most `rl_below` RL data; `rest` says where the others go."""
+
+    samples: Count = 4
+    sft_above: Share = 0.75
+    rl_below: Share = 0.25
+    rest: Literal["both", "rl", "sft", "neither"] = "both"
+    temperature: Positive = 1.0
+    max_completion_length: Count = 1024
+    sft: SftSection = SftSection()
+
+
+class GrpoSection(Section):
+    """Group relative policy optimisation. A step sees prompts_per_device x accumulation prompts a device, each
+    answered num_generations times, and trains on them num_iterations times."""
+
+    rewards: str | dict[str, float] = "listener"
+    prompts_per_device: Count = 1
+    num_generations: Annotated[int, Field(ge=2)] = 8
+    accumulation: Count = 8
+    num_iterations: Count = 1
+    max_steps: int = -1
+    epochs: Positive = 1.0
+    learning_rate: Positive = 1e-6
+    lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "constant_with_warmup"
+    warmup_ratio: Share = 0.0
+    weight_decay: NonNegative = 0.0
+    max_grad_norm: Positive = 1.0
+    beta: NonNegative = 0.04
+    epsilon: Positive = 0.2
+    epsilon_high: Positive | None = None
+    loss_type: Literal["grpo", "dr_grpo", "bnpo", "dapo"] = "grpo"
+    scale_rewards: Literal["group", "none"] = "group"
+    temperature: Positive = 1.0
+    max_completion_length: Count = 1024
+    mask_truncated_completions: bool = False
+    shared_prefix: bool = True
+    gradient_checkpointing: bool = False
+    bf16: bool = False
+    rollouts_every: Count = 10
+    shuffle_rewards: bool = False
+    """A sanity check, not a recipe: rewards are permuted within each group, so that nothing can be learnt."""
+
+
+class EvalSection(Section):
+    """What is measured after each stage."""
+
+    limit: Count | None = None
+    max_completion_length: Count = 1024
+    blind: bool = True
+
+
+class Config(Section):
+    """Everything a run needs."""
+
+    run: RunSection = RunSection()
+    task: str = "image_preference"
+    template: str = "default"
+    model: ModelSection = ModelSection()
+    listener: ListenerSection = ListenerSection()
+    data: DataSection = DataSection()
+    sft: SftSection = SftSection()
+    sift: SiftSection = SiftSection()
+    grpo: GrpoSection = GrpoSection()
+    eval: EvalSection = EvalSection()
+
+    def yaml(self) -> str:
+        """The resolved configuration, every default written out."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def load_config(file: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a YAML file and apply `--set a.b=c` overrides.
+
+    Raises:
+        InputError: no such file, broken YAML, an unknown key (with the nearest known one), a wrong value; each with
+            its line, or the override it came from.
+    """
+    path = Path(file)
+    if not path.is_file():
+        raise InputError("no such config", file=path, remedy="give a YAML file, for example one of configs/")
+    try:
+        text = path.read_text(encoding="utf-8")
+        node, values = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or str(error)
+        raise InputError(f"not valid YAML: {problem}", file=path, line=mark.line + 1 if mark else None) from None
+    if not isinstance(values, dict):
+        raise InputError("a config is a mapping of sections", file=path, remedy=f"sections: {', '.join(Config.model_fields)}")
+    lines = dict(_lines(node))
+    origin: dict[tuple[str, ...], str] = {}
+    for override in overrides:
+        keys = _override(values, override)
+        origin[keys] = override
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        raise _explain(error, path, lines, origin) from None
+    return _anchor(config, path.parent)
+
+
+def _override(values: dict[str, Any], text: str) -> tuple[str, ...]:
+    dotted, sign, value = text.partition("=")
+    keys = tuple(dotted.strip().split("."))
+    if not sign or not all(keys):
+        raise InputError(f"--set {text!r} is not of the form a.b=c")
+    at = values
+    for key in keys[:-1]:
+        if not isinstance(at.get(key), dict):
+            at[key] = {}
+        at = at[key]
+    try:
+        at[keys[-1]] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise InputError(f"--set {text!r}: the value is not valid YAML") from None
+    return keys
+
+
+def _explain(error: ValidationError, path: Path, lines: dict[tuple[str, ...], int], origin: dict[tuple[str, ...], str]) -> InputError:
+    first = error.errors()[0]
+    where = tuple(str(k) for k in first["loc"])
+    known = next((where[:i] for i in range(len(where), 0, -1) if where[:i] in lines or where[:i] in origin), where)
+    dotted = ".".join(known)
+    if first["type"] == "extra_forbidden":
+        names = list(_section(known[:-1]).model_fields)
+        near = difflib.get_close_matches(known[-1], names, 1)
+        remedy = REFUSED.get(known[-1]) or (f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(names)}")
+        what = f"unknown key {dotted!r}"
+    else:
+        what, remedy = f"{dotted}: {first['msg'].lower()}, got {str(first['input'])[:60]!r}", "correct the value"
+    if known in origin:
+        return InputError(f"--set {origin[known]}: {what}", remedy=remedy)
+    return InputError(what, file=path, line=lines.get(known), remedy=remedy)
+
+
+def _section(keys: Sequence[str]) -> type[BaseModel]:
+    section: type[BaseModel] = Config
+    for key in keys:
+        annotation = section.model_fields[key].annotation
+        options = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
+        section = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))
+    return section
+
+
+def _lines(node: yaml.Node | None, prefix: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], int]]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield (*prefix, str(key.value)), key.start_mark.line + 1
+            yield from _lines(value, (*prefix, str(key.value)))
+
+
+def _anchor(config: Config, folder: Path) -> Config:
+    """Data paths relative to the YAML's folder."""
+    data = {k: None if v is None or v.is_absolute() else folder / v for k, v in config.data}
+    return config.model_copy(update={"data": config.data.model_copy(update={k: v for k, v in data.items() if v})})

@@ -1,0 +1,99 @@
+"""Opening an image reference, wherever it points, with an error that says which one and why."""
+
+from __future__ import annotations
+
+import functools
+import io
+import tarfile
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reasoner_rm.errors import InputError
+from reasoner_rm.schema import MediaRef
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MAX_PIXELS = 200_000_000
+"""Larger images are refused: they are a decompression bomb or a mistake."""
+
+
+def open_image(ref: MediaRef) -> Image:
+    """The referenced image as RGB, EXIF orientation applied; transparency is laid on white.
+
+    Raises:
+        InputError: a missing or broken image, naming the reference.
+    """
+    from PIL import Image as PILImage
+    from PIL import ImageOps
+
+    if not isinstance(ref, (str, bytes)):
+        return flatten(ref)
+    name = "<bytes>" if isinstance(ref, bytes) else ref
+    data = ref if isinstance(ref, bytes) else read_bytes(ref)
+    try:
+        with PILImage.open(io.BytesIO(data)) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise InputError(f"image of {image.width}x{image.height} pixels is too large", file=name)
+            return flatten(ImageOps.exif_transpose(image))
+    except InputError:
+        raise
+    except Exception as error:  # PIL raises many kinds on broken files
+        raise InputError(f"broken image ({error})", file=name, remedy="replace the file or drop its row") from None
+
+
+def flatten(image: Image) -> Image:
+    """RGB, with transparent parts on white and 16 bits scaled to 8."""
+    from PIL import Image as PILImage
+
+    if image.mode.startswith("I;16"):
+        image = image.point(lambda value: value / 256).convert("L")  # convert alone would clip
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = PILImage.new("RGBA", image.size, "white")
+        image = PILImage.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+def read_bytes(ref: str) -> bytes:
+    """The bytes behind a path, ``file.parquet#row/column`` or ``archive.tar#member``."""
+    container, _, inside = ref.partition("#")
+    path = Path(ref)
+    try:
+        if inside and container.endswith(".parquet"):
+            return _from_parquet(container, inside)
+        if inside and ".tar" in Path(container).name:
+            return _from_tar(container, inside)
+        return path.read_bytes()
+    except (FileNotFoundError, IsADirectoryError):
+        remedy = "check the path; it is relative to the JSONL's folder"
+        raise InputError("no such image", file=ref, remedy=remedy) from None
+    except (KeyError, ValueError, IndexError, tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        raise InputError(f"cannot read image ({error})", file=ref) from None
+
+
+def _from_tar(archive: str, member: str) -> bytes:
+    with tarfile.open(archive) as tar:
+        file = tar.extractfile(member)
+        if file is None:
+            raise KeyError(f"{member} is not a file")
+        return file.read()
+
+
+def _from_parquet(file: str, inside: str) -> bytes:
+    row, _, column = inside.partition("/")
+    if not row.isdecimal():  # a negative one would count from the end
+        raise ValueError(f"{row!r} is no row")
+    value = _parquet_column(file, column)[int(row)].as_py()
+    data = value.get("bytes") if isinstance(value, dict) else value
+    if not isinstance(data, bytes):
+        raise ValueError(f"column {column!r} holds no image bytes at row {row}")
+    return data
+
+
+@functools.lru_cache(maxsize=4)
+def _parquet_column(file: str, column: str):
+    import pyarrow.parquet as pq
+
+    return pq.read_table(file, columns=[column]).column(column)

@@ -1,0 +1,14 @@
+"""The one exception that users are meant to read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class InputError(Exception):
+    """The input is wrong: one line that says what, where, and what to do. The shell exits with 2 on it."""
+
+    def __init__(self, what: str, *, file: str | Path | None = None, line: int | None = None, remedy: str = ""):
+        where = f"{file}:{line}: " if file and line else f"{file}: " if file else ""
+        text = where + what.rstrip(".") + (f"; {remedy}" if remedy else "")
+        super().__init__(" ".join(text.split()))

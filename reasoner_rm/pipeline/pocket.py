@@ -1,0 +1,87 @@
+"""`reasoner-rm pocket`: the whole loop on a small world, from nothing to a judge, on a laptop."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from reasoner_rm.config import Config, load_config
+from reasoner_rm.errors import InputError
+from reasoner_rm.training.rundir import RunDir
+
+WORLDS = ("digits",)
+RECIPE = Path(__file__).with_name("pocket.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How many samples each file gets. Cold start demonstrations come from few scans, RL prompts from all."""
+
+    cold_start: int = 480
+    cold_start_scans: int = 160
+    train: int = 1600
+    heldout: int = 300
+    ood: int = 200
+
+
+QUICK = Plan(cold_start=480, train=320, heldout=80, ood=40)
+QUICK_OVERRIDES = ("grpo.max_steps=15", "grpo.rollouts_every=5")
+
+
+def pocket(world: str, out: Path | None, seed: int, quick: bool, overrides: tuple[str, ...] = ()) -> Path:
+    """Run every stage on a world and leave a run directory; its path.
+
+    Raises:
+        InputError: an unknown world, or a run directory that exists already.
+    """
+    if world not in WORLDS:
+        raise InputError(f"unknown world {world!r}", remedy=f"known: {', '.join(WORLDS)}")
+    _few_threads()
+    from reasoner_rm.pipeline.stages import Pipeline
+
+    began = time.perf_counter()
+    path = out or _numbered(Path("runs"), f"pocket-{world}")
+    config = _config(path, seed, (*(QUICK_OVERRIDES if quick else ()), *overrides))
+    run = RunDir.create(path, config.yaml())
+    _make_data(path / "data", QUICK if quick else Plan(), seed)
+    pipeline = Pipeline(config, run)
+    for stage in (pipeline.cold_start, pipeline.sift, pipeline.grpo):
+        stage()
+        pipeline.measure(stage.__name__, blind=stage == pipeline.grpo)
+    pipeline._summarise(seconds=round(time.perf_counter() - began, 1), world=world, quick=quick, chance=0.5)
+    pipeline.report()
+    return path
+
+
+def _config(path: Path, seed: int, overrides: tuple[str, ...]) -> Config:
+    config = load_config(RECIPE, (f"run.out={path}", f"run.seed={seed}", *overrides))
+    files = {k: path / "data" / v.name for k, v in config.data if v is not None}
+    return config.model_copy(update={"data": config.data.model_copy(update=files)})
+
+
+def _make_data(folder: Path, plan: Plan, seed: int) -> None:
+    from data_recipes import digits
+
+    task = "image_preference"
+    digits.build(folder, "train", task, plan.cold_start, seed, name="cold_start", limit=plan.cold_start_scans)
+    digits.build(folder, "train", task, plan.train, seed + 1, name="train")
+    digits.build(folder, "heldout", task, plan.heldout, seed, name="heldout")
+    digits.build(folder, "ood", task, plan.ood, seed, name="ood")
+
+
+def _numbered(folder: Path, name: str) -> Path:
+    """The first free `folder/name-N`."""
+    number = 1
+    while (folder / f"{name}-{number}").exists():
+        number += 1
+    return folder / f"{name}-{number}"
+
+
+def _few_threads() -> None:
+    """A tiny model's operations are too small to share: beyond the physical cores threads only wait for each other."""
+    if "OMP_NUM_THREADS" not in os.environ:
+        import torch
+
+        torch.set_num_threads(min(2, torch.get_num_threads()))

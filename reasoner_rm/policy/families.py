@@ -1,0 +1,53 @@
+"""What differs by model family, in one place: an adapter each, chosen by the checkpoint's `model_type`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from reasoner_rm.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+VISUAL_TOKENS = ("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>")
+"""Placeholders that may never be sampled: one of them in a completion breaks the next forward pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A model family.
+
+    ``box_space``: the coordinates its boxes are written in: pixels of the processed image, or 0 to 1000.
+    """
+
+    model_type: str
+    box_space: Literal["processed", "thousand"]
+
+    def positions(
+        self, model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, grid: torch.Tensor | None
+    ) -> torch.Tensor:
+        """M-RoPE positions [3, B, P] of padded prompts; a continuation goes on at each row's greatest plus one."""
+        config = model.config
+        kinds = (input_ids == config.image_token_id).int() + 2 * (input_ids == config.video_token_id).int()
+        positions, _ = model.model.get_rope_index(
+            input_ids, mm_token_type_ids=kinds, image_grid_thw=grid, attention_mask=attention_mask
+        )
+        return positions
+
+
+FAMILIES = {f.model_type: f for f in (Family("qwen2_5_vl", "processed"), Family("qwen3_vl", "thousand"))}
+
+
+def family_of(model_type: str, where: str) -> Family:
+    """The adapter for a checkpoint's `model_type`.
+
+    Raises:
+        InputError: an architecture that has none.
+    """
+    if model_type not in FAMILIES:
+        raise InputError(
+            f"{where} is a {model_type!r} checkpoint, which is not supported",
+            remedy=f"use one of these architectures: {', '.join(FAMILIES)}",
+        )
+    return FAMILIES[model_type]

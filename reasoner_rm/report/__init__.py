@@ -1,0 +1,5 @@
+"""The report of a run: one self-contained HTML file that says what was trained on what, and whether it worked."""
+
+from reasoner_rm.report.html import write_report
+
+__all__ = ["write_report"]

@@ -1,0 +1,190 @@
+"""A run directory as plain records."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from reasoner_rm.errors import InputError
+from reasoner_rm.report.judgements import Judgement, Judgements
+from reasoner_rm.report.rollouts import Rollout, chapters
+from reasoner_rm.report.tolerant import Row, number, record, records, text
+
+PARTS = ("summary.json", "metrics.jsonl", "rollouts.jsonl", "evaluations", "config.resolved.yaml")
+"""What makes a directory a run; any one of them is enough."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """The figures of one stage on one split: shares in 0..1, None where nothing was counted."""
+
+    accuracy: float | None = None
+    accuracy_interval: tuple[float, float] | None = None
+    consistency: float | None = None
+    first_position: float | None = None
+    well_formed: float | None = None
+    contradiction: float | None = None
+    accuracy_agree: float | None = None
+    accuracy_disagree: float | None = None
+    n: float | None = None
+    ties: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """`summary.json`: ``stages`` maps stage and split to scores, in the order in which the stages ran."""
+
+    task: str = ""
+    base: str = ""
+    listener: str = ""
+    seed: float | None = None
+    seconds: float | None = None
+    peak_rss_mb: float | None = None
+    chance: float | None = None
+    blind: Scores = field(default_factory=Scores)
+    data: Mapping[str, float] = field(default_factory=dict)
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)
+    stages: Mapping[str, Mapping[str, Scores]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One metric over the steps of one stage; a value may be NaN."""
+
+    steps: tuple[float, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """The prompt that the judge was trained with, as `final/reasoner_rm.json` states it."""
+
+    name: str = ""
+    text: str = ""
+    hash: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Everything a report shows. ``chapters`` are rollouts of the start, the middle and the end."""
+
+    path: Path
+    summary: Summary | None
+    metrics: Mapping[str, Mapping[str, Series]]
+    chapters: tuple[tuple[Rollout, ...], ...]
+    groups: int
+    judgements: tuple[Judgements, ...]
+    config: str
+    versions: Mapping[str, str]
+    template: Template | None
+    has_judge: bool
+    notes: tuple[str, ...]
+
+
+def read_run(path: Path, *, groups: int) -> Run:
+    """Read a run directory, with at most ``groups`` groups of rollouts.
+
+    Raises:
+        InputError: the directory holds nothing of a run.
+    """
+    if not any((path / part).exists() for part in PARTS):
+        raise InputError("this is no run directory", file=path, remedy=f"it should hold {', '.join(PARTS[:3])}")
+    notes: list[str] = []
+    summary = record(path / "summary.json", _summary, notes)
+    if summary is None:
+        notes.append("There is no readable summary.json: the run is still going, or it ended early.")
+    metrics = _metrics(path / "metrics.jsonl", notes)
+    total, picked = _rollouts(path, groups, notes)
+    judgements = _judgements(path, notes)
+    return Run(
+        path=path,
+        summary=summary,
+        metrics=metrics,
+        chapters=picked,
+        groups=total,
+        judgements=judgements,
+        config=text(path / "config.resolved.yaml"),
+        versions=record(path / "versions.json", lambda row: {k: str(v) for k, v in row.items()}, notes) or {},
+        template=record(path / "final" / "reasoner_rm.json", _template, notes),
+        has_judge=(path / "final").is_dir(),
+        notes=tuple(notes),
+    )
+
+
+def _summary(row: Row) -> Summary:
+    return Summary(
+        **{key: str(row.get(key) or "") for key in ("task", "base", "listener")},
+        **{key: number(row.get(key)) for key in ("seed", "seconds", "peak_rss_mb", "chance")},
+        blind=_scores(_dict(row, "blind")),
+        data=_numbers(_dict(row, "data")),
+        stage_seconds=_numbers(_dict(row, "stage_seconds")),
+        stages={
+            stage: {split: _scores(scores) for split, scores in (splits or {}).items() if scores}
+            for stage, splits in _dict(row, "stages").items()
+        },
+    )
+
+
+def _scores(row: Row) -> Scores:
+    interval = [number(v) for v in row.get("accuracy_interval") or ()]
+    shares = {key: number(row.get(key)) for key in Scores.__slots__ if key != "accuracy_interval"}
+    return Scores(**shares, accuracy_interval=None if len(interval) != 2 or None in interval else tuple(interval))
+
+
+def _metrics(file: Path, notes: list[str]) -> dict[str, dict[str, Series]]:
+    """Stage, name, series. After a resume a step may stand twice: the later line counts."""
+    if not file.is_file():
+        notes.append("There is no metrics.jsonl, so there are no curves.")
+        return {}
+    found: dict[str, dict[str, dict[float, float]]] = {}
+    odd: list[str] = []
+    for index, row in records(file, dict, notes).items():
+        stage, step = str(row.pop("stage", "")), number(row.pop("step", None))
+        for name, value in row.items():
+            if isinstance(value, (int, float)):
+                place = float(index) if step is None else step
+                found.setdefault(stage, {}).setdefault(name, {})[place] = float(value)
+                if not math.isfinite(value):
+                    odd.append(f"{name} of {stage} at step {place:g}")
+    if odd:
+        notes.append(f"metrics.jsonl: {len(odd)} values are not finite (first: {odd[0]}).")
+    return {
+        stage: {name: Series(*zip(*sorted(points.items()), strict=True)) for name, points in series.items()}
+        for stage, series in found.items()
+    }
+
+
+def _rollouts(run: Path, limit: int, notes: list[str]) -> tuple[int, tuple[tuple[Rollout, ...], ...]]:
+    file = run / "rollouts.jsonl"
+    if not file.is_file():
+        notes.append("There is no rollouts.jsonl, so no completions are shown.")
+        return 0, ()
+    with file.open("rb") as lines:
+        total = sum(1 for _ in lines)
+    ranges = chapters(total, limit)
+    keep = {index for chapter in ranges for index in chapter}
+    rollouts = records(file, lambda row: Rollout.from_row(row, run), notes, keep)
+    return total, tuple(tuple(rollouts[i] for i in chapter if i in rollouts) for chapter in ranges)
+
+
+def _judgements(run: Path, notes: list[str]) -> tuple[Judgements, ...]:
+    files = sorted((run / "evaluations").glob("*.jsonl"))
+    if not files:
+        notes.append("There are no evaluations/*.jsonl, so no held-out judgements are shown.")
+    read = {file.stem: records(file, lambda row: Judgement.from_row(row, run), notes) for file in files}
+    return tuple(Judgements.named(stem, tuple(rows.values())) for stem, rows in read.items() if rows)
+
+
+def _template(row: Row) -> Template | None:
+    template = _dict(row, "template")
+    return Template(**{key: str(template.get(key) or "") for key in ("name", "text", "hash")}) if template else None
+
+
+def _dict(row: Row, key: str) -> Row:
+    return dict(row.get(key) or {})
+
+
+def _numbers(row: Row) -> dict[str, float]:
+    return {key: value for key, raw in row.items() if (value := number(raw)) is not None}

@@ -1,0 +1,196 @@
+"""The records that travel through the house: recipe → Sample → prompt → rollout → Group → rewards → loss.
+
+Everything here is plain data: frozen dataclasses with no torch, no I/O and no knowledge of any model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+MediaRef: TypeAlias = "str | bytes | Image"
+"""A path, ``file.parquet#row/column``, ``archive.tar#member``, encoded bytes, or a PIL image."""
+
+FinishReason: TypeAlias = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Which field of a sample holds the things that are compared, and how many of its first items are shared."""
+
+    noun: str
+    media: Literal["images", "videos", "responses"]
+    shared: int = 0
+
+
+CANDIDATES: Mapping[str, Candidates] = {
+    "image_preference": Candidates("Image", "images"),
+    "video_preference": Candidates("Video", "videos"),
+    "response_preference": Candidates("Answer", "responses"),
+    "edit_preference": Candidates("Image", "images", shared=1),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One row of data. Candidates stand in shown order and ``gold`` is relative to that order.
+
+    ``prompt`` is raw: a caption, a question, an instruction. ``target`` is a full assistant turn for SFT.
+    ``group_id`` clusters samples that stem from one source prompt, for splits and bootstraps.
+    """
+
+    id: str
+    task: str
+    prompt: str
+    images: tuple[MediaRef, ...] = ()
+    videos: tuple[MediaRef, ...] = ()
+    responses: tuple[str, ...] = ()
+    target: str | None = None
+    gold: Mapping[str, Any] = field(default_factory=dict)
+    weight: float = 1.0
+    group_id: str = ""
+    source: str = ""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.group_id:
+            object.__setattr__(self, "group_id", self.id)
+
+    def swapped(self) -> Sample:
+        """The same comparison with the two candidates exchanged: media, gold, target and ``meta.order`` together."""
+        kind = CANDIDATES.get(self.task)
+        if kind is None:
+            raise ValueError(f"task {self.task!r} compares nothing, so it cannot be swapped")
+        items = getattr(self, kind.media)
+        shared, shown = items[: kind.shared], items[kind.shared :]
+        gold = dict(self.gold)
+        if "p_first" in gold:
+            gold["p_first"] = 1.0 - gold["p_first"]
+        if "ranks" in gold:
+            gold["ranks"] = list(reversed(gold["ranks"]))
+        meta = {**self.meta, "order": list(reversed(self.meta.get("order", range(len(shown)))))}
+        target = None if self.target is None else swap_labels(self.target, kind.noun)
+        media: dict[str, Any] = {kind.media: (*shared, *reversed(shown))}
+        return dataclasses.replace(self, gold=gold, meta=meta, target=target, **media)
+
+
+def swap_labels(text: str, noun: str) -> str:
+    """Exchange the candidates' labels in a text: ``Image 1`` becomes ``Image 2`` and the other way round.
+
+    ``Images 1 and 2`` becomes ``Images 2 and 1``, so that "show a 7 and a 3" stays true.
+
+    >>> swap_labels("Image 1 shows a 7, image 2 a 3.", "Image")
+    'Image 2 shows a 7, image 1 a 3.'
+    """
+    labels = rf"\b{noun}(?:\s+[12]|s\s+[12]\s*(?:,|&|and|or)\s*[12])\b"
+    return re.sub(labels, lambda m: m[0].translate(_OTHER_LABEL), text, flags=re.IGNORECASE)
+
+
+_OTHER_LABEL = str.maketrans("12", "21")
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One sampled answer. ``token_ids`` [C] end with the stop token when ``finish_reason`` is ``stop``.
+
+    ``logprobs`` [C]: the sampler's log-probability of each token, temperature and banned tokens applied.
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    finish_reason: FinishReason
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One prompt with its G completions: the unit of work of GRPO."""
+
+    sample: Sample
+    completions: tuple[Completion, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What a task reads out of a completion. ``answer`` is None when nothing readable stands in the container;
+    ``why_not`` says why the text is not well formed."""
+
+    thinking: str | None
+    answer: str | None
+    well_formed: bool
+    why_not: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Belief:
+    """What a listener says: ``probs`` over ``options`` sum to 1; ``mass`` is what they held of the whole vocabulary."""
+
+    options: tuple[str, ...]
+    probs: tuple[float, ...]
+    mass: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A group after its rewards. Every list has G entries; a component may hold None: it could not be scored."""
+
+    group: Group
+    parsed: tuple[Parsed, ...]
+    components: Mapping[str, tuple[float | None, ...]]
+    total: tuple[float, ...]
+    advantages: tuple[float, ...]
+    beliefs: tuple[Belief | None, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A judge's answer on one pair: ``preferred`` is 0, 1 or None (a tie, or nothing could be read).
+
+    ``p_first`` is the share of readable votes for the first candidate, None without any. ``consistent`` says
+    whether both orders agreed; None when one order was asked. ``votes`` are candidate indices in the caller's order.
+    """
+
+    preferred: int | None
+    p_first: float | None
+    reasoning: str
+    consistent: bool | None
+    votes: tuple[int | None, ...]
+    parsed: bool
+
+
+def _no_log(name: str, values: Sequence[float]) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class RewardContext:
+    """What a reward may look at beside the text: where training stands, what the listener said, image sizes.
+
+    ``beliefs`` is aligned with the completions. ``image_sizes`` holds (width, height) pairs: original, processed.
+    ``scorers`` are callables handed down from higher rooms (a judge, an LLM), by name.
+    """
+
+    step: int = 0
+    progress: float = 0.0
+    beliefs: tuple[Belief | None, ...] | None = None
+    image_sizes: tuple[tuple[tuple[int, int], tuple[int, int]], ...] = ()
+    scorers: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    log: Callable[[str, Sequence[float]], None] = _no_log
+
+
+@dataclass(frozen=True, slots=True)
+class VisionInputs:
+    """The images of one or more prompts, ready for a vision tower.
+
+    ``pixel_values`` [patches, patch_dim] of all images in order; ``grid_thw`` [images, 3].
+    """
+
+    pixel_values: Tensor
+    grid_thw: Tensor

@@ -1,0 +1,29 @@
+"""The tasks, by name. A new one is a new file, its template beside it, and one line here."""
+
+from __future__ import annotations
+
+import difflib
+
+from reasoner_rm.errors import InputError
+from reasoner_rm.tasks.base import Task
+from reasoner_rm.tasks.image_preference import ImagePreference
+from reasoner_rm.tasks.pointwise import Pointwise
+from reasoner_rm.tasks.qa import Qa
+
+TASKS: dict[str, Task] = {task.name: task for task in (ImagePreference(), Pointwise(), Qa())}
+
+
+def get_task(name: str) -> Task:
+    """The task of that name.
+
+    Raises:
+        InputError: an unknown name, with the nearest known one.
+    """
+    if name not in TASKS:
+        near = difflib.get_close_matches(name, TASKS, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(TASKS)}"
+        raise InputError(f"unknown task {name!r}", remedy=hint)
+    return TASKS[name]
+
+
+__all__ = ["TASKS", "Task", "get_task"]

@@ -1,0 +1,88 @@
+"""The one parser: a completion is a `<think>` block followed by the task's answer container.
+
+The verdict is always the *last* complete container; anything that makes the text less than exactly
+`<think>…</think><container>` is named in ``why_not``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Literal
+
+from reasoner_rm.schema import Parsed
+
+Container = Literal["answer", "boxed"]
+
+THINK = re.compile(r"<think>((?:(?!<think>).)*?)</think>", re.DOTALL)
+ANSWER = re.compile(r"<answer>((?:(?!<answer>).)*?)</answer>", re.DOTALL)
+
+
+def parse(text: str, container: Container, readable: Callable[[str], bool]) -> Parsed:
+    """Read a completion.
+
+    Args:
+        text: the assistant turn, control text unescaped or not; never raises on any string.
+        container: where the task's answer stands: ``<answer>…</answer>`` or ``\\boxed{…}``.
+        readable: whether the text inside the container is a legal answer of the task.
+    """
+    thoughts = THINK.findall(text)
+    answers = ANSWER.findall(text) if container == "answer" else [t for t, _, _ in boxes(text)]
+    answer = answers[-1].strip() if answers else None
+    why_not = _fault(text, container, answer, readable)
+    return Parsed(
+        thinking=thoughts[-1].strip() if thoughts else None,
+        answer=answer if answer is not None and readable(answer) else None,
+        well_formed=not why_not,
+        why_not=why_not,
+    )
+
+
+def _fault(text: str, container: Container, answer: str | None, readable: Callable[[str], bool]) -> str:
+    """The first reason why a text is not exactly one thought and one readable answer; empty when it is."""
+    for tag in ("<think>", "</think>") + (("<answer>", "</answer>") if container == "answer" else ()):
+        n = text.count(tag)
+        if n != 1:
+            return f"no {tag}" if n == 0 else f"{tag} stands {n} times"
+    if not text.lstrip().startswith("<think>"):
+        return "text before <think>"
+    think, _, rest = text.partition("</think>")
+    if container == "boxed" and "\\boxed{" in think:
+        return "\\boxed{} inside <think>"
+    if container == "answer":
+        if "<answer>" not in rest:
+            return "<answer> before </think>"
+        before, _, rest = rest.partition("<answer>")
+        if before.strip():
+            return "text between </think> and <answer>"
+        _, closed, after = rest.partition("</answer>")
+        if not closed:
+            return "<answer> is not closed"
+        if after.strip():
+            return "text after </answer>"
+    else:
+        found = boxes(rest)
+        if len(found) != 1:
+            return f"\\boxed{{}} stands {len(found)} times" if found else "no complete \\boxed{}"
+        _, start, end = found[0]
+        if "\\boxed{" in rest[:start] + rest[end:]:
+            return "\\boxed{} is not closed"
+    if answer is None or not readable(answer):
+        return f"unreadable answer {answer[:60]!r}" if answer else "empty answer"
+    return ""
+
+
+def boxes(text: str) -> list[tuple[str, int, int]]:
+    """Every complete outermost ``\\boxed{…}`` with balanced braces: (content, start, end). One pass."""
+    open_braces: list[tuple[int | None, int]] = []  # (where \\boxed begins, or None for a plain brace; content start)
+    found: list[tuple[int, int, int]] = []  # (start, content start, end); contents are cut out once, at the end
+    for brace in re.finditer(r"\\boxed\{|[{}]", text):
+        if brace[0] != "}":
+            open_braces.append((None if brace[0] == "{" else brace.start(), brace.end()))
+        elif open_braces:
+            start, content = open_braces.pop()
+            if start is not None:
+                while found and found[-1][0] > start:  # those inside this one
+                    found.pop()
+                found.append((start, content, brace.end()))
+    return [(text[content : end - 1], start, end) for start, content, end in found]

@@ -1,0 +1,84 @@
+"""A question with a verifiable answer: a choice, a number, or a short text."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import ClassVar
+
+from reasoner_rm.errors import InputError
+from reasoner_rm.schema import Sample
+from reasoner_rm.tasks.base import Task, need
+from reasoner_rm.tasks.escape import escape, unescape
+
+KINDS = ("choice", "number", "text")
+MAX_ANSWER = 4000
+"""Longer answers are not read: Unicode normalisation takes the square of a run of accents."""
+
+
+class Qa(Task):
+    """Gold is ``answer`` and ``kind``; for a choice, ``meta.choices`` lists what may be answered."""
+
+    name: ClassVar[str] = "qa"
+
+    def check(self, sample: Sample) -> None:
+        answer = str(need(sample.gold, "answer", sample))
+        kind = need(sample.gold, "kind", sample)
+        if kind not in KINDS:
+            raise InputError(f"sample {sample.id!r}: gold.kind {kind!r} is unknown", remedy=f"use {', '.join(KINDS)}")
+        choices = sample.meta.get("choices", ())
+        if not isinstance(choices, (list, tuple)) or len({normalise(str(c)) for c in choices} - {""}) < len(choices):
+            what = f"sample {sample.id!r}: meta.choices is {choices!r}"
+            raise InputError(what, remedy="list texts that differ in more than case and punctuation")
+        if self.read(answer, sample) is None:
+            what = f"sample {sample.id!r}: gold.answer {answer!r:.60} cannot be read as a {kind}"
+            raise InputError(what, remedy="list it in meta.choices" if kind == "choice" else "correct it, or its kind")
+
+    def read(self, answer: str, sample: Sample) -> str | float | None:
+        kind = sample.gold.get("kind", "text")
+        if kind == "number":
+            return number(answer)
+        if len(answer) > MAX_ANSWER:
+            return None
+        text = normalise(answer)
+        if kind == "choice":
+            return next((c for c in self.options(sample) if normalise(c) == text), None)
+        return text or None
+
+    def options(self, sample: Sample) -> tuple[str, ...]:
+        return tuple(str(c) for c in sample.meta.get("choices", ()))
+
+    def gold_probs(self, sample: Sample) -> tuple[float, ...] | None:
+        right = self.choice(str(sample.gold.get("answer", "")), sample)
+        return None if right is None else tuple(float(i == right) for i in range(len(self.options(sample))))
+
+    def choice(self, answer: str, sample: Sample) -> int | None:
+        text = normalise(answer) if len(answer) <= MAX_ANSWER else ""
+        return next((i for i, o in enumerate(self.options(sample)) if normalise(o) == text), None)
+
+    def correct(self, answer: str, sample: Sample) -> float | None:
+        if "answer" not in sample.gold:
+            return None
+        said = self.read(answer, sample)
+        return float(said is not None and said == self.read(str(sample.gold["answer"]), sample))
+
+    def canonical(self, sample: Sample) -> str | None:
+        return escape(str(sample.gold["answer"])) if "answer" in sample.gold else None
+
+
+def number(text: str) -> float | None:
+    """A plain decimal number, thousands separators allowed; None for anything else.
+
+    >>> number("1,200.5"), number("seven")
+    (1200.5, None)
+    """
+    text = text.strip().rstrip(".")
+    if not re.fullmatch(r"[+-]?(\d{1,3}(,\d{3}){1,99}|\d{1,300})(\.\d{1,300})?", text, flags=re.ASCII):
+        return None
+    return float(text.replace(",", ""))
+
+
+def normalise(text: str) -> str:
+    """Case, Unicode form, escapes, outer punctuation and runs of white space do not matter."""
+    text = unicodedata.normalize("NFKC", unescape(text)).casefold()
+    return " ".join(text.split()).strip(" .!?\"'")

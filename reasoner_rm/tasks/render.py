@@ -1,0 +1,117 @@
+"""The one renderer: a sample becomes the same prompt, byte for byte, in SFT, RL, evaluation and judge."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from reasoner_rm.errors import InputError
+from reasoner_rm.schema import MediaRef, Sample
+from reasoner_rm.tasks import get_task
+from reasoner_rm.tasks.escape import check_text, escape
+
+FOLDER = Path(__file__).parent / "templates"
+_SLOT = re.compile("\x00(\\d+)\x00")  # NUL is refused in data, so no text can forge a slot
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A prompt's text with its name. ``hash`` identifies the wording that a model was trained with."""
+
+    name: str
+    text: str
+
+    @property
+    def hash(self) -> str:
+        return hashlib.sha256(self.text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A user turn: text and images in reading order."""
+
+    content: tuple[str | MediaRef, ...]
+    is_image: tuple[bool, ...]
+
+    @property
+    def images(self) -> tuple[MediaRef, ...]:
+        return tuple(part for part, image in zip(self.content, self.is_image, strict=True) if image)
+
+    def messages(self) -> list[dict[str, Any]]:
+        """The turn in the form that `apply_chat_template` reads; images stand as bare placeholders."""
+        parts = zip(self.content, self.is_image, strict=True)
+        content = [{"type": "image"} if image else {"type": "text", "text": part} for part, image in parts]
+        return [{"role": "user", "content": content}]
+
+
+def load_template(task: str, variant: str = "default") -> Template:
+    """`templates/<task>.<variant>.txt`, or a path to a file of one's own.
+
+    Raises:
+        InputError: no such template; the known variants are named.
+    """
+    get_task(task)
+    own = Path(variant)
+    path = own if own.suffix else FOLDER / f"{task}.{variant}.txt"
+    if not path.is_file():
+        known = sorted(p.name.split(".")[1] for p in FOLDER.glob(f"{task}.*.txt"))
+        raise InputError(f"no template {variant!r} for {task}", remedy=f"known: {', '.join(known)}, or a .txt file")
+    return Template(variant, path.read_text(encoding="utf-8").strip())
+
+
+def render(sample: Sample, template: Template) -> Prompt:
+    """Fill a template with a sample. Control text in the sample is escaped; every image must be placed once.
+
+    Raises:
+        InputError: NUL characters in the sample's text, or a template that drops or repeats an image.
+    """
+    media = (*sample.images, *sample.videos)
+    fields: Mapping[str, Any] = {
+        "prompt": _escaped(sample.prompt, sample),
+        "responses": _escaped(sample.responses, sample),
+        "images": [f"\x00{i}\x00" for i in range(len(sample.images))],
+        "meta": _escaped(sample.meta, sample),
+    }
+    try:
+        text = _compiled(template.text).render(fields)
+    except jinja2.TemplateError as error:
+        remedy = "it may use prompt, responses, images, meta"
+        raise InputError(f"template {template.name!r}: {error}", remedy=remedy) from None
+    pieces = _SLOT.split(text)
+    slots = [int(p) for p in pieces[1::2]]
+    if sorted(slots) != list(range(len(media))):
+        raise InputError(
+            f"template {template.name!r} places images {slots} of sample {sample.id!r}, which has {len(media)}",
+            remedy="place each image exactly once",
+        )
+    parts = [(media[int(p)], True) if i % 2 else (p, False) for i, p in enumerate(pieces)]
+    parts = [(p, image) for p, image in parts if image or p]
+    return Prompt(tuple(p for p, _ in parts), tuple(image for _, image in parts))
+
+
+def _escaped(value: Any, sample: Sample) -> Any:
+    """The value with every text in it escaped, however deep."""
+    match value:
+        case str():
+            check_text(value, sample.id)
+            return escape(value)
+        case Mapping():
+            return {_escaped(k, sample): _escaped(v, sample) for k, v in value.items()}
+        case list() | tuple():
+            return [_escaped(v, sample) for v in value]
+    return value
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled(text: str) -> jinja2.Template:
+    from jinja2.sandbox import SandboxedEnvironment
+
+    jinja = SandboxedEnvironment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return jinja.from_string(text)

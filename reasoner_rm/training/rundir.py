@@ -1,0 +1,96 @@
+"""A run directory: everything a run leaves behind, each file whole under its name or not there."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from reasoner_rm.data.io import atomic
+from reasoner_rm.errors import InputError
+
+Stage = Literal["cold_start", "sift", "grpo"]
+STAGES: tuple[Stage, ...] = ("cold_start", "sift", "grpo")
+PACKAGES = ("torch", "torchvision", "transformers", "accelerate", "tokenizers", "safetensors", "numpy", "reasoner-rm")
+
+
+class RunDir:
+    """Paths and writers of one run."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    @classmethod
+    def create(cls, path: Path, config_yaml: str) -> RunDir:
+        """A new run directory.
+
+        Raises:
+            InputError: something stands there already.
+        """
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise InputError("this run directory exists already", file=path, remedy="name another, or remove it first")
+        return cls._with_records(path, config_yaml)
+
+    @classmethod
+    def join(cls, path: Path, stage: Stage, config_yaml: str) -> RunDir:
+        """A run directory for one stage, new or holding earlier stages.
+
+        Raises:
+            InputError: the stage was run there already, or the folder is no run directory.
+        """
+        run = cls(path)
+        if run.checkpoint(stage).exists():
+            raise InputError(f"stage {stage} was run here already", file=path, remedy="set run.out to another directory")
+        if path.is_dir() and any(path.iterdir()) and not (path / "config.resolved.yaml").is_file():
+            raise InputError("not a run directory", file=path, remedy="set run.out to a new or empty directory")
+        return cls._with_records(path, config_yaml)
+
+    @classmethod
+    def _with_records(cls, path: Path, config_yaml: str) -> RunDir:
+        run = cls(path)
+        path.mkdir(parents=True, exist_ok=True)
+        with atomic(path / "config.resolved.yaml") as file:
+            file.write(config_yaml)
+        run.write_json("versions.json", versions())
+        return run
+
+    def checkpoint(self, stage: Stage) -> Path:
+        return self.path / "checkpoints" / stage
+
+    def latest(self) -> Path | None:
+        """The checkpoint of the last stage that was run."""
+        return next((self.checkpoint(s) for s in reversed(STAGES) if self.checkpoint(s).is_dir()), None)
+
+    def write_json(self, name: str, value: Mapping[str, Any]) -> None:
+        with atomic(self.path / name) as file:
+            json.dump(value, file, indent=1, ensure_ascii=False)
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        file = self.path / name
+        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+    def log(self, stage: str, step: int, values: Mapping[str, Any]) -> None:
+        """Append a line to `metrics.jsonl`."""
+        self._append("metrics.jsonl", {"stage": stage, "step": step, **values})
+
+    def rollout(self, record: Mapping[str, Any]) -> None:
+        """Append a group to `rollouts.jsonl`."""
+        self._append("rollouts.jsonl", record)
+
+    def _append(self, name: str, record: Mapping[str, Any]) -> None:
+        with (self.path / name).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def versions() -> dict[str, str]:
+    """What this run ran on."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found

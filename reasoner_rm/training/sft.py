@@ -1,0 +1,74 @@
+"""Supervised fine-tuning on samples' targets: the cold start, and the stage after the sift."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from reasoner_rm.config import SftSection
+from reasoner_rm.errors import InputError
+from reasoner_rm.policy.loading import Vlm
+from reasoner_rm.policy.logps import repeated_logps
+from reasoner_rm.schema import Sample
+from reasoner_rm.tasks.render import Template, render
+from reasoner_rm.training.trainer import Log, SampleTrainer
+
+
+class SftTrainer(SampleTrainer):
+    """Cross-entropy of the target's tokens, the end of turn included; the prompt bears no loss."""
+
+    def compute_loss(self, model: Any, inputs: list[Sample], return_outputs: bool = False, **_: Any) -> torch.Tensor:
+        prompts = self.encoder.batch([self.encoder.encode(render(s, self.template)) for s in inputs])
+        targets = [[target_ids(self.vlm, s)] for s in inputs]
+        out = repeated_logps(self.vlm, prompts, targets)
+        weights = torch.tensor([s.weight for s in inputs], device=out.logps.device)[:, None] * out.mask
+        loss = -(out.logps * weights).sum() / weights.sum().clamp(min=1e-8)
+        self.gather(token_accuracy=float(((out.logps > -0.6931) * out.mask).sum() / out.mask.sum()))
+        return loss
+
+
+def target_ids(vlm: Vlm, sample: Sample) -> list[int]:
+    """The token ids of a sample's target with the end of turn.
+
+    Raises:
+        InputError: no target, or special tokens inside it.
+    """
+    if not sample.target:
+        raise InputError(f"sample {sample.id!r} has no target", remedy="SFT needs a full assistant turn in `target`")
+    ids = vlm.tokenizer(sample.target, add_special_tokens=False).input_ids
+    if set(ids) & set(vlm.tokenizer.all_special_ids):
+        raise InputError(f"the target of sample {sample.id!r} holds special tokens", remedy="remove them from the data")
+    return [*ids, vlm.tokenizer.eos_token_id]
+
+
+def train_sft(
+    vlm: Vlm, template: Template, samples: Sequence[Sample], section: SftSection, *, log: Log, seed: int, title: str
+) -> None:
+    """Fine-tune in place.
+
+    Raises:
+        InputError: a sample without a usable target, before any step is taken.
+    """
+    for sample in samples:
+        target_ids(vlm, sample)
+    SftTrainer(
+        vlm,
+        template,
+        samples,
+        log=log,
+        title=title,
+        per_device_train_batch_size=section.batch_size,
+        gradient_accumulation_steps=section.accumulation,
+        learning_rate=section.learning_rate,
+        num_train_epochs=section.epochs,
+        max_steps=section.max_steps,
+        warmup_steps=section.warmup_ratio,
+        weight_decay=section.weight_decay,
+        max_grad_norm=section.max_grad_norm,
+        lr_scheduler_type=section.lr_scheduler_type,
+        gradient_checkpointing=section.gradient_checkpointing,
+        bf16=section.bf16,
+        seed=seed,
+    ).train()

@@ -1,0 +1,76 @@
+"""The sift: what a model already judges right becomes SFT data, what it gets wrong becomes RL data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tqdm.auto import tqdm
+
+from reasoner_rm.config import SiftSection
+from reasoner_rm.judge.ballots import Ballot, cast
+from reasoner_rm.rollout import RolloutEngine, Sampling
+from reasoner_rm.schema import Sample
+from reasoner_rm.tasks import get_task
+from reasoner_rm.tasks.render import Template
+
+CHUNK = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Sifted:
+    """``sft`` rows carry their best completion as target. ``ties`` could not be sifted: their gold names no winner."""
+
+    sft: tuple[Sample, ...]
+    rl: tuple[Sample, ...]
+    ties: int
+    pass_rates: tuple[float, ...]
+
+
+def sift(
+    engine: RolloutEngine, template: Template, samples: Sequence[Sample], section: SiftSection, *, seed: int
+) -> Sifted:
+    """Sample every row ``section.samples`` times and split by the share that is right."""
+    sft: list[Sample] = []
+    rl: list[Sample] = []
+    rates: list[float] = []
+    ties = 0
+    sampling = Sampling(section.temperature, section.max_completion_length)
+    with tqdm(total=len(samples), desc="sift", unit="row", dynamic_ncols=True) as bar:
+        for start in range(0, len(samples), CHUNK):
+            part = samples[start : start + CHUNK]
+            rows = cast(engine, template, part, votes=section.samples, both_orders=False, sampling=sampling, seed=seed)
+            for sample, ballots in zip(part, rows, strict=True):
+                bar.update(1)
+                if get_task(sample.task).canonical(sample) is None:
+                    ties += 1
+                    continue
+                right = [b for b in ballots if _right(b)]
+                rates.append(len(right) / len(ballots))
+                best = max((b for b in right if b.parsed.well_formed), key=_confidence, default=None)
+                to_sft, to_rl = where(rates[-1], section)
+                if to_sft and best is not None:
+                    sft.append(dataclasses.replace(sample, target=best.completion.text))
+                if to_rl or (to_sft and best is None):
+                    rl.append(dataclasses.replace(sample, target=None))
+    return Sifted(tuple(sft), tuple(rl), ties, tuple(rates))
+
+
+def where(rate: float, section: SiftSection) -> tuple[bool, bool]:
+    """Whether a row of this pass rate goes to SFT, and whether it goes to RL."""
+    if rate >= section.sft_above:
+        return True, False
+    if rate <= section.rl_below:
+        return False, True
+    return section.rest in ("both", "sft"), section.rest in ("both", "rl")
+
+
+def _right(ballot: Ballot) -> bool:
+    answer = ballot.parsed.answer
+    return answer is not None and get_task(ballot.sample.task).correct(answer, ballot.sample) == 1.0
+
+
+def _confidence(ballot: Ballot) -> float:
+    """The mean log-probability of the completion's tokens."""
+    return sum(ballot.completion.logprobs) / max(1, len(ballot.completion.logprobs))

@@ -1,0 +1,252 @@
+"""Pre-trains the two tiny models that `reasoner-rm pocket --world digits` starts from.
+
+    python scripts/pretrain_digits.py base       # sees printed digits only; reads, describes, looks up; no judge
+    python scripts/pretrain_digits.py listener   # other seed, size and data (its own split of the scans)
+
+Both are written to `reasoner_rm/policy/assets/`, with the log and the held-out figures of every skill.
+The base never sees a scan and never sees a pair being judged. The listener is taught to answer from the images and
+a given reasoning, right or wrong; it trusts its eyes as far as they serve it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from data_recipes import digits
+from reasoner_rm.policy.families import family_of
+from reasoner_rm.policy.loading import ASSETS, Vlm, wrap
+from reasoner_rm.policy.logps import repeated_logps
+from reasoner_rm.policy.prompts import PromptEncoder
+from reasoner_rm.policy.tiny import TinySize, build, build_processor, train_tokenizer
+from reasoner_rm.schema import Sample
+from reasoner_rm.tasks.render import Prompt, load_template, render
+
+ROLES = {
+    "base": {"seed": 11, "size": TinySize(hidden=128, layers=3, vision_hidden=96)},
+    "listener": {"seed": 23, "size": TinySize(hidden=128, layers=4, vision_hidden=64)},
+}
+TEXT_STEPS, STEPS = 700, 1200
+BATCH, RATE, POOL = 64, 2e-3, 3000
+
+
+# --- pictures -------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def fonts() -> tuple[str, ...]:
+    """The scalable text fonts that matplotlib carries."""
+    import matplotlib
+
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    return tuple(str(p) for p in sorted(folder.glob("DejaVu*.ttf")) if "Display" not in p.name)
+
+
+def printed(digit: int, rng: random.Random) -> np.ndarray:
+    """Ink 0..1 [n, n] of a printed digit, sheared, squeezed and coarse."""
+    font = ImageFont.truetype(rng.choice(fonts()), 52)
+    sheet = Image.new("L", (72, 72), 0)
+    ImageDraw.Draw(sheet).text((36, 36), str(digit), fill=255, font=font, anchor="mm")
+    shear, squeeze, grow = rng.uniform(-0.3, 0.3), rng.uniform(0.9, 1.4), rng.uniform(0.9, 1.2)
+    matrix = (squeeze, shear, 36 - 36 * (squeeze + shear), 0, grow, 36 - 36 * grow)
+    sheet = sheet.transform(sheet.size, Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC)
+    side = rng.choice((8, 9, 10, 14, 20))
+    box = sheet.getbbox() or (0, 0, 72, 72)
+    half = max(box[2] - box[0], box[3] - box[1]) / 2 + 2
+    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    sheet = sheet.resize((side, side), Image.Resampling.BOX, box=(max(0, x - half), max(0, y - half), min(72, x + half), min(72, y + half)))
+    return np.asarray(sheet, dtype=np.float32) / 255
+
+
+def pool(role: str, seed: int, n: int = POOL) -> list[tuple[int, Image.Image]]:
+    """Drawn digits: printed ones, and for the listener its own split of the scans as well."""
+    rng = random.Random(f"{role}/{seed}")
+    scans = digits.scans("listener") if role == "listener" else ()
+    drawn = []
+    for i in range(n):
+        if scans and i % 4:
+            scan = rng.choice(scans)
+            drawn.append((scan.digit, digits.draw(scan.ink, rng, dark=rng.random() < 0.2)))
+        else:
+            digit = i % 10
+            drawn.append((digit, digits.draw(printed(digit, rng), rng, dark=rng.random() < 0.3)))
+    return drawn
+
+
+# --- skills: each makes (images, user text or sample, reply) ----------------------------------------------------
+
+Row = tuple[Prompt, str]
+Pool = list[tuple[int, Image.Image]]
+
+
+def ask(text: str, images: list[Image.Image]) -> Prompt:
+    """A plain question; `Image k: ` stands before each image."""
+    content: list[str | Image.Image] = []
+    for k, image in enumerate(images, start=1):
+        content += [f"Image {k}: ", image, "\n"]
+    content.append(text)
+    return Prompt(tuple(content), tuple(not isinstance(c, str) for c in content))
+
+
+def describe(rng: random.Random, drawn: Pool) -> Row:
+    chosen = rng.sample(drawn, rng.choice((1, 2, 2, 2)))
+    seen = " ".join(f"Image {k} shows a {d}." for k, (d, _) in enumerate(chosen, start=1))
+    return ask(rng.choice(("Describe each image.", "What does each image show?")), [im for _, im in chosen]), seen
+
+
+THINGS = (*"0123456789", *digits.WORDS)
+
+
+def statements(rng: random.Random, n: int) -> tuple[list[str], str]:
+    """n different things and a text that says which image shows which."""
+    things = rng.sample(THINGS, n)
+    return things, " ".join(f"Image {k} shows a {thing}." for k, thing in enumerate(things, start=1))
+
+
+def repeat(rng: random.Random, drawn: Pool) -> Row:
+    """Copying is what looking up is made of, and it is learnt sooner: every token of the reply teaches it."""
+    text = statements(rng, rng.choice((2, 3, 4)))[1]
+    return ask(f"Repeat: {text}", []), text
+
+
+def look_up(rng: random.Random, drawn: Pool) -> Row:
+    """Which image shows what, for all of them in another order: several look-ups a row."""
+    things, text = statements(rng, rng.choice((2, 2, 3, 4)))
+    asked = rng.sample(things, len(things))
+    found = " ".join(f"a {thing}: Image {things.index(thing) + 1}." for thing in asked)
+    return ask(f"{text} Find {', '.join(asked)}.", []), found
+
+
+def wanted(rng: random.Random, drawn: Pool) -> Row:
+    digit = rng.randrange(10)
+    caption = rng.choice(digits.CAPTIONS + ("{digit}", "{word}", "a picture of the number {word}", "one {digit}, please"))
+    return ask(f"Caption: {caption.format(digit=digit, word=digits.WORDS[digit])}\nWhat is asked for?", []), f"The caption asks for a {digit}."
+
+
+def compare(rng: random.Random, drawn: Pool) -> Row:
+    one, two = rng.randrange(10), rng.randrange(10)
+    if rng.random() < 0.5:
+        two = one if rng.random() < 0.5 else two
+        return ask(f"Is a {one} the same as a {two}?", []), "Yes" if one == two else "No"
+    return ask(f"Is {one} greater than {two}?", []), "Yes" if one > two else "No"
+
+
+def judge_heard(rng: random.Random, drawn: Pool) -> Row:
+    """The listener's own skill: the verdict from the images and a reasoning that is wrong one time in three."""
+    (one, first), (two, second) = rng.sample(drawn, 2)
+    while one == two:
+        (one, first), (two, second) = rng.sample(drawn, 2)
+    which = rng.choice((1, 2))
+    asked = (one, two)[which - 1]
+    said = [one, two]
+    if rng.random() < 0.35:
+        k = rng.randrange(2)
+        said[k] = rng.choice([d for d in range(10) if d != said[k]]) if rng.random() < 0.5 else asked
+    if rng.random() < 0.1:
+        said.reverse()
+    sample = Sample("", "image_preference", digits.caption(asked, "train", rng), images=(first, second))
+    prompt = render(sample, load_template("image_preference", "brief"))
+    return prompt, f"{digits.think(asked, said)}\n<answer>Image {which} is better</answer>"
+
+
+Skills = dict[Callable[[random.Random, Pool], Row], int]
+TEXT: Skills = {look_up: 6, repeat: 1, wanted: 2, compare: 1}
+SKILLS: dict[str, Skills] = {
+    "base": {describe: 6, look_up: 2, wanted: 1, compare: 1},
+    "listener": {describe: 4, look_up: 1, wanted: 1, judge_heard: 5},
+}
+
+
+def corpus() -> Iterator[str]:
+    """What the tokenizer should know as whole words."""
+    rng = random.Random(0)
+    blank = Image.new("RGB", (56, 56))
+    drawn = [(d, blank) for d in range(10)]
+    for skill in (describe, repeat, look_up, wanted, compare, judge_heard):
+        for _ in range(60):
+            prompt, reply = skill(rng, drawn)
+            yield "".join(c for c in prompt.content if isinstance(c, str))
+            yield reply
+    for task in ("image_preference", "pointwise", "qa"):
+        yield from [load_template(task, "brief").text] * 20
+    yield from ["system\nYou are a helpful assistant.\nuser\nassistant\n"] * 100
+    yield from ["Which digit does the image show? Which image shows the greater digit?"] * 20
+
+
+# --- training -----------------------------------------------------------------------------------------------
+
+
+def draw_rows(skills: Skills, rng: random.Random, drawn: Pool, n: int) -> list[Row]:
+    return [skill(rng, drawn) for skill in rng.choices(list(skills), list(skills.values()), k=n)]
+
+
+def loss_of(vlm: Vlm, encoder: PromptEncoder, rows: list[Row]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean negative log-probability of the replies, and which rows are right at every token when read greedily."""
+    batch = encoder.batch([encoder.encode(prompt) for prompt, _ in rows])
+    replies = [[vlm.tokenizer(reply + "<|im_end|>", add_special_tokens=False).input_ids] for _, reply in rows]
+    out = repeated_logps(vlm, batch, replies)
+    per_row = -(out.logps.sum(1) / out.mask.sum(1))
+    return per_row.mean(), ((out.logps > np.log(0.5)) | (out.mask == 0)).all(1)
+
+
+def held_out(vlm: Vlm, encoder: PromptEncoder, role: str, drawn: Pool) -> dict[str, float]:
+    """Share of rows whose every token has probability above one half, by skill."""
+    figures = {}
+    with torch.no_grad():
+        for skill in SKILLS[role]:
+            rng = random.Random(f"held-out/{skill.__name__}")
+            figures[skill.__name__] = round(float(loss_of(vlm, encoder, [skill(rng, drawn) for _ in range(300)])[1].float().mean()), 4)
+    return figures
+
+
+def pretrain(role: str, out: Path, text_steps: int, steps: int) -> None:
+    """Train one of the two models, on text first and then on everything, and write it with its log."""
+    seed, size = ROLES[role]["seed"], ROLES[role]["size"]
+    torch.manual_seed(seed)
+    tokenizer = train_tokenizer(corpus())
+    vlm = wrap(build(size, tokenizer, seed), build_processor(size, tokenizer), family_of(size.family, role), role)
+    encoder = PromptEncoder(vlm)
+    rng = random.Random(seed)
+    drawn, unseen = pool(role, seed), pool(role, seed + 1, 600)
+    log: list[dict[str, float]] = []
+    began = time.time()
+    for phase, skills, count in (("text", TEXT, text_steps), ("all", SKILLS[role], steps)):
+        optimizer = torch.optim.AdamW(vlm.model.parameters(), lr=RATE, weight_decay=0.02, betas=(0.9, 0.98))
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=count, pct_start=0.1)
+        for step in range(1, count + 1):
+            vlm.model.train()
+            loss, _ = loss_of(vlm, encoder, draw_rows(skills, rng, drawn, 2 * BATCH if phase == "text" else BATCH))
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(vlm.model.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            if step % 100 == 0 or step == count:
+                vlm.model.eval()
+                figures = held_out(vlm, encoder, role, unseen)
+                log.append({"phase": phase, "step": step, "loss": round(loss.item(), 4), "seconds": round(time.time() - began), **figures})
+                print(json.dumps(log[-1]), flush=True)
+    out.mkdir(parents=True, exist_ok=True)
+    vlm.model.half().save_pretrained(out)
+    vlm.processor.save_pretrained(out)
+    record = {"role": role, "seed": seed, "batch": BATCH, "lr": RATE, "log": log}
+    (out / "pretraining.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("role", choices=ROLES)
+    parser.add_argument("--text-steps", type=int, default=TEXT_STEPS)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    pretrain(args.role, args.out or ASSETS / f"digits-{args.role}", args.text_steps, args.steps)

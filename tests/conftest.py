@@ -1,0 +1,84 @@
+"""What the tests share: tiny untrained models with the real architecture, and a few pictures."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import os
+from collections.abc import Callable
+
+# Before torch and transformers are imported: nothing may be fetched, and tiny matrices lose time to threads.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+from PIL import Image
+
+from reasoner_rm.policy.loading import Vlm, load_vlm
+from reasoner_rm.policy.tiny import TinySize, make_tiny
+
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
+# A model's first forward is slow and a busy machine slower: wall-clock says nothing about a property.
+settings.register_profile("reasoner_rm", deadline=None)
+settings.load_profile("reasoner_rm")
+
+TEXTS = (
+    "Image 1: Image 2: Caption: a red square beside a blue circle",
+    "Which image is better? Reason in <think>, then answer in <answer>: Image 1 is better, or Image 2 is better.",
+    "<think>Image 1 shows a 7, Image 2 shows a 3. The caption asks for a 3.</think><answer>Image 2 is better</answer>",
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained Qwen2.5-VL checkpoint of about a million parameters."""
+    return make_tiny(tmp_path_factory.mktemp("tiny"), TEXTS)
+
+
+@pytest.fixture(scope="session")
+def tiny_qwen3_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of Qwen3-VL."""
+    return make_tiny(tmp_path_factory.mktemp("tiny_qwen3"), TEXTS, TinySize(family="qwen3_vl", image_side=64))
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_folder: Path) -> Vlm:
+    """The Qwen2.5-VL, loaded once. Tests share it, so they leave its weights as they are."""
+    return load_vlm(tiny_folder, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def tiny_qwen3(tiny_qwen3_folder: Path) -> Vlm:
+    """The Qwen3-VL, loaded once, under the same rule."""
+    return load_vlm(tiny_qwen3_folder, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def stir() -> Callable[[Vlm], Vlm]:
+    """Copies a tiny model and enlarges its weights: as initialised, it hardly looks at its images or positions."""
+
+    def stirred(vlm: Vlm, scale: float = 0.08, seed: int = 0) -> Vlm:
+        model, generator = copy.deepcopy(vlm.model), torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight += scale * torch.randn(weight.shape, generator=generator)
+        return dataclasses.replace(vlm, model=model)
+
+    return stirred
+
+
+@pytest.fixture(scope="session")
+def pictures() -> tuple[Image.Image, ...]:
+    """Noise in three shapes, so that images differ in their number of visual tokens."""
+    rng = np.random.default_rng(0)
+    return tuple(Image.fromarray(rng.integers(0, 256, (*shape, 3), dtype=np.uint8)) for shape in SHAPES)
+
+
+SHAPES = ((56, 56), (40, 112), (120, 48))

@@ -1,0 +1,156 @@
+"""The shell as a user meets it: exit codes, one-line errors, instant help."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+
+def shell(*args: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "reasoner_rm", *map(str, args)], capture_output=True, text=True, input=stdin)
+
+
+def fails(*args: str | Path, stdin: str = "") -> str:
+    """The one line that a bad input is answered with."""
+    done = shell(*args, stdin=stdin)
+    assert done.returncode == 2, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1 and "Traceback" not in done.stderr
+    return lines[0]
+
+
+def row(tmp_path: Path, **changes: object) -> dict[str, object]:
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (60, 60), "white").save(tmp_path / name)
+    base = {"id": "1", "task": "image_preference", "prompt": "a 7", "images": ["a.png", "b.png"], "gold": {"p_first": 1.0}}
+    return {**base, **changes}
+
+
+def config(tmp_path: Path, tiny: Path, lines: list[str], **sections: object) -> Path:
+    (tmp_path / "train.jsonl").write_text("\n".join(lines) + ("" if lines and lines[-1].endswith("CUT") else "\n"))
+    settings = {
+        "run": {"out": str(tmp_path / "run")},
+        "template": "brief",
+        "model": {"path": str(tiny)},
+        "listener": {"path": str(tiny)},
+        "data": {"train": "train.jsonl", "cold_start": "train.jsonl"},
+        "grpo": {"max_steps": 1, "accumulation": 1, "num_generations": 2, "max_completion_length": 4},
+        "sft": {"max_steps": 1},
+        **sections,
+    }
+    file = tmp_path / "run.yaml"
+    file.write_text(json.dumps(settings))  # JSON is YAML
+    return file
+
+
+def test_help_needs_no_torch_and_is_quick() -> None:
+    code = "import sys\nfrom reasoner_rm.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\nassert 'torch' not in sys.modules and 'pydantic' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        assert shell("--help").returncode == 0
+        times.append(time.perf_counter() - began)
+    assert min(times) < 0.5
+
+
+def test_a_wrong_key_is_answered_before_torch_is_imported(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("grpo:\n  betta: 1\n")
+    began = time.perf_counter()
+    assert "did you mean 'beta'?" in fails("grpo", file)
+    assert time.perf_counter() - began < 2
+
+
+@pytest.mark.parametrize("verb", ["pocket", "sft", "sift", "grpo", "eval", "judge", "reward", "data", "report"])
+def test_every_verb_has_help(verb: str) -> None:
+    assert shell(verb, "--help").returncode == 0
+
+
+def test_bad_data_is_named_with_file_and_line(tmp_path: Path, tiny_folder: Path) -> None:
+    good = json.dumps(row(tmp_path))
+    for lines, expected in (
+        ([good, '{"id": "2", "task": "image_pref CUT'], ("train.jsonl:2:", "cut off")),
+        ([good, json.dumps(row(tmp_path, id="2", task="image_preferense"))], ("train.jsonl:2:", "did you mean 'image_preference'?")),
+        ([json.dumps(row(tmp_path, images=["a.png", "none.png"]))], ("train.jsonl:1:", "none.png")),
+        ([], ("train.jsonl", "empty")),
+    ):
+        message = fails("grpo", config(tmp_path, tiny_folder, lines))
+        assert all(part in message for part in expected), message
+        assert not (tmp_path / "run" / "final").exists()
+
+
+def test_a_broken_image_stops_the_stage(tmp_path: Path, tiny_folder: Path) -> None:
+    file = config(tmp_path, tiny_folder, [json.dumps(row(tmp_path))])
+    (tmp_path / "b.png").write_bytes(b"\x89PNG not really")
+    message = fails("grpo", file)
+    assert "b.png" in message and "broken image" in message
+    assert "b.png" in fails("data", "validate", tmp_path / "train.jsonl")
+
+
+def test_another_architecture_is_refused(tmp_path: Path) -> None:
+    from transformers import LlamaConfig
+
+    LlamaConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2).save_pretrained(tmp_path / "llama")
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (60, 60)).save(tmp_path / name)
+    message = fails("judge", "--model", tmp_path / "llama", "--caption", "x", tmp_path / "a.png", tmp_path / "b.png")
+    assert "'llama'" in message and "qwen2_5_vl" in message
+
+
+def test_models_that_are_not_there(tmp_path: Path, tiny_folder: Path) -> None:
+    row(tmp_path)
+    images = (tmp_path / "a.png", tmp_path / "b.png")
+    assert "no config.json" in fails("judge", "--model", tmp_path, "--caption", "x", *images)
+    assert "builtin:" in fails("judge", "--model", "builtin:nothing", "--caption", "x", *images)
+    (tmp_path / "broken").mkdir()
+    for file in tiny_folder.iterdir():
+        data = file.read_bytes()
+        (tmp_path / "broken" / file.name).write_bytes(data[:1000] if file.suffix == ".safetensors" else data)
+    assert "broken checkpoint" in fails("judge", "--model", tmp_path / "broken", "--caption", "x", *images)
+    assert "no such image" in fails("judge", "--model", tiny_folder, "--caption", "x", tmp_path / "none.png", images[1])
+
+
+def test_stages_end_to_end_and_a_run_is_never_overwritten(tmp_path: Path, tiny_folder: Path) -> None:
+    target = "<think>Image 1 shows a 7.</think>\n<answer>Image 1 is better</answer>"
+    lines = [json.dumps(row(tmp_path, id=str(i), target=target)) for i in range(4)]
+    file = config(tmp_path, tiny_folder, lines)
+    for verb in ("sft", "grpo"):
+        done = shell(verb, file, "--json")
+        assert done.returncode == 0, done.stderr
+        json.loads(done.stdout)
+    run = tmp_path / "run"
+    assert (run / "report.html").is_file() and (run / "final" / "reasoner_rm.json").is_file()
+    assert {json.loads(line)["stage"] for line in (run / "metrics.jsonl").open()} == {"cold_start", "grpo"}
+    assert not [p for p in run.rglob("*") if ".writing" in p.name or p.name.startswith(".tmp")]
+    assert "exists already" in fails("pocket", "--out", run) and "already" in fails("sft", file)
+    verdict = shell("judge", "--model", run, "--caption", "a 7", "--max-tokens", "4", "--json", tmp_path / "a.png", tmp_path / "b.png")
+    assert json.loads(verdict.stdout)["parsed"] is False
+
+
+def test_grpo_needs_a_listener_for_its_preset(tmp_path: Path, tiny_folder: Path) -> None:
+    file = config(tmp_path, tiny_folder, [json.dumps(row(tmp_path))], listener={})
+    assert "needs a listener" in fails("grpo", file)
+
+
+def test_rewards_in_the_shell(tmp_path: Path) -> None:
+    sample = tmp_path / "s.json"
+    sample.write_text(json.dumps(row(tmp_path)))
+    text = "<think>x</think><answer>Image 1 is better</answer>"
+    done = shell("reward", "accuracy", "--sample", sample, "--completion", "-", stdin=text)
+    assert json.loads(done.stdout) == {"accuracy": 1.0, "total": 1.0}
+    assert "listener_belief" in shell("reward", "--list").stdout
+    assert "did you mean 'accuracy'" in fails("reward", "acuracy", "--sample", sample, "--completion", "-", stdin="")
+    assert "not valid JSON" in fails("reward", "format", "--sample", Path(__file__), "--completion", "-")
+
+
+def test_unknown_world_and_foreign_report(tmp_path: Path) -> None:
+    assert "known: digits" in fails("pocket", "--world", "moon", "--out", tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+    assert "not a run directory" in fails("report", tmp_path)

@@ -1,0 +1,98 @@
+"""The transformers engine against `generate`, and the properties that the trainer leans on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from PIL import Image
+
+from reasoner_rm.policy.loading import Vlm
+from reasoner_rm.policy.logps import shared_prefix_logps
+from reasoner_rm.policy.prompts import PromptEncoder
+from reasoner_rm.rollout import Request, Sampling
+from reasoner_rm.rollout.transformers_engine import TransformersEngine, draw, uniforms
+from reasoner_rm.tasks.render import Prompt
+
+Stir = Callable[[Vlm], Vlm]
+
+
+@pytest.fixture(params=["tiny", "tiny_qwen3"])
+def vlm(request: pytest.FixtureRequest, stir: Stir) -> Vlm:
+    return stir(request.getfixturevalue(request.param))
+
+
+@pytest.fixture
+def prompts(pictures: tuple[Image.Image, ...]) -> list[Prompt]:
+    return [
+        Prompt((pictures[0], "Which image is better?"), (True, False)),
+        Prompt(("Image 1: ", pictures[1], "Image 2: ", pictures[2], "Caption: a red square"), (False, True, False, True, False)),
+        Prompt(("a 7",), (False,)),
+    ]
+
+
+def test_greedy_equals_transformers_generate(vlm: Vlm, prompts: list[Prompt]) -> None:
+    """The oracle processes text and images with the family's own processor and decodes one prompt at a time."""
+    ours = TransformersEngine(vlm).generate([Request(p, (0,)) for p in prompts], Sampling(0.0, 12))
+    for prompt, (completion,) in zip(prompts, ours, strict=True):
+        text = vlm.processor.apply_chat_template(prompt.messages(), add_generation_prompt=True, tokenize=False)
+        inputs = vlm.processor(text=[text], images=[list(prompt.images)] if prompt.images else None, return_tensors="pt")
+        out = vlm.model.generate(**inputs, do_sample=False, max_new_tokens=12, suppress_tokens=list(vlm.banned))
+        assert completion.token_ids == tuple(out[0, inputs.input_ids.shape[1] :].tolist())
+
+
+def test_a_completion_depends_on_its_seed_alone(vlm: Vlm, prompts: list[Prompt]) -> None:
+    engine, sampling = TransformersEngine(vlm), Sampling(1.0, 10)
+    together = engine.generate([Request(p, (1, 2, 3)) for p in prompts], sampling)
+    alone = engine.generate([Request(prompts[1], (2,))], sampling)
+    assert together[1][1].token_ids == alone[0][0].token_ids
+    assert together[1][0].token_ids != together[1][1].token_ids
+    few_rows = TransformersEngine(vlm, rows=3).generate([Request(p, (1, 2, 3)) for p in prompts], sampling)
+    assert [[c.token_ids for c in g] for g in few_rows] == [[c.token_ids for c in g] for g in together]
+
+
+def test_sampler_logprobs_are_the_trainers(vlm: Vlm, prompts: list[Prompt]) -> None:
+    encoder = PromptEncoder(vlm)
+    groups = TransformersEngine(vlm, encoder).generate([Request(p, (5, 6)) for p in prompts], Sampling(0.7, 9))
+    batch = encoder.batch([encoder.encode(p) for p in prompts])
+    with torch.no_grad():
+        out = shared_prefix_logps(vlm, batch, [[c.token_ids for c in g] for g in groups], temperature=0.7)
+    flat = [c for g in groups for c in g]
+    for row, completion in enumerate(flat):
+        assert out.logps[row, : len(completion.logprobs)].tolist() == pytest.approx(completion.logprobs, abs=2e-5)
+
+
+def test_visual_tokens_are_never_sampled_even_when_the_model_wants_them(vlm: Vlm, prompts: list[Prompt]) -> None:
+    vlm.model.lm_head = torch.nn.Linear(vlm.model.lm_head.in_features, vlm.model.lm_head.out_features)
+    with torch.no_grad():
+        vlm.model.lm_head.bias.zero_()
+        vlm.model.lm_head.bias[list(vlm.banned)] = 100.0
+    for temperature in (0.0, 1.0):
+        for group in TransformersEngine(vlm).generate([Request(p, (0, 1)) for p in prompts], Sampling(temperature, 8)):
+            for completion in group:
+                assert not set(completion.token_ids) & set(vlm.banned)
+
+
+def test_finish_reasons(vlm: Vlm, prompts: list[Prompt]) -> None:
+    stop = vlm.stop[0]
+    vlm.model.lm_head = torch.nn.Linear(vlm.model.lm_head.in_features, vlm.model.lm_head.out_features)
+    torch.nn.init.zeros_(vlm.model.lm_head.bias)
+    engine = TransformersEngine(vlm)
+    with torch.no_grad():
+        vlm.model.lm_head.bias[stop] = -1e4
+    (cut,) = engine.generate([Request(prompts[0], (0,))], Sampling(1.0, 6))[0]
+    assert (cut.finish_reason, len(cut.token_ids)) == ("length", 6)
+    with torch.no_grad():
+        vlm.model.lm_head.bias[stop] = 1e4
+    (ended,) = engine.generate([Request(prompts[0], (0,))], Sampling(1.0, 6))[0]
+    assert (ended.finish_reason, ended.token_ids, ended.text) == ("stop", (stop,), "")
+
+
+def test_draw_follows_the_distribution() -> None:
+    probs = torch.tensor([0.5, 0.3, 0.15, 0.05, 0.0])
+    noise = uniforms(range(20_000), 1)[:, 0]
+    token, logp = draw(probs.log().expand(len(noise), -1), noise, greedy=False)
+    shares = torch.bincount(token, minlength=5) / len(noise)
+    assert torch.allclose(shares, probs, atol=0.015) and shares[4] == 0
+    assert torch.allclose(logp, probs.log()[token])

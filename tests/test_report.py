@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -19,11 +20,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 from reasoner_rm.errors import InputError
 from reasoner_rm.report import write_report
-from reasoner_rm.report.html import LIMIT, clip
+from reasoner_rm.report.html import LIMIT
 from reasoner_rm.report.plots import running_mean
 from reasoner_rm.report.read import Scores, Summary
 from reasoner_rm.report.rollouts import chapters
 from reasoner_rm.report.verdict import headline, remarks
+from reasoner_rm.report.words import clip
 
 HOSTILE = '<think>Image 1 <script>alert("pwned")</script> shows a 7.</think>'
 STEPS, PROMPTS, G = 30, 4, 6
@@ -63,8 +65,9 @@ def make_summary() -> dict[str, Any]:
     def scores(accuracy: float, half: float, contradiction: float, n: int) -> dict[str, Any]:
         return {
             "accuracy": accuracy, "accuracy_interval": [accuracy - half, accuracy + half],
-            "consistency": accuracy - 0.1, "first_position": 0.512, "well_formed": 0.991, "contradiction": contradiction,
-            "accuracy_agree": accuracy + 0.03, "accuracy_disagree": None if n < 250 else 0.41, "n": n, "ties": 0,
+            "consistency": accuracy - 0.1, "first_position": 0.512, "well_formed": 0.991,
+            "contradiction": contradiction, "accuracy_agree": accuracy + 0.03,
+            "accuracy_disagree": None if n < 250 else 0.41, "n": n, "ties": 0,
         }  # fmt: skip
 
     return {
@@ -234,6 +237,7 @@ def test_headline_and_story(whole: Page) -> None:
     assert "Held-out accuracy 78.2 % after cold start → 93.1 % after GRPO (chance 50 %, blind 50.3 %)" in whole.text
     assert "builtin:digits-base was taught the task image_preference" in whole.text
     assert "the 95 % intervals do not overlap" in whole.text
+    assert "imitated 400 worked examples 80 steps in 1 min 20 s" in whole.text
     assert "10 min 12 s" in whole.text and "2.1 GB" in whole.text
     assert "Not everything could be shown" not in whole.text
 
@@ -286,6 +290,38 @@ def test_the_same_run_gives_the_same_bytes(run: Path) -> None:
 def test_importing_it_is_light() -> None:
     code = "import sys, reasoner_rm.report; sys.exit(bool({'torch', 'matplotlib'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+# --- in a browser ---------------------------------------------------------------------------------------------
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CLICK = "<script>document.querySelector('[data-filter=malformed]').click()</script></body>"
+
+
+def shown_in_browser(page: str, folder: Path) -> list[str]:
+    """The classes of the completions that a browser shows once it has run the page's scripts."""
+    file = folder / "page.html"
+    file.write_text(page, encoding="utf-8")
+    quiet = ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    own = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}"]
+    command = [str(CHROMIUM), *own, *quiet, "--dump-dom", file.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return re.findall(r'<article class="(completion[^"]*)">', done.stdout)
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_the_filter_shows_what_was_asked_for(whole: Page, tmp_path: Path) -> None:
+    free = re.sub('<meta http-equiv="Content-Security-Policy"[^>]*>', "", whole.raw)
+    shown = shown_in_browser(free.replace("</body>", CLICK), tmp_path)
+    assert 0 < len(shown) < whole.classes["completion"]
+    assert all("malformed" in classes for classes in shown)
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_a_foreign_script_does_not_run(whole: Page, tmp_path: Path) -> None:
+    assert len(shown_in_browser(whole.raw.replace("</body>", CLICK), tmp_path)) == whole.classes["completion"]
 
 
 # --- unfinished and broken runs -------------------------------------------------------------------------------
@@ -342,6 +378,16 @@ def test_summaries_of_another_shape(run: Path, value: Any) -> None:
     assert "Held-out accuracy 9" not in report_of(run).text
 
 
+def test_soft_gold_and_ties(run: Path) -> None:
+    groups = [make_group(1, place, random.Random(place)) for place in (1, 2)]
+    for group, p_first in zip(groups, (0.7, 0.5), strict=True):
+        group["sample"]["gold"] = {"p_first": p_first}
+    write_lines(run / "rollouts.jsonl", groups)
+    page = report_of(run)
+    assert "gold: Image 1 is better (70 %)" in page.text and "gold: a tie" in page.text
+    assert "All 2 recorded groups" in page.text
+
+
 def test_missing_images_are_shown_and_counted(run: Path) -> None:
     (run / "images" / "3.png").unlink()
     (run / "images" / "4.png").write_bytes(b"no image")
@@ -356,8 +402,9 @@ def test_hostile_names_and_surrogates(run: Path) -> None:
     group = make_group(1, 1, random.Random(1))
     group["completions"][0] |= {"text": "\ud800 lone", "components": {"$\\frac{<i>": -3.0}, "belief": None}
     write_lines(run / "rollouts.jsonl", [group])
+    write_json(run / "summary.json", {"stages": {"<b>$x^$": {"heldout": {"accuracy": 0.5}}}})
     page = report_of(run)
-    assert page.tags["b"] > 0 and "<b>$x^$" in page.text and "$\\frac{<i>" in page.text
+    assert "50.0 % after <b>$x^$" in page.text and "<b>$x^$" in page.text and "$\\frac{<i>" in page.text
     assert "1 values are not finite (first: loss of grpo at step 1)" in page.text
     assert page.classes["negative"] == 1
 
@@ -366,7 +413,7 @@ def test_a_page_stays_small(run: Path) -> None:
     rng = random.Random(0)
     groups = [make_group(1 + i, 0, rng) for i in range(60)]
     for group in groups:
-        group["completions"] = [c | {"text": "x" * 50_000} for c in group["completions"] * 16]
+        group["completions"] = [c | {"text": "x" * 6_000} for c in group["completions"] * 8]
     write_lines(run / "rollouts.jsonl", groups)
     page = report_of(run)
     assert len(page.raw.encode()) < LIMIT and 0 < page.classes["group"] < 39

@@ -36,11 +36,11 @@ class Plot:
 
 def told(run: Run, colours: Mapping[str, str]) -> list[Plot]:
     """The plots that tell the story, stage by stage as they ran."""
-    return [
-        plot
-        for stage in sorted(run.metrics, key=stage_order)
-        for plot in (_rewarded if "reward" in run.metrics[stage] else _supervised)(stage, run.metrics[stage], colours)
-    ]
+    found: list[Plot] = []
+    for stage in sorted(run.metrics, key=stage_order):
+        series = run.metrics[stage]
+        found += _rewarded(stage, series, colours) if "reward" in series else _supervised(stage, series)
+    return found
 
 
 def others(run: Run) -> list[Plot]:
@@ -53,11 +53,11 @@ def others(run: Run) -> list[Plot]:
     ]
 
 
-def component_names(run: Run) -> set[str]:
-    """Every reward component that was logged or shown with a rollout."""
+def component_names(run: Run) -> list[str]:
+    """Every reward component that was logged, or is shown with a rollout."""
     logged = {n.removeprefix(COMPONENT) for series in run.metrics.values() for n in series if n.startswith(COMPONENT)}
     shown = {name for chapter in run.chapters for r in chapter for c in r.completions for name in c.components}
-    return logged | shown
+    return sorted(logged | shown)
 
 
 def accuracy_plot(run: Run) -> Plot | None:
@@ -81,7 +81,7 @@ def _is_told(name: str, *, rewarded: bool) -> bool:
     return (name in RL_PLOTS or name.startswith(COMPONENT)) if rewarded else name == "loss"
 
 
-def _supervised(stage: str, series: Mapping[str, Series], colours: Mapping[str, str]) -> Iterator[Plot]:
+def _supervised(stage: str, series: Mapping[str, Series]) -> Iterator[Plot]:
     if "loss" in series:
         yield _plot(stage, "loss", series["loss"], "Loss", "loss", plots.SERIES[4])
 

@@ -7,7 +7,6 @@ import functools
 import hashlib
 import shlex
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
@@ -16,10 +15,10 @@ from markupsafe import Markup
 from reasoner_rm.data.io import atomic
 from reasoner_rm.report import words
 from reasoner_rm.report.curves import accuracy_plot, component_names, others, told
-from reasoner_rm.report.judgements import Judgements
+from reasoner_rm.report.judgements import newest_first
 from reasoner_rm.report.plots import component_colours
 from reasoner_rm.report.read import Run, Summary, read_run
-from reasoner_rm.report.rollouts import Sampled
+from reasoner_rm.report.rollouts import bar_scales
 from reasoner_rm.report.story import lead, stages_of, stops
 from reasoner_rm.report.thumbnails import thumbnail
 from reasoner_rm.report.verdict import headline, remarks
@@ -35,9 +34,6 @@ GROUPS = (39, 18, 9, 3)
 
 JUDGEMENTS = 6
 """How many right and how many wrong judgements of an evaluation are shown."""
-
-CHARACTERS = 4000
-"""What is kept of a longer text: its beginning and its end."""
 
 
 def write_report(run: str | Path) -> Path:
@@ -58,7 +54,7 @@ def write_report(run: str | Path) -> Path:
 
 def render(run: Run) -> str:
     """The page as text. Everything in it that came from a model or from data is escaped."""
-    components = sorted(component_names(run))
+    components = component_names(run)
     colours = component_colours(components)
     rollouts = [rollout for chapter in run.chapters for rollout in chapter]
     completions = [completion for rollout in rollouts for completion in rollout.completions]
@@ -86,35 +82,12 @@ def render(run: Run) -> str:
         images=images,
         missing=[ref for ref, uri in images.items() if uri is None],
         judgements=judged,
-        compares=run.summary is not None and run.summary.task in CANDIDATES,
+        compares=run.card is not None and run.card.task in CANDIDATES,
         style=_asset("report.css"),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )  # fmt: skip
     return page.encode("utf-8", "replace").decode()  # a model's lone surrogates cannot be written
-
-
-def newest_first(judgements: Sequence[Judgements]) -> list[Judgements]:
-    """The last stage's held-out judgements first: they are what the judge is worth."""
-    stages = list(reversed(words.STAGES))
-    return sorted(judgements, key=lambda j: (words.place(j.stage, stages), words.place(j.split, words.SPLITS)))
-
-
-def bar_scales(completions: Sequence[Sampled]) -> dict[str, float]:
-    """The value that fills a component's bar: its largest, and at least 1."""
-    scales: dict[str, float] = {}
-    for completion in completions:
-        for name, value in completion.components.items():
-            scales[name] = max(scales.get(name, 1.0), abs(value or 0.0))
-    return scales
-
-
-def clip(text: str, limit: int = CHARACTERS) -> str:
-    """The beginning and the end of a long text, with how much is left out between them."""
-    if len(text) <= limit:
-        return text
-    head, tail = limit * 3 // 4, limit // 4
-    return f"{text[:head]}\n[… {words.whole(len(text) - head - tail)} characters left out …]\n{text[-tail:]}"
 
 
 @functools.cache
@@ -128,7 +101,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {f.__name__: f for f in (
         words.data_name, words.duration, words.figure, words.memory, words.percent, words.signed, words.whole,
-        words.split_name, words.stage_name, clip, shlex.quote,
+        words.split_name, words.stage_name, words.clip, shlex.quote,
     )}  # fmt: skip
     return environment
 

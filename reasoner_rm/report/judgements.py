@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reasoner_rm.report.rollouts import locate
-from reasoner_rm.report.tolerant import Row
+from reasoner_rm.report.tolerant import Row, number
+from reasoner_rm.report.words import SPLITS, STAGES, place
 from reasoner_rm.schema import CANDIDATES, Parsed
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.parsing import parse
@@ -35,8 +36,8 @@ class Judgement:
         Raises:
             InputError, KeyError, TypeError, ValueError: the row has another shape.
         """
-        task, text, gold = str(row.get("task") or "image_preference"), str(row["text"]), row.get("gold")
-        compares = task in CANDIDATES and isinstance(gold, (int, float)) and gold != 0.5
+        task, text = str(row.get("task") or "image_preference"), str(row["text"])
+        p_first = number(row.get("gold")) if task in CANDIDATES else None
         return cls(
             id=str(row["id"]),
             task=task,
@@ -46,7 +47,7 @@ class Judgement:
             text=text,
             parsed=parse(text, get_task(task).container, lambda answer: True),
             correct=row.get("correct"),
-            best=int(gold < 0.5) if compares else None,
+            best=None if p_first is None or p_first == 0.5 else int(p_first < 0.5),
             listener=tuple(float(p) for p in row.get("listener") or ()),
         )
 
@@ -72,3 +73,9 @@ class Judgements:
         """At most ``n`` right or wrong ones, spread evenly over the file."""
         fitting = [row for row in self.rows if row.correct is correct]
         return tuple(fitting[i * len(fitting) // n] for i in range(n)) if len(fitting) > n else tuple(fitting)
+
+
+def newest_first(judgements: Sequence[Judgements]) -> list[Judgements]:
+    """The last stage's held-out judgements first: they are what the judge is worth."""
+    stages = list(reversed(STAGES))
+    return sorted(judgements, key=lambda j: (place(j.stage, stages), place(j.split, SPLITS)))

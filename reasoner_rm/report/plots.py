@@ -1,25 +1,24 @@
 """Charts as SVG text for the inside of an HTML page: no metadata, and colours that are the page's own.
 
 matplotlib knows no CSS variables, so every colour of the page has a stand-in that is put back afterwards. That is
-what lets one drawing follow the reader's light or dark scheme. Names from data never enter a drawing: titles and
-legends are HTML. The same numbers give the same bytes.
+what lets one drawing follow the reader's light or dark scheme. Titles and legends are HTML, so that of all names
+only the stages' enter a drawing. The same numbers give the same bytes.
 """
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from reasoner_rm.report.read import Scores, Series
-from reasoner_rm.report.words import percent, stage_name
+from reasoner_rm.report.words import percent, round_percent, stage_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 SERIES = tuple(f"var(--series-{i})" for i in range(1, 9))
 INK, MUTED, GRID = "var(--ink)", "var(--muted)", "var(--line)"
@@ -43,7 +42,7 @@ _STYLE = {
 
 def component_colours(names: Iterable[str]) -> dict[str, str]:
     """A colour per reward component, the same in every plot and bar; the usual components always have theirs."""
-    others = [name for name in sorted(set(names)) if name not in _KNOWN]
+    others = [name for name in names if name not in _KNOWN]
     free = SERIES[len(_KNOWN) :]
     return _KNOWN | {name: free[i % len(free)] for i, name in enumerate(others)}
 
@@ -56,8 +55,8 @@ def curves(name: str, lines: Sequence[tuple[Series, str]], label: str) -> str:
         lines: each series with its colour.
         label: of the vertical axis.
     """
-    with _Drawing(name, width=4.6, height=2.5, below=0.175) as drawing:
-        axes = drawing.axes
+
+    def paint(axes: Axes) -> None:
         for series, colour in lines:
             steps, values = _thinned(series)
             mean, ink = running_mean(values), _STAND_INS[colour]
@@ -65,34 +64,37 @@ def curves(name: str, lines: Sequence[tuple[Series, str]], label: str) -> str:
             axes.plot(steps, mean, color=ink)
         axes.set_xlabel("step")
         axes.set_title(label, loc="left")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params(axis="x", integer=True)
         axes.ticklabel_format(axis="y", useOffset=False, scilimits=(-2, 4))
         axes.yaxis.get_offset_text().set(x=1, ha="right")  # the label stands on the left
-    return drawing.svg
+
+    return _draw(paint, name, width=4.6, height=2.5, below=0.175)
 
 
 def accuracy(
     stages: Sequence[str], scores: Mapping[str, Mapping[str, Scores]], chance: float | None, blind: Scores
 ) -> str:
     """Accuracy per split (the keys of ``scores``) and stage with its interval, beside chance and the blind baseline."""
-    with _Drawing("accuracy", width=5.6, height=3.0, below=0.09) as drawing:
-        axes, ends = drawing.axes, (-0.5, len(stages) - 0.5)
+
+    def paint(axes: Axes) -> None:
+        ends = (-0.5, len(stages) - 0.5)
         if blind.accuracy is not None:
-            if blind.accuracy_interval is not None:
-                axes.fill_between(ends, *blind.accuracy_interval, color=_STAND_INS[MUTED], alpha=0.16, linewidth=0)
             axes.hlines(blind.accuracy, *ends, color=_STAND_INS[MUTED], linewidth=1.2, linestyle=":")
+        if blind.accuracy_interval is not None:
+            axes.fill_between(ends, *blind.accuracy_interval, color=_STAND_INS[MUTED], alpha=0.16, linewidth=0)
         if chance is not None:
             axes.hlines(chance, *ends, color=_STAND_INS[INK], linewidth=1, linestyle=(0, (5, 4)))
         for k, (split, by_stage) in enumerate(scores.items()):
             shift = 0.16 * (k - (len(scores) - 1) / 2)
             points = [(i + shift, by_stage[s]) for i, s in enumerate(stages) if s in by_stage]
-            _points(axes, points, _STAND_INS[SPLIT_COLOURS.get(split, SERIES[7])], leftmost=shift <= 0)
+            _points(axes, points, _STAND_INS[SPLIT_COLOURS[split]], leftmost=shift <= 0)
         axes.set_xticks(range(len(stages)), [f"after {stage_name(s)}" for s in stages])
         axes.set_xlim(*ends)
-        axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g}\u00a0%")
         axes.set_ylim(top=1.03)
+        axes.yaxis.set_major_formatter(lambda value, _: round_percent(value))
         axes.set_title("accuracy", loc="left")
-    return drawing.svg
+
+    return _draw(paint, "accuracy", width=5.6, height=3.0, below=0.09)
 
 
 def running_mean(values: np.ndarray) -> np.ndarray:
@@ -107,8 +109,7 @@ def running_mean(values: np.ndarray) -> np.ndarray:
 
 def _points(axes: Axes, points: Sequence[tuple[float, Scores]], colour: str, *, leftmost: bool) -> None:
     """One split's accuracies with whiskers and their values beside them."""
-    x = [place for place, _ in points]
-    y = [scores.accuracy for _, scores in points]
+    x, y = np.array([(place, scores.accuracy) for place, scores in points], dtype=float).T
     axes.plot(x, y, color=colour, alpha=0.45, linewidth=1.4)
     axes.plot(x, y, color=colour, linestyle="", marker="o", markersize=7)
     for place, scores in points:
@@ -131,34 +132,17 @@ def _thinned(series: Series) -> tuple[np.ndarray, np.ndarray]:
     return np.array([s for s, _ in means]), np.array([v for _, v in means])
 
 
-class _Drawing:
-    """One figure with one pair of axes; ``svg`` holds its text after the block."""
+def _draw(paint: Callable[[Axes], None], name: str, *, width: float, height: float, below: float) -> str:
+    """What ``paint`` puts on a pair of axes. Sizes are in inches; ``below`` is the share left free under the axes."""
+    import matplotlib
+    from matplotlib.figure import Figure
 
-    axes: Axes
-    svg: str
-
-    def __init__(self, name: str, *, width: float, height: float, below: float):
-        import matplotlib
-
-        self._context = matplotlib.rc_context({**_STYLE, "svg.hashsalt": name})
-        self._size, self._below = (width, height), below
-
-    def __enter__(self) -> _Drawing:
-        from matplotlib.figure import Figure
-
-        self._context.__enter__()
-        self._figure: Figure = Figure(figsize=self._size)
-        self.axes = self._figure.add_axes((0.125, self._below, 0.865, 0.885 - self._below))
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        try:
-            if error[0] is None:
-                out = io.StringIO()
-                self._figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
-                self.svg = _for_page(out.getvalue())
-        finally:
-            self._context.__exit__(None, None, None)
+    out = io.StringIO()
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
+        figure = Figure(figsize=(width, height))
+        paint(figure.add_axes((0.125, below, 0.865, 0.885 - below)))
+        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
+    return _for_page(out.getvalue())
 
 
 def _for_page(svg: str) -> str:

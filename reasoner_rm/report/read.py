@@ -58,12 +58,13 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
-class Template:
-    """The prompt that the judge was trained with, as `final/reasoner_rm.json` states it."""
+class Card:
+    """What `final/reasoner_rm.json` says of the judge: its task, and the prompt that it was trained with."""
 
-    name: str = ""
-    text: str = ""
-    hash: str = ""
+    task: str
+    template: str
+    text: str
+    hash: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class Run:
     judgements: tuple[Judgements, ...]
     config: str
     versions: Mapping[str, str]
-    template: Template | None
+    card: Card | None
     has_judge: bool
     notes: tuple[str, ...]
 
@@ -107,7 +108,7 @@ def read_run(path: Path, *, groups: int) -> Run:
         judgements=judgements,
         config=text(path / "config.resolved.yaml"),
         versions=record(path / "versions.json", lambda row: {k: str(v) for k, v in row.items()}, notes) or {},
-        template=record(path / "final" / "reasoner_rm.json", _template, notes),
+        card=record(path / "final" / "reasoner_rm.json", _card, notes),
         has_judge=(path / "final").is_dir(),
         notes=tuple(notes),
     )
@@ -115,8 +116,13 @@ def read_run(path: Path, *, groups: int) -> Run:
 
 def _summary(row: Row) -> Summary:
     return Summary(
-        **{key: str(row.get(key) or "") for key in ("task", "base", "listener")},
-        **{key: number(row.get(key)) for key in ("seed", "seconds", "peak_rss_mb", "chance")},
+        task=str(row.get("task") or ""),
+        base=str(row.get("base") or ""),
+        listener=str(row.get("listener") or ""),
+        seed=number(row.get("seed")),
+        seconds=number(row.get("seconds")),
+        peak_rss_mb=number(row.get("peak_rss_mb")),
+        chance=number(row.get("chance")),
         blind=_scores(_dict(row, "blind")),
         data=_numbers(_dict(row, "data")),
         stage_seconds=_numbers(_dict(row, "stage_seconds")),
@@ -128,9 +134,9 @@ def _summary(row: Row) -> Summary:
 
 
 def _scores(row: Row) -> Scores:
-    interval = [number(v) for v in row.get("accuracy_interval") or ()]
+    low, high = (number(v) for v in row.get("accuracy_interval") or (None, None))
     shares = {key: number(row.get(key)) for key in Scores.__slots__ if key != "accuracy_interval"}
-    return Scores(**shares, accuracy_interval=None if len(interval) != 2 or None in interval else tuple(interval))
+    return Scores(accuracy_interval=None if low is None or high is None else (low, high), **shares)
 
 
 def _metrics(file: Path, notes: list[str]) -> dict[str, dict[str, Series]]:
@@ -177,9 +183,10 @@ def _judgements(run: Path, notes: list[str]) -> tuple[Judgements, ...]:
     return tuple(Judgements.named(stem, tuple(rows.values())) for stem, rows in read.items() if rows)
 
 
-def _template(row: Row) -> Template | None:
+def _card(row: Row) -> Card:
     template = _dict(row, "template")
-    return Template(**{key: str(template.get(key) or "") for key in ("name", "text", "hash")}) if template else None
+    name, text, hash_ = (str(template.get(key) or "") for key in ("name", "text", "hash"))
+    return Card(str(row.get("task") or ""), name, text, hash_)
 
 
 def _dict(row: Row, key: str) -> Row:

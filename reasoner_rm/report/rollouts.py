@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from reasoner_rm.data.io import sample_from_row
 from reasoner_rm.report.tolerant import Row, number
+from reasoner_rm.report.words import percent
 from reasoner_rm.schema import CANDIDATES, Parsed, Sample
 from reasoner_rm.tasks import get_task
 
@@ -83,16 +84,17 @@ class Rollout:
             InputError, KeyError, TypeError, ValueError, AttributeError: the row has another shape.
         """
         sample = sample_from_row(row["sample"])
-        sample = dataclasses.replace(sample, images=tuple(locate(ref, run) for ref in sample.images))
+        sample = dataclasses.replace(sample, images=tuple(locate(str(ref), run) for ref in sample.images))
         task = get_task(sample.task)
         task.check(sample)
-        gold = task.canonical(sample)
+        gold, compares = task.canonical(sample), sample.task in CANDIDATES
+        share = max(task.gold_probs(sample) or (1.0,)) if compares else 1.0
         return cls(
             stage=str(row.get("stage", "")),
             step=number(row.get("step")),
             sample=sample,
-            gold=gold or "a tie",
-            best=task.choice(gold, sample) if gold and sample.task in CANDIDATES else None,
+            gold=(gold if share == 1 else f"{gold} ({percent(share, 0)})") if gold else "a tie",
+            best=task.choice(gold, sample) if gold and compares else None,
             completions=tuple(_sampled(c, sample) for c in row["completions"]),
         )
 
@@ -108,6 +110,15 @@ def chapters(total: int, limit: int) -> list[range]:
         return [range(a, b) for a, b in itertools.pairwise(cuts)]
     size = limit // 3
     return [range(start, start + size) for start in (0, (total - size) // 2, total - size)]
+
+
+def bar_scales(completions: Sequence[Sampled]) -> dict[str, float]:
+    """The value that fills a component's bar: its largest, and at least 1."""
+    scales: dict[str, float] = {}
+    for completion in completions:
+        for name, value in completion.components.items():
+            scales[name] = max(scales.get(name, 1.0), abs(value or 0.0))
+    return scales
 
 
 def locate(ref: str, run: Path) -> str:

@@ -15,6 +15,7 @@ class Stop:
 
     name: str
     what: str
+    steps: float | None
     seconds: float | None
     accuracy: float | None
 
@@ -33,6 +34,7 @@ def stops(run: Run, rewards: list[str]) -> list[Stop]:
         Stop(
             name=stage_name(stage),
             what=told.get(stage, ""),
+            steps=max((series.steps[-1] for series in run.metrics.get(stage, {}).values()), default=None),
             seconds=known.stage_seconds.get(stage),
             accuracy=known.stages.get(stage, {}).get("heldout", Scores()).accuracy,
         )

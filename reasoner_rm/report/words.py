@@ -18,6 +18,9 @@ DATA = {
 SPACE = "\u00a0"
 MISSING = "–"
 
+CHARACTERS = 4000
+"""What is kept of a longer text: its beginning and its end."""
+
 
 def place(name: str, known: Iterable[str]) -> tuple[int, str]:
     """A sort key: known names in their order, others after them."""
@@ -99,3 +102,11 @@ def memory(megabytes: float | None) -> str:
     if megabytes is None:
         return MISSING
     return f"{megabytes / 1000:.1f}{SPACE}GB" if megabytes >= 1000 else f"{megabytes:.0f}{SPACE}MB"
+
+
+def clip(text: str, limit: int = CHARACTERS) -> str:
+    """The beginning and the end of a long text, with how much is left out between them."""
+    if len(text) <= limit:
+        return text
+    head, tail = limit * 3 // 4, limit // 4
+    return f"{text[:head]}\n[… {whole(len(text) - head - tail)} characters left out …]\n{text[-tail:]}"

@@ -26,7 +26,19 @@ FIGURES = ("accuracy", "consistency", "first_position", "well_formed", "contradi
 def run(seed: int, folder: Path, extra: list[str]) -> dict[str, Any]:
     """One pocket run; its summary."""
     out = folder / f"seed-{seed}"
-    command = [sys.executable, "-m", "reasoner_rm", "pocket", "--world", "digits", "--seed", str(seed), "--out", str(out), *extra]
+    command = [
+        sys.executable,
+        "-m",
+        "reasoner_rm",
+        "pocket",
+        "--world",
+        "digits",
+        "--seed",
+        str(seed),
+        "--out",
+        str(out),
+        *extra,
+    ]
     subprocess.run(command, check=True)
     return json.loads((out / "summary.json").read_text(encoding="utf-8"))
 
@@ -54,8 +66,12 @@ def show(runs: list[dict[str, Any]], table: dict[str, Any]) -> None:
             print(f"{stage:12}{split:9}" + "".join(f"{table[stage][split][f]:16.3f}" for f in FIGURES))
     for r in runs:
         spans = (r["stages"][s]["heldout"] for s in STAGES)
-        print(f"seed {r['seed']}: " + " -> ".join("{accuracy:.3f} {accuracy_interval}".format(**s) for s in spans), end="")
-        print(f", blind {r['blind']['accuracy']:.3f} {r['blind']['accuracy_interval']}, {r['seconds']:.0f} s, {r['peak_rss_mb']:.0f} MB")
+        print(
+            f"seed {r['seed']}: " + " -> ".join("{accuracy:.3f} {accuracy_interval}".format(**s) for s in spans), end=""
+        )
+        print(
+            f", blind {r['blind']['accuracy']:.3f} {r['blind']['accuracy_interval']}, {r['seconds']:.0f} s, {r['peak_rss_mb']:.0f} MB"
+        )
     print(f"medians: blind {table['blind']:.3f}, {table['seconds']:.0f} s, {table['peak_rss_mb']:.0f} MB")
 
 
@@ -72,7 +88,9 @@ def main() -> None:
     if args.json:
         machine = {"cpus": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
         args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps({"machine": machine, "arguments": extra, "medians": table, "runs": runs}, indent=1) + "\n")
+        args.json.write_text(
+            json.dumps({"machine": machine, "arguments": extra, "medians": table, "runs": runs}, indent=1) + "\n"
+        )
 
 
 if __name__ == "__main__":

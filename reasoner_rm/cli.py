@@ -33,7 +33,9 @@ def main(argv: list[str] | None = None) -> NoReturn:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="reasoner-rm", description="Vision-language models that reason before they judge.")
+    parser = argparse.ArgumentParser(
+        prog="reasoner-rm", description="Vision-language models that reason before they judge."
+    )
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
 
     def verb(name: str, run: Any, text: str) -> argparse.ArgumentParser:
@@ -41,12 +43,16 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         return sub
 
-    pocket = verb("pocket", _pocket, "the whole loop on a small world, on a laptop: cold start, sift, GRPO, evaluation, report")
+    pocket = verb(
+        "pocket", _pocket, "the whole loop on a small world, on a laptop: cold start, sift, GRPO, evaluation, report"
+    )
     pocket.add_argument("--world", default="digits", help="what to train on (default: digits)")
     pocket.add_argument("--out", type=Path, help="run directory (default: the next free runs/pocket-WORLD-N)")
     pocket.add_argument("--seed", type=int, default=0)
     pocket.add_argument("--quick", action="store_true", help="a few minutes, to see that everything works")
-    pocket.add_argument("--set", dest="overrides", action="append", default=[], metavar="A.B=C", help="override a setting")
+    pocket.add_argument(
+        "--set", dest="overrides", action="append", default=[], metavar="A.B=C", help="override a setting"
+    )
 
     for name, text in (
         ("sft", "the cold start: supervised fine-tuning on reasoned verdicts"),
@@ -57,14 +63,18 @@ def _parser() -> argparse.ArgumentParser:
         stage = verb(name, _stage, text)
         stage.set_defaults(verb=name)
         stage.add_argument("config", type=Path, metavar="CONFIG.yaml")
-        stage.add_argument("--set", dest="overrides", action="append", default=[], metavar="A.B=C", help="override a setting")
+        stage.add_argument(
+            "--set", dest="overrides", action="append", default=[], metavar="A.B=C", help="override a setting"
+        )
         stage.add_argument("--json", action="store_true", help="print the run's summary as one JSON object")
 
     judge = verb("judge", _judge, "which of two images serves a caption better")
     judge.add_argument("--model", required=True, help="a run, a checkpoint folder, or a hub id")
     judge.add_argument("--caption", required=True)
     judge.add_argument("images", nargs=2, metavar="IMAGE")
-    judge.add_argument("--votes", type=int, default=1, help="votes per order; 1 is greedy, more are sampled (default: 1)")
+    judge.add_argument(
+        "--votes", type=int, default=1, help="votes per order; 1 is greedy, more are sampled (default: 1)"
+    )
     judge.add_argument("--both-orders", action=argparse.BooleanOptionalAction, default=True, help="ask in both orders")
     judge.add_argument("--max-tokens", type=int, default=1024)
     judge.add_argument("--json", action="store_true", help="print one JSON object")
@@ -162,7 +172,9 @@ def _judge(args: argparse.Namespace) -> None:
     if not verdict.parsed:
         print("no readable verdict" + (f"; the model wrote: {verdict.reasoning}" if verdict.reasoning else ""))
         return
-    winner = "a tie" if verdict.preferred is None else f"image {verdict.preferred + 1} ({args.images[verdict.preferred]})"
+    winner = (
+        "a tie" if verdict.preferred is None else f"image {verdict.preferred + 1} ({args.images[verdict.preferred]})"
+    )
     print(f"preferred: {winner}")
     print(f"share of votes for image 1: {verdict.p_first:.2f}" if verdict.p_first is not None else "")
     if verdict.consistent is not None:
@@ -215,7 +227,9 @@ def _data(args: argparse.Namespace) -> None:
             for ref in sample.images:
                 open_image(ref)
         tasks = ", ".join(f"{n} {task}" for task, n in Counter(s.task for s in samples).items())
-        print(f"{args.file}: {len(samples)} samples ({tasks}), {sum(bool(s.target) for s in samples)} with a target; all images open")
+        print(
+            f"{args.file}: {len(samples)} samples ({tasks}), {sum(bool(s.target) for s in samples)} with a target; all images open"
+        )
     elif args.recipe == "pairs":
         from data_recipes import pairs
 

@@ -180,7 +180,9 @@ def load_config(file: str | Path, overrides: Sequence[str] = ()) -> Config:
         problem = getattr(error, "problem", None) or str(error)
         raise InputError(f"not valid YAML: {problem}", file=path, line=mark.line + 1 if mark else None) from None
     if not isinstance(values, dict):
-        raise InputError("a config is a mapping of sections", file=path, remedy=f"sections: {', '.join(Config.model_fields)}")
+        raise InputError(
+            "a config is a mapping of sections", file=path, remedy=f"sections: {', '.join(Config.model_fields)}"
+        )
     lines = dict(_lines(node))
     origin: dict[tuple[str, ...], str] = {}
     for override in overrides:
@@ -210,7 +212,9 @@ def _override(values: dict[str, Any], text: str) -> tuple[str, ...]:
     return keys
 
 
-def _explain(error: ValidationError, path: Path, lines: dict[tuple[str, ...], int], origin: dict[tuple[str, ...], str]) -> InputError:
+def _explain(
+    error: ValidationError, path: Path, lines: dict[tuple[str, ...], int], origin: dict[tuple[str, ...], str]
+) -> InputError:
     first = error.errors()[0]
     where = tuple(str(k) for k in first["loc"])
     known = next((where[:i] for i in range(len(where), 0, -1) if where[:i] in lines or where[:i] in origin), where)

@@ -63,7 +63,11 @@ def printed(digit: int, rng: random.Random) -> np.ndarray:
     box = sheet.getbbox() or (0, 0, 72, 72)
     half = max(box[2] - box[0], box[3] - box[1]) / 2 + 2
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-    sheet = sheet.resize((side, side), Image.Resampling.BOX, box=(max(0, x - half), max(0, y - half), min(72, x + half), min(72, y + half)))
+    sheet = sheet.resize(
+        (side, side),
+        Image.Resampling.BOX,
+        box=(max(0, x - half), max(0, y - half), min(72, x + half), min(72, y + half)),
+    )
     return np.asarray(sheet, dtype=np.float32) / 255
 
 
@@ -128,8 +132,12 @@ def look_up(rng: random.Random, drawn: Pool) -> Row:
 
 def wanted(rng: random.Random, drawn: Pool) -> Row:
     digit = rng.randrange(10)
-    caption = rng.choice(digits.CAPTIONS + ("{digit}", "{word}", "a picture of the number {word}", "one {digit}, please"))
-    return ask(f"Caption: {caption.format(digit=digit, word=digits.WORDS[digit])}\nWhat is asked for?", []), f"The caption asks for a {digit}."
+    caption = rng.choice(
+        digits.CAPTIONS + ("{digit}", "{word}", "a picture of the number {word}", "one {digit}, please")
+    )
+    return ask(
+        f"Caption: {caption.format(digit=digit, word=digits.WORDS[digit])}\nWhat is asked for?", []
+    ), f"The caption asks for a {digit}."
 
 
 def compare(rng: random.Random, drawn: Pool) -> Row:
@@ -204,7 +212,9 @@ def held_out(vlm: Vlm, encoder: PromptEncoder, role: str, drawn: Pool) -> dict[s
     with torch.no_grad():
         for skill in SKILLS[role]:
             rng = random.Random(f"held-out/{skill.__name__}")
-            figures[skill.__name__] = round(float(loss_of(vlm, encoder, [skill(rng, drawn) for _ in range(300)])[1].float().mean()), 4)
+            figures[skill.__name__] = round(
+                float(loss_of(vlm, encoder, [skill(rng, drawn) for _ in range(300)])[1].float().mean()), 4
+            )
     return figures
 
 
@@ -233,7 +243,15 @@ def pretrain(role: str, out: Path, text_steps: int, steps: int) -> None:
             if step % 100 == 0 or step == count:
                 vlm.model.eval()
                 figures = held_out(vlm, encoder, role, unseen)
-                log.append({"phase": phase, "step": step, "loss": round(loss.item(), 4), "seconds": round(time.time() - began), **figures})
+                log.append(
+                    {
+                        "phase": phase,
+                        "step": step,
+                        "loss": round(loss.item(), 4),
+                        "seconds": round(time.time() - began),
+                        **figures,
+                    }
+                )
                 print(json.dumps(log[-1]), flush=True)
     out.mkdir(parents=True, exist_ok=True)
     vlm.model.half().save_pretrained(out)

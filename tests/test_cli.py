@@ -13,7 +13,9 @@ from PIL import Image
 
 
 def shell(*args: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "reasoner_rm", *map(str, args)], capture_output=True, text=True, input=stdin)
+    return subprocess.run(
+        [sys.executable, "-m", "reasoner_rm", *map(str, args)], capture_output=True, text=True, input=stdin
+    )
 
 
 def fails(*args: str | Path, stdin: str = "") -> str:
@@ -28,7 +30,13 @@ def fails(*args: str | Path, stdin: str = "") -> str:
 def row(tmp_path: Path, **changes: object) -> dict[str, object]:
     for name in ("a.png", "b.png"):
         Image.new("RGB", (60, 60), "white").save(tmp_path / name)
-    base = {"id": "1", "task": "image_preference", "prompt": "a 7", "images": ["a.png", "b.png"], "gold": {"p_first": 1.0}}
+    base = {
+        "id": "1",
+        "task": "image_preference",
+        "prompt": "a 7",
+        "images": ["a.png", "b.png"],
+        "gold": {"p_first": 1.0},
+    }
     return {**base, **changes}
 
 
@@ -77,7 +85,10 @@ def test_bad_data_is_named_with_file_and_line(tmp_path: Path, tiny_folder: Path)
     good = json.dumps(row(tmp_path))
     for lines, expected in (
         ([good, '{"id": "2", "task": "image_pref CUT'], ("train.jsonl:2:", "cut off")),
-        ([good, json.dumps(row(tmp_path, id="2", task="image_preferense"))], ("train.jsonl:2:", "did you mean 'image_preference'?")),
+        (
+            [good, json.dumps(row(tmp_path, id="2", task="image_preferense"))],
+            ("train.jsonl:2:", "did you mean 'image_preference'?"),
+        ),
         ([json.dumps(row(tmp_path, images=["a.png", "none.png"]))], ("train.jsonl:1:", "none.png")),
         ([], ("train.jsonl", "empty")),
     ):
@@ -130,7 +141,18 @@ def test_stages_end_to_end_and_a_run_is_never_overwritten(tmp_path: Path, tiny_f
     assert {json.loads(line)["stage"] for line in (run / "metrics.jsonl").open()} == {"cold_start", "grpo"}
     assert not [p for p in run.rglob("*") if ".writing" in p.name or p.name.startswith(".tmp")]
     assert "exists already" in fails("pocket", "--out", run) and "already" in fails("sft", file)
-    verdict = shell("judge", "--model", run, "--caption", "a 7", "--max-tokens", "4", "--json", tmp_path / "a.png", tmp_path / "b.png")
+    verdict = shell(
+        "judge",
+        "--model",
+        run,
+        "--caption",
+        "a 7",
+        "--max-tokens",
+        "4",
+        "--json",
+        tmp_path / "a.png",
+        tmp_path / "b.png",
+    )
     assert json.loads(verdict.stdout)["parsed"] is False
 
 

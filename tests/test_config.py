@@ -45,7 +45,9 @@ def test_wrong_value_names_line_and_value(tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", ["per_device_train_batch_size", "gradient_accumulation_steps", "use_vllm"])
 def test_foreign_names_are_refused_with_an_explanation(tmp_path: Path, key: str) -> None:
     message = error_of(write(tmp_path, f"grpo:\n  {key}: 4\n"))
-    assert "did you mean" not in message and ("prompts_per_device" in message or "accumulation" in message or "engine" in message)
+    assert "did you mean" not in message and (
+        "prompts_per_device" in message or "accumulation" in message or "engine" in message
+    )
 
 
 def test_overrides_win_and_are_named_when_wrong(tmp_path: Path) -> None:
@@ -73,4 +75,10 @@ def test_resolved_yaml_reads_back_the_same(tmp_path: Path) -> None:
 
 def test_defaults_are_the_papers() -> None:
     grpo = Config().grpo
-    assert (grpo.loss_type, grpo.beta, grpo.epsilon, grpo.temperature, grpo.num_generations) == ("grpo", 0.04, 0.2, 1.0, 8)
+    assert (grpo.loss_type, grpo.beta, grpo.epsilon, grpo.temperature, grpo.num_generations) == (
+        "grpo",
+        0.04,
+        0.2,
+        1.0,
+        8,
+    )

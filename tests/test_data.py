@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from reasoner_rm.data.images import open_image, read_bytes
-from reasoner_rm.data.io import atomic, load_samples, sample_from_row, sample_to_row, write_samples
+from reasoner_rm.data.io import atomic, load_samples, write_samples
 from reasoner_rm.errors import InputError
+from reasoner_rm.rows import sample_from_row, sample_to_row
 from reasoner_rm.schema import Sample
 
 ROW: dict[str, Any] = {

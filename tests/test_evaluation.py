@@ -18,7 +18,11 @@ SAMPLE = Sample("a", "image_preference", "a 7", images=("x", "y"), gold={"p_firs
 
 
 def text(choice: int | None) -> str:
-    return "garbage" if choice is None else f"<think>Image {choice + 1} fits.</think><answer>Image {choice + 1} is better</answer>"
+    return (
+        "garbage"
+        if choice is None
+        else f"<think>Image {choice + 1} fits.</think><answer>Image {choice + 1} is better</answer>"
+    )
 
 
 class Scripted:
@@ -54,9 +58,16 @@ def test_the_swapped_order_shows_the_images_the_other_way_round() -> None:
         ([None, None], None, None, False, False),
     ],
 )
-def test_verdicts_from_two_orders(choices: list, preferred: object, p_first: object, consistent: object, parsed: object) -> None:
+def test_verdicts_from_two_orders(
+    choices: list, preferred: object, p_first: object, consistent: object, parsed: object
+) -> None:
     verdict = count(ballots(choices)[0])
-    assert (verdict.preferred, verdict.p_first, verdict.consistent, verdict.parsed) == (preferred, p_first, consistent, parsed)
+    assert (verdict.preferred, verdict.p_first, verdict.consistent, verdict.parsed) == (
+        preferred,
+        p_first,
+        consistent,
+        parsed,
+    )
 
 
 def test_reasoning_of_the_swapped_order_is_relabelled() -> None:
@@ -69,7 +80,10 @@ def test_votes_are_counted_over_both_orders() -> None:
 
 
 def test_figures_by_hand() -> None:
-    samples = [Sample(f"s{i}", "image_preference", "c", images=("x", "y"), gold={"p_first": p}) for i, p in enumerate((1.0, 0.0, 1.0, 0.5))]
+    samples = [
+        Sample(f"s{i}", "image_preference", "c", images=("x", "y"), gold={"p_first": p})
+        for i, p in enumerate((1.0, 0.0, 1.0, 0.5))
+    ]
     rows = ballots([0, 1, 0, 0, None, 1, 0, 1], samples)
     beliefs = iter([Belief(("1", "2"), (p, 1 - p), 1.0) for p in (0.9, 0.2, 0.2, 0.9, 0.9, 0.6, 0.9, 0.1)])
     result = figures([[judged(b, next(beliefs)) for b in row] for row in rows])

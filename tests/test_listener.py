@@ -67,7 +67,13 @@ def test_what_cannot_be_asked_is_none(ear: TransformersListener, sample: Sample)
     free = Sample("q", "qa", "what?", gold={"answer": "x", "kind": "text"})
     free_ear = TransformersListener(ear.vlm, load_template("qa", "brief"))
     assert free_ear.beliefs([free], [[TEXTS[0]]]) == [(None,)]
-    long = Sample("q", "qa", "what?", gold={"answer": "banana split", "kind": "choice"}, meta={"choices": ["banana split", "kiwi"]})
+    long = Sample(
+        "q",
+        "qa",
+        "what?",
+        gold={"answer": "banana split", "kind": "choice"},
+        meta={"choices": ["banana split", "kiwi"]},
+    )
     assert free_ear.beliefs([long], [[TEXTS[0]]]) == [(None,)], "options that are not single tokens"
 
 

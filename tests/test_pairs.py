@@ -149,7 +149,8 @@ def test_rows_of_one_prompt_share_a_group(folder: Path) -> None:
 def test_csv_dialects(folder: Path, delimiter: str, end: str, mark: bytes) -> None:
     """Prompts are full of commas and quotes, so the header alone decides."""
     text = io.StringIO()
-    prompt = 'a "red" cube, a ball; a cone,\ntwo lines | ü'
+    others = "".join(9 * other for other in ",;\t|" if other != delimiter)
+    prompt = f'a "red" cube,\n{others}; ü'
     table = csv.writer(text, delimiter=delimiter, lineterminator=end)
     table.writerows([HEADER.split(","), ["a.png", "b.png", prompt, "a"], [], ["", "", "", ""]])
     assert only(write(folder, mark + text.getvalue().encode())).prompt == prompt
@@ -261,6 +262,7 @@ def test_a_missing_column_is_an_error_of_the_table(folder: Path, header: str, me
         ("pairs.json", b"[\n{},\n{]", ":3: not valid JSON: .*; repair it"),
         ("pairs.json", json.dumps(row()).encode(), ": not a JSON array; write"),
         ("pairs.json", b'[\n{"image_a": "[a\\\\],"},\n7]', ":2: no column 'image_b'"),
+        ("pairs.json", json.dumps([row(), row(prompt="")], indent=1).encode(), ":8: empty prompt"),
         ("pairs.json", b"[\n\n7]", ":3: a pair is a JSON object, this is 7"),
         ("pairs.json", f"[{json.dumps(row())},\n\n  {json.dumps(row(prompt=''))}]".encode(), ":3: empty prompt"),
         ("pairs.xlsx", b"PK", ": not a table by its suffix; use .csv, .tsv, .jsonl, .json"),

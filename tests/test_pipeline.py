@@ -69,8 +69,13 @@ def test_the_run_directory_is_whole(quick: Path) -> None:
 
 
 def test_no_image_of_training_is_measured(quick: Path) -> None:
-    seen = {n: {Path(i).name for s in load_samples(quick / "data" / f"{n}.jsonl") for i in s.images} for n in ("cold_start", "train", "heldout", "ood")}
-    assert not (seen["cold_start"] | seen["train"]) & (seen["heldout"] | seen["ood"]) and not seen["heldout"] & seen["ood"]
+    seen = {
+        n: {Path(i).name for s in load_samples(quick / "data" / f"{n}.jsonl") for i in s.images}
+        for n in ("cold_start", "train", "heldout", "ood")
+    }
+    assert (
+        not (seen["cold_start"] | seen["train"]) & (seen["heldout"] | seen["ood"]) and not seen["heldout"] & seen["ood"]
+    )
 
 
 def test_the_report_reads(quick: Path) -> None:
@@ -86,7 +91,11 @@ def test_the_judge_judges_the_held_out_pairs(quick: Path) -> None:
     verdicts = Judge.from_pretrained(quick, max_tokens=48).verdicts(samples)
     rows = [json.loads(line) for line in (quick / "evaluations" / "grpo-heldout.jsonl").open()]
     for sample, verdict in zip(samples, verdicts, strict=True):
-        said = [r["preferred"] if r["order"] == "given" else 1 - r["preferred"] for r in rows if r["id"] == sample.id and r["preferred"] is not None]
+        said = [
+            r["preferred"] if r["order"] == "given" else 1 - r["preferred"]
+            for r in rows
+            if r["id"] == sample.id and r["preferred"] is not None
+        ]
         assert [v for v in verdict.votes if v is not None] == said
     assert statistics.mean(v.parsed for v in verdicts) > 0.9
 
@@ -96,7 +105,9 @@ def test_the_judge_takes_pictures_that_no_recipe_made(quick: Path, tmp_path: Pat
         image = Image.new("RGB", (300, 300), "white")
         ImageDraw.Draw(image).line(points, fill="black", width=34, joint="curve")
         image.save(tmp_path / f"{name}.png")
-    verdict = Judge.from_pretrained(quick, max_tokens=48).compare("a handwritten 7", tmp_path / "seven.png", tmp_path / "one.png")
+    verdict = Judge.from_pretrained(quick, max_tokens=48).compare(
+        "a handwritten 7", tmp_path / "seven.png", tmp_path / "one.png"
+    )
     assert verdict.parsed and verdict.reasoning and len(verdict.votes) == 2
 
 

@@ -27,7 +27,10 @@ def vlm(request: pytest.FixtureRequest, stir: Stir) -> Vlm:
 def prompts(pictures: tuple[Image.Image, ...]) -> list[Prompt]:
     return [
         Prompt((pictures[0], "Which image is better?"), (True, False)),
-        Prompt(("Image 1: ", pictures[1], "Image 2: ", pictures[2], "Caption: a red square"), (False, True, False, True, False)),
+        Prompt(
+            ("Image 1: ", pictures[1], "Image 2: ", pictures[2], "Caption: a red square"),
+            (False, True, False, True, False),
+        ),
         Prompt(("a 7",), (False,)),
     ]
 
@@ -37,7 +40,9 @@ def test_greedy_equals_transformers_generate(vlm: Vlm, prompts: list[Prompt]) ->
     ours = TransformersEngine(vlm).generate([Request(p, (0,)) for p in prompts], Sampling(0.0, 12))
     for prompt, (completion,) in zip(prompts, ours, strict=True):
         text = vlm.processor.apply_chat_template(prompt.messages(), add_generation_prompt=True, tokenize=False)
-        inputs = vlm.processor(text=[text], images=[list(prompt.images)] if prompt.images else None, return_tensors="pt")
+        inputs = vlm.processor(
+            text=[text], images=[list(prompt.images)] if prompt.images else None, return_tensors="pt"
+        )
         out = vlm.model.generate(**inputs, do_sample=False, max_new_tokens=12, suppress_tokens=list(vlm.banned))
         assert completion.token_ids == tuple(out[0, inputs.input_ids.shape[1] :].tolist())
 

@@ -108,5 +108,3 @@ def _same_candidate(row: Sequence[Judged]) -> float:
 def _mean(values: Sequence[Any]) -> Any:
     known = [v for v in values if v is not None]
     return round(math.fsum(known) / len(known), 4) if known else None
-
-

@@ -75,12 +75,16 @@ class Judge:
             raise InputError(f"votes is {votes}", remedy="ask for at least one")
         for sample in samples:
             if sample.task not in CANDIDATES:
-                raise InputError(f"sample {sample.id!r} is {sample.task}, a judge compares", remedy=f"use {', '.join(CANDIDATES)}")
+                raise InputError(
+                    f"sample {sample.id!r} is {sample.task}, a judge compares", remedy=f"use {', '.join(CANDIDATES)}"
+                )
             get_task(sample.task)
             if sample.task != self.card.task:
                 raise InputError(f"sample {sample.id!r} is {sample.task}, this judge was trained for {self.card.task}")
         sampling = Sampling(0.0 if votes == 1 else 1.0, self.max_tokens)
-        ballots = cast(self.engine, self.card.template, samples, votes=votes, both_orders=both_orders, sampling=sampling)
+        ballots = cast(
+            self.engine, self.card.template, samples, votes=votes, both_orders=both_orders, sampling=sampling
+        )
         return [count(b) for b in ballots]
 
 

@@ -54,7 +54,9 @@ class TransformersListener:
             return given
         swapped = [s.swapped() for s in samples]
         nouns = [CANDIDATES[s.task].noun for s in samples]
-        other = self._one_order(swapped, [[swap_labels(t, noun) for t in row] for row, noun in zip(texts, nouns, strict=True)])
+        other = self._one_order(
+            swapped, [[swap_labels(t, noun) for t in row] for row, noun in zip(texts, nouns, strict=True)]
+        )
         return [tuple(map(_average, a, b)) for a, b in zip(given, other, strict=True)]
 
     def _one_order(self, samples: Sequence[Sample], texts: Sequence[Sequence[str]]) -> list[tuple[Belief | None, ...]]:

@@ -64,11 +64,17 @@ class Pipeline:
             write_samples(self.run.path / SFT_FILE, found.sft)
             write_samples(self.run.path / RL_FILE, found.rl)
             self._count(train=len(samples), sft=len(found.sft), rl=len(found.rl), ties=found.ties)
-            print(f"sift: {len(found.sft)} rows to SFT, {len(found.rl)} to RL, {found.ties} ties left out", file=sys.stderr)
+            print(
+                f"sift: {len(found.sft)} rows to SFT, {len(found.rl)} to RL, {found.ties} ties left out",
+                file=sys.stderr,
+            )
             if found.sft:
                 train_sft(vlm, self.template, found.sft, section.sft, log=log, seed=seed, title="sift: sft")
             else:
-                print("sift: nothing was judged right often enough to learn from; the model stays as it is", file=sys.stderr)
+                print(
+                    "sift: nothing was judged right often enough to learn from; the model stays as it is",
+                    file=sys.stderr,
+                )
 
     def grpo(self) -> None:
         """GRPO on the sift's RL rows, or on `data.train` when there was no sift."""
@@ -139,7 +145,9 @@ class Pipeline:
         samples = load_samples(file)
         for line, sample in enumerate(samples, start=1):
             if sample.task != self.config.task:
-                raise InputError(f"sample {sample.id!r} is {sample.task}, the run is {self.config.task}", file=file, line=line)
+                raise InputError(
+                    f"sample {sample.id!r} is {sample.task}, the run is {self.config.task}", file=file, line=line
+                )
         return samples
 
     def policy(self, path: str | Path | None = None) -> Vlm:
@@ -221,9 +229,7 @@ class _StageRecord:
             return
         pipeline, config = self.pipeline, self.pipeline.config
         size = self.vlm.processor.image_processor.size
-        card = Card(
-            config.task, pipeline.template, size.shortest_edge, size.longest_edge, config.listener.path
-        )
+        card = Card(config.task, pipeline.template, size.shortest_edge, size.longest_edge, config.listener.path)
         save_bundle(self.vlm, card, pipeline.run.checkpoint(self.stage))
         save_bundle(self.vlm, card, pipeline.run.path / "final")
         seconds = pipeline.run.read_json("summary.json").get("stage_seconds", {})

@@ -59,7 +59,9 @@ def shared_prefix_logps(
     ids, mask = pad_right(flat, vlm.tokenizer.pad_token_id, vlm.device)
     prefix = expand(prefill(vlm.model, prompts), [len(group) for group in completions])
     first = prefix.last_hidden[:, None]
-    hidden = first if ids.shape[1] == 1 else torch.cat([first, advance(vlm.model, prefix, ids[:, :-1], mask[:, :-1])], 1)
+    hidden = (
+        first if ids.shape[1] == 1 else torch.cat([first, advance(vlm.model, prefix, ids[:, :-1], mask[:, :-1])], 1)
+    )
     return token_logps(vlm, hidden, ids, mask, temperature, entropy)
 
 

@@ -52,7 +52,9 @@ class PromptEncoder:
         Raises:
             InputError: a missing or broken image.
         """
-        text: str = self.vlm.processor.apply_chat_template(prompt.messages(), add_generation_prompt=True, tokenize=False)
+        text: str = self.vlm.processor.apply_chat_template(
+            prompt.messages(), add_generation_prompt=True, tokenize=False
+        )
         patch, merge = self._patch, self.vlm.processor.image_processor.merge_size
         images = [self._process(ref) for ref in prompt.images]
         pieces = text.split(IMAGE_TOKEN)

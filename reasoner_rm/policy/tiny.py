@@ -99,7 +99,10 @@ def build(size: TinySize, tokenizer: Any, seed: int) -> PreTrainedModel:
     import torch
     from transformers import AutoConfig, AutoModelForImageTextToText
 
-    ids = {name: tokenizer.convert_tokens_to_ids(f"<|{name}|>") for name in ("image_pad", "video_pad", "vision_start", "vision_end")}
+    ids = {
+        name: tokenizer.convert_tokens_to_ids(f"<|{name}|>")
+        for name in ("image_pad", "video_pad", "vision_start", "vision_end")
+    }
     text = {
         "vocab_size": -(-len(tokenizer) // 64) * 64,
         "hidden_size": size.hidden,
@@ -174,4 +177,3 @@ def make_tiny(out: str | Path, texts: Iterable[str], size: TinySize | None = Non
     build(size, tokenizer, seed).save_pretrained(out)
     build_processor(size, tokenizer).save_pretrained(out)
     return Path(out)
-

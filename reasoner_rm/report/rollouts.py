@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reasoner_rm.data.io import sample_from_row
 from reasoner_rm.report.tolerant import Row, number
 from reasoner_rm.report.words import percent
+from reasoner_rm.rows import sample_from_row
 from reasoner_rm.schema import CANDIDATES, Parsed, Sample
 from reasoner_rm.tasks import get_task
 

@@ -11,6 +11,7 @@ from reasoner_rm.rewards.base import Reward
 from reasoner_rm.rewards.listener_belief import LISTENER_BELIEF
 from reasoner_rm.rewards.mix import mix, score_components
 from reasoner_rm.rewards.rules import ACCURACY, FORMAT
+from reasoner_rm.rows import sample_from_row
 from reasoner_rm.schema import Completion, Group, RewardContext, Sample
 from reasoner_rm.tasks import get_task
 
@@ -55,8 +56,6 @@ def score(
     >>> score("accuracy", "<think>two and two</think><answer>4</answer>", sample)
     {'accuracy': 1.0, 'total': 1.0}
     """
-    from reasoner_rm.data.io import sample_from_row
-
     row = sample if isinstance(sample, Sample) else sample_from_row(sample)
     task = get_task(row.task)
     task.check(row)
@@ -65,12 +64,16 @@ def score(
     parsed = [task.parse(text, row)]
     components = score_components(weights, group, parsed, context or RewardContext())
     known = any(values[0] is not None for values in components.values())
-    return {n: values[0] for n, values in components.items()} | {"total": mix(weights, components)[0] if known else None}
+    return {n: values[0] for n, values in components.items()} | {
+        "total": mix(weights, components)[0] if known else None
+    }
 
 
 def _unknown(name: str, known: list[str]) -> InputError:
     near = difflib.get_close_matches(name, known, 1)
-    return InputError(f"unknown reward {name!r}", remedy=f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}")
+    return InputError(
+        f"unknown reward {name!r}", remedy=f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    )
 
 
 __all__ = ["PRESETS", "REWARDS", "Reward", "get_reward", "mix", "resolve", "score", "score_components"]

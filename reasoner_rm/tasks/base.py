@@ -55,5 +55,5 @@ class Task(ABC):
 def need(gold: Mapping[str, Any], key: str, sample: Sample) -> Any:
     """``gold[key]``, or an InputError that names the sample."""
     if key not in gold:
-        raise InputError(f"sample {sample.id!r} ({sample.task}) has no gold.{key}", remedy=f"add \"{key}\" to its gold")
+        raise InputError(f"sample {sample.id!r} ({sample.task}) has no gold.{key}", remedy=f'add "{key}" to its gold')
     return gold[key]

@@ -112,7 +112,9 @@ class GroupTrainer(SampleTrainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> WindowSampler:
         return WindowSampler(len(self.train_dataset), self.per_window, self.section.num_iterations, self.run_seed)
 
-    def get_batch_samples(self, epoch_iterator: Iterator[list[Sample]], num_batches: int, device: Any) -> tuple[list, None]:
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[list[Sample]], num_batches: int, device: Any
+    ) -> tuple[list, None]:
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         if self.state.global_step % self.section.num_iterations == 0:
             self._window = self._prepare(batches)
@@ -150,7 +152,9 @@ class GroupTrainer(SampleTrainer):
     def _score(self, groups: list[Group]) -> list[Scored]:
         beliefs: list[Any] = [None] * len(groups)
         if self.listener is not None:
-            beliefs = self.listener.beliefs([g.sample for g in groups], [[c.text for c in g.completions] for g in groups])
+            beliefs = self.listener.beliefs(
+                [g.sample for g in groups], [[c.text for c in g.completions] for g in groups]
+            )
         progress = self.state.global_step / max(1, self.state.max_steps)
         scored = []
         for group, belief in zip(groups, beliefs, strict=True):
@@ -160,7 +164,9 @@ class GroupTrainer(SampleTrainer):
             components = score_components(self.rewards, group, parsed, context)
             total = mix(self.rewards, components)
             if self.section.shuffle_rewards:
-                total = tuple(random.Random(stable_seed(self.run_seed, group.sample.id, context.step)).sample(total, len(total)))
+                total = tuple(
+                    random.Random(stable_seed(self.run_seed, group.sample.id, context.step)).sample(total, len(total))
+                )
             advantages = group_advantages(total, self.section.scale_rewards)
             scored.append(Scored(group, parsed, components, total, advantages, belief))
         self._gather_window(scored)
@@ -207,7 +213,9 @@ class GroupTrainer(SampleTrainer):
                 ref_logps=inputs.reference,
                 advantages=torch.tensor([a for s in inputs.groups for a in s.advantages], device=mask.device),
                 mask=mask,
-                weights=torch.tensor([s.group.sample.weight for s in inputs.groups for _ in s.total], device=mask.device),
+                weights=torch.tensor(
+                    [s.group.sample.weight for s in inputs.groups for _ in s.total], device=mask.device
+                ),
             ),
             beta=section.beta,
             clip_low=section.epsilon,

@@ -43,7 +43,9 @@ class RunDir:
         """
         run = cls(path)
         if run.checkpoint(stage).exists():
-            raise InputError(f"stage {stage} was run here already", file=path, remedy="set run.out to another directory")
+            raise InputError(
+                f"stage {stage} was run here already", file=path, remedy="set run.out to another directory"
+            )
         if path.is_dir() and any(path.iterdir()) and not (path / "config.resolved.yaml").is_file():
             raise InputError("not a run directory", file=path, remedy="set run.out to a new or empty directory")
         return cls._with_records(path, config_yaml)

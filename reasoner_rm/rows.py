@@ -1,0 +1,77 @@
+"""A sample as a JSON object and back: the shape of a line on disk, of `--sample FILE`, of a request."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from reasoner_rm.errors import InputError
+from reasoner_rm.schema import Sample
+
+_FIELDS = {f.name: f for f in dataclasses.fields(Sample)}
+_REQUIRED = ("id", "task", "prompt")
+_LISTS = ("images", "videos", "responses")
+_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    "id": str, "task": str, "prompt": str, "target": (str, type(None)), "gold": dict, "meta": dict,
+    "weight": (int, float), "group_id": str, "source": str, "images": list, "videos": list, "responses": list,
+}  # fmt: skip
+
+
+def sample_from_row(row: Mapping[str, Any], folder: Path | None = None) -> Sample:
+    """A sample from its JSON object; relative image paths are taken from ``folder``.
+
+    Raises:
+        InputError: a missing, unknown or wrongly typed field.
+    """
+    for key in _REQUIRED:
+        if key not in row:
+            raise InputError(f"a sample needs {key!r}", remedy=f"required fields: {', '.join(_REQUIRED)}")
+    for key, value in row.items():
+        if key not in _FIELDS:
+            near = difflib.get_close_matches(key, _FIELDS, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"fields: {', '.join(_FIELDS)};"
+            raise InputError(f"unknown field {key!r}", remedy=f"{hint} put extras into meta")
+        if not isinstance(value, _TYPES[key]) or isinstance(value, bool):
+            raise InputError(f"field {key!r} is {type(value).__name__}: {str(value)[:60]!r}")
+    if not 0 <= row.get("weight", 1) < math.inf:
+        raise InputError(f"field 'weight' is {row['weight']}", remedy="give a number from 0")
+    values: dict[str, Any] = {k: tuple(v) if k in _LISTS else v for k, v in row.items()}
+    for key in _LISTS:
+        if any(not isinstance(item, str) for item in values.get(key, ())):
+            raise InputError(f"field {key!r} must hold strings")
+    if folder is not None:
+        for key in ("images", "videos"):
+            if key in values:
+                values[key] = tuple(str(folder / ref) for ref in values[key])
+    return Sample(**values)
+
+
+def sample_to_row(sample: Sample, folder: Path | None = None) -> dict[str, Any]:
+    """The JSON object of a sample, without fields at their defaults; image paths relative to ``folder``.
+
+    Raises:
+        InputError: images held in memory, which have no reference to write.
+    """
+    row: dict[str, Any] = {}
+    for name, spec in _FIELDS.items():
+        value = getattr(sample, name)
+        default = spec.default_factory() if callable(spec.default_factory) else spec.default
+        if name in _REQUIRED or (value != default and not (name == "group_id" and value == sample.id)):
+            row[name] = list(value) if isinstance(value, tuple) else value
+    for key in ("images", "videos"):
+        if key in row:
+            if any(not isinstance(ref, str) for ref in row[key]):
+                raise InputError(f"sample {sample.id!r} holds {key} in memory", remedy="save them as files first")
+            row[key] = [_relative(ref, folder) if folder else ref for ref in row[key]]
+    return row
+
+
+def _relative(ref: str, folder: Path) -> str:
+    """The path from a folder, links on the way resolved: ``..`` after a link leaves from where the link points."""
+    above, name = os.path.split(ref)
+    return os.path.relpath(os.path.join(os.path.realpath(above), name), os.path.realpath(folder))

@@ -70,7 +70,8 @@ def show(runs: list[dict[str, Any]], table: dict[str, Any]) -> None:
             f"seed {r['seed']}: " + " -> ".join("{accuracy:.3f} {accuracy_interval}".format(**s) for s in spans), end=""
         )
         print(
-            f", blind {r['blind']['accuracy']:.3f} {r['blind']['accuracy_interval']}, {r['seconds']:.0f} s, {r['peak_rss_mb']:.0f} MB"
+            ", blind {accuracy:.3f} {accuracy_interval}".format(**r["blind"])
+            + f", {r['seconds']:.0f} s, {r['peak_rss_mb']:.0f} MB"
         )
     print(f"medians: blind {table['blind']:.3f}, {table['seconds']:.0f} s, {table['peak_rss_mb']:.0f} MB")
 

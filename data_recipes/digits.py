@@ -83,10 +83,15 @@ def draw(ink: np.ndarray, rng: random.Random, *, dark: bool = False, side: int =
     return Image.fromarray((paper * (1 - mask) + pen * mask).clip(0, 255).astype(np.uint8))
 
 
-def think(digit: int, shown: Sequence[int]) -> str:
-    """The reasoning that the cold start teaches: what is asked for, then what each image shows."""
-    seen = " ".join(f"Image {i} shows a {d}." for i, d in enumerate(shown, start=1))
-    return f"<think>The caption asks for a {digit}. {seen}</think>"
+def thought(asked: int, shown: Sequence[int]) -> str:
+    """The reasoning that the cold start teaches: what is asked for, what each image shows, whether that fits."""
+    seen = " ".join(f"Image {i} shows a {d}: {'yes' if d == asked else 'no'}." for i, d in enumerate(shown, start=1))
+    return f"The caption asks for a {asked}. {seen}"
+
+
+def think(asked: int, shown: Sequence[int]) -> str:
+    """The same as the `<think>` block of a target."""
+    return f"<think>{thought(asked, shown)}</think>"
 
 
 def caption(digit: int, split: Split, rng: random.Random) -> str:

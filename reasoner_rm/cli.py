@@ -144,7 +144,7 @@ def _stage(args: argparse.Namespace) -> None:
     else:
         stage = STAGE_VERBS[args.verb]
         pipeline = Pipeline(config, RunDir.join(config.run.out, stage, config.yaml()))  # type: ignore[arg-type]
-        getattr(pipeline, stage)()
+        pipeline.train(stage)  # type: ignore[arg-type]
         pipeline.measure(stage, blind=stage == "grpo")  # type: ignore[arg-type]
         run = pipeline.run
     from reasoner_rm.report import write_report
@@ -165,7 +165,8 @@ def _judge(args: argparse.Namespace) -> None:
     from reasoner_rm.judge import Judge
 
     judge = Judge.from_pretrained(args.model, max_tokens=args.max_tokens)
-    verdict = judge.compare(args.caption, *args.images, votes=args.votes, both_orders=args.both_orders)
+    first, second = args.images
+    verdict = judge.compare(args.caption, first, second, votes=args.votes, both_orders=args.both_orders)
     if args.json:
         print(json.dumps(dataclasses.asdict(verdict), ensure_ascii=False))
         return
@@ -228,7 +229,8 @@ def _data(args: argparse.Namespace) -> None:
                 open_image(ref)
         tasks = ", ".join(f"{n} {task}" for task, n in Counter(s.task for s in samples).items())
         print(
-            f"{args.file}: {len(samples)} samples ({tasks}), {sum(bool(s.target) for s in samples)} with a target; all images open"
+            f"{args.file}: {len(samples)} samples ({tasks}), "
+            f"{sum(bool(s.target) for s in samples)} with a target; all images open"
         )
     elif args.recipe == "pairs":
         from data_recipes import pairs

@@ -24,7 +24,7 @@ Count = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[float, Field(ge=0)]
 
 REFUSED = {
-    "per_device_train_batch_size": "batches are counted in prompts here: set prompts_per_device (prompts, not completions)",
+    "per_device_train_batch_size": "batches count prompts here, not completions: set prompts_per_device",
     "gradient_accumulation_steps": "it is called accumulation here",
     "use_vllm": "rollout engines are chosen with rollout.engine",
 }

@@ -24,7 +24,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from data_recipes import digits
 from reasoner_rm.policy.families import family_of
-from reasoner_rm.policy.loading import ASSETS, Vlm, wrap
+from reasoner_rm.policy.loading import ASSETS, Vlm, load_vlm, wrap
 from reasoner_rm.policy.logps import repeated_logps
 from reasoner_rm.policy.prompts import PromptEncoder
 from reasoner_rm.policy.tiny import TinySize, build, build_processor, train_tokenizer
@@ -35,7 +35,7 @@ ROLES = {
     "base": {"seed": 11, "size": TinySize(hidden=128, layers=3, vision_hidden=96)},
     "listener": {"seed": 23, "size": TinySize(hidden=128, layers=4, vision_hidden=64)},
 }
-TEXT_STEPS, STEPS = 700, 1200
+TEXT_STEPS, STEPS, FITTING_STEPS = 700, 1200, 500
 BATCH, RATE, POOL = 64, 2e-3, 3000
 
 
@@ -130,6 +130,15 @@ def look_up(rng: random.Random, drawn: Pool) -> Row:
     return ask(f"{text} Find {', '.join(asked)}.", []), found
 
 
+def fits(rng: random.Random, drawn: Pool) -> Row:
+    """Whether what was seen is what was asked for, in words alone: the matching that a judge's reasoning is made of."""
+    asked = rng.randrange(10)
+    shown = [asked if rng.random() < 0.4 else rng.randrange(10) for _ in range(rng.choice((1, 2, 2, 3)))]
+    seen = " ".join(f"Image {k} shows a {d}." for k, d in enumerate(shown, start=1))
+    caption = digits.caption(asked, "train", rng)
+    return ask(f"{seen}\nCaption: {caption}\nWhich image fits?", []), digits.thought(asked, shown)
+
+
 def wanted(rng: random.Random, drawn: Pool) -> Row:
     digit = rng.randrange(10)
     caption = rng.choice(
@@ -168,6 +177,10 @@ def judge_heard(rng: random.Random, drawn: Pool) -> Row:
 
 Skills = dict[Callable[[random.Random, Pool], Row], int]
 TEXT: Skills = {look_up: 6, repeat: 1, wanted: 2, compare: 1}
+FITTING: dict[str, Skills] = {
+    "base": {fits: 5, describe: 4, wanted: 1, compare: 1},
+    "listener": {fits: 2, describe: 3, judge_heard: 6},
+}
 SKILLS: dict[str, Skills] = {
     "base": {describe: 6, look_up: 2, wanted: 1, compare: 1},
     "listener": {describe: 4, look_up: 1, wanted: 1, judge_heard: 5},
@@ -179,7 +192,7 @@ def corpus() -> Iterator[str]:
     rng = random.Random(0)
     blank = Image.new("RGB", (56, 56))
     drawn = [(d, blank) for d in range(10)]
-    for skill in (describe, repeat, look_up, wanted, compare, judge_heard):
+    for skill in (describe, repeat, look_up, wanted, compare, fits, judge_heard):
         for _ in range(60):
             prompt, reply = skill(rng, drawn)
             yield "".join(c for c in prompt.content if isinstance(c, str))
@@ -206,11 +219,11 @@ def loss_of(vlm: Vlm, encoder: PromptEncoder, rows: list[Row]) -> tuple[torch.Te
     return per_row.mean(), ((out.logps > np.log(0.5)) | (out.mask == 0)).all(1)
 
 
-def held_out(vlm: Vlm, encoder: PromptEncoder, role: str, drawn: Pool) -> dict[str, float]:
+def held_out(vlm: Vlm, encoder: PromptEncoder, skills: Skills, drawn: Pool) -> dict[str, float]:
     """Share of rows whose every token has probability above one half, by skill."""
     figures = {}
     with torch.no_grad():
-        for skill in SKILLS[role]:
+        for skill in skills:
             rng = random.Random(f"held-out/{skill.__name__}")
             figures[skill.__name__] = round(
                 float(loss_of(vlm, encoder, [skill(rng, drawn) for _ in range(300)])[1].float().mean()), 4
@@ -218,40 +231,48 @@ def held_out(vlm: Vlm, encoder: PromptEncoder, role: str, drawn: Pool) -> dict[s
     return figures
 
 
-def pretrain(role: str, out: Path, text_steps: int, steps: int) -> None:
-    """Train one of the two models, on text first and then on everything, and write it with its log."""
+def start(role: str, folder: Path | None) -> tuple[Vlm, list[dict[str, float]]]:
+    """A model from its seed, or one that was trained so far with its log."""
+    if folder is not None:
+        return load_vlm(folder, dtype="float32"), json.loads((folder / "pretraining.json").read_text())["log"]
     seed, size = ROLES[role]["seed"], ROLES[role]["size"]
-    torch.manual_seed(seed)
     tokenizer = train_tokenizer(corpus())
-    vlm = wrap(build(size, tokenizer, seed), build_processor(size, tokenizer), family_of(size.family, role), role)
+    model = build(size, tokenizer, seed)
+    return wrap(model, build_processor(size, tokenizer), family_of(size.family, role), role), []
+
+
+def pretrain(role: str, out: Path, begun: Path | None = None) -> None:
+    """Train one of the two models and write it with its log: words, then everything, then what fits what.
+
+    Args:
+        begun: a model that went through the first two phases; it goes on with the third.
+    """
+    seed = ROLES[role]["seed"]
+    torch.manual_seed(seed)
+    vlm, log = start(role, begun)
     encoder = PromptEncoder(vlm)
     rng = random.Random(seed)
     drawn, unseen = pool(role, seed), pool(role, seed + 1, 600)
-    log: list[dict[str, float]] = []
+    phases = [("fitting", FITTING[role], FITTING_STEPS, RATE / 2, BATCH)]
+    if begun is None:
+        phases = [("text", TEXT, TEXT_STEPS, RATE, 2 * BATCH), ("all", SKILLS[role], STEPS, RATE, BATCH), *phases]
     began = time.time()
-    for phase, skills, count in (("text", TEXT, text_steps), ("all", SKILLS[role], steps)):
-        optimizer = torch.optim.AdamW(vlm.model.parameters(), lr=RATE, weight_decay=0.02, betas=(0.9, 0.98))
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=count, pct_start=0.1)
-        for step in range(1, count + 1):
+    for phase, skills, steps, rate, batch in phases:
+        optimizer = torch.optim.AdamW(vlm.model.parameters(), lr=rate, weight_decay=0.02, betas=(0.9, 0.98))
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.1)
+        for step in range(1, steps + 1):
             vlm.model.train()
-            loss, _ = loss_of(vlm, encoder, draw_rows(skills, rng, drawn, 2 * BATCH if phase == "text" else BATCH))
+            loss, _ = loss_of(vlm, encoder, draw_rows(skills, rng, drawn, batch))
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(vlm.model.parameters(), 1.0)
             optimizer.step()
             schedule.step()
-            if step % 100 == 0 or step == count:
+            if step % 100 == 0 or step == steps:
                 vlm.model.eval()
-                figures = held_out(vlm, encoder, role, unseen)
-                log.append(
-                    {
-                        "phase": phase,
-                        "step": step,
-                        "loss": round(loss.item(), 4),
-                        "seconds": round(time.time() - began),
-                        **figures,
-                    }
-                )
+                figures = held_out(vlm, encoder, skills, unseen)
+                seconds = round(time.time() - began)
+                log.append({"phase": phase, "step": step, "loss": round(loss.item(), 4), "seconds": seconds, **figures})
                 print(json.dumps(log[-1]), flush=True)
     out.mkdir(parents=True, exist_ok=True)
     vlm.model.half().save_pretrained(out)
@@ -263,8 +284,7 @@ def pretrain(role: str, out: Path, text_steps: int, steps: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("role", choices=ROLES)
-    parser.add_argument("--text-steps", type=int, default=TEXT_STEPS)
-    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--from", dest="begun", type=Path, help="go on from a model that ended the second phase")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    pretrain(args.role, args.out or ASSETS / f"digits-{args.role}", args.text_steps, args.steps)
+    pretrain(args.role, args.out or ASSETS / f"digits-{args.role}", args.begun)

@@ -15,7 +15,7 @@ from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import load_template, render
 
 TEXTS = (
-    "<think>Image 1 shows a 7, Image 2 shows a 3. The caption asks for a 3.</think>\n<answer>Image 2 is better</answer>",
+    "<think>Image 1 shows a 7, Image 2 a 3. The caption asks for a 3.</think>\n<answer>Image 2 is better</answer>",
     "<think>Image 1 shows a 3.</think><answer>Image 1 is better</answer>",
 )
 

@@ -53,8 +53,8 @@ class Text(HTMLParser):
 def test_the_run_directory_is_whole(quick: Path) -> None:
     names = {p.name for p in quick.iterdir()}
     assert names >= {
-        "config.resolved.yaml", "versions.json", "metrics.jsonl", "rollouts.jsonl", "checkpoints", "final", "summary.json",
-        "report.html", "data", "evaluations", "sft.jsonl", "rl.jsonl",
+        "config.resolved.yaml", "versions.json", "metrics.jsonl", "rollouts.jsonl", "checkpoints", "final",
+        "summary.json", "report.html", "data", "evaluations", "sft.jsonl", "rl.jsonl",
     }  # fmt: skip
     summary = json.loads((quick / "summary.json").read_text())
     for stage in ("cold_start", "sift", "grpo"):

@@ -12,7 +12,7 @@ from reasoner_rm.evaluation.metrics import Figures, Judged, figures, judged
 from reasoner_rm.judge.ballots import cast
 from reasoner_rm.listener import Listener
 from reasoner_rm.rollout import RolloutEngine, Sampling
-from reasoner_rm.schema import MediaRef, Sample
+from reasoner_rm.schema import Belief, MediaRef, Sample
 from reasoner_rm.tasks.render import Template
 
 
@@ -54,9 +54,8 @@ def evaluate(
     """Greedy verdicts on every sample in both orders, with what the listener believes after each reasoning."""
     ballots = cast(engine, template, samples, sampling=Sampling(0.0, max_tokens), seed=seed)
     shown = [b for row in ballots for b in row]
-    if listener is None:
-        beliefs = [None] * len(shown)
-    else:
+    beliefs: list[Belief | None] = [None] * len(shown)
+    if listener is not None:
         heard = listener.beliefs([b.sample for b in shown], [[b.completion.text] for b in shown])
         beliefs = [row[0] for row in heard]
     said = iter(beliefs)

@@ -17,7 +17,7 @@ Order = Literal["given", "swapped"]
 
 @dataclass(frozen=True, slots=True)
 class Ballot:
-    """One vote. ``sample`` is in the order that was shown; ``choice`` is the option picked there, None if unreadable."""
+    """One vote. ``sample`` is in the shown order; ``choice`` is the option picked there, None if unreadable."""
 
     sample: Sample
     order: Order

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from reasoner_rm.config import Config, load_config
 from reasoner_rm.errors import InputError
-from reasoner_rm.training.rundir import RunDir
+from reasoner_rm.training.rundir import STAGES, RunDir
 
 WORLDS = ("digits",)
 RECIPE = Path(__file__).with_name("pocket.yaml")
@@ -47,9 +47,9 @@ def pocket(world: str, out: Path | None, seed: int, quick: bool, overrides: tupl
     run = RunDir.create(path, config.yaml())
     _make_data(path / "data", QUICK if quick else Plan(), seed)
     pipeline = Pipeline(config, run)
-    for stage in (pipeline.cold_start, pipeline.sift, pipeline.grpo):
-        stage()
-        pipeline.measure(stage.__name__, blind=stage == pipeline.grpo)
+    for stage in STAGES:
+        pipeline.train(stage)
+        pipeline.measure(stage, blind=stage == STAGES[-1])
     pipeline._summarise(seconds=round(time.perf_counter() - began, 1), world=world, quick=quick, chance=0.5)
     pipeline.report()
     return path

@@ -44,6 +44,10 @@ class Pipeline:
 
     # --- the stages ---------------------------------------------------------------------------------------------
 
+    def train(self, stage: Stage) -> None:
+        """Run a stage by name."""
+        {"cold_start": self.cold_start, "sift": self.sift, "grpo": self.grpo}[stage]()
+
     def cold_start(self) -> None:
         """SFT on `data.cold_start`."""
         samples = self.samples("cold_start")

@@ -60,7 +60,7 @@ class PromptEncoder:
         pieces = text.split(IMAGE_TOKEN)
         if len(pieces) != len(images) + 1:
             raise InputError(
-                f"the chat template of {self.vlm.source} wrote {len(pieces) - 1} image placeholders for {len(images)} images"
+                f"the chat template of {self.vlm.source} wrote {len(pieces) - 1} placeholders for {len(images)} images"
             )
         counts = [int(v.grid_thw.prod()) // merge**2 for v, _ in images]
         text = pieces[0] + "".join(IMAGE_TOKEN * n + piece for n, piece in zip(counts, pieces[1:], strict=True))

@@ -12,7 +12,7 @@ from reasoner_rm.policy.logps import processed_logits
 from reasoner_rm.policy.prefix import advance, expand, prefill
 from reasoner_rm.policy.prompts import PromptEncoder
 from reasoner_rm.rollout.protocol import Request, Sampling
-from reasoner_rm.schema import Completion
+from reasoner_rm.schema import Completion, FinishReason
 
 
 class TransformersEngine:
@@ -76,7 +76,7 @@ class TransformersEngine:
             end = next((i for i, t in enumerate(ids) if t in self.vlm.stop), None)
             length = len(ids) if end is None else end + 1
             text = self.vlm.tokenizer.decode(ids[:end], skip_special_tokens=False)
-            reason = "length" if end is None else "stop"
+            reason: FinishReason = "length" if end is None else "stop"
             yield Completion(text, tuple(ids[:length]), tuple(values[:length]), reason)
 
 

@@ -19,7 +19,7 @@ from reasoner_rm.pipeline.pocket import RECIPE
 from reasoner_rm.pipeline.stages import Pipeline
 from reasoner_rm.training.rundir import RunDir
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 
 @pytest.fixture(scope="session")
@@ -117,7 +117,7 @@ def learn(quick: Path, tmp_path_factory: pytest.TempPathFactory):
 
     def run(shuffled: bool) -> tuple[float, float]:
         out = tmp_path_factory.mktemp("learn") / "run"
-        steps = 60
+        steps = 50
         config = load_config(RECIPE, (f"run.out={out}", f"grpo.max_steps={steps}", f"grpo.shuffle_rewards={shuffled}"))
         data = config.data.model_copy(update={"train": quick / "data" / "train.jsonl"})
         config = config.model_copy(update={"data": data})

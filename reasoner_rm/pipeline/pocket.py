@@ -27,7 +27,7 @@ class Plan:
 
 
 QUICK = Plan(cold_start=480, train=320, heldout=80, ood=40)
-QUICK_OVERRIDES = ("grpo.max_steps=15", "grpo.rollouts_every=5")
+QUICK_OVERRIDES = ("sft.max_steps=110", "sift.sft.max_steps=10", "grpo.max_steps=12", "grpo.rollouts_every=4")
 
 
 def pocket(world: str, out: Path | None, seed: int, quick: bool, overrides: tuple[str, ...] = ()) -> Path:

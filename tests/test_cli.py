@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -57,27 +56,25 @@ def config(tmp_path: Path, tiny: Path, lines: list[str], **sections: object) -> 
     return file
 
 
-def test_help_needs_no_torch_and_is_quick() -> None:
+def test_help_needs_no_torch() -> None:
     code = (
         "import sys\nfrom reasoner_rm.cli import main\n"
         "try: main(['--help'])\nexcept SystemExit: pass\n"
         "assert not {'torch', 'pydantic'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-    times = []
-    for _ in range(3):
-        began = time.perf_counter()
-        assert shell("--help").returncode == 0
-        times.append(time.perf_counter() - began)
-    assert min(times) < 0.5
 
 
-def test_a_wrong_key_is_answered_before_torch_is_imported(tmp_path: Path) -> None:
+def test_a_wrong_key_is_answered_without_torch(tmp_path: Path) -> None:
     file = tmp_path / "c.yaml"
     file.write_text("grpo:\n  betta: 1\n")
-    began = time.perf_counter()
     assert "did you mean 'beta'?" in fails("grpo", file)
-    assert time.perf_counter() - began < 2
+    code = (
+        "import sys\nfrom reasoner_rm.cli import main\n"
+        f"try: main(['grpo', {str(file)!r}])\nexcept SystemExit as e: assert e.code == 2\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
 @pytest.mark.parametrize("verb", ["pocket", "sft", "sift", "grpo", "eval", "judge", "reward", "data", "report"])

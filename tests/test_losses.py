@@ -212,9 +212,7 @@ def test_the_order_of_rows_does_not_matter(case: Case, loss_type: LossType, rand
 def test_masked_positions_are_never_read(case: Case, loss_type: LossType, rubbish: float) -> None:
     clean = case.inputs()
     hidden = clean.mask == 0
-    logps, old, ref = (
-        x.detach().masked_fill(hidden, rubbish) for x in (clean.logps, clean.old_logps, clean.ref_logps)
-    )
+    logps, old, ref = (x.detach().masked_fill(hidden, rubbish) for x in (clean.logps, clean.old_logps, clean.ref_logps))
     dirty = dataclasses.replace(clean, logps=logps.requires_grad_(), old_logps=old, ref_logps=ref)
     (loss, grad, metrics), (clean_loss, clean_grad, clean_metrics) = (
         case.run(loss_type, inputs) for inputs in (dirty, clean)

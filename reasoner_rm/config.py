@@ -98,6 +98,9 @@ class SiftSection(Section):
     sft_above: Share = 0.75
     rl_below: Share = 0.25
     rest: Literal["both", "rl", "sft", "neither"] = "both"
+    solved: Literal["sft", "both"] = "sft"
+    """Where rows of at least `sft_above` go. RL on nothing but the rows that a model gets wrong punishes what it
+    does right: there its own eyes are worse than a coin, and it learns to close them."""
     temperature: Positive = 1.0
     max_completion_length: Count = 1024
     sft: SftSection = SftSection()

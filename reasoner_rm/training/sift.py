@@ -60,7 +60,7 @@ def sift(
 def where(rate: float, section: SiftSection) -> tuple[bool, bool]:
     """Whether a row of this pass rate goes to SFT, and whether it goes to RL."""
     if rate >= section.sft_above:
-        return True, False
+        return True, section.solved == "both"
     if rate <= section.rl_below:
         return False, True
     return section.rest in ("both", "sft"), section.rest in ("both", "rl")

@@ -1,0 +1,62 @@
+"""Where the sift sends a row, by its pass rate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from reasoner_rm.config import SiftSection
+from reasoner_rm.rollout import Request, Sampling
+from reasoner_rm.schema import Completion, Sample
+from reasoner_rm.tasks.render import load_template
+from reasoner_rm.training.sift import sift, where
+
+RIGHT = "<think>Image 1 fits.</think><answer>Image 1 is better</answer>"
+WRONG = RIGHT.replace("1", "2")
+
+
+class Scripted:
+    """Answers each request with the next list of (text, mean log-probability)."""
+
+    def __init__(self, rows: Sequence[Sequence[tuple[str, float]]]):
+        self.rows = iter(rows)
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[tuple[Completion, ...]]:
+        return [tuple(Completion(t, (1,), (p,), "stop") for t, p in next(self.rows)) for _ in requests]
+
+
+def sample(name: str, p_first: float = 1.0) -> Sample:
+    return Sample(name, "image_preference", "c", images=("x", "y"), gold={"p_first": p_first}, target="old")
+
+
+@pytest.mark.parametrize(
+    ("rate", "settings", "expected"),
+    [
+        (1.0, {}, (True, False)),
+        (0.75, {}, (True, False)),
+        (0.75, {"solved": "both"}, (True, True)),
+        (0.5, {}, (True, True)),
+        (0.5, {"rest": "rl"}, (False, True)),
+        (0.5, {"rest": "sft"}, (True, False)),
+        (0.5, {"rest": "neither"}, (False, False)),
+        (0.25, {}, (False, True)),
+        (0.0, {"rest": "neither"}, (False, True)),
+    ],
+)
+def test_where(rate: float, settings: dict[str, str], expected: tuple[bool, bool]) -> None:
+    assert where(rate, SiftSection(**settings)) == expected  # type: ignore[arg-type]
+
+
+def test_rows_are_split_and_the_best_well_formed_completion_becomes_the_target() -> None:
+    best = RIGHT.replace("fits", "really fits")
+    rows = [
+        [(RIGHT, -2.0), (best, -1.0), (RIGHT + " tail", -0.1), (RIGHT, -3.0)],  # easy; the surest is malformed
+        [(WRONG, -1.0), (WRONG, -1.0), ("?", -1.0), (WRONG, -1.0)],  # hard
+        [(RIGHT, -1.0)] * 4,  # a tie in the gold
+    ]
+    samples = [sample("easy"), sample("hard"), sample("tie", 0.5)]
+    found = sift(Scripted(rows), load_template("image_preference", "brief"), samples, SiftSection(), seed=0)
+    assert [(s.id, s.target) for s in found.sft] == [("easy", best)]
+    assert [(s.id, s.target) for s in found.rl] == [("hard", None)]
+    assert found.ties == 1 and found.pass_rates == (1.0, 0.0)

@@ -117,7 +117,7 @@ def learn(quick: Path, tmp_path_factory: pytest.TempPathFactory):
 
     def run(shuffled: bool) -> tuple[float, float]:
         out = tmp_path_factory.mktemp("learn") / "run"
-        steps = 50
+        steps = 60
         config = load_config(RECIPE, (f"run.out={out}", f"grpo.max_steps={steps}", f"grpo.shuffle_rewards={shuffled}"))
         data = config.data.model_copy(update={"train": quick / "data" / "train.jsonl"})
         config = config.model_copy(update={"data": data})
@@ -127,7 +127,7 @@ def learn(quick: Path, tmp_path_factory: pytest.TempPathFactory):
         pipeline.grpo()
         values = [json.loads(line)["reward/accuracy"] for line in (out / "metrics.jsonl").open()]
         assert len(values) == steps
-        return statistics.mean(values[:10]), statistics.mean(values[-10:])
+        return statistics.mean(values[:20]), statistics.mean(values[-20:])
 
     return run
 

@@ -123,9 +123,10 @@ def test_the_reasoning_says_what_is_shown() -> None:
     for sample in make("image_preference", "train", 50):
         assert sample.target is not None
         one, two = shown(sample)
-        assert (
-            f"asks for a {sample.meta['asked']}. Image 1 shows a {one}. Image 2 shows a {two}.</think>" in sample.target
-        )
+        asked = sample.meta["asked"]
+        fits = ["yes" if digit == asked else "no" for digit in (one, two)]
+        said = f"asks for a {asked}. Image 1 shows a {one}: {fits[0]}. Image 2 shows a {two}: {fits[1]}.</think>"
+        assert said in sample.target
 
 
 def test_a_swapped_sample_is_still_sound() -> None:

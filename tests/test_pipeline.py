@@ -134,6 +134,6 @@ def learn(quick: Path, tmp_path_factory: pytest.TempPathFactory):
 
 def test_grpo_learns_and_a_shuffled_reward_teaches_nothing(learn) -> None:
     first, last = learn(shuffled=False)
-    first_shuffled, last_shuffled = learn(shuffled=True)
-    assert last - first > 0.04, (first, last)
-    assert last_shuffled - first_shuffled < (last - first) / 2, (first_shuffled, last_shuffled)
+    _, last_shuffled = learn(shuffled=True)
+    assert last - first > 0.03, (first, last)
+    assert last_shuffled < first, "from the same checkpoint and prompts, a shuffled reward must not raise accuracy"

@@ -80,7 +80,7 @@ def _numbered(folder: Path, name: str) -> Path:
 
 
 def _one_thread() -> None:
-    """A tiny model's operations are too small to share: on two busy cores, two threads took 3.5 times as long as one."""
+    """A tiny model's operations are too small to share: on two busy cores two threads took 3.5 times as long."""
     if "OMP_NUM_THREADS" not in os.environ:
         import torch
 

@@ -26,7 +26,7 @@ NonNegative = Annotated[float, Field(ge=0)]
 REFUSED = {
     "per_device_train_batch_size": "batches count prompts here, not completions: set prompts_per_device",
     "gradient_accumulation_steps": "it is called accumulation here",
-    "use_vllm": "rollout engines are chosen with rollout.engine",
+    "use_vllm": "rollouts run on the transformers engine, the only one there is as yet: remove the key",
 }
 
 

@@ -113,7 +113,7 @@ def preferences(n: int, split: Split, seed: int, pool: Sequence[Scan], images: G
             id=f"digits-{split}-{seed}-{i}",
             task="image_preference",
             prompt=caption(right.digit, split, rng),
-            images=tuple(images.path(s) for s in shown),
+            images=tuple(images.path(s, rng) for s in shown),
             target=f"{think(right.digit, [s.digit for s in shown])}\n{verdict}",
             gold={"p_first": 1.0 if first else 0.0},
             group_id=f"scan-{right.index}",
@@ -133,7 +133,7 @@ def scores(n: int, split: Split, seed: int, pool: Sequence[Scan], images: Galler
             id=f"digits-pointwise-{split}-{seed}-{i}",
             task="pointwise",
             prompt=caption(asked, split, rng),
-            images=(images.path(scan),),
+            images=(images.path(scan, rng),),
             target=f"{think(asked, [scan.digit])}\n<answer>{score}</answer>",
             gold={"score": score},
             group_id=f"scan-{scan.index}",
@@ -160,7 +160,7 @@ def questions(n: int, split: Split, seed: int, pool: Sequence[Scan], images: Gal
             id=f"digits-qa-{split}-{seed}-{i}",
             task="qa",
             prompt=prompt,
-            images=tuple(images.path(s) for s in shown),
+            images=tuple(images.path(s, rng) for s in shown),
             target=f"<think>{seen}</think>\n<answer>{answer}</answer>",
             gold=gold,
             group_id=f"scan-{one.index}",
@@ -173,17 +173,22 @@ MAKERS = {"image_preference": preferences, "pointwise": scores, "qa": questions}
 
 
 class Gallery:
-    """The drawn scans of one split, a PNG each, made when first asked for; the same seed gives the same bytes."""
+    """The drawn scans of one split, a PNG each, made when first asked for; the same seed gives the same bytes.
 
-    def __init__(self, folder: Path, split: Split, seed: int):
-        self.folder, self.split, self.seed = folder, split, seed
+    Args:
+        drawings: how many drawings of a scan there are (place, size, tilt and colours differ).
+    """
 
-    def path(self, scan: Scan) -> str:
-        """The PNG of a scan."""
-        file = self.folder / f"scan-{scan.index:04d}.png"
+    def __init__(self, folder: Path, split: Split, seed: int, drawings: int = 1):
+        self.folder, self.split, self.seed, self.drawings = folder, split, seed, drawings
+
+    def path(self, scan: Scan, rng: random.Random) -> str:
+        """The PNG of one drawing of a scan, chosen by ``rng``."""
+        number = rng.randrange(self.drawings)
+        file = self.folder / f"scan-{scan.index:04d}-{number}.png"
         if not file.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
-            rng = random.Random(f"draw/{self.split}/{self.seed}/{scan.index}")
+            rng = random.Random(f"draw/{self.split}/{self.seed}/{scan.index}/{number}")
             half = file.with_suffix(".part")
             draw(scan.ink, rng, dark=self.split == "ood").save(half, "PNG")
             half.replace(file)  # an interrupted run leaves no half image under the name
@@ -191,14 +196,23 @@ class Gallery:
 
 
 def build(
-    out: Path, split: Split, task: str, n: int, seed: int, *, name: str | None = None, limit: int | None = None
+    out: Path,
+    split: Split,
+    task: str,
+    n: int,
+    seed: int,
+    *,
+    name: str | None = None,
+    limit: int | None = None,
+    drawings: int = 1,
 ) -> Path:
     """Write ``n`` samples of one task and split as JSONL beside their images.
 
     Args:
         limit: draw from the split's first ``limit`` scans only.
+        drawings: how many different drawings of one scan there may be.
     """
-    gallery = Gallery(out / "images" / f"{split}-{seed}", split, seed)
+    gallery = Gallery(out / "images" / f"{split}-{seed}", split, seed, drawings)
     file = out / f"{name or f'{split}-{task}'}.jsonl"
     write_samples(file, MAKERS[task](n, split, seed, scans(split)[:limit], gallery))
     return file

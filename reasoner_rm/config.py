@@ -115,6 +115,9 @@ class GrpoSection(Section):
     num_generations: Annotated[int, Field(ge=2)] = 8
     accumulation: Count = 8
     num_iterations: Count = 1
+    both_orders: bool = False
+    """Every comparison stands in its window twice, as it is and with the candidates exchanged, as two prompts of
+    `prompts_per_device`. A taste for one position then earns nothing; a random imbalance of the orders rewards it."""
     max_steps: int = -1
     epochs: Positive = 1.0
     learning_rate: Positive = 1e-6

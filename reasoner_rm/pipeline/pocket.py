@@ -22,6 +22,7 @@ class Plan:
     cold_start: int = 480
     cold_start_scans: int = 160
     train: int = 1600
+    drawings: int = 4
     heldout: int = 300
     ood: int = 200
 
@@ -65,8 +66,17 @@ def _make_data(folder: Path, plan: Plan, seed: int) -> None:
     from data_recipes import digits
 
     task = "image_preference"
-    digits.build(folder, "train", task, plan.cold_start, seed, name="cold_start", limit=plan.cold_start_scans)
-    digits.build(folder, "train", task, plan.train, seed + 1, name="train")
+    digits.build(
+        folder,
+        "train",
+        task,
+        plan.cold_start,
+        seed,
+        name="cold_start",
+        limit=plan.cold_start_scans,
+        drawings=plan.drawings,
+    )
+    digits.build(folder, "train", task, plan.train, seed + 1, name="train", drawings=plan.drawings)
     digits.build(folder, "heldout", task, plan.heldout, seed, name="heldout")
     digits.build(folder, "ood", task, plan.ood, seed, name="ood")
 

@@ -7,6 +7,7 @@ happens, so that the engine sees a real batch. Each micro-batch of the window is
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -78,6 +79,8 @@ class GroupTrainer(SampleTrainer):
         needy = [n for n in self.rewards if get_reward(n).needs_listener]
         if needy and listener is None:
             raise InputError(f"reward {needy[0]} needs a listener", remedy="set listener.path, or choose other rewards")
+        if section.both_orders:
+            samples = [twin for s in samples for twin in (s, _exchanged(s))]
         if len(samples) < self.per_window:
             raise InputError(
                 f"{len(samples)} samples do not fill one step of {self.per_window} prompts",
@@ -110,7 +113,8 @@ class GroupTrainer(SampleTrainer):
     # --- a window: fetch, roll out, hear, score -----------------------------------------------------------------
 
     def _get_train_sampler(self, train_dataset: Any = None) -> WindowSampler:
-        return WindowSampler(len(self.train_dataset), self.per_window, self.section.num_iterations, self.run_seed)
+        section, block = self.section, 2 if self.section.both_orders else 1
+        return WindowSampler(len(self.train_dataset), self.per_window, section.num_iterations, self.run_seed, block)
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[list[Sample]], num_batches: int, device: Any
@@ -242,20 +246,27 @@ class GroupTrainer(SampleTrainer):
 
 class WindowSampler(torch.utils.data.Sampler[int]):
     """Whole windows of shuffled indices, each ``repeats`` times; what does not fill a window waits for the next
-    epoch, which is shuffled anew."""
+    epoch, which is shuffled anew. Indices of one ``block`` (neighbours in the dataset) stay together."""
 
-    def __init__(self, size: int, window: int, repeats: int, seed: int):
-        self.size, self.window, self.repeats, self.seed = size, window, repeats, seed
+    def __init__(self, size: int, window: int, repeats: int, seed: int, block: int = 1):
+        self.size, self.window, self.repeats, self.seed, self.block = size, window, repeats, seed, block
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
-        order = random.Random(stable_seed(self.seed, "order", self.epoch)).sample(range(self.size), self.size)
+        blocks = list(range(0, self.size, self.block))
+        random.Random(stable_seed(self.seed, "order", self.epoch)).shuffle(blocks)
+        order = [i for start in blocks for i in range(start, start + self.block)]
         for start in range(0, self.size - self.window + 1, self.window):
             for _ in range(self.repeats):
                 yield from order[start : start + self.window]
 
     def __len__(self) -> int:
         return self.size // self.window * self.window * self.repeats
+
+
+def _exchanged(sample: Sample) -> Sample:
+    """The same comparison the other way round, under an id of its own: its rollouts have their own seeds."""
+    return dataclasses.replace(sample.swapped(), id=f"{sample.id}~swapped")

@@ -187,10 +187,12 @@ class RewardContext:
 
 @dataclass(frozen=True, slots=True)
 class VisionInputs:
-    """The images of one or more prompts, ready for a vision tower.
+    """The distinct images of one or more prompts, ready for a vision tower.
 
-    ``pixel_values`` [patches, patch_dim] of all images in order; ``grid_thw`` [images, 3].
+    ``pixel_values`` [patches, patch_dim] of all images in order; ``grid_thw`` [images, 3]; ``order`` [placeholders]
+    says which of them stands at each place in the prompts, None: each once, one after the other.
     """
 
     pixel_values: Tensor
     grid_thw: Tensor
+    order: Tensor | None = None

@@ -23,7 +23,7 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 class Names(Gallery):
     """A gallery that draws nothing: an image's path says which scan it is."""
 
-    def path(self, scan: digits.Scan) -> str:
+    def path(self, scan: digits.Scan, rng: random.Random) -> str:
         return str(scan.index)
 
 
@@ -49,6 +49,13 @@ def test_the_splits_share_no_scan_and_leave_none_out() -> None:
 def test_every_split_shows_every_digit() -> None:
     for split in SPLITS:
         assert {scan.digit for scan in scans(split)} == set(range(10))
+
+
+def test_a_scan_is_drawn_as_often_as_asked(tmp_path: Path) -> None:
+    build(tmp_path, "train", "image_preference", 60, 0, limit=4, drawings=3)
+    drawn = sorted(p.stem for p in tmp_path.rglob("*.png"))
+    assert {name.rsplit("-", 1)[1] for name in drawn} == {"0", "1", "2"}
+    assert len({p.read_bytes() for p in tmp_path.rglob("*.png")}) == len(drawn) == 4 * 3
 
 
 @pytest.mark.parametrize("task", MAKERS)

@@ -9,7 +9,7 @@ import torch
 from reasoner_rm.listener.hearing import heard
 from reasoner_rm.policy.loading import Vlm
 from reasoner_rm.policy.logps import processed_logits
-from reasoner_rm.policy.prefix import advance, expand, pad_right, prefill
+from reasoner_rm.policy.packing import run_packed
 from reasoner_rm.policy.prompts import PromptEncoder
 from reasoner_rm.schema import CANDIDATES, Belief, Sample, swap_labels
 from reasoner_rm.tasks import get_task
@@ -85,18 +85,17 @@ class TransformersListener:
         answers: list[dict[str, Belief | None]] = [{} for _ in samples]
         if busy:
             rows = [(i, text, *asked[i][text]) for i in busy for text in asked[i]]
-            logps = self._last_logps([samples[i] for i in busy], [len(asked[i]) for i in busy], [r[2] for r in rows])
+            logps = self._last_logps([samples[i] for i in busy], [[q[0] for q in asked[i].values()] for i in busy])
             for (i, text, _, tokens), row in zip(rows, logps, strict=True):
                 answers[i][text] = self._belief(samples[i], row[tokens])
         return [tuple(answers[i].get(text) for text in row) for i, row in enumerate(texts)]
 
     @torch.no_grad()
-    def _last_logps(self, samples: Sequence[Sample], counts: Sequence[int], rows: Sequence[list[int]]) -> torch.Tensor:
-        """Log-probabilities [B, V] of the token after each row."""
+    def _last_logps(self, samples: Sequence[Sample], said: Sequence[Sequence[list[int]]]) -> torch.Tensor:
+        """Log-probabilities [B, V] of the token after each of the groups' texts."""
         prompts = self.encoder.batch([self.encoder.encode(render(s, self.template)) for s in samples])
-        ids, mask = pad_right(rows, self.vlm.tokenizer.pad_token_id, self.vlm.device)
-        hidden = advance(self.vlm.model, expand(prefill(self.vlm.model, prompts), counts), ids, mask)
-        last = hidden[torch.arange(len(rows), device=hidden.device), mask.sum(1) - 1]
+        row = run_packed(self.vlm, prompts, said)
+        last = row.hidden[row.last()]
         return processed_logits(self.vlm.model.lm_head, last, self.vlm.banned, self.temperature).log_softmax(-1).cpu()
 
     def _question(self, sample: Sample, text: str) -> tuple[list[int], list[int]] | None:

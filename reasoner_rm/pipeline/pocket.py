@@ -17,10 +17,11 @@ RECIPE = Path(__file__).with_name("pocket.yaml")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How many samples each file gets. Cold start demonstrations come from few scans, RL prompts from all."""
+    """How many samples each file gets. Demonstrations come from few scans, RL prompts from all 800: the cold start
+    sees enough to speak and to look, and leaves reading to be learnt."""
 
     cold_start: int = 480
-    cold_start_scans: int = 160
+    cold_start_scans: int = 40
     train: int = 1600
     drawings: int = 4
     heldout: int = 300
@@ -28,7 +29,7 @@ class Plan:
 
 
 QUICK = Plan(cold_start=480, train=320, heldout=80, ood=40)
-QUICK_OVERRIDES = ("sft.max_steps=110", "sift.sft.max_steps=10", "grpo.max_steps=12", "grpo.rollouts_every=4")
+QUICK_OVERRIDES = ("sft.max_steps=110", "sift.sft.max_steps=20", "grpo.max_steps=12", "grpo.rollouts_every=4")
 
 
 def pocket(world: str, out: Path | None, seed: int, quick: bool, overrides: tuple[str, ...] = ()) -> Path:
@@ -66,17 +67,9 @@ def _make_data(folder: Path, plan: Plan, seed: int) -> None:
     from data_recipes import digits
 
     task = "image_preference"
-    digits.build(
-        folder,
-        "train",
-        task,
-        plan.cold_start,
-        seed,
-        name="cold_start",
-        limit=plan.cold_start_scans,
-        drawings=plan.drawings,
-    )
-    digits.build(folder, "train", task, plan.train, seed + 1, name="train", drawings=plan.drawings)
+    few, many = {"limit": plan.cold_start_scans}, {"drawings": plan.drawings}
+    digits.build(folder, "train", task, plan.cold_start, seed, name="cold_start", **few, **many)
+    digits.build(folder, "train", task, plan.train, seed + 1, name="train", **many)
     digits.build(folder, "heldout", task, plan.heldout, seed, name="heldout")
     digits.build(folder, "ood", task, plan.ood, seed, name="ood")
 

@@ -102,6 +102,11 @@ def load_vlm(
 
 def wrap(model: PreTrainedModel, processor: Any, family: Family, source: str) -> Vlm:
     """A model and its processor as a :class:`Vlm`."""
+    from reasoner_rm.policy.attention import NAME
+    from reasoner_rm.policy.vision import share_features
+
+    model.set_attn_implementation({"text_config": NAME})
+    share_features(model.model.visual)
     tokenizer = processor.tokenizer
     vocab = tokenizer.get_vocab()
     padding = range(len(tokenizer), model.config.get_text_config().vocab_size)  # rows that no token owns

@@ -19,22 +19,37 @@ IMAGE_TOKEN = "<|image_pad|>"
 
 
 @dataclass(frozen=True, slots=True)
+class EncodedImage:
+    """One processed image. ``key`` identifies it within a run; sizes are (width, height) in pixels."""
+
+    key: str
+    pixel_values: torch.Tensor
+    grid_thw: torch.Tensor
+    original: tuple[int, int]
+    processed: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
 class EncodedPrompt:
     """A user turn up to where the assistant begins. ``input_ids`` [P] hold one placeholder per visual token."""
 
     input_ids: tuple[int, ...]
-    vision: VisionInputs | None
-    image_sizes: tuple[tuple[tuple[int, int], tuple[int, int]], ...] = ()
+    images: tuple[EncodedImage, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class PromptBatch:
-    """N prompts, left-padded: ``input_ids`` and ``mask`` [N, P], M-RoPE ``positions`` [3, N, P], all their images."""
+    """N prompts, left-padded: ``input_ids`` and ``mask`` [N, P], M-RoPE ``positions`` [3, N, P], all their images.
+
+    ``lengths`` are the prompts' own, without padding; ``shown`` how many images each shows.
+    """
 
     input_ids: torch.Tensor
     mask: torch.Tensor
     positions: torch.Tensor
     vision: VisionInputs | None
+    lengths: tuple[int, ...]
+    shown: tuple[int, ...]
 
 
 class PromptEncoder:
@@ -43,7 +58,7 @@ class PromptEncoder:
     def __init__(self, vlm: Vlm, cache_bytes: int = 512 * 2**20):
         self.vlm = vlm
         self.cache_bytes = cache_bytes
-        self._cache: OrderedDict[str, tuple[VisionInputs, tuple[int, int]]] = OrderedDict()
+        self._cache: OrderedDict[str, EncodedImage] = OrderedDict()
         self._held = 0
 
     def encode(self, prompt: Prompt) -> EncodedPrompt:
@@ -55,18 +70,17 @@ class PromptEncoder:
         text: str = self.vlm.processor.apply_chat_template(
             prompt.messages(), add_generation_prompt=True, tokenize=False
         )
-        patch, merge = self._patch, self.vlm.processor.image_processor.merge_size
-        images = [self._process(ref) for ref in prompt.images]
+        merge = self.vlm.processor.image_processor.merge_size
+        images = tuple(self._process(ref) for ref in prompt.images)
         pieces = text.split(IMAGE_TOKEN)
         if len(pieces) != len(images) + 1:
             raise InputError(
                 f"the chat template of {self.vlm.source} wrote {len(pieces) - 1} placeholders for {len(images)} images"
             )
-        counts = [int(v.grid_thw.prod()) // merge**2 for v, _ in images]
+        counts = [int(image.grid_thw.prod()) // merge**2 for image in images]
         text = pieces[0] + "".join(IMAGE_TOKEN * n + piece for n, piece in zip(counts, pieces[1:], strict=True))
         ids = self.vlm.tokenizer(text, add_special_tokens=False).input_ids
-        sizes = tuple((size, (int(v.grid_thw[0, 2]) * patch, int(v.grid_thw[0, 1]) * patch)) for v, size in images)
-        return EncodedPrompt(tuple(ids), join_vision([v for v, _ in images]), sizes)
+        return EncodedPrompt(tuple(ids), images)
 
     def batch(self, prompts: Sequence[EncodedPrompt]) -> PromptBatch:
         """Left-padded tensors on the model's device."""
@@ -78,28 +92,31 @@ class PromptEncoder:
             n = len(prompt.input_ids)
             ids[row, width - n :] = torch.tensor(prompt.input_ids)
             mask[row, width - n :] = 1
-        vision = join_vision([p.vision for p in prompts if p.vision is not None])
-        if vision is not None:
-            vision = VisionInputs(vision.pixel_values.to(device), vision.grid_thw.to(device))
-        positions = self.vlm.family.positions(self.vlm.model, ids, mask, vision.grid_thw if vision else None)
-        return PromptBatch(ids, mask, positions, vision)
+        images = [image for p in prompts for image in p.images]
+        grids = torch.cat([image.grid_thw for image in images]).to(device) if images else None
+        return PromptBatch(
+            ids,
+            mask,
+            self.vlm.family.positions(self.vlm.model, ids, mask, grids),
+            join_images(images, device),
+            tuple(len(p.input_ids) for p in prompts),
+            tuple(len(p.images) for p in prompts),
+        )
 
-    @property
-    def _patch(self) -> int:
-        return self.vlm.processor.image_processor.patch_size
-
-    def _process(self, ref: MediaRef) -> tuple[VisionInputs, tuple[int, int]]:
+    def _process(self, ref: MediaRef) -> EncodedImage:
         key = image_key(ref)
         if key in self._cache:
             self._cache.move_to_end(key)
             return self._cache[key]
-        image = open_image(ref)
-        out = self.vlm.processor.image_processor(images=[image], return_tensors="pt")
-        entry = VisionInputs(out["pixel_values"], out["image_grid_thw"]), image.size
+        image, processor = open_image(ref), self.vlm.processor.image_processor
+        out = processor(images=[image], return_tensors="pt")
+        grid, patch = out["image_grid_thw"], processor.patch_size
+        processed = (int(grid[0, 2]) * patch, int(grid[0, 1]) * patch)
+        entry = EncodedImage(key, out["pixel_values"], grid, image.size, processed)
         self._cache[key] = entry
-        self._held += entry[0].pixel_values.nbytes
+        self._held += entry.pixel_values.nbytes
         while self._held > self.cache_bytes and len(self._cache) > 1:
-            self._held -= self._cache.popitem(last=False)[1][0].pixel_values.nbytes
+            self._held -= self._cache.popitem(last=False)[1].pixel_values.nbytes
         return entry
 
 
@@ -112,8 +129,17 @@ def image_key(ref: MediaRef) -> str:
     return hashlib.sha256(repr((ref.mode, ref.size)).encode() + ref.tobytes()).hexdigest()
 
 
-def join_vision(parts: Sequence[VisionInputs]) -> VisionInputs | None:
-    """The images of several prompts, in order; None for none."""
-    if not parts:
+def join_images(images: Sequence[EncodedImage], device: torch.device) -> VisionInputs | None:
+    """The images of several prompts as one input, each distinct one once; None for none."""
+    if not images:
         return None
-    return VisionInputs(torch.cat([p.pixel_values for p in parts]), torch.cat([p.grid_thw for p in parts]))
+    distinct = {image.key: image for image in images}
+    place = {key: i for i, key in enumerate(distinct)}
+    order = None
+    if len(distinct) < len(images):
+        order = torch.tensor([place[image.key] for image in images], device=device)
+    return VisionInputs(
+        torch.cat([image.pixel_values for image in distinct.values()]).to(device),
+        torch.cat([image.grid_thw for image in distinct.values()]).to(device),
+        order,
+    )

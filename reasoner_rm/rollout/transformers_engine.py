@@ -1,18 +1,25 @@
-"""Rollouts on the policy's own transformers model: one prefill per prompt, its cache shared by the G completions."""
+"""Rollouts on the policy's own transformers model: one prefill per prompt, its keys and values shared by G rows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from reasoner_rm.policy.attention import Decoding
 from reasoner_rm.policy.loading import Vlm
 from reasoner_rm.policy.logps import processed_logits
-from reasoner_rm.policy.prefix import advance, expand, prefill
 from reasoner_rm.policy.prompts import PromptEncoder
+from reasoner_rm.policy.vision import vision_keywords
 from reasoner_rm.rollout.protocol import Request, Sampling
 from reasoner_rm.schema import Completion, FinishReason
+
+SHRINK = 0.75
+"""Finished rows leave the batch as soon as what remains fits in this share of it."""
 
 
 class TransformersEngine:
@@ -38,38 +45,66 @@ class TransformersEngine:
             self.vlm.model.train(training)
 
     def _parts(self, requests: Sequence[Request]) -> Iterator[list[Request]]:
-        part: list[Request] = []
-        for request in requests:
-            if part and sum(len(r.seeds) for r in part) + len(request.seeds) > self.rows:
-                yield part
-                part = []
-            part.append(request)
-        if part:
-            yield part
+        """Neighbours with equally many completions, up to ``rows`` of these together."""
+        for count, same in groupby(requests, key=lambda r: len(r.seeds)):
+            group = list(same)
+            size = max(1, self.rows // count)
+            yield from (group[i : i + size] for i in range(0, len(group), size))
 
     def _answer(self, requests: list[Request], sampling: Sampling) -> list[tuple[Completion, ...]]:
-        vlm, device = self.vlm, self.vlm.device
-        counts = [len(r.seeds) for r in requests]
-        prompts = self.encoder.batch([self.encoder.encode(r.prompt) for r in requests])
-        prefix = expand(prefill(vlm.model, prompts), counts)
-        noise = uniforms([s for r in requests for s in r.seeds], sampling.max_tokens).to(device)
-        stop = torch.tensor(vlm.stop, device=device)
-        pad = vlm.tokenizer.pad_token_id
-        done = torch.zeros(len(noise), dtype=torch.bool, device=device)
-        tokens, logps = [], []
-        hidden = prefix.last_hidden
+        n, count = len(requests), len(requests[0].seeds)
+        noise = uniforms([s for r in requests for s in r.seeds], sampling.max_tokens).to(self.vlm.device)
+        stop = torch.tensor(self.vlm.stop, device=self.vlm.device)
+        tokens = torch.full(noise.shape, self.vlm.tokenizer.pad_token_id, device=self.vlm.device)
+        logps = torch.zeros(noise.shape, device=self.vlm.device)
+        state = self._prefill(requests, count)
         for step in range(sampling.max_tokens):
-            token, logp = draw(processed_logits(vlm.model.lm_head, hidden, vlm.banned, sampling.temperature or 1.0),
-                               noise[:, step], greedy=sampling.temperature == 0)  # fmt: skip
-            tokens.append(token.masked_fill(done, pad))
-            logps.append(logp)
-            alive = ~done
-            done |= torch.isin(token, stop)
-            if bool(done.all()) or step + 1 == sampling.max_tokens:
+            token, logp = draw(
+                processed_logits(self.vlm.model.lm_head, state.hidden, self.vlm.banned, sampling.temperature or 1.0),
+                noise[state.index, step],
+                greedy=sampling.temperature == 0,
+            )
+            alive = state.index[state.alive]
+            tokens[alive, step], logps[alive, step] = token[state.alive], logp[state.alive]
+            state.alive &= ~torch.isin(token, stop)
+            if step + 1 == sampling.max_tokens or not bool(state.alive.any()):
                 break
-            hidden = advance(vlm.model, prefix, tokens[-1][:, None], alive.long()[:, None])[:, -1]
-        rows = self._completions(torch.stack(tokens, 1).tolist(), torch.stack(logps, 1).tolist())
-        return [tuple(next(rows) for _ in range(n)) for n in counts]
+            self._advance(state, token)
+        rows = self._completions(tokens.tolist(), logps.tolist())
+        return [tuple(next(rows) for _ in range(count)) for _ in range(n)]
+
+    def _prefill(self, requests: Sequence[Request], count: int) -> _State:
+        prompts = self.encoder.batch([self.encoder.encode(r.prompt) for r in requests])
+        out = self.vlm.model.model(
+            input_ids=prompts.input_ids,
+            attention_mask=prompts.mask,
+            position_ids=prompts.positions,
+            use_cache=True,
+            **vision_keywords(prompts.vision),
+        )
+        layers = out.past_key_values.layers
+        rows = len(requests) * count
+        return _State(
+            cache=Decoding([x.keys for x in layers], [x.values for x in layers], prompts.mask, count),
+            hidden=out.last_hidden_state[:, -1].repeat_interleave(count, 0),
+            position=(prompts.positions.amax(dim=(0, 2)) + 1).repeat_interleave(count),
+            index=torch.arange(rows, device=self.vlm.device),
+            alive=torch.ones(rows, dtype=torch.bool, device=self.vlm.device),
+        )
+
+    def _advance(self, state: _State, token: Tensor) -> None:
+        """Drop what is finished, where that pays, and run one token of every row that is left."""
+        kept = state.shrink()
+        if kept is not None:
+            token = token[kept]
+        state.hidden = self.vlm.model.model(
+            input_ids=token[:, None],
+            position_ids=state.position[:, None].expand(3, -1, 1),
+            use_cache=False,
+            groups=state.cache,
+        ).last_hidden_state[:, -1]
+        state.cache.step()
+        state.position = state.position + 1
 
     def _completions(self, tokens: list[list[int]], logps: list[list[float]]) -> Iterator[Completion]:
         for ids, values in zip(tokens, logps, strict=True):
@@ -78,6 +113,32 @@ class TransformersEngine:
             text = self.vlm.tokenizer.decode(ids[:end], skip_special_tokens=False)
             reason: FinishReason = "length" if end is None else "stop"
             yield Completion(text, tuple(ids[:length]), tuple(values[:length]), reason)
+
+
+@dataclass(slots=True)
+class _State:
+    """Rows under way, a rectangle of prompts by rows: last ``hidden`` [R, D], next ``position`` [R], ``index`` [R] of
+    each row in the whole batch, and whether it is ``alive`` [R]; a finished row may stay to fill the rectangle."""
+
+    cache: Decoding
+    hidden: Tensor
+    position: Tensor
+    index: Tensor
+    alive: Tensor
+
+    def shrink(self) -> Tensor | None:
+        """The rows that stay, when fewer do."""
+        alive = self.alive.view(-1, self.cache.rows)
+        per_prompt = alive.sum(1)
+        prompts, count = per_prompt.nonzero()[:, 0], int(per_prompt.max())
+        if len(prompts) * count > SHRINK * alive.numel():
+            return None
+        first = alive[prompts].int().argsort(dim=1, descending=True, stable=True)[:, :count]
+        kept = (prompts[:, None] * self.cache.rows + first).flatten()
+        self.cache.keep(prompts, kept, count)
+        self.hidden, self.position = self.hidden[kept], self.position[kept]
+        self.index, self.alive = self.index[kept], self.alive[kept]
+        return kept
 
 
 def uniforms(seeds: Sequence[int], n: int) -> torch.Tensor:

@@ -85,8 +85,8 @@ def test_an_interrupted_drawing_is_not_taken_for_a_whole_one(tmp_path: Path, mon
     with monkeypatch.context() as patch:
         patch.setattr(Image.Image, "save", half)
         with pytest.raises(KeyboardInterrupt):
-            gallery.path(scan)
-    assert open_image(gallery.path(scan)).size == (digits.SIDE, digits.SIDE)
+            gallery.path(scan, random.Random(0))
+    assert open_image(gallery.path(scan, random.Random(0))).size == (digits.SIDE, digits.SIDE)
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -104,7 +104,7 @@ def test_samples_are_sound(tmp_path: Path, split: Split, task: str) -> None:
         assert rule.correct(parsed.answer or "", sample) == 1
         for ref in sample.images:
             assert open_image(ref).size == (digits.SIDE, digits.SIDE)
-            assert int(Path(str(ref)).stem.removeprefix("scan-")) in own
+            assert int(Path(str(ref)).stem.split("-")[1]) in own
 
 
 @pytest.mark.parametrize("split", SPLITS)

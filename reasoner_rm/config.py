@@ -128,7 +128,7 @@ class GrpoSection(Section):
     beta: NonNegative = 0.04
     epsilon: Positive = 0.2
     epsilon_high: Positive | None = None
-    loss_type: Literal["grpo", "dr_grpo", "bnpo", "dapo"] = "grpo"
+    loss_type: Literal["grpo", "dr_grpo", "bnpo", "dapo", "gspo", "cispo", "sapo"] = "grpo"
     scale_rewards: Literal["group", "none"] = "group"
     temperature: Positive = 1.0
     max_completion_length: Count = 1024

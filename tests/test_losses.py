@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner_rm.training.advantages import group_advantages
-from reasoner_rm.training.losses import LossInputs, LossType, Whole, grpo_loss
+from reasoner_rm.training.losses import Correction, LossInputs, LossType, Whole, engine_correction, grpo_loss
 
 LOSS_TYPES: tuple[LossType, ...] = get_args(LossType)
 MAX_COMPLETION = 7
@@ -88,23 +88,37 @@ def by_hand(case: Case, loss_type: LossType) -> tuple[float, list[list[float]], 
         "dr_grpo": lambda i: 1 / (b * MAX_COMPLETION),
         "bnpo": lambda i: 1 / tokens,
         "dapo": lambda i: 1 / tokens,
+        "gspo": lambda i: 1 / (b * lengths[i]),
+        "cispo": lambda i: 1 / tokens,
+        "sapo": lambda i: 1 / (b * lengths[i]),
     }
     loss, grads = 0.0, [[0.0] * len(row) for row in case.mask]
     metrics = dict.fromkeys(("ratio", "clip_low", "clip_high", "kl"), 0.0)
     for i, row in enumerate(case.mask):
         a, scale = case.advantages[i], case.weights[i]
+        moved = [case.logps[i][t] - case.old[i][t] for t, kept in enumerate(row) if kept]
         for t, kept in enumerate(row):
             if not kept:
                 continue
-            ratio = math.exp(case.logps[i][t] - case.old[i][t])
+            logp = case.logps[i][t]
+            ratio = math.exp(sum(moved) / len(moved) if loss_type == "gspo" else logp - case.old[i][t])
             d = case.ref[i][t] - case.logps[i][t]
             low = a < 0 and ratio < 1 - case.clip_low
             high = a > 0 and ratio > 1 + case.clip_high
-            paid = 1 - case.clip_low if low else 1 + case.clip_high if high else ratio
+            if loss_type == "cispo":
+                slope = min(ratio, 1 + case.clip_high)
+                paid = slope * logp
+            elif loss_type == "sapo":
+                temperature = 1.0 if a > 0 else 1.05
+                gate = 1 / (1 + math.exp(-temperature * (ratio - 1)))
+                paid, slope = 4 * gate / temperature, 4 * gate * (1 - gate) * ratio
+            else:
+                paid = 1 - case.clip_low if low else 1 + case.clip_high if high else ratio
+                slope = 0.0 if low or high else ratio
             kl = math.exp(d) - 1 - d
             each = scale * share[loss_type](i)
             loss += each * (-paid * a + case.beta * kl)
-            grads[i][t] = each * (-(0.0 if low or high else ratio) * a + case.beta * (1 - math.exp(d)))
+            grads[i][t] = each * (-slope * a + case.beta * (1 - math.exp(d)))
             for name, value in (("ratio", ratio), ("clip_low", low), ("clip_high", high), ("kl", kl)):
                 metrics[name] += value / tokens
     return loss, grads, metrics
@@ -253,8 +267,36 @@ def test_the_losses_of_the_parts_add_up(case: Case, loss_type: LossType, first: 
 
 
 def _rows(inputs: LossInputs, rows: list[int]) -> LossInputs:
-    picked = {f.name: getattr(inputs, f.name)[rows].detach() for f in dataclasses.fields(inputs)}
+    given = {f.name: getattr(inputs, f.name) for f in dataclasses.fields(inputs)}
+    picked = {name: value[rows].detach() for name, value in given.items() if value is not None}
     return LossInputs(**picked | {"logps": picked["logps"].requires_grad_()})
+
+
+# --- the engine's mismatch ------------------------------------------------------------------------------------
+
+BOUNDED = {
+    "token_truncate": [[0.5, 1.0, 2.0], [1.0, 2.0, 1.0]],  # ratios 0.25, 1 (unknown), 4 and 1, 2, masked; bounds 0.5, 2
+    "token_mask": [[0.0, 1.0, 0.0], [1.0, 2.0, 1.0]],
+    "sequence_truncate": [[1.0], [2.0]],
+    "sequence_mask": [[1.0], [2.0]],
+}
+
+
+@pytest.mark.parametrize("mode", BOUNDED)
+def test_the_correction_by_hand(mode: Correction) -> None:
+    ratios = torch.tensor([[0.25, math.nan, 4.0], [1.0, 2.0, 1e9]], dtype=torch.float64)
+    logps = torch.full((2, 3), -1.0, dtype=torch.float64)
+    mask = torch.tensor([[1, 1, 1], [1, 1, 0]])
+    close(engine_correction(logps, logps - ratios.log(), mask, mode, 0.5, 2.0), BOUNDED[mode])
+    whole = engine_correction(logps, logps - ratios.log(), mask, mode, None, None)
+    close(whole[0], [0.25, 1.0, 4.0] if mode.startswith("token") else [1.0])
+
+
+def test_the_correction_weighs_the_policy_and_not_the_kl() -> None:
+    half, quarter = [[math.log(1 / 2)] * 2] * 2, [[math.log(1 / 4)] * 2] * 2
+    inputs = Case(half, half, quarter, [[1, 1], [1, 1]], [1, 1], [1, 1], 0.04, 0.2, 0.2).inputs()
+    out = grpo_loss(dataclasses.replace(inputs, correction=torch.tensor([[0.0], [3.0]], dtype=torch.float64)))
+    close(out.loss.detach(), (0 + -3) / 2 + 0.04 * K3)
 
 
 # --- advantages -----------------------------------------------------------------------------------------------

@@ -1,4 +1,7 @@
-"""The GRPO loss: a pure function of log-probabilities. B completions of up to C tokens, right-padded."""
+"""The GRPO family of losses: pure functions of log-probabilities. B completions of up to C tokens, right-padded.
+
+A loss is a surrogate (what a token is worth, given how far the policy has moved) and a mean over tokens.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,11 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-LossType: TypeAlias = Literal["grpo", "dr_grpo", "bnpo", "dapo"]
+LossType: TypeAlias = Literal["grpo", "dr_grpo", "bnpo", "dapo", "gspo", "cispo", "sapo"]
+Correction: TypeAlias = Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"]
+
+SAPO_POSITIVE, SAPO_NEGATIVE = 1.0, 1.05
+"""SAPO's temperatures for completions above and below their group's mean (arXiv 2511.20347)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +26,8 @@ class LossInputs:
     ``logps`` [B, C] of the policy in fp32, with their graph. ``old_logps`` [B, C] of the policy that sampled, without
     one: ``logps.detach()`` in the single on-policy pass. ``ref_logps`` [B, C] of the reference, for the KL term.
     ``advantages`` [B]. ``mask`` [B, C] is 1 on completion tokens, the stop token included. ``weights`` [B] multiply
-    each completion's loss and no denominator; None means ones. What stands at masked positions is never read.
+    each completion's loss and no denominator; None means ones. ``correction`` [B, C] or [B, 1] multiplies the policy's
+    part and not the KL (see :func:`engine_correction`). What stands at masked positions is never read.
     """
 
     logps: Tensor
@@ -28,6 +36,7 @@ class LossInputs:
     mask: Tensor
     ref_logps: Tensor | None = None
     weights: Tensor | None = None
+    correction: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +70,19 @@ def grpo_loss(
     max_completion: int | None = None,
     whole: Whole | None = None,
 ) -> LossOutputs:
-    """Clipped policy gradient plus β times the KL to the reference, per token, then one of four means.
+    """Surrogate plus β times the KL to the reference, per token, then a mean.
 
-    ======== ========================================================================================
-    grpo     tokens averaged inside each completion, then completions
-    dr_grpo  the sum over the completions' number times ``max_completion``: no length bias
-    bnpo     the mean over the tokens of these inputs
-    dapo     the mean over the tokens of ``whole`` (of these inputs without it, where it equals bnpo)
-    ======== ========================================================================================
+    ======== ============================== ===================================================================
+    loss     surrogate                      mean
+    ======== ============================== ===================================================================
+    grpo     clipped ratio                  tokens inside each completion, then completions
+    dr_grpo  clipped ratio                  the sum over completions times ``max_completion``: no length bias
+    bnpo     clipped ratio                  the tokens of these inputs
+    dapo     clipped ratio                  the tokens of ``whole`` (of these inputs without it: then bnpo)
+    gspo     clipped ratio of the sequence  as grpo; the ratio is the geometric mean of the tokens'
+    cispo    truncated ratio · log-prob.    as dapo; ``clip_low`` is not used, no token loses its gradient
+    sapo     soft gate of the ratio         as grpo; ``clip_*`` are not used
+    ======== ============================== ===================================================================
 
     A fully masked row (a truncated completion under `mask_truncated_completions`) adds nothing to the numerator. It
     still counts as a row, so it lowers the loss of ``grpo`` and ``dr_grpo``; it holds no tokens, so ``bnpo`` and
@@ -87,13 +101,18 @@ def grpo_loss(
     mask = inputs.mask.bool()
     lengths = mask.sum(1, keepdim=True, dtype=inputs.logps.dtype)
     whole = whole or Whole(rows=len(mask), tokens=int(lengths.sum()))
+    kind = _LOSSES[loss_type]
 
     # Filled before any arithmetic: a masked -inf or NaN would outlive a multiplication by zero.
     logps = inputs.logps.masked_fill(~mask, 0.0)
     advantages = inputs.advantages[:, None]
-    ratio = (logps - inputs.old_logps.masked_fill(~mask, 0.0)).exp()
-    clipped = ratio.clamp(1 - clip_low, 1 + clip_high)
-    losses = -torch.minimum(ratio * advantages, clipped * advantages)
+    log_ratio = logps - inputs.old_logps.masked_fill(~mask, 0.0)
+    if kind.by_sequence:
+        log_ratio = log_ratio.sum(1, keepdim=True) / lengths.clamp(min=1)
+    ratio = log_ratio.exp()
+    losses = -kind.surrogate(ratio, advantages, logps, clip_low, clip_high)
+    if inputs.correction is not None:
+        losses = losses * inputs.correction
     per_token = {
         "ratio": ratio,
         "clip_low": (ratio < 1 - clip_low) & (advantages < 0),
@@ -106,7 +125,7 @@ def grpo_loss(
     if inputs.weights is not None:
         losses = losses * inputs.weights[:, None]
 
-    divisor = _DIVISORS[loss_type](lengths, whole, max_completion or 0)
+    divisor = kind.divisor(lengths, whole, max_completion or 0)
     loss = (losses.masked_fill(~mask, 0.0) / divisor).sum()
     tokens = lengths.sum().clamp(min=1)
     metrics = {name: (value.detach().to(logps.dtype) * mask).sum() / tokens for name, value in per_token.items()}
@@ -119,10 +138,82 @@ def k3(logps: Tensor, ref_logps: Tensor) -> Tensor:
     return d.exp() - d - 1
 
 
-_DIVISORS: Mapping[LossType, Callable[[Tensor, Whole, int], Tensor | float]] = {
-    "grpo": lambda lengths, whole, _: whole.rows * lengths.clamp(min=1),
-    "dr_grpo": lambda _, whole, max_completion: whole.rows * max_completion,
-    "bnpo": lambda lengths, whole, _: lengths.sum().clamp(min=1) * (whole.rows / len(lengths)),
-    "dapo": lambda _, whole, __: whole.tokens or 1.0,
+def engine_correction(
+    logps: Tensor,
+    sampler_logps: Tensor,
+    mask: Tensor,
+    mode: Correction = "sequence_mask",
+    low: float | None = None,
+    high: float | None = 3.0,
+) -> Tensor:
+    """Importance weights for an engine that samples from a slightly different policy than the trainer computes.
+
+    Args:
+        logps: [B, C] of the trainer's policy at sampling time. ``sampler_logps`` [B, C]: what the engine reported; NaN
+            where it could not say, which corrects nothing.
+        mode: the ratio per token [B, C] or of the whole sequence [B, 1]; outside ``low`` to ``high`` it is either
+            truncated to the bound or masked, that is 0.
+
+    >>> engine_correction(torch.tensor([[0.0, 0.0]]), torch.tensor([[-2.0, 0.0]]), torch.ones(1, 2), "token_truncate")
+    tensor([[3., 1.]])
+    """
+    gap = torch.where(mask.bool() & ~sampler_logps.isnan(), logps.detach() - sampler_logps, 0.0)
+    level, rule = mode.split("_")
+    ratio = (gap.sum(1, keepdim=True) if level == "sequence" else gap).exp()
+    if rule == "truncate":
+        return ratio.clamp(min=low, max=high)
+    outside = (ratio < (0.0 if low is None else low)) | (ratio > (torch.inf if high is None else high))
+    return ratio.masked_fill(outside, 0.0)
+
+
+# --- surrogates: what a token is worth; ratio [B, C] or [B, 1], advantages [B, 1], logps [B, C] ----------------------
+
+
+def _clipped(ratio: Tensor, advantages: Tensor, logps: Tensor, low: float, high: float) -> Tensor:
+    return torch.minimum(ratio * advantages, ratio.clamp(1 - low, 1 + high) * advantages)
+
+
+def _truncated(ratio: Tensor, advantages: Tensor, logps: Tensor, low: float, high: float) -> Tensor:
+    return ratio.clamp(max=1 + high).detach() * advantages * logps
+
+
+def _soft_gate(ratio: Tensor, advantages: Tensor, logps: Tensor, low: float, high: float) -> Tensor:
+    temperature = torch.where(advantages > 0, *advantages.new_tensor([SAPO_POSITIVE, SAPO_NEGATIVE]))
+    return torch.sigmoid(temperature * (ratio - 1)) * 4 / temperature * advantages
+
+
+# --- means: what each token's loss is divided by, from the completions' lengths [B, 1] --------------------------------
+
+
+def _per_completion(lengths: Tensor, whole: Whole, max_completion: int) -> Tensor | float:
+    return whole.rows * lengths.clamp(min=1)
+
+
+def _per_slot(lengths: Tensor, whole: Whole, max_completion: int) -> Tensor | float:
+    return whole.rows * max_completion
+
+
+def _per_token_here(lengths: Tensor, whole: Whole, max_completion: int) -> Tensor | float:
+    return lengths.sum().clamp(min=1) * (whole.rows / len(lengths))
+
+
+def _per_token_of_update(lengths: Tensor, whole: Whole, max_completion: int) -> Tensor | float:
+    return whole.tokens or 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Loss:
+    surrogate: Callable[[Tensor, Tensor, Tensor, float, float], Tensor]
+    divisor: Callable[[Tensor, Whole, int], Tensor | float]
+    by_sequence: bool = False
+
+
+_LOSSES: Mapping[LossType, _Loss] = {
+    "grpo": _Loss(_clipped, _per_completion),
+    "dr_grpo": _Loss(_clipped, _per_slot),
+    "bnpo": _Loss(_clipped, _per_token_here),
+    "dapo": _Loss(_clipped, _per_token_of_update),
+    "gspo": _Loss(_clipped, _per_completion, by_sequence=True),
+    "cispo": _Loss(_truncated, _per_token_of_update),
+    "sapo": _Loss(_soft_gate, _per_completion),
 }
-"""What each token's loss is divided by, from the completions' lengths [B, 1], the whole, and ``max_completion``."""

@@ -160,10 +160,10 @@ def engine_correction(
     gap = torch.where(mask.bool() & ~sampler_logps.isnan(), logps.detach() - sampler_logps, 0.0)
     level, rule = mode.split("_")
     ratio = (gap.sum(1, keepdim=True) if level == "sequence" else gap).exp()
+    low, high = 0.0 if low is None else low, torch.inf if high is None else high
     if rule == "truncate":
-        return ratio.clamp(min=low, max=high)
-    outside = (ratio < (0.0 if low is None else low)) | (ratio > (torch.inf if high is None else high))
-    return ratio.masked_fill(outside, 0.0)
+        return ratio.clamp(low, high)
+    return ratio.masked_fill((ratio < low) | (ratio > high), 0.0)
 
 
 # --- surrogates: what a token is worth; ratio [B, C] or [B, 1], advantages [B, 1], logps [B, C] ----------------------

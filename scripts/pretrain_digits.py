@@ -23,7 +23,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from data_recipes import digits
-from reasoner_rm.policy.families import family_of
+from reasoner_rm.policy.families import FAMILIES
 from reasoner_rm.policy.loading import ASSETS, Vlm, load_vlm, wrap
 from reasoner_rm.policy.logps import repeated_logps
 from reasoner_rm.policy.prompts import PromptEncoder
@@ -238,7 +238,7 @@ def start(role: str, folder: Path | None) -> tuple[Vlm, list[dict[str, float]]]:
     seed, size = ROLES[role]["seed"], ROLES[role]["size"]
     tokenizer = train_tokenizer(corpus())
     model = build(size, tokenizer, seed)
-    return wrap(model, build_processor(size, tokenizer), family_of(size.family, role), role), []
+    return wrap(model, build_processor(size, tokenizer), FAMILIES[size.family], role), []
 
 
 def pretrain(role: str, out: Path, begun: Path | None = None) -> None:

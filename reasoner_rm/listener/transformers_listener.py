@@ -9,7 +9,7 @@ import torch
 from reasoner_rm.listener.hearing import heard
 from reasoner_rm.policy.loading import Vlm
 from reasoner_rm.policy.logps import processed_logits
-from reasoner_rm.policy.packing import run_packed
+from reasoner_rm.policy.packing import run
 from reasoner_rm.policy.prompts import PromptEncoder
 from reasoner_rm.schema import CANDIDATES, Belief, Sample, swap_labels
 from reasoner_rm.tasks import get_task
@@ -94,8 +94,8 @@ class TransformersListener:
     def _last_logps(self, samples: Sequence[Sample], said: Sequence[Sequence[list[int]]]) -> torch.Tensor:
         """Log-probabilities [B, V] of the token after each of the groups' texts."""
         prompts = self.encoder.batch([self.encoder.encode(render(s, self.template)) for s in samples])
-        row = run_packed(self.vlm, prompts, said)
-        last = row.hidden[row.last()]
+        states = run(self.vlm, prompts, said)
+        last = states.hidden[states.last]
         return processed_logits(self.vlm.model.lm_head, last, self.vlm.banned, self.temperature).log_softmax(-1).cpu()
 
     def _question(self, sample: Sample, text: str) -> tuple[list[int], list[int]] | None:

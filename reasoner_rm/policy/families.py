@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,11 +20,13 @@ VISUAL_TOKENS = ("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|imag
 class Family:
     """A model family.
 
-    ``box_space``: the coordinates its boxes are written in: pixels of the processed image, or 0 to 1000.
+    ``box_space``: the coordinates its boxes are written in: pixels of the processed image, or 0 to 1000. ``packs``:
+    its attention can be told about groups, so that a prompt runs once for all its completions.
     """
 
     model_type: str
     box_space: Literal["processed", "thousand"]
+    packs: bool = True
 
     def positions(
         self, model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, grid: torch.Tensor | None
@@ -36,18 +40,32 @@ class Family:
         return positions
 
 
-FAMILIES = {f.model_type: f for f in (Family("qwen2_5_vl", "processed"), Family("qwen3_vl", "thousand"))}
+FAMILIES = {
+    f.model_type: f
+    for f in (Family("qwen2_vl", "thousand"), Family("qwen2_5_vl", "processed"), Family("qwen3_vl", "thousand"))
+}
 
 
-def family_of(model_type: str, where: str) -> Family:
-    """The adapter for a checkpoint's `model_type`.
+def family_of(config: Any, where: str) -> Family:
+    """The adapter for a checkpoint's configuration. A relative of the Qwen-VL family that has none is run in the
+    repeated form, which is said once.
 
     Raises:
-        InputError: an architecture that has none.
+        InputError: another architecture.
     """
-    if model_type not in FAMILIES:
+    if config.model_type in FAMILIES:
+        return FAMILIES[config.model_type]
+    if not (
+        hasattr(config, "image_token_id") and hasattr(getattr(config, "vision_config", None), "spatial_merge_size")
+    ):
         raise InputError(
-            f"{where} is a {model_type!r} checkpoint, which is not supported",
+            f"{where} is a {config.model_type!r} checkpoint, which is not supported",
             remedy=f"use one of these architectures: {', '.join(FAMILIES)}",
         )
-    return FAMILIES[model_type]
+    _say_once(f"{config.model_type} has no adapter: every completion repeats its prompt, which is slower")
+    return Family(config.model_type, "processed", packs=False)
+
+
+@functools.cache
+def _say_once(line: str) -> None:
+    print(f"reasoner-rm: {line}", file=sys.stderr)

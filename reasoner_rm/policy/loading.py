@@ -85,7 +85,7 @@ def load_vlm(
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"cannot load model {source!r} ({reason})", remedy="check the path or hub id") from None
-    family = family_of(config.model_type, source)
+    family = family_of(config, source)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if dtype == "auto" and device == "cpu":
         dtype = "float32"
@@ -105,8 +105,9 @@ def wrap(model: PreTrainedModel, processor: Any, family: Family, source: str) ->
     from reasoner_rm.policy.attention import NAME
     from reasoner_rm.policy.vision import share_features
 
-    model.set_attn_implementation({"text_config": NAME})
-    share_features(model.model.visual)
+    if family.packs:
+        model.set_attn_implementation({"text_config": NAME})
+        share_features(model.model.visual)
     tokenizer = processor.tokenizer
     vocab = tokenizer.get_vocab()
     padding = range(len(tokenizer), model.config.get_text_config().vocab_size)  # rows that no token owns

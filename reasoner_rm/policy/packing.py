@@ -1,12 +1,16 @@
-"""Several groups in one row, `[prompt][c1]…[cG][prompt][c1]…`: each prompt runs through the model once.
+"""Groups through the model, in one of two forms that give the same states.
 
-Positions restart after the prompt for every completion, so that each sees what it would see alone.
+Packed: several groups in one row, `[prompt][c1]…[cG][prompt][c1]…`, so that each prompt runs once; positions restart
+after the prompt for every continuation, which sees what it would see alone. Repeated: every continuation with its own
+copy of prompt and images, as everybody does it; the reference for tests, and the form for models whose attention
+cannot be told about groups.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -15,53 +19,39 @@ from reasoner_rm.policy.attention import Packed, Span
 from reasoner_rm.policy.loading import Vlm
 from reasoner_rm.policy.prompts import PromptBatch
 from reasoner_rm.policy.vision import vision_keywords
+from reasoner_rm.schema import VisionInputs
+
+Continuations: TypeAlias = Sequence[Sequence[Sequence[int]]]
+"""For each of N prompts its G continuations as token ids; ragged, and any of them may be empty."""
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """``hidden`` [L, D], the last layer's states of a packed row, and where its groups lie."""
+class States:
+    """The last layer's ``hidden`` states [L, D] of a pass, and where to look for each continuation's.
+
+    ``before`` are the places that its tokens, and the one after its last, are predicted from, n + 1 for n tokens,
+    continuation after continuation; ``last`` is the last of them for each.
+    """
 
     hidden: Tensor
-    spans: tuple[Span, ...]
-
-    def before(self) -> Tensor:
-        """Indices of the states that each token of each continuation, and the one after its last, is read from:
-        group by group, continuation by continuation; a continuation of n tokens has n + 1."""
-        indices: list[Tensor] = []
-        start = 0
-        for span in self.spans:
-            at = start + span.prompt
-            for length in span.completions:
-                indices.append(torch.tensor([start + span.prompt - 1]))
-                indices.append(torch.arange(at, at + length))
-                at += length
-            start += span.length
-        return torch.cat(indices).to(self.hidden.device)
-
-    def last(self) -> Tensor:
-        """Indices of the states after each continuation."""
-        ends, start = [], 0
-        for span in self.spans:
-            at = start + span.prompt
-            for length in span.completions:
-                at += length
-                ends.append(at - 1 if length else start + span.prompt - 1)
-            start += span.length
-        return torch.tensor(ends, device=self.hidden.device)
+    before: Tensor
+    last: Tensor
 
 
-def run_packed(vlm: Vlm, prompts: PromptBatch, continuations: Sequence[Sequence[Sequence[int]]]) -> Row:
-    """One forward pass over N groups.
+def run(vlm: Vlm, prompts: PromptBatch, continuations: Continuations) -> States:
+    """One forward pass over N groups, in the best form that the model knows."""
+    return (run_packed if vlm.family.packs else run_repeated)(vlm, prompts, continuations)
 
-    Args:
-        continuations: for each prompt its G_i continuations as token ids, ragged; they may be empty.
-    """
+
+def run_packed(vlm: Vlm, prompts: PromptBatch, continuations: Continuations) -> States:
+    """One row: each prompt, and each distinct image, computed once."""
     device = vlm.device
     ids: list[Tensor] = []
     positions: list[Tensor] = []
-    spans = []
+    before: list[Tensor] = []
+    spans, start = [], 0
     for row, group in enumerate(continuations):
-        length = int(prompts.lengths[row])
+        length = prompts.lengths[row]
         ids.append(prompts.input_ids[row, -length:])
         positions.append(prompts.positions[:, row, -length:])
         after = int(positions[-1].max()) + 1
@@ -69,8 +59,13 @@ def run_packed(vlm: Vlm, prompts: PromptBatch, continuations: Sequence[Sequence[
         flat = [token for c in group for token in c]
         if flat:
             ids.append(torch.tensor(flat, device=device))
-            text = torch.cat([torch.arange(after, after + len(c)) for c in group]).to(device)
-            positions.append(text.expand(3, -1))
+            text = torch.cat([torch.arange(after, after + len(c)) for c in group])
+            positions.append(text.to(device).expand(3, -1))
+        at = start + length
+        for c in group:
+            before += [torch.tensor([start + length - 1]), torch.arange(at, at + len(c))]
+            at += len(c)
+        start = at
     hidden = vlm.model.model(
         input_ids=torch.cat(ids)[None],
         position_ids=torch.cat(positions, 1)[:, None],
@@ -78,4 +73,56 @@ def run_packed(vlm: Vlm, prompts: PromptBatch, continuations: Sequence[Sequence[
         groups=Packed(spans, device),
         **vision_keywords(prompts.vision),
     ).last_hidden_state[0]
-    return Row(hidden, tuple(spans))
+    return _states(hidden, torch.cat(before), continuations)
+
+
+def run_repeated(vlm: Vlm, prompts: PromptBatch, continuations: Continuations) -> States:
+    """One row a continuation, left- and right-padded."""
+    device = vlm.device
+    ids, mask = pad_right([c for group in continuations for c in group], vlm.tokenizer.pad_token_id, device)
+    counts = torch.tensor([len(group) for group in continuations], device=device)
+    rows = torch.repeat_interleave(torch.arange(len(counts), device=device), counts)
+    start = prompts.positions[:, rows].amax(dim=(0, 2)) + 1
+    tail = (start[:, None] + torch.arange(ids.shape[1], device=device)).expand(3, *ids.shape)
+    hidden = vlm.model.model(
+        input_ids=torch.cat([prompts.input_ids[rows], ids], 1),
+        attention_mask=torch.cat([prompts.mask[rows], mask], 1),
+        position_ids=torch.cat([prompts.positions[:, rows], tail], 2),
+        use_cache=False,
+        **vision_keywords(repeat_vision(prompts, counts.tolist())),
+    ).last_hidden_state
+    width, prompt = hidden.shape[1], prompts.input_ids.shape[1]
+    lengths = mask.sum(1).tolist()
+    before = [torch.arange(n + 1) + row * width + prompt - 1 for row, n in enumerate(lengths)]
+    return _states(hidden.flatten(0, 1), torch.cat(before), continuations)
+
+
+def _states(hidden: Tensor, before: Tensor, continuations: Continuations) -> States:
+    ends = torch.tensor([len(c) + 1 for group in continuations for c in group]).cumsum(0) - 1
+    return States(hidden, before.to(hidden.device), before[ends].to(hidden.device))
+
+
+def repeat_vision(prompts: PromptBatch, counts: Sequence[int]) -> VisionInputs | None:
+    """The images of each prompt ``counts`` times, pixels and all."""
+    vision = prompts.vision
+    if vision is None:
+        return None
+    pixels = vision.pixel_values.split(vision.grid_thw.prod(1).tolist())
+    order = list(range(len(pixels))) if vision.order is None else vision.order.tolist()
+    repeated: list[int] = []
+    at = 0
+    for shown, count in zip(prompts.shown, counts, strict=True):
+        repeated += order[at : at + shown] * count
+        at += shown
+    return VisionInputs(torch.cat([pixels[i] for i in repeated]), vision.grid_thw[repeated])
+
+
+def pad_right(rows: Sequence[Sequence[int]], pad: int, device: Any) -> tuple[Tensor, Tensor]:
+    """Token ids [B, C] and their mask [B, C]."""
+    width = max((len(row) for row in rows), default=0)
+    ids = torch.full((len(rows), width), pad, device=device)
+    mask = torch.zeros((len(rows), width), dtype=torch.long, device=device)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = torch.tensor(row, dtype=torch.long)
+        mask[i, : len(row)] = 1
+    return ids, mask

@@ -98,7 +98,7 @@ class PromptEncoder:
             ids,
             mask,
             self.vlm.family.positions(self.vlm.model, ids, mask, grids),
-            join_images(images, device),
+            join_images(images, device, share=self.vlm.family.packs),
             tuple(len(p.input_ids) for p in prompts),
             tuple(len(p.images) for p in prompts),
         )
@@ -129,10 +129,13 @@ def image_key(ref: MediaRef) -> str:
     return hashlib.sha256(repr((ref.mode, ref.size)).encode() + ref.tobytes()).hexdigest()
 
 
-def join_images(images: Sequence[EncodedImage], device: torch.device) -> VisionInputs | None:
-    """The images of several prompts as one input, each distinct one once; None for none."""
+def join_images(images: Sequence[EncodedImage], device: torch.device, share: bool = True) -> VisionInputs | None:
+    """The images of several prompts as one input, each distinct one once if they may be shared; None for none."""
     if not images:
         return None
+    if not share:
+        pixels, grids = zip(*((image.pixel_values, image.grid_thw) for image in images), strict=True)
+        return VisionInputs(torch.cat(pixels).to(device), torch.cat(grids).to(device))
     distinct = {image.key: image for image in images}
     place = {key: i for i, key in enumerate(distinct)}
     order = None

@@ -10,11 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reasoner_rm.policy.attention import Decoding
+from reasoner_rm.policy.decoding import Decoding, prefill
 from reasoner_rm.policy.loading import Vlm
 from reasoner_rm.policy.logps import processed_logits
 from reasoner_rm.policy.prompts import PromptEncoder
-from reasoner_rm.policy.vision import vision_keywords
 from reasoner_rm.rollout.protocol import Request, Sampling
 from reasoner_rm.schema import Completion, FinishReason
 
@@ -75,18 +74,11 @@ class TransformersEngine:
 
     def _prefill(self, requests: Sequence[Request], count: int) -> _State:
         prompts = self.encoder.batch([self.encoder.encode(r.prompt) for r in requests])
-        out = self.vlm.model.model(
-            input_ids=prompts.input_ids,
-            attention_mask=prompts.mask,
-            position_ids=prompts.positions,
-            use_cache=True,
-            **vision_keywords(prompts.vision),
-        )
-        layers = out.past_key_values.layers
+        memory, hidden = prefill(self.vlm, prompts, count)
         rows = len(requests) * count
         return _State(
-            cache=Decoding([x.keys for x in layers], [x.values for x in layers], prompts.mask, count),
-            hidden=out.last_hidden_state[:, -1].repeat_interleave(count, 0),
+            memory=memory,
+            hidden=hidden.repeat_interleave(count, 0),
             position=(prompts.positions.amax(dim=(0, 2)) + 1).repeat_interleave(count),
             index=torch.arange(rows, device=self.vlm.device),
             alive=torch.ones(rows, dtype=torch.bool, device=self.vlm.device),
@@ -100,10 +92,9 @@ class TransformersEngine:
         state.hidden = self.vlm.model.model(
             input_ids=token[:, None],
             position_ids=state.position[:, None].expand(3, -1, 1),
-            use_cache=False,
-            groups=state.cache,
+            **state.memory.keywords(),
         ).last_hidden_state[:, -1]
-        state.cache.step()
+        state.memory.step()
         state.position = state.position + 1
 
     def _completions(self, tokens: list[list[int]], logps: list[list[float]]) -> Iterator[Completion]:
@@ -120,7 +111,7 @@ class _State:
     """Rows under way, a rectangle of prompts by rows: last ``hidden`` [R, D], next ``position`` [R], ``index`` [R] of
     each row in the whole batch, and whether it is ``alive`` [R]; a finished row may stay to fill the rectangle."""
 
-    cache: Decoding
+    memory: Decoding
     hidden: Tensor
     position: Tensor
     index: Tensor
@@ -128,14 +119,14 @@ class _State:
 
     def shrink(self) -> Tensor | None:
         """The rows that stay, when fewer do."""
-        alive = self.alive.view(-1, self.cache.rows)
+        alive = self.alive.view(-1, self.memory.rows)
         per_prompt = alive.sum(1)
         prompts, count = per_prompt.nonzero()[:, 0], int(per_prompt.max())
         if len(prompts) * count > SHRINK * alive.numel():
             return None
         first = alive[prompts].int().argsort(dim=1, descending=True, stable=True)[:, :count]
-        kept = (prompts[:, None] * self.cache.rows + first).flatten()
-        self.cache.keep(prompts, kept, count)
+        kept = (prompts[:, None] * self.memory.rows + first).flatten()
+        self.memory.keep(prompts, kept, count)
         self.hidden, self.position = self.hidden[kept], self.position[kept]
         self.index, self.alive = self.index[kept], self.alive[kept]
         return kept

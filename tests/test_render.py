@@ -175,7 +175,7 @@ def test_a_template_that_drops_or_repeats_an_image_is_refused(text: str) -> None
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{{ caption }}", "'caption' is undefined; it may use prompt, responses, images, meta"),
+        ("{{ caption }}", "'caption' is undefined; it may use prompt, responses, images, videos, meta"),
         ("{{ meta.scale[0] }}", "scale"),
         ("{% if prompt %}", "template 'own': "),
         ("{{ prompt.__class__.__mro__ }}", "template 'own': "),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from reasoner_rm.errors import InputError
+from reasoner_rm.schema import BoxSpace
 
 if TYPE_CHECKING:
     import torch
@@ -16,13 +17,10 @@ VISUAL_TOKENS = ("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|imag
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A model family.
-
-    ``box_space``: the coordinates its boxes are written in: pixels of the processed image, or 0 to 1000.
-    """
+    """A model family. ``box_space``: the coordinates in which it writes boxes."""
 
     model_type: str
-    box_space: Literal["processed", "thousand"]
+    box_space: BoxSpace
 
     def positions(
         self, model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, grid: torch.Tensor | None

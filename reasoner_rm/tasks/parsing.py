@@ -14,9 +14,6 @@ from reasoner_rm.schema import Parsed
 
 Container = Literal["answer", "boxed"]
 
-THINK = re.compile(r"<think>((?:(?!<think>).)*?)</think>", re.DOTALL)
-ANSWER = re.compile(r"<answer>((?:(?!<answer>).)*?)</answer>", re.DOTALL)
-
 
 def parse(text: str, container: Container, readable: Callable[[str], bool]) -> Parsed:
     """Read a completion.
@@ -26,12 +23,14 @@ def parse(text: str, container: Container, readable: Callable[[str], bool]) -> P
         container: where the task's answer stands: ``<answer>…</answer>`` or ``\\boxed{…}``.
         readable: whether the text inside the container is a legal answer of the task.
     """
-    thoughts = THINK.findall(text)
-    answers = ANSWER.findall(text) if container == "answer" else [t for t, _, _ in boxes(text)]
-    answer = answers[-1].strip() if answers else None
+    thinking = last_element(text, "think")
+    if container == "answer":
+        answer = last_element(text, "answer")
+    else:
+        answer = next((content.strip() for content, _, _ in reversed(boxes(text))), None)
     why_not = _fault(text, container, answer, readable)
     return Parsed(
-        thinking=thoughts[-1].strip() if thoughts else None,
+        thinking=thinking,
         answer=answer if answer is not None and readable(answer) else None,
         well_formed=not why_not,
         why_not=why_not,
@@ -70,6 +69,15 @@ def _fault(text: str, container: Container, answer: str | None, readable: Callab
     if answer is None or not readable(answer):
         return f"unreadable answer {answer[:60]!r}" if answer else "empty answer"
     return ""
+
+
+def last_element(text: str, tag: str) -> str | None:
+    """What stands in the last complete ``<tag>…</tag>`` that holds no other ``<tag>``; None without one."""
+    start = text.rfind(f"<{tag}>", 0, max(0, text.rfind(f"</{tag}>")))
+    if start < 0:
+        return None
+    start += len(tag) + 2
+    return text[start : text.find(f"</{tag}>", start)].strip()
 
 
 def boxes(text: str) -> list[tuple[str, int, int]]:

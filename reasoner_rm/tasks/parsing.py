@@ -14,6 +14,9 @@ from reasoner_rm.schema import Parsed
 
 Container = Literal["answer", "boxed"]
 
+MAX_BRACES = 10_000
+"""A text with more of them has no readable box: they are walked one by one."""
+
 
 def parse(text: str, container: Container, readable: Callable[[str], bool]) -> Parsed:
     """Read a completion.
@@ -82,6 +85,8 @@ def last_element(text: str, tag: str) -> str | None:
 
 def boxes(text: str) -> list[tuple[str, int, int]]:
     """Every complete outermost ``\\boxed{…}`` with balanced braces: (content, start, end). One pass."""
+    if text.count("{") + text.count("}") > MAX_BRACES:
+        return []
     open_braces: list[tuple[int | None, int]] = []  # (where \\boxed begins, or None for a plain brace; content start)
     found: list[tuple[int, int, int]] = []  # (start, content start, end); contents are cut out once, at the end
     for brace in re.finditer(r"\\boxed\{|[{}]", text):

@@ -88,8 +88,8 @@ def test_boxes_come_back_to_original_pixels() -> None:
 def test_conversion_keeps_the_place_within_the_image(box: Box, original: Any, processed: Any) -> None:
     share = array(box) / np.array(processed * 2)
     found = to_original(array(box), "processed", original, processed)
-    np.testing.assert_allclose(found / np.array(original * 2), share, rtol=1e-9)
-    np.testing.assert_allclose(to_original(share * 1000, "thousand", original, processed), found, rtol=1e-9)
+    np.testing.assert_allclose(found / np.array(original * 2), share, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(to_original(share * 1000, "thousand", original, processed), found, rtol=1e-9, atol=1e-9)
 
 
 # --- reading ---

@@ -29,7 +29,7 @@ ITEM = '{"bbox_2d": [10, 10, 30, 40], "label": "cube"}'
 sides = st.tuples(st.floats(-1000, 1000), st.floats(0.1, 1000))
 xyxy = st.tuples(sides, sides).map(lambda s: (s[0][0], s[1][0], s[0][0] + s[0][1], s[1][0] + s[1][1]))
 labels = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=20)
-lists = st.lists(st.tuples(xyxy, labels | st.sampled_from(["cube", "Cube.", "</answer>", "<|im_end|>", '"']))).map(
+lists = st.lists(st.tuples(xyxy, labels | st.sampled_from(["cube", "Cube.", "</answer>", "<\u2060think>", '"']))).map(
     lambda pairs: [{"bbox_2d": list(box), "label": label} for box, label in pairs]
 )
 
@@ -326,6 +326,8 @@ def gold(boxes: Any, task: str = "detection") -> Sample:
         (gold([{"bbox_2d": [1, 2, 3, 4], "label": "a\x00"}]), "holds a NUL character"),
         (gold([{"bbox_2d": [1, 2, 3, 4]}]), "has no label; name its category"),
         (gold([{"bbox_2d": [1, 2, 3, 4], "label": "?"}]), "has no label"),
+        (sample("detection", *[CUBE] * MAX_BOXES, label="a" * MAX_LABEL), "too long for an answer, which holds 32000"),
+        (sample("grounding", CUBE, label="a" * (MAX_LABEL - 7) + "<think>"), "too long for an answer"),
         (gold([], "grounding"), "has 0 gold boxes, an expression names 1 thing; use the task detection"),
         (sample("grounding", CUBE, FAR), "has 2 gold boxes"),
     ],

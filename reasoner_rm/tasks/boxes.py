@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasoner_rm.schema import BoxSpace
-from reasoner_rm.tasks.escape import unescape
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -25,7 +24,7 @@ MAX_COORDINATE = 1e6
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Boxes:
-    """N boxes: ``xyxy`` [N, 4] as x1, y1, x2, y2 with x1 < x2 and y1 < y2, and a label each (empty: none given)."""
+    """N boxes: ``xyxy`` [N, 4] as x1, y1, x2, y2 with x1 < x2 and y1 < y2, each with a label (empty: none)."""
 
     xyxy: Array
     labels: tuple[str, ...]
@@ -46,14 +45,14 @@ def read_boxes(text: str) -> Boxes | None:
     if text.startswith("```") and text.endswith("```"):
         text = text[3:-3].removeprefix("json")
     try:
-        items = json.loads(text, parse_int=float)  # int would refuse, or take long over, thousands of digits
+        items = json.loads(text)
         return boxes_of([items] if isinstance(items, dict) else items)
     except (ValueError, RecursionError):
         return None
 
 
 def boxes_of(items: object) -> Boxes:
-    """Boxes from parsed JSON, their labels unescaped.
+    """Boxes from parsed JSON.
 
     Raises:
         ValueError: what is wrong with them, in a few words.
@@ -70,7 +69,7 @@ def boxes_of(items: object) -> Boxes:
         label = item.get("label", "")
         if not isinstance(label, str) or len(label) > MAX_LABEL:
             raise ValueError(f"a label is a text of at most {MAX_LABEL} characters")
-        labels.append(unescape(label))
+        labels.append(label)
     xyxy = np.array(rows, dtype=np.float64).reshape(-1, 4)
     if not (xyxy[:, :2] < xyxy[:, 2:]).all():
         raise ValueError("a box needs x1 < x2 and y1 < y2")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
+from typing import Any
 
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.base import Task, need
-from reasoner_rm.tasks.boxes import Boxes, boxes_of, read_boxes
+from reasoner_rm.tasks.boxes import MAX_TEXT, Boxes, boxes_of, read_boxes
 from reasoner_rm.tasks.escape import check_text, escape
 
 
@@ -30,19 +31,22 @@ class Localisation(Task):
                 remedy="make a row for each image",
             )
         try:
-            gold = boxes_of(need(sample.gold, "boxes", sample))
+            boxes = boxes_of(need(sample.gold, "boxes", sample))
         except ValueError as error:
             remedy = 'give a list of {"bbox_2d": [x1, y1, x2, y2], "label": "…"} in original pixels'
             raise InputError(f"sample {sample.id!r}: gold.boxes is wrong: {error}", remedy=remedy) from None
-        for label in gold.labels:
+        for label in boxes.labels:
             check_text(label, sample.id)
+        if read_boxes(self.canonical(sample) or "") is None:
+            what = f"sample {sample.id!r}: gold.boxes is too long for an answer, which holds {MAX_TEXT} characters"
+            raise InputError(what, remedy="shorten its labels or leave the row out")
 
     def read(self, answer: str, sample: Sample) -> Boxes | None:
         return read_boxes(answer)
 
     def gold(self, sample: Sample) -> Boxes | None:
-        """The true boxes, in original pixels."""
-        return boxes_of(sample.gold["boxes"]) if "boxes" in sample.gold else None
+        """The true boxes, in original pixels, their labels as a prompt shows them."""
+        return boxes_of(_written(sample)) if "boxes" in sample.gold else None
 
     def correct(self, answer: str, sample: Sample) -> float | None:
         gold = self.gold(sample)
@@ -52,11 +56,12 @@ class Localisation(Task):
         return 0.0 if found is None else self.score(found, gold)
 
     def canonical(self, sample: Sample) -> str | None:
-        if "boxes" not in sample.gold:
-            return None
-        items = [{"bbox_2d": list(item["bbox_2d"]), **_label(item)} for item in sample.gold["boxes"]]
-        return json.dumps(items, ensure_ascii=False)
+        return json.dumps(_written(sample), ensure_ascii=False) if "boxes" in sample.gold else None
 
 
-def _label(item: dict[str, str]) -> dict[str, str]:
-    return {"label": escape(item["label"])} if "label" in item else {}
+def _written(sample: Sample) -> list[dict[str, Any]]:
+    """The gold as an answer writes it: nothing but box and label, control text in labels escaped."""
+    return [
+        {"bbox_2d": list(item["bbox_2d"]), **({"label": escape(item["label"])} if "label" in item else {})}
+        for item in sample.gold["boxes"]
+    ]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reasoner_rm.pipeline.stages import rollout_record
+from reasoner_rm.report.rollouts import Rollout
 from reasoner_rm.rewards import score
-from reasoner_rm.schema import CANDIDATES, Sample, swap_labels
+from reasoner_rm.schema import CANDIDATES, Completion, Group, Sample, Scored, swap_labels
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.render import load_template, render
 
@@ -94,3 +97,17 @@ def test_accuracy_pays_the_right_verdict(name: str) -> None:
     sample, noun = preference(name, {"p_first": 0.2}), CANDIDATES[name].noun
     assert score("accuracy", f"<think>x</think><answer>{noun} 2 is better</answer>", sample)["total"] == 1
     assert score("accuracy", f"<think>x</think><answer>{noun} 1 is better</answer>", sample)["total"] == 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_was_compared_can_be_read_back_from_a_rollout(name: str, tmp_path: Path) -> None:
+    sample, text = (
+        preference(name, {"p_first": 1.0}),
+        f"<think>x</think><answer>{CANDIDATES[name].noun} 2 is better</answer>",
+    )
+    group = Group(sample, (Completion(text, (), (), "stop"),))
+    scored = Scored(group, (get_task(name).parse(text, sample),), {"accuracy": (0.0,)}, (0.0,), (0.0,))
+    rollout = Rollout.from_row(rollout_record(scored, tmp_path), tmp_path)
+    get_task(name).check(rollout.sample)
+    assert rollout.sample.responses == sample.responses
+    assert rollout.best == 0 and [c.right for c in rollout.completions] == [False]

@@ -14,6 +14,7 @@ from reasoner_rm.schema import Parsed
 
 Container = Literal["answer", "boxed"]
 
+BOXED = "\\boxed"
 MAX_BRACES = 10_000
 """A text with more of them has no readable box: they are walked one by one."""
 
@@ -85,13 +86,14 @@ def last_element(text: str, tag: str) -> str | None:
 
 def boxes(text: str) -> list[tuple[str, int, int]]:
     """Every complete outermost ``\\boxed{…}`` with balanced braces: (content, start, end). One pass."""
-    if text.count("{") + text.count("}") > MAX_BRACES:
+    if BOXED not in text or text.count("{") + text.count("}") > MAX_BRACES:
         return []
     open_braces: list[tuple[int | None, int]] = []  # (where \\boxed begins, or None for a plain brace; content start)
     found: list[tuple[int, int, int]] = []  # (start, content start, end); contents are cut out once, at the end
-    for brace in re.finditer(r"\\boxed\{|[{}]", text):
-        if brace[0] != "}":
-            open_braces.append((None if brace[0] == "{" else brace.start(), brace.end()))
+    for brace in re.finditer("[{}]", text):
+        at = brace.start()
+        if brace[0] == "{":
+            open_braces.append((at - len(BOXED) if text.endswith(BOXED, 0, at) else None, at + 1))
         elif open_braces:
             start, content = open_braces.pop()
             if start is not None:

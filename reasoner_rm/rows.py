@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +42,12 @@ def sample_from_row(row: Mapping[str, Any], folder: Path | None = None) -> Sampl
         raise InputError(f"field 'weight' is {row['weight']}", remedy="give a number from 0")
     values: dict[str, Any] = {k: tuple(v) if k in _LISTS else v for k, v in row.items()}
     for key in _LISTS:
-        if any(not isinstance(item, str) for item in values.get(key, ())):
+        items = values.get(key, ())
+        if any(not isinstance(item, str) for item in (_flat(items) if key == "videos" else items)):
             raise InputError(f"field {key!r} must hold strings")
-    if folder is not None:
-        for key in ("images", "videos"):
-            if key in values:
-                values[key] = tuple(str(folder / ref) for ref in values[key])
+    for key in ("images", "videos"):
+        if key in values:
+            values[key] = _each(values[key], lambda ref: str(folder / ref) if folder else ref, tuple)
     return Sample(**values)
 
 
@@ -65,10 +65,20 @@ def sample_to_row(sample: Sample, folder: Path | None = None) -> dict[str, Any]:
             row[name] = list(value) if isinstance(value, tuple) else value
     for key in ("images", "videos"):
         if key in row:
-            if any(not isinstance(ref, str) for ref in row[key]):
+            if any(not isinstance(ref, str) for ref in _flat(row[key])):
                 raise InputError(f"sample {sample.id!r} holds {key} in memory", remedy="save them as files first")
-            row[key] = [_relative(ref, folder) if folder else ref for ref in row[key]]
+            row[key] = _each(row[key], lambda ref: _relative(ref, folder) if folder else ref, list)
     return row
+
+
+def _flat(items: Iterable[Any]) -> list[Any]:
+    """All references: a video may be the list of its frames."""
+    return [ref for item in items for ref in (item if isinstance(item, (list, tuple)) else [item])]
+
+
+def _each(items: Iterable[Any], change: Callable[[str], str], kind: Callable[[Iterable[Any]], Any]) -> Any:
+    """Every reference changed, those of a video's frames too; ``kind`` (list or tuple) holds them."""
+    return kind(_each(i, change, kind) if isinstance(i, (list, tuple)) else change(i) for i in items)
 
 
 def _relative(ref: str, folder: Path) -> str:

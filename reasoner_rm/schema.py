@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 MediaRef: TypeAlias = "str | bytes | Image"
 """A path, ``file.parquet#row/column``, ``archive.tar#member``, encoded bytes, or a PIL image."""
 
+VideoRef: TypeAlias = "MediaRef | tuple[MediaRef, ...]"
+"""A folder of frames, or the frames themselves, in the order of time."""
+
+BoxSpace: TypeAlias = Literal["processed", "thousand"]
+"""Where a model family's boxes live: in pixels of the image as it was processed, or 0 to 1000 along either side."""
+
 FinishReason: TypeAlias = Literal["stop", "length"]
 
 
@@ -50,7 +56,7 @@ class Sample:
     task: str
     prompt: str
     images: tuple[MediaRef, ...] = ()
-    videos: tuple[MediaRef, ...] = ()
+    videos: tuple[VideoRef, ...] = ()
     responses: tuple[str, ...] = ()
     target: str | None = None
     gold: Mapping[str, Any] = field(default_factory=dict)
@@ -173,14 +179,16 @@ def _no_log(name: str, values: Sequence[float]) -> None:
 class RewardContext:
     """What a reward may look at beside the text: where training stands, what the listener said, image sizes.
 
-    ``beliefs`` is aligned with the completions. ``image_sizes`` holds (width, height) pairs: original, processed.
-    ``scorers`` are callables handed down from higher rooms (a judge, an LLM), by name.
+    ``beliefs`` is aligned with the completions. ``image_sizes`` holds (width, height) pairs: original, processed;
+    ``box_space`` is where the policy's boxes live. ``scorers`` are callables handed down from higher rooms (a judge,
+    an LLM), by name.
     """
 
     step: int = 0
     progress: float = 0.0
     beliefs: tuple[Belief | None, ...] | None = None
     image_sizes: tuple[tuple[tuple[int, int], tuple[int, int]], ...] = ()
+    box_space: BoxSpace = "processed"
     scorers: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     log: Callable[[str, Sequence[float]], None] = _no_log
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from reasoner_rm.errors import InputError
 from reasoner_rm.policy.tiny import SPECIAL_TOKENS, train_tokenizer
 from reasoner_rm.schema import Sample
-from reasoner_rm.tasks import get_task
+from reasoner_rm.tasks import TASKS, get_task
 from reasoner_rm.tasks.escape import JOINER, escape, unescape
 from reasoner_rm.tasks.render import Template, load_template, render
 
@@ -36,9 +36,13 @@ def template(text: str) -> Template:
     return Template("own", text)
 
 
+def refs(sample: Sample) -> list[Any]:
+    return [*sample.images, *(frame for video in sample.videos for frame in video)]
+
+
 def text_of(sample: Sample, template: Template) -> str:
-    """The prompt with `[i]` in the place of image i."""
-    names = {ref: f"[{i}]" for i, ref in enumerate(sample.images)}
+    """The prompt with `[i]` in the place of image i, the frames of videos counted on."""
+    names = {ref: f"[{i}]" for i, ref in enumerate(refs(sample))}
     prompt = render(sample, template)
     return "".join(names[p] if image else str(p) for p, image in zip(prompt.content, prompt.is_image, strict=True))
 
@@ -122,15 +126,22 @@ def test_a_prompt_survives_rendering(text: str) -> None:
     assert unescape(rendered.removeprefix("[0]<").removesuffix(">[1]")) == sample.prompt
 
 
-@pytest.mark.parametrize("task", ["image_preference", "pointwise", "qa"])
+@pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("variant", ["default", "brief"])
 def test_the_templates_place_what_the_sample_holds(task: str, variant: str) -> None:
-    images = ("a.png", "b.png") if task == "image_preference" else ("a.png",)
-    sample = Sample("s", task, "a r\u00e9d cube", images, meta={"choices": ["left", "right"], "scale": [0, 9]})
+    media: dict[str, Any] = {
+        "image_preference": {"images": ("a.png", "b.png")},
+        "edit_preference": {"images": ("s.png", "a.png", "b.png")},
+        "video_preference": {"videos": (("a.png", "b.png"), ("c.png",))},
+    }.get(task, {"images": ("a.png",)})
+    meta = {"choices": ["left", "right"], "scale": [0, 9]}
+    sample = Sample("s", task, "a r\u00e9d cube", responses=("so", "thus"), meta=meta, **media)
     text = text_of(sample, load_template(task, variant))
-    for i in range(len(images)):
+    for i in range(len(refs(sample))):
         assert text.count(f"[{i}]") == 1
-    assert "a r\u00e9d cube" in text and "\x00" not in text and "{" not in text
+    if task in ("response_preference", "step_critique"):
+        assert 0 < text.find("1: so\n") < text.find("2: thus\n")
+    assert "a r\u00e9d cube" in text and "\x00" not in text and "{{" not in text and "{%" not in text
     if task == "pointwise":
         assert "0" in text and "9" in text
     if (task, variant) == ("qa", "default"):
@@ -175,7 +186,7 @@ def test_a_template_that_drops_or_repeats_an_image_is_refused(text: str) -> None
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{{ caption }}", "'caption' is undefined; it may use prompt, responses, images, meta"),
+        ("{{ caption }}", "'caption' is undefined; it may use prompt, responses, images, videos, meta"),
         ("{{ meta.scale[0] }}", "scale"),
         ("{% if prompt %}", "template 'own': "),
         ("{{ prompt.__class__.__mro__ }}", "template 'own': "),

@@ -37,14 +37,42 @@ def question(answer: Any, kind: str, choices: list[Any] | None = None) -> Sample
     return Sample("q", "qa", "Which?", ("a.png",), gold={"answer": answer, "kind": kind}, meta=meta)
 
 
+def boxed(task: str, *boxes: tuple[float, float, float, float, str]) -> Sample:
+    items = [{"bbox_2d": box[:4], "label": box[4]} for box in boxes]
+    return Sample("b", task, "a red cube", ("a.png",), gold={"boxes": items})
+
+
+VIDEOS = Sample("v", "video_preference", "a cube falls", videos=(("1.png", "2.png"), ("3.png",)), gold={"p_first": 0.0})
+ANSWERS = Sample(
+    "r", "response_preference", "What?", ("a.png",), responses=("a cube", "a ball"), gold={"ranks": [1, 2]}
+)
+EDITS = Sample("e", "edit_preference", "make it red", ("s.png", "a.png", "b.png"), gold={"p_first": 0.9})
+PREFERENCES = (VIDEOS, ANSWERS, EDITS)
+CAPTION = Sample(
+    "c",
+    "caption_critic",
+    "A cat on a wooden chair, beside “Joe’s” sign.",
+    ("a.png",),
+    gold={"original": "plastic chair", "changed": "wooden chair", "type": "material"},
+)
+DETECTION, GROUNDING = (
+    boxed("detection", (0, 0, 10, 10, "cube"), (5.5, 5, 20, 30, "a ball")),
+    boxed("grounding", (1, 2, 30, 40, "cube")),
+)
+STEPS = Sample("t", "step_critique", "How many?", ("a.png",), responses=("I see 2.", "So 3."), gold={"steps": [1, 0]})
 PAIR, SCORED, NUMBER = pair(), scored(4), question("7", "number")
 CHOICE, TEXT = question("left", "choice", ["left", "right"]), question("a cat", "text")
-EXAMPLES = (PAIR, SCORED, NUMBER, CHOICE, TEXT)
+EXAMPLES = (PAIR, *PREFERENCES, SCORED, NUMBER, CHOICE, TEXT, CAPTION, DETECTION, GROUNDING, STEPS)
 examples = pytest.mark.parametrize("sample", EXAMPLES, ids=lambda s: f"{s.task}-{s.gold.get('kind', '')}")
 
 
-def turn(answer: str, thought: str = "I look.") -> str:
-    return f"<think>{thought}</think>\n<answer>{answer}</answer>"
+def turn(answer: str, thought: str = "I look.", sample: Sample = PAIR) -> str:
+    return f"<think>{thought}</think>\n{contained(answer, sample)}"
+
+
+def contained(answer: str, sample: Sample) -> str:
+    boxes = get_task(sample.task).container == "boxed"
+    return f"\\boxed{{{answer}}}" if boxes else f"<answer>{answer}</answer>"
 
 
 def read(text: str, sample: Sample = PAIR) -> Parsed:
@@ -77,6 +105,15 @@ def read(text: str, sample: Sample = PAIR) -> Parsed:
         (question('"a" .', "text"), None),
         (question("the <think> tag", "text"), None),
         (question("</answer>", "choice", ["<answer>", "</answer>"]), 1),
+        (VIDEOS, 1),
+        (ANSWERS, 0),
+        (EDITS, 0),
+        (CAPTION, None),
+        (DETECTION, None),
+        (boxed("detection"), None),
+        (boxed("detection", (1e-3, -2, 3, 1e6, 'a "</answer>" <|im_end|> \\boxed{')), None),
+        (GROUNDING, None),
+        (STEPS, None),
     ],
 )
 def test_the_canonical_answer_is_read_right_and_picks_its_option(sample: Sample, option: int | None) -> None:
@@ -84,7 +121,7 @@ def test_the_canonical_answer_is_read_right_and_picks_its_option(sample: Sample,
     task.check(sample)
     canonical = task.canonical(sample)
     assert canonical is not None
-    parsed = task.parse(turn(canonical), sample)
+    parsed = task.parse(turn(canonical, sample=sample), sample)
     assert parsed == Parsed("I look.", canonical, True)
     assert task.correct(canonical, sample) == 1
     assert task.choice(canonical, sample) == option
@@ -109,7 +146,9 @@ def test_any_text_that_passes_the_check_can_be_answered(answer: str) -> None:
 
 @pytest.mark.parametrize(
     ("sample", "wrong"),
-    [(PAIR, "Image 2 is better"), (NUMBER, "8"), (CHOICE, "right"), (CHOICE, "middle"), (TEXT, "a dog"), (SCORED, "9")],
+    [(PAIR, "Image 2 is better"), (NUMBER, "8"), (CHOICE, "right"), (CHOICE, "middle"), (TEXT, "a dog"), (SCORED, "9")]
+    + [(VIDEOS, "Video 1 is better"), (VIDEOS, "Image 2 is better"), (ANSWERS, "Answer 2 is better")]
+    + [(EDITS, "Image 2 is better"), (EDITS, "Image 3 is better"), (EDITS, "Source image is better")],
 )
 def test_wrong_answers_earn_nothing(sample: Sample, wrong: str) -> None:
     assert get_task(sample.task).correct(wrong, sample) == 0
@@ -171,7 +210,7 @@ def test_gold_outside_the_options_has_no_probabilities() -> None:
 
 
 def test_options_follow_the_prefix_of_the_canonical_answer() -> None:
-    for sample in (PAIR, pair({"p_first": 0}), SCORED, CHOICE):
+    for sample in (PAIR, pair({"p_first": 0}), *PREFERENCES, SCORED, CHOICE):
         task = get_task(sample.task)
         canonical = task.canonical(sample)
         assert canonical is not None
@@ -277,6 +316,9 @@ HUGE: dict[str, str] = {
     "boxes": "\\boxed{" * (MILLION // 7),
     "closed boxes": "\\boxed{" * (MILLION // 8) + "}" * (MILLION // 8),
     "braces": "{" * (MILLION // 2) + "}" * (MILLION // 2),
+    "nested lists": turn("[" * MILLION),
+    "nested objects": turn('{"a":' * (MILLION // 5)),
+    "a boxed million": "<think></think>\\boxed{" + "a" * MILLION + "}",
 }
 
 
@@ -288,18 +330,25 @@ def seconds(work: Callable[[], object]) -> float:
 
 @pytest.mark.parametrize("name", HUGE)
 @examples
-def test_a_million_characters_take_less_than_a_second(sample: Sample, name: str) -> None:
-    assert seconds(lambda: read(HUGE[name], sample)) < 1
+def test_a_million_characters_are_read_at_once(sample: Sample, name: str) -> None:
+    assert seconds(lambda: read(HUGE[name], sample)) < 0.1  # a tenth of it, on a machine with nothing else to do
 
 
 @pytest.mark.parametrize("name", HUGE)
-def test_a_million_characters_around_boxes_take_less_than_a_second(name: str) -> None:
-    assert seconds(lambda: parse(HUGE[name], "boxed", bool)) < 1
+@examples
+def test_a_million_characters_are_judged_at_once(sample: Sample, name: str) -> None:
+    assert seconds(lambda: get_task(sample.task).correct(HUGE[name], sample)) < 0.1
+
+
+@pytest.mark.parametrize("name", HUGE)
+def test_a_million_characters_around_boxes_are_read_at_once(name: str) -> None:
+    assert seconds(lambda: parse(HUGE[name], "boxed", bool)) < 0.1
 
 
 TAGS = ("<think>", "</think>", "<answer>", "</answer>", "\\boxed{", "}", "{", "<|im_end|>", "\u2060", "\x00", "\ud800")
-ANSWERS = (GOOD, "4", "7", "left", "a cat", "1e400", "nan", "٤", "-0", "+5.", "１", "¹")
-completions = st.text() | st.lists(st.sampled_from(TAGS + ANSWERS) | st.text(max_size=3)).map("".join)
+SAID = (GOOD, "4", "7", "left", "a cat", "1e400", "nan", "٤", "-0", "+5.", "１", "¹")
+JSON = ("[", "]", "[]", "[1, 0]", "[0,", '{"bbox_2d": [0, 0, 9, 9], "label": "cube"}', '{"bbox_2d":', "```json", "NaN")
+completions = st.text() | st.lists(st.sampled_from(TAGS + SAID + JSON) | st.text(max_size=3)).map("".join)
 
 
 @given(completions, st.sampled_from(EXAMPLES))
@@ -329,7 +378,7 @@ def test_any_text_has_readable_boxes(text: str) -> None:
 
 @given(st.lists(st.sampled_from([GOOD, OTHER, "no idea", "4", "7", "left"]), min_size=1), st.sampled_from(EXAMPLES))
 def test_the_last_answer_counts(answers: list[str], sample: Sample) -> None:
-    text = "<think>x</think>" + "".join(f"<answer>{a}</answer>" for a in answers)
+    text = "<think>x</think>" + "".join(contained(a, sample) for a in answers)
     readable = get_task(sample.task).read(answers[-1], sample) is not None
     assert read(text, sample).answer == (answers[-1] if readable else None)
 
@@ -388,6 +437,11 @@ def test_scores_are_plain_decimals_on_the_scale(text: str) -> None:
         (pair({"ranks": [1]}), "gold.ranks"),
         (pair({"ranks": 1}), "gold.ranks"),
         (pair({"ranks": ["first", 2]}), "gold.ranks"),
+        (pair({"ranks": [1, float("nan")]}), "gold.ranks"),
+        (dataclasses.replace(VIDEOS, videos=(("1.png",),)), "has 1 candidates"),
+        (dataclasses.replace(ANSWERS, responses=("a", "b", "c")), "has 3 candidates"),
+        (dataclasses.replace(EDITS, images=("a.png", "b.png")), "has 1 candidates beside its 1 source image"),
+        (dataclasses.replace(EDITS, images=()), "has 0 candidates beside"),
         (dataclasses.replace(SCORED, images=()), "pointwise judges 1"),
         (dataclasses.replace(SCORED, gold={}), 'add "score"'),
         (scored(7), "outside its scale 1 to 5"),
@@ -434,5 +488,5 @@ def test_every_task_has_templates_that_ask_for_its_format(name: str, variant: st
 def test_an_unknown_task_names_the_nearest() -> None:
     with pytest.raises(InputError, match="did you mean 'image_preference'"):
         get_task("image_prefrence")
-    with pytest.raises(InputError, match="known: image_preference, pointwise, qa"):
+    with pytest.raises(InputError, match=r"known: image_preference, video_preference, .*, step_critique"):
         get_task("xyz")

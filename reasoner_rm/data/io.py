@@ -15,6 +15,7 @@ from reasoner_rm.rows import sample_from_row, sample_to_row
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.escape import check_text
+from reasoner_rm.tasks.video import frames
 
 
 def load_samples(file: str | Path, *, check: bool = True) -> list[Sample]:
@@ -106,6 +107,6 @@ def check_sample(sample: Sample) -> None:
     get_task(sample.task).check(sample)
     for text in (sample.prompt, *sample.responses, sample.target or ""):
         check_text(text, sample.id)
-    for ref in sample.images:
+    for ref in (*sample.images, *(frame for video in sample.videos for frame in frames(video))):
         if isinstance(ref, str) and not Path(ref.partition("#")[0]).is_file() and not Path(ref).is_file():
             raise InputError(f"no such image {ref}", remedy="paths are relative to the JSONL's folder")

@@ -14,6 +14,7 @@ from reasoner_rm.listener import Listener
 from reasoner_rm.rollout import RolloutEngine, Sampling
 from reasoner_rm.schema import Belief, MediaRef, Sample
 from reasoner_rm.tasks.render import Template
+from reasoner_rm.tasks.video import frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +65,15 @@ def evaluate(
 
 
 def blinded(samples: Sequence[Sample]) -> list[Sample]:
-    """The same samples with every image replaced by a grey one of its size: what can be guessed without looking."""
-    return [dataclasses.replace(s, images=tuple(_grey(i) for i in s.images)) for s in samples]
+    """The same samples, every image and frame grey and of its own size: what can be guessed without looking."""
+    return [
+        dataclasses.replace(
+            s,
+            images=tuple(_grey(i) for i in s.images),
+            videos=tuple(tuple(_grey(i) for i in frames(v)) for v in s.videos),
+        )
+        for s in samples
+    ]
 
 
 def _grey(ref: MediaRef) -> MediaRef:

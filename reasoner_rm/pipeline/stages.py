@@ -25,6 +25,7 @@ from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.schema import Sample, Scored
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.render import Template, load_template
+from reasoner_rm.tasks.video import frames
 from reasoner_rm.training.grpo import GroupTrainer
 from reasoner_rm.training.rundir import RunDir, Stage
 from reasoner_rm.training.sft import train_sft
@@ -242,7 +243,7 @@ class _StageRecord:
 
 
 def rollout_record(scored: Scored, run: Path) -> dict[str, Any]:
-    """A scored group as a plain object, images as paths relative to the run."""
+    """A scored group as a plain object, images and the frames of videos as paths relative to the run."""
     sample = scored.group.sample
     beliefs = scored.beliefs or (None,) * len(scored.total)
     return {
@@ -251,6 +252,8 @@ def rollout_record(scored: Scored, run: Path) -> dict[str, Any]:
             "task": sample.task,
             "prompt": sample.prompt,
             "images": [os.path.relpath(i, run) for i in sample.images if isinstance(i, str)],
+            "videos": [[os.path.relpath(f, run) for f in frames(v) if isinstance(f, str)] for v in sample.videos],
+            "responses": list(sample.responses),
             "gold": dict(sample.gold),
             "meta": dict(sample.meta),
         },

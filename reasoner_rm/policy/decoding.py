@@ -32,7 +32,7 @@ class Decoding(Protocol):
 
 
 def prefill(vlm: Vlm, prompts: PromptBatch, rows: int) -> tuple[Decoding, Tensor]:
-    """Run N prompts through the model once; the memory of ``rows`` completions each, and the last hidden states [N, D]."""
+    """Run N prompts through the model once: the memory of ``rows`` completions each, the last hidden states [N, D]."""
     out = vlm.model.model(
         input_ids=prompts.input_ids,
         attention_mask=prompts.mask,

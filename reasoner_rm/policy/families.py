@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from reasoner_rm.errors import InputError
+from reasoner_rm.schema import BoxSpace
 
 if TYPE_CHECKING:
     import torch
@@ -20,12 +21,12 @@ VISUAL_TOKENS = ("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|imag
 class Family:
     """A model family.
 
-    ``box_space``: the coordinates its boxes are written in: pixels of the processed image, or 0 to 1000. ``packs``:
-    its attention can be told about groups, so that a prompt runs once for all its completions.
+    ``box_space``: the coordinates in which it writes boxes. ``packs``: its attention can be told about groups, so that
+    a prompt runs once for all its completions.
     """
 
     model_type: str
-    box_space: Literal["processed", "thousand"]
+    box_space: BoxSpace
     packs: bool = True
 
     def positions(

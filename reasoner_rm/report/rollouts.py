@@ -13,6 +13,7 @@ from reasoner_rm.report.words import percent
 from reasoner_rm.rows import sample_from_row
 from reasoner_rm.schema import CANDIDATES, Parsed, Sample
 from reasoner_rm.tasks import get_task
+from reasoner_rm.tasks.video import frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,11 @@ class Rollout:
             InputError, KeyError, TypeError, ValueError, AttributeError: the row has another shape.
         """
         sample = sample_from_row(row["sample"])
-        sample = dataclasses.replace(sample, images=tuple(locate(str(ref), run) for ref in sample.images))
+        sample = dataclasses.replace(
+            sample,
+            images=tuple(locate(str(ref), run) for ref in sample.images),
+            videos=tuple(tuple(locate(str(ref), run) for ref in frames(video)) for video in sample.videos),
+        )
         task = get_task(sample.task)
         task.check(sample)
         gold, compares = task.canonical(sample), sample.task in CANDIDATES

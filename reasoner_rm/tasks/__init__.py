@@ -6,11 +6,30 @@ import difflib
 
 from reasoner_rm.errors import InputError
 from reasoner_rm.tasks.base import Task
+from reasoner_rm.tasks.caption_critic import CaptionCritic
+from reasoner_rm.tasks.detection import Detection
+from reasoner_rm.tasks.edit_preference import EditPreference
+from reasoner_rm.tasks.grounding import Grounding
 from reasoner_rm.tasks.image_preference import ImagePreference
 from reasoner_rm.tasks.pointwise import Pointwise
 from reasoner_rm.tasks.qa import Qa
+from reasoner_rm.tasks.response_preference import ResponsePreference
+from reasoner_rm.tasks.step_critique import StepCritique
+from reasoner_rm.tasks.video_preference import VideoPreference
 
-TASKS: dict[str, Task] = {task.name: task for task in (ImagePreference(), Pointwise(), Qa())}
+_ALL: tuple[Task, ...] = (
+    ImagePreference(),
+    VideoPreference(),
+    ResponsePreference(),
+    EditPreference(),
+    Pointwise(),
+    Qa(),
+    CaptionCritic(),
+    Detection(),
+    Grounding(),
+    StepCritique(),
+)
+TASKS: dict[str, Task] = {task.name: task for task in _ALL}
 
 
 def get_task(name: str) -> Task:

@@ -2,69 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import ClassVar
 
-from reasoner_rm.errors import InputError
-from reasoner_rm.schema import CANDIDATES, Sample
-from reasoner_rm.tasks.base import Task, need
-
-OPTIONS = ("1", "2")
+from reasoner_rm.tasks.preference import Preference
 
 
-class ImagePreference(Task):
-    """Verdict `Image 1 is better` or `Image 2 is better`; gold is ``p_first`` in 0..1, or ``ranks`` (1 = best)."""
+class ImagePreference(Preference):
+    """``prompt`` is the caption; ``images`` are the two candidates."""
 
     name: ClassVar[str] = "image_preference"
-    answer_prefix: ClassVar[str] = "<answer>Image "
-
-    def check(self, sample: Sample) -> None:
-        shown = len(getattr(sample, CANDIDATES[self.name].media))
-        if shown != 2:
-            raise InputError(
-                f"sample {sample.id!r} has {shown} candidates, a preference compares 2",
-                remedy="expand rankings to pairs that share a group_id",
-            )
-        if "ranks" not in sample.gold:
-            p = need(sample.gold, "p_first", sample)
-            if not isinstance(p, (int, float)) or not 0 <= p <= 1:
-                raise InputError(f"sample {sample.id!r}: gold.p_first is {p!r}", remedy="give a number from 0 to 1")
-        else:
-            match sample.gold["ranks"]:
-                case [int() | float(), int() | float()]:
-                    return
-                case ranks:
-                    what = f"sample {sample.id!r}: gold.ranks is {ranks!r}"
-                    raise InputError(what, remedy="give 2 numbers, 1 = best")
-
-    def p_first(self, sample: Sample) -> float | None:
-        if "p_first" in sample.gold:
-            return float(sample.gold["p_first"])
-        if "ranks" in sample.gold:
-            first, second = sample.gold["ranks"]
-            return 0.5 if first == second else float(first < second)
-        return None
-
-    def read(self, answer: str, sample: Sample) -> int | None:
-        match = re.fullmatch(r"image ([12]) is better\.?", answer.strip(), flags=re.IGNORECASE | re.ASCII)
-        return int(match[1]) - 1 if match else None
-
-    def choice(self, answer: str, sample: Sample) -> int | None:
-        return self.read(answer, sample)
-
-    def options(self, sample: Sample) -> tuple[str, ...]:
-        return OPTIONS
-
-    def gold_probs(self, sample: Sample) -> tuple[float, ...] | None:
-        p = self.p_first(sample)
-        return None if p is None else (p, 1 - p)
-
-    def correct(self, answer: str, sample: Sample) -> float | None:
-        p = self.p_first(sample)
-        if p is None or p == 0.5:
-            return None
-        return float(self.read(answer, sample) == (0 if p > 0.5 else 1))
-
-    def canonical(self, sample: Sample) -> str | None:
-        p = self.p_first(sample)
-        return None if p is None or p == 0.5 else f"Image {1 if p > 0.5 else 2} is better"

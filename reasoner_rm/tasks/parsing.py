@@ -14,8 +14,9 @@ from reasoner_rm.schema import Parsed
 
 Container = Literal["answer", "boxed"]
 
-THINK = re.compile(r"<think>((?:(?!<think>).)*?)</think>", re.DOTALL)
-ANSWER = re.compile(r"<answer>((?:(?!<answer>).)*?)</answer>", re.DOTALL)
+BOXED = "\\boxed"
+MAX_BRACES = 10_000
+"""A text with more of them has no readable box: they are walked one by one."""
 
 
 def parse(text: str, container: Container, readable: Callable[[str], bool]) -> Parsed:
@@ -26,12 +27,14 @@ def parse(text: str, container: Container, readable: Callable[[str], bool]) -> P
         container: where the task's answer stands: ``<answer>…</answer>`` or ``\\boxed{…}``.
         readable: whether the text inside the container is a legal answer of the task.
     """
-    thoughts = THINK.findall(text)
-    answers = ANSWER.findall(text) if container == "answer" else [t for t, _, _ in boxes(text)]
-    answer = answers[-1].strip() if answers else None
+    thinking = last_element(text, "think")
+    if container == "answer":
+        answer = last_element(text, "answer")
+    else:
+        answer = next((content.strip() for content, _, _ in reversed(boxes(text))), None)
     why_not = _fault(text, container, answer, readable)
     return Parsed(
-        thinking=thoughts[-1].strip() if thoughts else None,
+        thinking=thinking,
         answer=answer if answer is not None and readable(answer) else None,
         well_formed=not why_not,
         why_not=why_not,
@@ -72,13 +75,25 @@ def _fault(text: str, container: Container, answer: str | None, readable: Callab
     return ""
 
 
+def last_element(text: str, tag: str) -> str | None:
+    """What stands in the last complete ``<tag>…</tag>`` that holds no other ``<tag>``; None without one."""
+    start = text.rfind(f"<{tag}>", 0, max(0, text.rfind(f"</{tag}>")))
+    if start < 0:
+        return None
+    start += len(tag) + 2
+    return text[start : text.find(f"</{tag}>", start)].strip()
+
+
 def boxes(text: str) -> list[tuple[str, int, int]]:
     """Every complete outermost ``\\boxed{…}`` with balanced braces: (content, start, end). One pass."""
+    if BOXED not in text or text.count("{") + text.count("}") > MAX_BRACES:
+        return []
     open_braces: list[tuple[int | None, int]] = []  # (where \\boxed begins, or None for a plain brace; content start)
     found: list[tuple[int, int, int]] = []  # (start, content start, end); contents are cut out once, at the end
-    for brace in re.finditer(r"\\boxed\{|[{}]", text):
-        if brace[0] != "}":
-            open_braces.append((None if brace[0] == "{" else brace.start(), brace.end()))
+    for brace in re.finditer("[{}]", text):
+        at = brace.start()
+        if brace[0] == "{":
+            open_braces.append((at - len(BOXED) if text.endswith(BOXED, 0, at) else None, at + 1))
         elif open_braces:
             start, content = open_braces.pop()
             if start is not None:

@@ -16,6 +16,7 @@ from reasoner_rm.errors import InputError
 from reasoner_rm.schema import MediaRef, Sample
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.escape import check_text, escape
+from reasoner_rm.tasks.video import frames
 
 FOLDER = Path(__file__).parent / "templates"
 _SLOT = re.compile("\x00(\\d+)\x00")  # NUL is refused in data, so no text can forge a slot
@@ -69,20 +70,27 @@ def load_template(task: str, variant: str = "default") -> Template:
 def render(sample: Sample, template: Template) -> Prompt:
     """Fill a template with a sample. Control text in the sample is escaped; every image must be placed once.
 
+    A video becomes its frames, one image after the other: no model's own video input is used yet.
+
     Raises:
-        InputError: NUL characters in the sample's text, or a template that drops or repeats an image.
+        InputError: NUL characters in the sample's text, a template that drops or repeats an image, a video that
+            has no frames.
     """
-    media = (*sample.images, *sample.videos)
+    media, videos = list(sample.images), []
+    for video in map(frames, sample.videos):
+        videos.append("".join(f"\x00{len(media) + i}\x00" for i in range(len(video))))
+        media += video
     fields: Mapping[str, Any] = {
         "prompt": _escaped(sample.prompt, sample),
         "responses": _escaped(sample.responses, sample),
         "images": [f"\x00{i}\x00" for i in range(len(sample.images))],
+        "videos": videos,
         "meta": _escaped(sample.meta, sample),
     }
     try:
         text = _compiled(template.text).render(fields)
     except jinja2.TemplateError as error:
-        remedy = "it may use prompt, responses, images, meta"
+        remedy = "it may use prompt, responses, images, videos, meta"
         raise InputError(f"template {template.name!r}: {error}", remedy=remedy) from None
     pieces = _SLOT.split(text)
     slots = [int(p) for p in pieces[1::2]]

@@ -1,0 +1,67 @@
+"""What detection and grounding have in common: the answer is boxes."""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from typing import Any
+
+from reasoner_rm.errors import InputError
+from reasoner_rm.schema import Sample
+from reasoner_rm.tasks.base import Task, need
+from reasoner_rm.tasks.boxes import MAX_TEXT, Boxes, boxes_of, read_boxes
+from reasoner_rm.tasks.escape import check_text, escape
+
+
+class Localisation(Task):
+    """The answer is a JSON list of ``{"bbox_2d": [x1, y1, x2, y2], "label": "…"}``; so is gold ``boxes``.
+
+    Gold stands in pixels of the original image. An answer's numbers are taken as they stand; where a model family
+    writes in another space, a reward brings them over: ``score(Boxes(to_original(…), found.labels), gold)``.
+    """
+
+    @abstractmethod
+    def score(self, found: Boxes, gold: Boxes) -> float:
+        """How right the found boxes are, 0..1. Both in the same space."""
+
+    def check(self, sample: Sample) -> None:
+        if len(sample.images) != 1:
+            raise InputError(
+                f"sample {sample.id!r} has {len(sample.images)} images, {self.name} looks at 1",
+                remedy="make a row for each image",
+            )
+        try:
+            boxes = boxes_of(need(sample.gold, "boxes", sample))
+        except ValueError as error:
+            remedy = 'give a list of {"bbox_2d": [x1, y1, x2, y2], "label": "…"} in original pixels'
+            raise InputError(f"sample {sample.id!r}: gold.boxes is wrong: {error}", remedy=remedy) from None
+        for label in boxes.labels:
+            check_text(label, sample.id)
+        if read_boxes(self.canonical(sample) or "") is None:
+            what = f"sample {sample.id!r}: gold.boxes is too long for an answer, which holds {MAX_TEXT} characters"
+            raise InputError(what, remedy="shorten its labels or leave the row out")
+
+    def read(self, answer: str, sample: Sample) -> Boxes | None:
+        return read_boxes(answer)
+
+    def gold(self, sample: Sample) -> Boxes | None:
+        """The true boxes, in original pixels, their labels as a prompt shows them."""
+        return boxes_of(_written(sample)) if "boxes" in sample.gold else None
+
+    def correct(self, answer: str, sample: Sample) -> float | None:
+        gold = self.gold(sample)
+        if gold is None:
+            return None
+        found = self.read(answer, sample)
+        return 0.0 if found is None else self.score(found, gold)
+
+    def canonical(self, sample: Sample) -> str | None:
+        return json.dumps(_written(sample), ensure_ascii=False) if "boxes" in sample.gold else None
+
+
+def _written(sample: Sample) -> list[dict[str, Any]]:
+    """The gold as an answer writes it: nothing but box and label, control text in labels escaped."""
+    return [
+        {"bbox_2d": list(item["bbox_2d"]), **({"label": escape(item["label"])} if "label" in item else {})}
+        for item in sample.gold["boxes"]
+    ]

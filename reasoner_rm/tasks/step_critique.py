@@ -1,0 +1,59 @@
+"""Which steps of a solution are right."""
+
+from __future__ import annotations
+
+import json
+from typing import ClassVar
+
+from reasoner_rm.errors import InputError
+from reasoner_rm.schema import Sample
+from reasoner_rm.tasks.base import Task, need
+
+MAX_STEPS = 256
+MAX_TEXT = 4000
+"""Longer answers are not read, in characters."""
+
+
+class StepCritique(Task):
+    """``prompt`` is the question; ``responses`` are the steps of one solution, in order.
+
+    The answer is a JSON list with 1 (right) or 0 (wrong) for each step; so is gold ``steps``. Correctness is the
+    share of steps judged right; 0 when the list is not as long as the solution.
+    """
+
+    name: ClassVar[str] = "step_critique"
+
+    def check(self, sample: Sample) -> None:
+        steps = verdicts(need(sample.gold, "steps", sample))
+        if not 1 <= len(sample.responses) <= MAX_STEPS:
+            what = f"sample {sample.id!r} has {len(sample.responses)} solution steps"
+            raise InputError(what, remedy=f"list 1 to {MAX_STEPS} of them in responses")
+        if steps is None or len(steps) != len(sample.responses):
+            what = f"sample {sample.id!r}: gold.steps is {sample.gold['steps']!r:.60}"
+            raise InputError(what, remedy=f"give a list of {len(sample.responses)} times 0 or 1, one for each response")
+
+    def read(self, answer: str, sample: Sample) -> list[int] | None:
+        if len(answer) > MAX_TEXT:
+            return None
+        try:
+            return verdicts(json.loads(answer))
+        except (ValueError, RecursionError):
+            return None
+
+    def correct(self, answer: str, sample: Sample) -> float | None:
+        if "steps" not in sample.gold:
+            return None
+        said, true = self.read(answer, sample), list[int](sample.gold["steps"])
+        if said is None or len(said) != len(true):
+            return 0.0
+        return sum(s == t for s, t in zip(said, true, strict=True)) / len(true)
+
+    def canonical(self, sample: Sample) -> str | None:
+        return json.dumps(list(sample.gold["steps"])) if "steps" in sample.gold else None
+
+
+def verdicts(value: object) -> list[int] | None:
+    """The value as a list of 0 and 1; None when it is something else. True is no 1."""
+    if not isinstance(value, list) or not 1 <= len(value) <= MAX_STEPS:
+        return None
+    return value if all(type(v) is int and v in (0, 1) for v in value) else None

@@ -133,6 +133,11 @@ class GrpoSection(Section):
     temperature: Positive = 1.0
     max_completion_length: Count = 1024
     mask_truncated_completions: bool = False
+    engine_correction: Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"] | None = None
+    """Importance weights for an engine whose probabilities differ from the trainer's; costs one more forward pass."""
+    max_tokens_per_forward: Count | None = None
+    """Prompt and completion tokens of one forward pass of the update; a larger group goes in parts, its prompt
+    computed once in each, and the gradient stays what it is."""
     shared_prefix: bool = True
     gradient_checkpointing: bool = False
     bf16: bool = False

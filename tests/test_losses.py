@@ -257,10 +257,6 @@ def test_the_losses_of_the_parts_add_up(case: Case, loss_type: LossType, first: 
     parts = [_rows(inputs, list(rows)) for rows in (range(b)[:first], range(b)[first:]) if rows]
     whole = Whole(b, sum(map(sum, case.mask)))
     loss, grad, _ = case.run(loss_type, inputs)
-    if loss_type == "bnpo":  # its mean is taken inside each part, and parts count by their rows
-        alone = [(len(part.mask) / b, case.run(loss_type, part)) for part in parts]
-        loss = sum(share * own[0] for share, own in alone)
-        grad = torch.cat([share * own[1] for share, own in alone])
     out = [case.run(loss_type, part, whole) for part in parts]
     close(sum(part[0] for part in out), loss)
     close(torch.cat([part[1] for part in out]), grad)

@@ -29,7 +29,13 @@ class Plan:
 
 
 QUICK = Plan(cold_start=480, train=320, heldout=80, ood=40)
-QUICK_OVERRIDES = ("sft.max_steps=110", "sift.sft.max_steps=20", "grpo.max_steps=12", "grpo.rollouts_every=4")
+QUICK_OVERRIDES = (
+    "sft.max_steps=110",
+    "sift.sft.max_steps=10",
+    "sift.sft.learning_rate=2e-4",
+    "grpo.max_steps=12",
+    "grpo.rollouts_every=4",
+)
 
 
 def pocket(world: str, out: Path | None, seed: int, quick: bool, overrides: tuple[str, ...] = ()) -> Path:

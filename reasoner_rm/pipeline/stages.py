@@ -86,13 +86,15 @@ class Pipeline:
         sifted = self.run.path / RL_FILE
         samples = load_samples(sifted) if sifted.is_file() else self.samples("train")
         vlm = self.policy()
+        encoder = PromptEncoder(vlm)
         with self._stage("grpo", vlm) as log:
             GroupTrainer(
                 vlm,
                 self.template,
                 samples,
                 self.config.grpo,
-                engine=self.engine(vlm),
+                engine=TransformersEngine(vlm, encoder),
+                encoder=encoder,
                 listener=self.listener(),
                 log=log,
                 seed=self.config.run.seed,

@@ -7,7 +7,6 @@ happens, so that the engine sees a real batch. Each micro-batch of the window is
 from __future__ import annotations
 
 import copy
-import dataclasses
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -21,30 +20,27 @@ from reasoner_rm.data.seeding import stable_seed
 from reasoner_rm.errors import InputError
 from reasoner_rm.listener import Listener
 from reasoner_rm.policy.loading import Vlm
-from reasoner_rm.policy.logps import GroupLogps, repeated_logps, shared_prefix_logps
-from reasoner_rm.policy.prompts import EncodedPrompt, PromptBatch
+from reasoner_rm.policy.logps import GroupLogps, group_logps
+from reasoner_rm.policy.packing import run, run_repeated
+from reasoner_rm.policy.prompts import EncodedPrompt, PromptEncoder
 from reasoner_rm.rewards import get_reward, mix, resolve, score_components
 from reasoner_rm.rollout import Request, RolloutEngine, Sampling
 from reasoner_rm.schema import Group, RewardContext, Sample, Scored
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.render import Template, render
 from reasoner_rm.training.advantages import group_advantages
-from reasoner_rm.training.losses import LossInputs, grpo_loss
+from reasoner_rm.training.losses import LossInputs, Whole, engine_correction, grpo_loss
+from reasoner_rm.training.parts import Part, split
 from reasoner_rm.training.trainer import Log, SampleTrainer
+from reasoner_rm.training.windows import WindowSampler, in_both_orders
 
 
 @dataclass(slots=True)
 class MicroBatch:
-    """What one backward pass sees: scored groups, their prompts, and log-probabilities that do not change over μ."""
+    """One backward pass as the trainer counts them, in as many parts as its tokens need. ``whole``: of all parts."""
 
-    groups: list[Scored]
-    prompts: list[EncodedPrompt]
-    old: torch.Tensor | None = None
-    reference: torch.Tensor | None = None
-
-    @property
-    def token_ids(self) -> list[list[tuple[int, ...]]]:
-        return [[c.token_ids for c in scored.group.completions] for scored in self.groups]
+    parts: list[Part]
+    whole: Whole
 
 
 class GroupTrainer(SampleTrainer):
@@ -52,6 +48,7 @@ class GroupTrainer(SampleTrainer):
 
     Args:
         engine: rolls out the policy that is being trained.
+        encoder: turns prompts into tokens and pixels; hand over the engine's, and each image is processed once.
         listener: scores the reasoning for `listener_belief`; needed when that reward has a weight.
         on_groups: called with (step, scored groups) every ``section.rollouts_every`` steps.
     """
@@ -67,6 +64,7 @@ class GroupTrainer(SampleTrainer):
         listener: Listener | None,
         log: Log,
         seed: int,
+        encoder: PromptEncoder | None = None,
         on_groups: Callable[[int, list[Scored]], None] | None = None,
     ):
         self.section = section
@@ -80,7 +78,7 @@ class GroupTrainer(SampleTrainer):
         if needy and listener is None:
             raise InputError(f"reward {needy[0]} needs a listener", remedy="set listener.path, or choose other rewards")
         if section.both_orders:
-            samples = [twin for s in samples for twin in (s, _exchanged(s))]
+            samples = in_both_orders(samples)
         if len(samples) < self.per_window:
             raise InputError(
                 f"{len(samples)} samples do not fill one step of {self.per_window} prompts",
@@ -96,6 +94,7 @@ class GroupTrainer(SampleTrainer):
             samples,
             log=log,
             title="grpo",
+            encoder=encoder,
             per_device_train_batch_size=section.prompts_per_device,
             gradient_accumulation_steps=section.accumulation,
             learning_rate=section.learning_rate,
@@ -126,20 +125,32 @@ class GroupTrainer(SampleTrainer):
 
     def _prepare(self, batches: list[list[Sample]]) -> list[MicroBatch]:
         samples = [s for batch in batches for s in batch]
-        groups = self._roll_out(samples)
-        scored = iter(self._score(groups))
-        window = []
-        for batch in batches:
-            encoded = [self.encoder.encode(render(s, self.template)) for s in batch]
-            window.append(MicroBatch([next(scored) for _ in batch], encoded))
+        encoded = [self.encoder.encode(render(s, self.template)) for s in samples]
+        ready = iter(zip(self._score(self._roll_out(samples), encoded), encoded, strict=True))
+        window = [MicroBatch(self._parts([next(ready) for _ in batch]), Whole(0, 0)) for batch in batches]
+        tokens = [sum(float(self._kept(part).sum()) for part in micro.parts) for micro in window]
+        for micro, here in zip(window, tokens, strict=True):
+            rows = sum(len(part.completions) for part in micro.parts)
+            # Each micro-batch is divided by their number later: the update's tokens are shared out before.
+            micro.whole = Whole(rows, here if self.section.loss_type == "bnpo" else sum(tokens) / len(window))
         with torch.no_grad():
-            for micro in window:
-                prompts = self.encoder.batch(micro.prompts)
-                if self.section.num_iterations > 1:
-                    micro.old = self._logps(self.vlm, prompts, micro).logps
+            for part in (part for micro in window for part in micro.parts):
+                if self.section.num_iterations > 1 or self.section.engine_correction is not None:
+                    part.old = self._logps(self.vlm, part).logps
                 if self.section.beta > 0:
-                    micro.reference = self._logps(self.reference, prompts, micro).logps
+                    part.reference = self._logps(self.reference, part).logps
         return window
+
+    def _parts(self, groups: Sequence[tuple[Scored, EncodedPrompt]]) -> list[Part]:
+        return split(groups, self.section.max_tokens_per_forward)
+
+    def _kept(self, part: Part) -> torch.Tensor:
+        """How many tokens of each completion bear loss [B]."""
+        drop = self.section.mask_truncated_completions
+        return torch.tensor(
+            [0 if drop and c.finish_reason != "stop" else len(c.token_ids) for c in part.completions],
+            device=self.vlm.device,
+        )
 
     def _roll_out(self, samples: list[Sample]) -> list[Group]:
         section, step = self.section, self.state.global_step
@@ -153,7 +164,7 @@ class GroupTrainer(SampleTrainer):
         completions = self.engine.generate(requests, Sampling(section.temperature, section.max_completion_length))
         return [Group(s, c) for s, c in zip(samples, completions, strict=True)]
 
-    def _score(self, groups: list[Group]) -> list[Scored]:
+    def _score(self, groups: list[Group], encoded: Sequence[EncodedPrompt]) -> list[Scored]:
         beliefs: list[Any] = [None] * len(groups)
         if self.listener is not None:
             beliefs = self.listener.beliefs(
@@ -161,10 +172,16 @@ class GroupTrainer(SampleTrainer):
             )
         progress = self.state.global_step / max(1, self.state.max_steps)
         scored = []
-        for group, belief in zip(groups, beliefs, strict=True):
+        for group, prompt, belief in zip(groups, encoded, beliefs, strict=True):
             task = get_task(group.sample.task)
             parsed = tuple(task.parse(c.text, group.sample) for c in group.completions)
-            context = RewardContext(step=self.state.global_step, progress=progress, beliefs=belief)
+            context = RewardContext(
+                step=self.state.global_step,
+                progress=progress,
+                beliefs=belief,
+                image_sizes=tuple((image.original, image.processed) for image in prompt.images),
+                box_space=self.vlm.family.box_space,
+            )
             components = score_components(self.rewards, group, parsed, context)
             total = mix(self.rewards, components)
             if self.section.shuffle_rewards:
@@ -195,78 +212,52 @@ class GroupTrainer(SampleTrainer):
             for completion in s.group.completions:
                 self.gather(completion_length=len(completion.token_ids), truncated=completion.finish_reason == "length")
 
-    # --- a micro-batch: log-probabilities and loss ---------------------------------------------------------------
+    # --- an update: log-probabilities and loss, part by part -----------------------------------------------------
 
-    def _logps(self, vlm: Vlm, prompts: PromptBatch, micro: MicroBatch, entropy: bool = False) -> GroupLogps:
-        share = self.section.shared_prefix and not self.section.gradient_checkpointing
-        form = shared_prefix_logps if share else repeated_logps
-        return form(vlm, prompts, micro.token_ids, self.section.temperature, entropy)
+    def _logps(self, vlm: Vlm, part: Part, entropy: bool = False) -> GroupLogps:
+        form = run if self.section.shared_prefix else run_repeated
+        prompts = self.encoder.batch(part.prompts)
+        return group_logps(vlm, prompts, part.token_ids, self.section.temperature, entropy, form)
 
-    def compute_loss(self, model: Any, inputs: MicroBatch, return_outputs: bool = False, **_: Any) -> torch.Tensor:
-        section = self.section
-        out = self._logps(self.vlm, self.encoder.batch(inputs.prompts), inputs, entropy=True)
-        completions = [c for s in inputs.groups for c in s.group.completions]
-        mask = out.mask
-        if section.mask_truncated_completions:
-            whole = torch.tensor([c.finish_reason == "stop" for c in completions], device=mask.device)
-            mask = mask * whole[:, None]
+    def training_step(self, model: Any, inputs: MicroBatch, num_items_in_batch: Any = None) -> torch.Tensor:
+        """Backward after each part: no more than one part's activations exist at a time."""
+        model.train()
+        total = torch.zeros((), device=self.vlm.device)
+        for part in inputs.parts:
+            with self.compute_loss_context_manager():
+                loss = self._part_loss(part, inputs.whole) / self.current_gradient_accumulation_steps
+            self.accelerator.backward(loss)
+            total += loss.detach()
+        return total
+
+    def _part_loss(self, part: Part, whole: Whole) -> torch.Tensor:
+        section, device = self.section, self.vlm.device
+        out = self._logps(self.vlm, part, entropy=True)
+        rows = out.mask.bool()
+        sampled = part.sampler_logps(out.mask)
+        old = out.logps.detach() if part.old is None else part.old
+        mode = section.engine_correction
         result = grpo_loss(
             LossInputs(
                 logps=out.logps,
-                old_logps=out.logps.detach() if inputs.old is None else inputs.old,
-                ref_logps=inputs.reference,
-                advantages=torch.tensor([a for s in inputs.groups for a in s.advantages], device=mask.device),
-                mask=mask,
-                weights=torch.tensor(
-                    [s.group.sample.weight for s in inputs.groups for _ in s.total], device=mask.device
-                ),
+                old_logps=old,
+                ref_logps=part.reference,
+                advantages=part.advantages(device),
+                mask=out.mask * (self._kept(part) > 0)[:, None],
+                weights=part.weights(device),
+                correction=None if mode is None else engine_correction(old, sampled, rows, mode),
             ),
             beta=section.beta,
             clip_low=section.epsilon,
             clip_high=section.epsilon if section.epsilon_high is None else section.epsilon_high,
             loss_type=section.loss_type,
             max_completion=section.max_completion_length,
+            whole=whole,
         )
         assert out.entropy is not None
-        sampled, rows = self._sampler_logps(completions, out.mask), out.mask.bool()
         self.gather(
             entropy=float(out.entropy.sum() / out.mask.sum()),
-            sampler_gap=float((out.logps.detach() - sampled)[rows].abs().mean()),
+            sampler_gap=float((old - sampled)[rows].abs().mean()),
             **{k: float(v) for k, v in result.metrics.items()},
         )
         return result.loss
-
-    @staticmethod
-    def _sampler_logps(completions: Sequence[Any], mask: torch.Tensor) -> torch.Tensor:
-        out = torch.zeros(mask.shape, device=mask.device)
-        for row, completion in enumerate(completions):
-            out[row, : len(completion.logprobs)] = torch.tensor(completion.logprobs)
-        return out
-
-
-class WindowSampler(torch.utils.data.Sampler[int]):
-    """Whole windows of shuffled indices, each ``repeats`` times; what does not fill a window waits for the next
-    epoch, which is shuffled anew. Indices of one ``block`` (neighbours in the dataset) stay together."""
-
-    def __init__(self, size: int, window: int, repeats: int, seed: int, block: int = 1):
-        self.size, self.window, self.repeats, self.seed, self.block = size, window, repeats, seed, block
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[int]:
-        blocks = list(range(0, self.size, self.block))
-        random.Random(stable_seed(self.seed, "order", self.epoch)).shuffle(blocks)
-        order = [i for start in blocks for i in range(start, start + self.block)]
-        for start in range(0, self.size - self.window + 1, self.window):
-            for _ in range(self.repeats):
-                yield from order[start : start + self.window]
-
-    def __len__(self) -> int:
-        return self.size // self.window * self.window * self.repeats
-
-
-def _exchanged(sample: Sample) -> Sample:
-    """The same comparison the other way round, under an id of its own: its rollouts have their own seeds."""
-    return dataclasses.replace(sample.swapped(), id=f"{sample.id}~swapped")

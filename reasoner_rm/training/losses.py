@@ -41,7 +41,7 @@ class LossInputs:
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """The size of the update that the inputs are a part of: the losses of its parts then add up to the update's.
+    """The size of what the inputs are a part of: the losses of its parts then add up to that of the whole.
 
     ``rows`` counts completions, fully masked ones too; ``tokens`` counts what the mask keeps. Where gradients are
     averaged over ranks, both are the mean per rank.
@@ -77,8 +77,8 @@ def grpo_loss(
     ======== ============================== ===================================================================
     grpo     clipped ratio                  tokens inside each completion, then completions
     dr_grpo  clipped ratio                  the sum over completions times ``max_completion``: no length bias
-    bnpo     clipped ratio                  the tokens of these inputs
-    dapo     clipped ratio                  the tokens of ``whole`` (of these inputs without it: then bnpo)
+    bnpo     clipped ratio                  the tokens of ``whole``, which is the micro-batch
+    dapo     clipped ratio                  the tokens of ``whole``, which is the update
     gspo     clipped ratio of the sequence  as grpo; the ratio is the geometric mean of the tokens'
     cispo    truncated ratio · log-prob.    as dapo; ``clip_low`` is not used, no token loses its gradient
     sapo     soft gate of the ratio         as grpo; ``clip_*`` are not used
@@ -92,7 +92,7 @@ def grpo_loss(
         beta: weight of the KL term; 0 needs no reference.
         clip_low, clip_high: the ratio to the old policy pays only within [1 - clip_low, 1 + clip_high].
         max_completion: the longest a completion may be; ``dr_grpo`` divides by it.
-        whole: the size of the whole update, when these inputs are one part of it.
+        whole: the size of what these inputs are a part of; without it they are all there is.
     """
     if beta and inputs.ref_logps is None:
         raise ValueError("beta is not 0, so ref_logps are needed")
@@ -178,7 +178,8 @@ def _truncated(ratio: Tensor, advantages: Tensor, logps: Tensor, low: float, hig
 
 
 def _soft_gate(ratio: Tensor, advantages: Tensor, logps: Tensor, low: float, high: float) -> Tensor:
-    temperature = torch.where(advantages > 0, *advantages.new_tensor([SAPO_POSITIVE, SAPO_NEGATIVE]))
+    above, below = advantages.new_tensor(SAPO_POSITIVE), advantages.new_tensor(SAPO_NEGATIVE)
+    temperature = torch.where(advantages > 0, above, below)
     return torch.sigmoid(temperature * (ratio - 1)) * 4 / temperature * advantages
 
 
@@ -193,11 +194,7 @@ def _per_slot(lengths: Tensor, whole: Whole, max_completion: int) -> Tensor | fl
     return whole.rows * max_completion
 
 
-def _per_token_here(lengths: Tensor, whole: Whole, max_completion: int) -> Tensor | float:
-    return lengths.sum().clamp(min=1) * (whole.rows / len(lengths))
-
-
-def _per_token_of_update(lengths: Tensor, whole: Whole, max_completion: int) -> Tensor | float:
+def _per_token(lengths: Tensor, whole: Whole, max_completion: int) -> Tensor | float:
     return whole.tokens or 1.0
 
 
@@ -211,9 +208,9 @@ class _Loss:
 _LOSSES: Mapping[LossType, _Loss] = {
     "grpo": _Loss(_clipped, _per_completion),
     "dr_grpo": _Loss(_clipped, _per_slot),
-    "bnpo": _Loss(_clipped, _per_token_here),
-    "dapo": _Loss(_clipped, _per_token_of_update),
+    "bnpo": _Loss(_clipped, _per_token),
+    "dapo": _Loss(_clipped, _per_token),
     "gspo": _Loss(_clipped, _per_completion, by_sequence=True),
-    "cispo": _Loss(_truncated, _per_token_of_update),
+    "cispo": _Loss(_truncated, _per_token),
     "sapo": _Loss(_soft_gate, _per_completion),
 }

@@ -39,11 +39,19 @@ class SampleTrainer(Trainer):
     """`transformers.Trainer` over samples. Subclasses give `compute_loss`; `gather` collects what is logged."""
 
     def __init__(
-        self, vlm: Vlm, template: Template, samples: Sequence[Sample], *, log: Log, title: str, **arguments: Any
+        self,
+        vlm: Vlm,
+        template: Template,
+        samples: Sequence[Sample],
+        *,
+        log: Log,
+        title: str,
+        encoder: PromptEncoder | None = None,
+        **arguments: Any,
     ):
         self.vlm = vlm
         self.template = template
-        self.encoder = PromptEncoder(vlm)
+        self.encoder = encoder or PromptEncoder(vlm)
         self._log_line = log
         self._gathered: dict[str, list[float]] = defaultdict(list)
         args = TrainingArguments(

@@ -1,0 +1,97 @@
+"""What one forward pass of the update sees: as many groups as its tokens allow, or a share of one large group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from reasoner_rm.policy.prompts import EncodedPrompt
+from reasoner_rm.schema import Completion, Scored
+
+
+@dataclass(slots=True)
+class Piece:
+    """Some completions of one scored group: those of ``chosen``."""
+
+    scored: Scored
+    prompt: EncodedPrompt
+    chosen: range
+
+    @property
+    def completions(self) -> Sequence[Completion]:
+        return self.scored.group.completions[self.chosen.start : self.chosen.stop]
+
+
+@dataclass(slots=True)
+class Part:
+    """Pieces that share a forward pass, and log-probabilities [B, C] that stay as they are over μ updates."""
+
+    pieces: list[Piece]
+    old: Tensor | None = None
+    reference: Tensor | None = None
+
+    @property
+    def prompts(self) -> list[EncodedPrompt]:
+        return [piece.prompt for piece in self.pieces]
+
+    @property
+    def token_ids(self) -> list[list[tuple[int, ...]]]:
+        return [[c.token_ids for c in piece.completions] for piece in self.pieces]
+
+    @property
+    def completions(self) -> list[Completion]:
+        return [c for piece in self.pieces for c in piece.completions]
+
+    def advantages(self, device: torch.device) -> Tensor:
+        """[B]"""
+        return torch.tensor([p.scored.advantages[i] for p in self.pieces for i in p.chosen], device=device)
+
+    def weights(self, device: torch.device) -> Tensor:
+        """[B], each sample's weight for its completions."""
+        return torch.tensor([p.scored.group.sample.weight for p in self.pieces for _ in p.chosen], device=device)
+
+    def sampler_logps(self, mask: Tensor) -> Tensor:
+        """[B, C] as the engine reported them."""
+        out = torch.zeros(mask.shape, device=mask.device)
+        for row, completion in enumerate(self.completions):
+            out[row, : len(completion.logprobs)] = torch.tensor(completion.logprobs)
+        return out
+
+
+def split(groups: Iterable[tuple[Scored, EncodedPrompt]], max_tokens: int | None) -> list[Part]:
+    """Fill parts with whole groups, in order, up to ``max_tokens`` each (None: all in one).
+
+    A group that is larger than that alone goes in several parts, each with the prompt again; a single completion that
+    is too long with its prompt is a part of its own.
+    """
+    parts: list[Part] = []
+    room = 0
+    for piece in (small for scored, prompt in groups for small in _pieces(scored, prompt, max_tokens)):
+        size = _size(piece)
+        if not parts or (max_tokens is not None and size > room):
+            parts.append(Part([]))
+            room = max_tokens or 0
+        parts[-1].pieces.append(piece)
+        room -= size
+    return parts
+
+
+def _pieces(scored: Scored, prompt: EncodedPrompt, max_tokens: int | None) -> Iterator[Piece]:
+    lengths = [len(c.token_ids) for c in scored.group.completions]
+    start, room = 0, max_tokens
+    for i, length in enumerate(lengths):
+        if room is not None and max_tokens is not None:
+            if i == start:
+                room = max_tokens - len(prompt.input_ids)
+            elif length > room:
+                yield Piece(scored, prompt, range(start, i))
+                start, room = i, max_tokens - len(prompt.input_ids)
+            room -= length
+    yield Piece(scored, prompt, range(start, len(lengths)))
+
+
+def _size(piece: Piece) -> int:
+    return len(piece.prompt.input_ids) + sum(len(c.token_ids) for c in piece.completions)

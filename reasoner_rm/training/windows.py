@@ -1,0 +1,44 @@
+"""Which samples stand in one window: the prompts of a rank that are rolled out, scored and trained on together."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from reasoner_rm.data.seeding import stable_seed
+from reasoner_rm.schema import Sample
+
+
+def in_both_orders(samples: Sequence[Sample]) -> list[Sample]:
+    """Every comparison twice, its twin beside it with the candidates exchanged, under an id (and seeds) of its own."""
+    return [s for sample in samples for s in (sample, _twin(sample))]
+
+
+def _twin(sample: Sample) -> Sample:
+    return dataclasses.replace(sample.swapped(), id=f"{sample.id}~swapped")
+
+
+class WindowSampler(torch.utils.data.Sampler[int]):
+    """Whole windows of shuffled indices, each ``repeats`` times; what does not fill a window waits for the next
+    epoch, which is shuffled anew. Indices of one ``block`` (neighbours in the dataset) stay together."""
+
+    def __init__(self, size: int, window: int, repeats: int, seed: int, block: int = 1):
+        self.size, self.window, self.repeats, self.seed, self.block = size, window, repeats, seed, block
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        blocks = list(range(0, self.size, self.block))
+        random.Random(stable_seed(self.seed, "order", self.epoch)).shuffle(blocks)
+        order = [i for start in blocks for i in range(start, start + self.block)]
+        for start in range(0, self.size - self.window + 1, self.window):
+            for _ in range(self.repeats):
+                yield from order[start : start + self.window]
+
+    def __len__(self) -> int:
+        return self.size // self.window * self.window * self.repeats

@@ -49,6 +49,13 @@ def tiny_qwen3_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_qwen2(tmp_path_factory: pytest.TempPathFactory) -> Vlm:
+    """An untrained Qwen2-VL, under the same rule as `tiny`."""
+    size = TinySize(family="qwen2_vl")
+    return load_vlm(make_tiny(tmp_path_factory.mktemp("tiny_qwen2"), TEXTS, size), device="cpu")
+
+
+@pytest.fixture(scope="session")
 def tiny(tiny_folder: Path) -> Vlm:
     """The Qwen2.5-VL, loaded once. Tests share it, so they leave its weights as they are."""
     return load_vlm(tiny_folder, device="cpu")

@@ -43,7 +43,7 @@ groups = st.builds(
 )
 
 
-@pytest.fixture(scope="module", params=["tiny", "tiny_qwen3"])
+@pytest.fixture(scope="module", params=["tiny", "tiny_qwen2", "tiny_qwen3"])
 def lively(request: pytest.FixtureRequest, stir: Callable[[Vlm], Vlm]) -> Vlm:
     return stir(request.getfixturevalue(request.param))
 
@@ -89,7 +89,7 @@ def test_ragged_groups_equal_the_plain_forward(
     want = torch.cat([row for group in drawn for row in one_at_a_time(lively, group, pictures, temperature)])
     encoder = PromptEncoder(lively)
     prompts = encoder.batch([encoder.encode(group.prompt(pictures)) for group in drawn])
-    out = form(lively, prompts, [group.completions for group in drawn], temperature)
+    out = form(lively, prompts, [group.completions for group in drawn], temperature, entropy=True)
     got = out.logps[out.mask.bool()]  # row by row, as the completions stand
     torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
     assert not out.logps[out.mask == 0].any()

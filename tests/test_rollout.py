@@ -18,7 +18,7 @@ from reasoner_rm.tasks.render import Prompt
 Stir = Callable[[Vlm], Vlm]
 
 
-@pytest.fixture(params=["tiny", "tiny_qwen3"])
+@pytest.fixture(params=["tiny", "tiny_qwen2", "tiny_qwen3"])
 def vlm(request: pytest.FixtureRequest, stir: Stir) -> Vlm:
     return stir(request.getfixturevalue(request.param))
 

@@ -52,7 +52,7 @@ CHAT_TEMPLATE = """
 class TinySize:
     """The shape of a tiny model. Heads are 32 wide, the least that vLLM's CPU attention takes."""
 
-    family: Literal["qwen2_5_vl", "qwen3_vl"] = "qwen2_5_vl"
+    family: Literal["qwen2_vl", "qwen2_5_vl", "qwen3_vl"] = "qwen2_5_vl"
     hidden: int = 128
     layers: int = 3
     heads: int = 4
@@ -123,7 +123,11 @@ def build(size: TinySize, tokenizer: Any, seed: int) -> PreTrainedModel:
         "intermediate_size": 2 * size.vision_hidden,
         "out_hidden_size": size.hidden,
     }
-    if size.family == "qwen2_5_vl":
+    if size.family == "qwen2_vl":
+        text["rope_parameters"] = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [4, 6, 6]}
+        del vision["hidden_size"], vision["out_hidden_size"], vision["intermediate_size"]
+        vision |= {"embed_dim": size.vision_hidden, "hidden_size": size.hidden, "mlp_ratio": 2, "patch_size": 14}
+    elif size.family == "qwen2_5_vl":
         text["rope_parameters"] = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [4, 6, 6]}
         vision |= {"window_size": 112, "fullatt_block_indexes": [size.vision_layers - 1], "patch_size": 14}
     else:
@@ -156,14 +160,16 @@ def build_processor(size: TinySize, tokenizer: Any) -> Any:
     from transformers import (
         Qwen2_5_VLProcessor,
         Qwen2VLImageProcessor,
+        Qwen2VLProcessor,
         Qwen2VLVideoProcessor,
         Qwen3VLProcessor,
         Qwen3VLVideoProcessor,
     )
 
     bounds = {"min_pixels": size.pixels, "max_pixels": size.pixels}
-    if size.family == "qwen2_5_vl":
-        images, videos, processor = Qwen2VLImageProcessor(**bounds), Qwen2VLVideoProcessor(), Qwen2_5_VLProcessor
+    if size.family != "qwen3_vl":
+        images, videos = Qwen2VLImageProcessor(**bounds), Qwen2VLVideoProcessor()
+        processor = Qwen2VLProcessor if size.family == "qwen2_vl" else Qwen2_5_VLProcessor
     else:
         images = Qwen2VLImageProcessor(patch_size=16, image_mean=[0.5] * 3, image_std=[0.5] * 3, **bounds)
         videos, processor = Qwen3VLVideoProcessor(), Qwen3VLProcessor

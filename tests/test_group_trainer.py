@@ -1,0 +1,208 @@
+"""The trainer's forms of one and the same update, and how often it looks at an image."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from reasoner_rm import rewards
+from reasoner_rm.config import GrpoSection
+from reasoner_rm.listener.transformers_listener import TransformersListener
+from reasoner_rm.policy import families
+from reasoner_rm.policy.loading import Vlm, load_vlm
+from reasoner_rm.policy.logps import group_logps
+from reasoner_rm.policy.prompts import EncodedPrompt, PromptEncoder
+from reasoner_rm.rewards.base import Reward
+from reasoner_rm.rollout import Request, Sampling
+from reasoner_rm.rollout.transformers_engine import TransformersEngine
+from reasoner_rm.schema import Completion, Group, Sample, Scored
+from reasoner_rm.tasks.render import load_template, render
+from reasoner_rm.training.grpo import GroupTrainer
+from reasoner_rm.training.parts import split
+from reasoner_rm.training.windows import WindowSampler, in_both_orders
+
+TEMPLATE = load_template("image_preference", "brief")
+Stir = Callable[[Vlm], Vlm]
+
+
+def vowels(group: Group, parsed: Any, context: Any) -> list[float | None]:
+    """A reward that an untrained model's babble already varies in."""
+    return [int(hashlib.sha256(c.text.encode()).hexdigest(), 16) % 7 / 6 for c in group.completions]
+
+
+@pytest.fixture
+def babble(monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setitem(rewards.REWARDS, "vowels", Reward("vowels", (0.0, 1.0), vowels))
+    return "vowels"
+
+
+@pytest.fixture
+def samples(pictures: tuple[Image.Image, ...]) -> list[Sample]:
+    """Four comparisons of three pictures, so that each is shown several times."""
+    pairs = ((0, 1), (1, 2), (2, 0), (0, 1))
+    return [
+        Sample(str(i), "image_preference", f"picture {i}", (pictures[a], pictures[b]), gold={"p_first": 1.0})
+        for i, (a, b) in enumerate(pairs)
+    ]
+
+
+def train(vlm: Vlm, samples: Sequence[Sample], reward: str, **changes: Any) -> Vlm:
+    vlm = dataclasses.replace(vlm, model=copy.deepcopy(vlm.model))
+    settings: dict[str, Any] = {
+        "rewards": reward,
+        "prompts_per_device": 2,
+        "accumulation": 2,
+        "num_generations": 3,
+        "max_steps": 20,
+        "learning_rate": 1e-3,
+        "max_completion_length": 8,
+    }
+    section = GrpoSection(**settings | changes)
+    encoder = PromptEncoder(vlm)
+    engine = TransformersEngine(vlm, encoder)
+    GroupTrainer(
+        vlm, TEMPLATE, samples, section, engine=engine, encoder=encoder, listener=None, log=lambda *_: None, seed=0
+    ).train()
+    return vlm
+
+
+def weights(vlm: Vlm) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in vlm.model.parameters()])
+
+
+def off(got: Vlm, want: Vlm, start: Vlm) -> float:
+    """How far two trainings ended apart, relative to the way that they went."""
+    return float((weights(got) - weights(want)).norm() / (weights(want) - weights(start)).norm())
+
+
+@pytest.mark.parametrize(
+    ("loss_type", "steps", "forms"),
+    [
+        ("grpo", 20, [{"shared_prefix": False}]),
+        ("grpo", 5, [{"max_tokens_per_forward": 60}, {"max_tokens_per_forward": 5}, {"gradient_checkpointing": True}]),
+        ("dapo", 4, [{"max_tokens_per_forward": 60}]),
+        ("bnpo", 4, [{"max_tokens_per_forward": 60}]),
+    ],
+    ids=["repeated", "in parts", "dapo", "bnpo"],
+)
+def test_every_form_trains_the_same_weights(
+    tiny: Vlm, stir: Stir, samples: list[Sample], babble: str, loss_type: str, steps: int, forms: list[dict[str, Any]]
+) -> None:
+    start = stir(tiny)
+    settings = {"max_steps": steps, "loss_type": loss_type}
+    want = train(start, samples, babble, **settings)
+    for form in forms:
+        assert off(train(start, samples, babble, **settings, **form), want, start) <= 1e-2, form
+    other = train(start, samples, babble, **settings, learning_rate=1.1e-3)
+    assert off(other, want, start) > 2e-2  # the measure sees what a tenth of the learning rate changes
+
+
+def test_each_distinct_image_passes_the_tower_once_a_pass(
+    tiny: Vlm, samples: list[Sample], babble: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two passes a step, the rollout's and the update's; 4 comparisons show 8 images, of which 3 are distinct."""
+    seen: list[int] = []
+    tower = type(tiny.model.model.visual)
+    forward = tower.forward
+
+    def counted(self: Any, hidden_states: Any, grid_thw: Any, **kwargs: Any) -> Any:
+        seen.append(len(grid_thw))
+        return forward(self, hidden_states, grid_thw=grid_thw, **kwargs)
+
+    monkeypatch.setattr(tower, "forward", counted)
+    train(tiny, samples, babble, prompts_per_device=4, accumulation=1, max_steps=3, beta=0.0)
+    assert seen == [3] * (2 * 3)
+
+
+def test_an_image_is_processed_once_a_run(
+    tiny: Vlm, samples: list[Sample], babble: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Any] = []
+    original = PromptEncoder.__init__.__globals__["open_image"]
+    monkeypatch.setitem(PromptEncoder.__init__.__globals__, "open_image", lambda r: opened.append(r) or original(r))
+    train(tiny, samples, babble, max_steps=2)
+    assert len(opened) == 3
+
+
+def test_a_relative_without_an_adapter_runs_repeated_and_says_so_once(
+    tiny_folder: Path, stir: Stir, samples: list[Sample], monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """Qwen2.5-VL itself, its adapter hidden: what it answers, hears and computes stays the same."""
+    known = stir(load_vlm(tiny_folder, device="cpu"))
+    monkeypatch.delitem(families.FAMILIES, "qwen2_5_vl")
+    families._say_once.cache_clear()
+    plain = stir(load_vlm(tiny_folder, device="cpu"))
+    load_vlm(tiny_folder, device="cpu")
+    assert capsys.readouterr().err.count("repeats its prompt") == 1
+    assert not plain.family.packs
+    requests = [Request(render(s, TEMPLATE), (1, 2, 3)) for s in samples]
+    sampling = Sampling(1.0, 12)
+    want, got = (TransformersEngine(vlm).generate(requests, sampling) for vlm in (known, plain))
+    assert [[c.token_ids for c in g] for g in got] == [[c.token_ids for c in g] for g in want]
+    ids = [[c.token_ids for c in group] for group in want]
+    logps = []
+    for vlm in (known, plain):
+        encoder = PromptEncoder(vlm)
+        logps.append(group_logps(vlm, encoder.batch([encoder.encode(r.prompt) for r in requests]), ids).logps)
+    torch.testing.assert_close(logps[1], logps[0], rtol=1e-5, atol=1e-5)
+    texts = [["<think>a</think>", "<think>a longer one</think>"]] * len(samples)
+    heard = [TransformersListener(vlm, TEMPLATE, min_mass=0.0).beliefs(samples, texts) for vlm in (known, plain)]
+    for ours, theirs in zip(*heard, strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            assert a is not None and b is not None
+            assert a.probs == pytest.approx(b.probs, abs=1e-5)
+
+
+# --- windows and parts ----------------------------------------------------------------------------------------
+
+
+def test_both_orders_stand_side_by_side(samples: list[Sample]) -> None:
+    twins = in_both_orders(samples)
+    for one, other in zip(twins[::2], twins[1::2], strict=True):
+        assert other.images == one.images[::-1] and other.gold["p_first"] == 1 - one.gold["p_first"]
+        assert other.id != one.id and other.group_id == one.group_id
+    order = list(WindowSampler(len(twins), 4, 1, seed=3, block=2))
+    assert sorted(order) == list(range(8))
+    assert all(b == a + 1 and a % 2 == 0 for a, b in zip(order[::2], order[1::2], strict=True))
+
+
+lengths = st.tuples(st.integers(1, 20), st.lists(st.integers(1, 9), min_size=1, max_size=6))
+
+
+@given(st.lists(lengths, min_size=1, max_size=5), st.one_of(st.none(), st.integers(1, 60)))
+def test_parts_hold_everything_once_and_in_order(groups: list[tuple[int, list[int]]], limit: int | None) -> None:
+    rows = []
+    for i, (prompt, group) in enumerate(groups):
+        completions = tuple(Completion(f"{i}/{j}", tuple(range(n)), (0.0,) * n, "stop") for j, n in enumerate(group))
+        advantages = tuple(float(10 * i + j) for j in range(len(group)))
+        scored = Scored(Group(Sample(str(i), "qa", ""), completions), (), {}, (0.0,) * len(group), advantages, None)
+        rows.append((scored, EncodedPrompt(tuple(range(prompt)), ())))
+    parts = split(rows, limit)
+    flat = [c.text for part in parts for c in part.completions]
+    assert flat == [f"{i}/{j}" for i, (_, group) in enumerate(groups) for j in range(len(group))]
+    cpu = torch.device("cpu")
+    assert torch.cat([p.advantages(cpu) for p in parts]).tolist() == [a for s, _ in rows for a in s.advantages]
+    sizes = [
+        sum(len(x.prompt.input_ids) + sum(len(c.token_ids) for c in x.completions) for x in p.pieces) for p in parts
+    ]
+    if limit is None:
+        assert len(parts) == 1
+    for part, size in zip(parts, sizes, strict=True):
+        assert limit is None or size <= limit or len(part.completions) == 1
+    for size, following in zip(sizes, parts[1:], strict=False):  # no part could have taken the next completion's prompt
+        first = following.pieces[0]
+        if limit is not None and first.chosen.start == 0:
+            assert (
+                size + len(first.prompt.input_ids) + len(first.completions[0].token_ids) > limit
+                or len(first.completions) > 1
+            )

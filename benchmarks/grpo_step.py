@@ -1,0 +1,577 @@
+"""One GRPO step, ours and TRL's, on the same model, prompts, images, G, C, dtype, sampling settings and reward.
+
+    python benchmarks/grpo_step.py --json benchmarks/results/grpo_step.json
+    python benchmarks/grpo_step.py --grid --json benchmarks/results/grpo_grid.json --plot docs/grpo_grid.png
+
+Both take turns in one process; figures are medians. TRL's trainer runs its own code, driven by hand so that phases can
+be timed: `_generate` is its rollout, `compute_loss` and the backward pass its update. Every completion has exactly C
+tokens: the stop tokens are banned in both. β is 0, TRL's default. `limit` is what the update could gain if nothing but
+floating-point operations cost time: those of the repeated form over those of the shared one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import ctypes
+import gc
+import hashlib
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+HERE = Path(__file__).parent
+PINNED = HERE / "models" / "grpo_step.yaml"
+WORDS = "a red square left of two small blue circles on grey paper, seen from above in the evening".split()
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What one step looks like."""
+
+    groups: int
+    group_size: int
+    prompt_tokens: int
+    completion_tokens: int
+    side: int
+
+
+# --- the model --------------------------------------------------------------------------------------------------
+
+
+def pinned_model(vocab: int, device: str) -> Any:
+    """The committed shape with random weights; its padded vocabulary has ``vocab`` rows."""
+    from reasoner_rm.policy.families import FAMILIES
+    from reasoner_rm.policy.loading import wrap
+    from reasoner_rm.policy.tiny import TinySize, build, build_processor, train_tokenizer
+
+    settings = yaml.safe_load(PINNED.read_text())
+    size = TinySize(**settings)
+    tokenizer = train_tokenizer([" ".join(WORDS)] * 10)
+    model = build(size, tokenizer, seed=0)
+    model.resize_token_embeddings(vocab)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.02 * torch.randn(p.shape, generator=torch.Generator().manual_seed(p.numel())))
+    vlm = wrap(model.to(device), build_processor(size, tokenizer), FAMILIES[size.family], str(PINNED))
+    return endless(vlm)
+
+
+def real_model(path: str, device: str) -> Any:
+    """A checkpoint, or with `random:CONFIG.json` a randomly initialised model of that shape, in bf16."""
+    from reasoner_rm.policy.loading import load_vlm
+
+    return endless(load_vlm(path, dtype="bfloat16", device=device))
+
+
+def endless(vlm: Any) -> Any:
+    """Stop tokens banned: every completion runs to its full length."""
+    vlm.banned = tuple(sorted({*vlm.banned, *vlm.stop}))
+    return vlm
+
+
+def prompts_of(vlm: Any, shape: Shape) -> list[Any]:
+    """Two images and words up to the wanted number of tokens, another picture for every group."""
+    import numpy as np
+    from PIL import Image
+
+    from reasoner_rm.policy.prompts import PromptEncoder
+    from reasoner_rm.tasks.render import Prompt
+
+    encoder, out = PromptEncoder(vlm), []
+    for g in range(shape.groups):
+        rng = np.random.default_rng(g)
+        images = [Image.fromarray(rng.integers(0, 256, (shape.side, shape.side, 3), dtype=np.uint8)) for _ in range(2)]
+        text = ["Which"]
+        while True:
+            prompt = Prompt((*images, " ".join(text)), (True, True, False))
+            if len(encoder.encode(prompt).input_ids) >= shape.prompt_tokens:
+                break
+            text.append(WORDS[len(text) % len(WORDS)])
+        out.append(prompt)
+    return out
+
+
+def pay(texts: list[str]) -> list[float]:
+    """A reward that costs nothing and varies."""
+    return [hashlib.sha256(t.encode()).digest()[0] / 255 for t in texts]
+
+
+# --- the two sides ----------------------------------------------------------------------------------------------
+
+
+class Clock:
+    """Seconds by phase, one entry a repetition."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, list[float]] = defaultdict(list)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        synchronize()
+        began = time.perf_counter()
+        yield
+        synchronize()
+        self.seconds[name].append(time.perf_counter() - began)
+
+    def medians(self) -> dict[str, float]:
+        return {name: statistics.median(values) for name, values in self.seconds.items()}
+
+
+def synchronize() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+class Ours:
+    """`GroupTrainer`, with the transformers engine."""
+
+    def __init__(self, vlm: Any, prompts: list[Any], shape: Shape):
+        from reasoner_rm import rewards
+        from reasoner_rm.config import GrpoSection
+        from reasoner_rm.policy.prompts import PromptEncoder
+        from reasoner_rm.rewards.base import Reward
+        from reasoner_rm.rollout.transformers_engine import TransformersEngine
+        from reasoner_rm.schema import Sample
+        from reasoner_rm.tasks.render import load_template
+        from reasoner_rm.training import grpo
+
+        rewards.REWARDS["cheap"] = Reward(
+            "cheap", (0, 1), lambda group, parsed, context: list(pay([c.text for c in group.completions]))
+        )
+        self.vlm, self.shape, self.clock = vlm, shape, Clock()
+        self.samples = [Sample(str(i), "qa", "", gold={"answer": "", "kind": "text"}) for i in range(len(prompts))]
+        by_id = {s.id: p for s, p in zip(self.samples, prompts, strict=True)}
+        grpo.render = lambda sample, template: by_id[sample.id]  # the very prompts that TRL gets
+        section = GrpoSection(
+            rewards="cheap",
+            prompts_per_device=shape.groups,
+            accumulation=1,
+            num_generations=shape.group_size,
+            max_completion_length=shape.completion_tokens,
+            beta=0.0,
+            max_steps=1,
+        )
+        encoder = PromptEncoder(vlm)
+        self.engine = TransformersEngine(vlm, encoder)
+        self.trainer = grpo.GroupTrainer(
+            vlm,
+            load_template("qa", "brief"),
+            self.samples,
+            section,
+            engine=self.engine,
+            encoder=encoder,
+            listener=None,
+            log=lambda *_: None,
+            seed=0,
+        )
+        self.trainer.current_gradient_accumulation_steps = 1
+        self.optimizer = torch.optim.AdamW(vlm.model.parameters(), lr=0.0)  # the same work, and both stay the same model
+        roll_out = self.trainer._roll_out
+
+        def timed(samples: Any) -> Any:
+            with self.clock.phase("rollout"):
+                return roll_out(samples)
+
+        self.trainer._roll_out = timed
+
+    def prepare(self) -> Any:
+        (micro,) = self.trainer._prepare([self.samples])
+        return micro
+
+    def update(self, micro: Any) -> None:
+        self.trainer.training_step(self.vlm.model, micro)
+
+    def step(self) -> Any:
+        with self.clock.phase("step"):
+            with self.clock.phase("prepare"):
+                micro = self.prepare()
+            with self.clock.phase("update"):
+                self.update(micro)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        return micro
+
+
+class Trl:
+    """TRL's `GRPOTrainer`, generating with transformers."""
+
+    def __init__(self, vlm: Any, prompts: list[Any], shape: Shape, folder: str):
+        import trl
+        from datasets import Dataset
+
+        self.shape, self.clock, self.given = shape, Clock(), None
+        self.model = copy.deepcopy(vlm.model)
+        self.model.set_attn_implementation({"text_config": "sdpa"})
+        rows = [{"prompt": p.messages(), "images": list(p.images)} for p in prompts]
+        config = trl.GRPOConfig(
+            output_dir=folder,
+            per_device_train_batch_size=shape.groups * shape.group_size,
+            num_generations=shape.group_size,
+            max_completion_length=shape.completion_tokens,
+            generation_kwargs={"suppress_tokens": list(vlm.banned)},
+            temperature=1.0,
+            top_k=0,
+            top_p=1.0,
+            beta=0.0,
+            loss_type="grpo",
+            gradient_checkpointing=False,
+            use_cpu=self.model.device.type == "cpu",
+            bf16=False,
+            report_to="none",
+            save_strategy="no",
+            max_steps=1,
+        )
+        self.trainer = trl.GRPOTrainer(
+            model=self.model,
+            reward_funcs=lambda completions, **_: pay([c[0]["content"] for c in completions]),
+            args=config,
+            train_dataset=Dataset.from_list(rows),
+            processing_class=vlm.processor,
+        )
+        self.trainer.current_gradient_accumulation_steps = 1
+        self.rows = [row for row in rows for _ in range(shape.group_size)]
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=0.0)  # the same work, and both stay the same model
+        generate = self.trainer._generate
+
+        def timed(given: Any) -> Any:
+            with self.clock.phase("rollout"):
+                return generate(given)
+
+        self.trainer._generate = timed
+
+    def prepare(self) -> Any:
+        self.model.train()
+        return self.trainer._generate_and_score_completions(self.rows)
+
+    def update(self, inputs: Any) -> None:
+        self.model.train()
+        self.trainer.compute_loss(self.model, inputs).backward()
+
+    def step(self) -> Any:
+        with self.clock.phase("step"):
+            with self.clock.phase("prepare"):
+                inputs = self.prepare()
+            with self.clock.phase("update"):
+                self.update(inputs)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        return inputs
+
+
+# --- equality, memory, limit --------------------------------------------------------------------------------------
+
+
+def same_completions(ours: Ours, micro: Any, inputs: Any) -> Any:
+    """Our micro-batch with TRL's completions and advantages, so that both update on the same."""
+    import dataclasses
+
+    from reasoner_rm.schema import Completion
+
+    g = ours.shape.group_size
+    rows = inputs["completion_ids"].tolist()
+    advantages = inputs["advantages"].tolist()
+    for part in micro.parts:
+        for i, piece in enumerate(part.pieces):
+            texts = tuple(Completion("", tuple(row), (0.0,) * len(row), "stop") for row in rows[i * g : (i + 1) * g])
+            group = dataclasses.replace(piece.scored.group, completions=texts)
+            share = tuple(advantages[i * g : (i + 1) * g])
+            piece.scored = dataclasses.replace(piece.scored, group=group, advantages=share)
+    return micro
+
+
+def agreement(ours: Ours, trl: Trl, micro: Any, inputs: Any) -> dict[str, float]:
+    """The greatest difference of a log-probability, and the relative error of the whole gradient."""
+    from reasoner_rm.policy.logps import group_logps
+
+    vlm = ours.vlm
+    keys = ("pixel_values", "image_grid_thw", "num_images", "token_type_ids", "mm_token_type_ids")
+    with torch.no_grad():
+        ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], 1)
+        mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], 1)
+        theirs = trl.trainer._get_per_token_logps_and_entropies(
+            trl.model, ids, mask, ours.shape.completion_tokens, **{k: inputs[k] for k in keys if k in inputs}
+        )[0]
+        part = micro.parts[0]
+        unbanned = copy.copy(vlm)
+        unbanned.banned = ()  # TRL normalises over the whole vocabulary
+        mine = group_logps(unbanned, ours.trainer.encoder.batch(part.prompts), part.token_ids).logps
+    banned, vlm.banned = vlm.banned, ()
+    try:
+        ours.optimizer.zero_grad()
+        trl.optimizer.zero_grad()
+        ours.update(micro)
+        trl.update(inputs)
+    finally:
+        vlm.banned = banned
+    pairs = [
+        (a.grad, b.grad)
+        for a, b in zip(vlm.model.parameters(), trl.model.parameters(), strict=True)
+        if a.grad is not None and b.grad is not None
+    ]
+    error = sum(float((a - b).double().norm() ** 2) for a, b in pairs) ** 0.5
+    norm = sum(float(b.double().norm() ** 2) for _, b in pairs) ** 0.5
+    ours.optimizer.zero_grad()
+    trl.optimizer.zero_grad()
+    return {"max_logp_diff": float((mine - theirs).abs().max()), "grad_rel_err": error / norm}
+
+
+def peak_mb(work: Callable[[], None]) -> float:
+    """What the work needed at its peak beyond what was held before, in MB."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        work()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    ctypes.CDLL("libc.so.6").malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
+    before = _status("VmRSS")
+    work()
+    return (_status("VmHWM") - before) / 2**10
+
+
+def _status(field: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(field)).split()[1])
+
+
+def operations(vlm: Any, shape: Shape) -> dict[str, float]:
+    """Multiply-adds times two of a forward pass, for one group: of its images, prompt, completions and LM head."""
+    text, vision = vlm.model.config.get_text_config(), vlm.model.config.vision_config
+    d, heads = text.hidden_size, text.num_attention_heads
+    hd = getattr(text, "head_dim", None) or d // heads
+    linear = 2 * (2 * d * heads * hd + 2 * d * text.num_key_value_heads * hd + 3 * d * text.intermediate_size)
+    context = 4 * heads * hd
+
+    def tokens(n: int, before: int) -> float:
+        return text.num_hidden_layers * (n * linear + context * (n * before + n * (n + 1) / 2))
+
+    patches = (shape.side // vision.patch_size) ** 2
+    dv, ff = vision.hidden_size, vision.intermediate_size
+    window = (getattr(vision, "window_size", shape.side) // vision.patch_size) ** 2
+    full = len(getattr(vision, "fullatt_block_indexes", range(vision.depth)))
+    per_image = vision.depth * patches * 2 * (4 * dv * dv + 3 * dv * ff)
+    per_image += 4 * dv * patches * (full * patches + (vision.depth - full) * min(window, patches))
+    per_image += patches * 2 * 3 * 2 * vision.patch_size**2 * dv + patches / 4 * 2 * (16 * dv * dv + 4 * dv * d)
+    g, c = shape.group_size, shape.completion_tokens
+    return {
+        "vision": 2 * per_image,
+        "prompt": tokens(shape.prompt_tokens, 0),
+        "completions": g * tokens(c, shape.prompt_tokens),
+        "head": g * c * 2 * d * text.vocab_size,
+    }
+
+
+def limit(vlm: Any, shape: Shape) -> float:
+    """Operations of the repeated form over those of the shared one."""
+    ops, g = operations(vlm, shape), shape.group_size
+    rest = ops["completions"] + ops["head"]
+    return (g * (ops["vision"] + ops["prompt"]) + rest) / (ops["vision"] + ops["prompt"] + rest)
+
+
+# --- measuring --------------------------------------------------------------------------------------------------
+
+
+def measure(vlm: Any, shape: Shape, repetitions: int, listener: bool = True) -> dict[str, Any]:
+    """Whole steps in turns, then equality and memory of the update."""
+    prompts = prompts_of(vlm, shape)
+    with tempfile.TemporaryDirectory() as folder:
+        trl, ours = Trl(vlm, prompts, shape, folder), Ours(vlm, prompts, shape)
+        for side in (ours, trl):
+            side.step()
+            side.clock.seconds.clear()
+        for _ in range(repetitions):
+            ours.step()
+            trl.step()
+        heard = hear(vlm, ours, repetitions) if listener else None
+        inputs, micro = trl.prepare(), ours.prepare()
+        micro = same_completions(ours, micro, inputs)
+        equal = agreement(ours, trl, micro, inputs)
+        mine, theirs = ([peak_mb(lambda s=side, w=work: s.update(w)) for _ in range(3)]
+                        for side, work in ((ours, micro), (trl, inputs)))  # fmt: skip
+    a, b = ours.clock.medians(), trl.clock.medians()
+    found = {
+        "update_speedup": b["update"] / a["update"],
+        "rollout_speedup": b["rollout"] / a["rollout"],
+        "step_speedup": b["step"] / a["step"],
+        **equal,
+        "peak_memory_ratio": statistics.median(mine) / statistics.median(theirs),
+        "limit": limit(vlm, shape),
+        "seconds": {"ours": a, "trl": b},
+        "peak_mb": {"ours": statistics.median(mine), "trl": statistics.median(theirs)},
+        "operations": operations(vlm, shape),
+    }
+    if heard is not None:
+        found["listener_over_update"] = heard / a["update"]
+    return found
+
+
+def hear(vlm: Any, ours: Ours, repetitions: int) -> float:
+    """Seconds of a pass of a listener of the same size over one step's completions."""
+    from reasoner_rm.policy.packing import run
+
+    (part,) = ours.prepare().parts
+    clock = Clock()
+    for _ in range(repetitions + 1):
+        with clock.phase("listener"), torch.no_grad():
+            states = run(vlm, ours.trainer.encoder.batch(part.prompts), part.token_ids)
+            vlm.model.lm_head(states.hidden[states.last]).log_softmax(-1)
+    return statistics.median(clock.seconds["listener"][1:])
+
+
+def update_only(vlm: Any, shape: Shape, repetitions: int) -> dict[str, float]:
+    """The update on random completions, without rollouts: for the grid."""
+    prompts = prompts_of(vlm, shape)
+    with tempfile.TemporaryDirectory() as folder:
+        trl, ours = Trl(vlm, prompts, shape, folder), Ours(vlm, prompts, shape)
+        random = torch.Generator().manual_seed(0)
+        ids = torch.randint(0, 300, (shape.groups * shape.group_size, shape.completion_tokens), generator=random)
+        trl.trainer.rollout_func = lambda prompts, trainer: {
+            "prompt_ids": trainer._tokenize_prompts(prompts)[0], "completion_ids": ids.tolist(), "logprobs": None,
+        }  # fmt: skip
+        inputs = trl.prepare()
+        from reasoner_rm.schema import Completion
+
+        tuples = [tuple(row) for row in ids.tolist()]
+        g = shape.group_size
+        ours.engine.generate = lambda requests, sampling: [  # type: ignore[method-assign]
+            tuple(Completion(str(row), row, (0.0,) * len(row), "stop") for row in tuples[i * g : (i + 1) * g])
+            for i in range(shape.groups)
+        ]
+        micro = ours.prepare()
+        for side, work in ((ours, micro), (trl, inputs)):
+            side.update(work)
+        for _ in range(repetitions):
+            for side, work in ((ours, micro), (trl, inputs)):
+                with side.clock.phase("update"):
+                    side.update(work)
+    a, b = ours.clock.medians()["update"], trl.clock.medians()["update"]
+    return {"ours": a, "trl": b, "update_speedup": b / a, "limit": limit(vlm, shape)}
+
+
+def grid(args: argparse.Namespace) -> list[dict[str, float]]:
+    """Vocabulary × G × C, one line each."""
+    rows = []
+    for vocab in args.grid_vocab:
+        vlm = pinned_model(vocab, args.device)
+        for group_size in (4, 8, 16):
+            for completion in (64, 256):
+                shape = Shape(1, group_size, args.prompt_tokens, completion, 448)
+                found = update_only(vlm, shape, args.repetitions)
+                rows.append({"vocab": vocab, "group_size": group_size, "completion_tokens": completion, **found})
+                print("vocab {vocab:7d}  G {group_size:2d}  C {completion_tokens:3d}   ours {ours:7.3f} s   TRL {trl:7.3f} s"
+                      "   {update_speedup:5.2f}x of {limit:5.2f}x".format(**rows[-1]), flush=True)  # fmt: skip
+    return rows
+
+
+def plot(rows: list[dict[str, float]], out: Path) -> None:
+    """Speed-up against its limit, and the update's cost against G."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    fig, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
+    for vocab in sorted({r["vocab"] for r in rows}):
+        mine = [r for r in rows if r["vocab"] == vocab]
+        left.scatter([r["limit"] for r in mine], [r["update_speedup"] for r in mine], label=f"vocabulary {vocab:,}")
+    top = max(max(r["limit"], r["update_speedup"]) for r in rows) * 1.05
+    left.plot([1, top], [1, top], color="0.6", lw=1)
+    left.annotate("limit", (top, top), ha="right", va="bottom", color="0.4", xytext=(-14, -12), textcoords="offset points")
+    left.plot([1, top], [0.8, 0.8 * top], color="0.6", lw=1, ls=":")
+    left.set(xlabel="limit by operations", ylabel="update, TRL's time over ours", title="Speed-up against its limit")
+    left.legend(frameon=False)
+    first = min(r["vocab"] for r in rows)
+    for side, style in (("trl", "--"), ("ours", "-")):
+        for completion, colour in ((64, "C0"), (256, "C3")):
+            mine = [r for r in rows if r["vocab"] == first and r["completion_tokens"] == completion]
+            name = "TRL" if side == "trl" else "ours"
+            right.plot([r["group_size"] for r in mine], [r[side] for r in mine], style, marker="o", color=colour,
+                       label=f"{name}, C = {completion}")  # fmt: skip
+    right.set(xlabel="completions a group (G)", ylabel="seconds an update", title=f"Cost against G, vocabulary {first:,}")
+    right.set_xticks([4, 8, 16])
+    right.set_ylim(bottom=0)
+    right.legend(frameon=False)
+    for axis in (left, right):
+        axis.spines[["top", "right"]].set_visible(False)
+    fig.savefig(out, dpi=150)
+
+
+def machine(device: str) -> dict[str, Any]:
+    import transformers
+    import trl
+
+    return {
+        "device": torch.cuda.get_device_name() if device == "cuda" else platform.machine(),
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__.split("+")[0],
+        "transformers": transformers.__version__,
+        "trl": trl.__version__,
+    }
+
+
+def show(found: dict[str, Any]) -> None:
+    """The table."""
+    a, b = found["seconds"]["ours"], found["seconds"]["trl"]
+    print(f"{'':10}{'ours':>10}{'TRL':>10}{'speed-up':>10}")
+    for phase in ("rollout", "update", "step"):
+        print(f"{phase:10}{a[phase]:9.3f}s{b[phase]:9.3f}s{b[phase] / a[phase]:9.2f}x")
+    print(f"limit of the update by operations {found['limit']:.2f}x")
+    print(f"greatest difference of a log-probability {found['max_logp_diff']:.1e}, gradient {found['grad_rel_err']:.1e}")
+    print(f"peak memory of the update {found['peak_mb']['ours']:.0f} MB against {found['peak_mb']['trl']:.0f} MB")
+    if "listener_over_update" in found:
+        print(f"a listener of the same size takes {found['listener_over_update']:.2f} of our update")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--prompt-tokens", type=int, default=540)
+    parser.add_argument("--completion-tokens", type=int, default=64)
+    parser.add_argument("--group-size", type=int, default=8)
+    parser.add_argument("--groups", type=int, default=1)
+    parser.add_argument("--vocab", type=int, default=1024)
+    parser.add_argument("--image-side", type=int, default=448)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--model", help="a checkpoint instead of the pinned model, in bf16")
+    parser.add_argument("--repetitions", type=int, default=7)
+    parser.add_argument("--grid", action="store_true", help="updates over vocabulary, G and C")
+    parser.add_argument("--grid-vocab", type=int, nargs="+", default=[1024, 32768, 152064])
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--plot", type=Path, help="with --grid")
+    args = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    if args.grid:
+        rows = grid(args)
+        found: dict[str, Any] = {"rows": rows, "worst_share_of_limit": min(r["update_speedup"] / r["limit"] for r in rows)}
+        if args.plot:
+            args.plot.parent.mkdir(parents=True, exist_ok=True)
+            plot(rows, args.plot)
+    else:
+        vlm = real_model(args.model, args.device) if args.model else pinned_model(args.vocab, args.device)
+        shape = Shape(args.groups, args.group_size, args.prompt_tokens, args.completion_tokens, args.image_side)
+        found = measure(vlm, shape, args.repetitions)
+        show(found)
+    found |= {"machine": machine(args.device), "arguments": {k: str(v) for k, v in vars(args).items() if k != "json"}}
+    if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""Scenes that a caption fits, and the same scenes with one thing wrong, by the name of what is wrong."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Literal, TypeAlias, get_args
+
+from data_recipes.pocket.claims import Claim, Count, noun, presence, relation
+from data_recipes.pocket.scenes import COLOURS, LEVELS, SHAPES, SIZES, Level, Scene, Split, compose, split_of
+
+Corruption = Literal["attribute", "object", "count", "relation"]
+CORRUPTIONS: tuple[Corruption, ...] = get_args(Corruption)
+TRIES = 12
+"""How many changes of one scene are tried; few of them stay within a small split."""
+
+
+def other(rng: random.Random, known: tuple[str, ...], than: str) -> str:
+    """Another one of a vocabulary."""
+    return rng.choice([word for word in known if word != than])
+
+
+def recast(scene: Scene, index: int, kind: str, rng: random.Random, *, sized: bool) -> Scene:
+    """The scene with another colour or size (`attribute`) or another shape (`object`) of one thing."""
+    thing = scene.things[index]
+    if kind == "object":
+        return scene.having(index, shape=other(rng, SHAPES, thing.shape))
+    if sized and rng.random() < 0.4:
+        return scene.having(index, size=other(rng, SIZES, thing.size))
+    return scene.having(index, colour=other(rng, COLOURS, thing.colour))
+
+
+def exchanged(scene: Scene, one: int, two: int) -> Scene:
+    """The scene with two things in each other's places."""
+    a, b = scene.things[one], scene.things[two]
+    return scene.having(one, column=b.column, row=b.row).having(two, column=a.column, row=a.row)
+
+
+def contrast(rng: random.Random, split: Split, level: Level, kind: Corruption) -> tuple[Scene, Claim, Scene, Claim]:
+    """A scene with a claim that holds, then the corrupted scene with what holds there in the same words.
+
+    Both scenes belong to the split, and the first claim does not hold in the second scene.
+    """
+    while True:
+        for right, claim, wrong, shown in _attempts(rng, split, level, kind):
+            clear = kind == "count" or wrong.tells_apart
+            if clear and split_of(wrong) == split and shown.holds(wrong) and not claim.holds(wrong):
+                return right, claim, wrong, shown
+
+
+Attempt: TypeAlias = tuple[Scene, Claim, Scene, Claim]
+
+
+def _attempts(rng: random.Random, split: Split, level: Level, kind: Corruption) -> Iterator[Attempt]:
+    """Changes of one scene, which may lead out of the split or change nothing."""
+    sized = LEVELS[level].sized
+    if kind == "count":
+        yield from _counts(rng, split, level)
+        return
+    low, high = LEVELS[level].things
+    related = kind == "relation" or rng.random() < 0.5
+    right = compose(rng, split, level, things=(2, high) if related else (low, high))
+    named = rng.sample(range(len(right.things)), min(len(right.things), 2))
+    axes = [a for a in (0, 1) if len({(right.things[i].column, right.things[i].row)[a] for i in named}) == 2]
+    axis = rng.choice(axes) if axes else 0
+
+    def claim_of(scene: Scene) -> Claim:
+        if related:
+            return relation(scene, (named[0], named[1]), axis, sized)
+        return presence(scene, tuple(named), sized)
+
+    for _ in range(TRIES):
+        if kind == "relation":
+            wrong = exchanged(right, named[0], named[1])
+        else:
+            wrong = recast(right, rng.choice(named), kind, rng, sized=sized)
+        yield right, claim_of(right), wrong, claim_of(wrong)
+
+
+def _counts(rng: random.Random, split: Split, level: Level) -> Iterator[Attempt]:
+    """So many of one kind, and one more or one fewer; neither image is the fuller one more often."""
+    more = rng.randint(2, 2 + (level > 1))
+    full = compose(rng, split, level, things=(more, 4 if level == 3 else more + (level > 1)), flock=more)
+    few = full.without(rng.randrange(more))
+    if split_of(few) != split:
+        return
+    kind = replace(noun(full.things[0], False))
+    pair = (full, Count(more, kind)), (few, Count(more - 1, kind))
+    right, wrong = pair if rng.random() < 0.5 else pair[::-1]
+    yield (*right, *wrong)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from typing import Literal, TypeAlias, get_args
 
 from data_recipes.pocket.claims import Claim, Count, noun, presence, relation
@@ -43,21 +42,23 @@ def contrast(rng: random.Random, split: Split, level: Level, kind: Corruption) -
     Both scenes belong to the split, and the first claim does not hold in the second scene.
     """
     while True:
-        for right, claim, wrong, shown in _attempts(rng, split, level, kind):
-            clear = kind == "count" or wrong.tells_apart
-            if clear and split_of(wrong) == split and shown.holds(wrong) and not claim.holds(wrong):
-                return right, claim, wrong, shown
+        for right, wrong, claim_of in _attempts(rng, split, level, kind):
+            if split_of(wrong) == split and (kind == "count" or wrong.tells_apart):
+                claim, shown = claim_of(right), claim_of(wrong)
+                if shown.holds(wrong) and not claim.holds(wrong):
+                    return right, claim, wrong, shown
 
 
-Attempt: TypeAlias = tuple[Scene, Claim, Scene, Claim]
+Attempt: TypeAlias = tuple[Scene, Scene, Callable[[Scene], Claim]]
+"""A scene, its corruption, and how the claim is made of either."""
 
 
 def _attempts(rng: random.Random, split: Split, level: Level, kind: Corruption) -> Iterator[Attempt]:
     """Changes of one scene, which may lead out of the split or change nothing."""
-    sized = LEVELS[level].sized
     if kind == "count":
-        yield from _counts(rng, split, level)
+        yield _counts(rng, split, level)
         return
+    sized = LEVELS[level].sized
     low, high = LEVELS[level].things
     related = kind == "relation" or rng.random() < 0.5
     right = compose(rng, split, level, things=(2, high) if related else (low, high))
@@ -72,20 +73,20 @@ def _attempts(rng: random.Random, split: Split, level: Level, kind: Corruption) 
 
     for _ in range(TRIES):
         if kind == "relation":
-            wrong = exchanged(right, named[0], named[1])
+            yield right, exchanged(right, named[0], named[1]), claim_of
         else:
-            wrong = recast(right, rng.choice(named), kind, rng, sized=sized)
-        yield right, claim_of(right), wrong, claim_of(wrong)
+            yield right, recast(right, rng.choice(named), kind, rng, sized=sized), claim_of
 
 
-def _counts(rng: random.Random, split: Split, level: Level) -> Iterator[Attempt]:
+def _counts(rng: random.Random, split: Split, level: Level) -> Attempt:
     """So many of one kind, and one more or one fewer; neither image is the fuller one more often."""
     more = rng.randint(2, 2 + (level > 1))
     full = compose(rng, split, level, things=(more, 4 if level == 3 else more + (level > 1)), flock=more)
     few = full.without(rng.randrange(more))
-    if split_of(few) != split:
-        return
-    kind = replace(noun(full.things[0], False))
-    pair = (full, Count(more, kind)), (few, Count(more - 1, kind))
-    right, wrong = pair if rng.random() < 0.5 else pair[::-1]
-    yield (*right, *wrong)
+    kind = noun(full.things[0], sized=False)
+
+    def claim_of(scene: Scene) -> Claim:
+        return Count(sum(map(kind.fits, scene.things)), kind)
+
+    right, wrong = (full, few) if rng.random() < 0.5 else (few, full)
+    return right, wrong, claim_of

@@ -22,7 +22,9 @@ def paragraphs(rng: random.Random, setting: Setting) -> Draft:
     sized = LEVELS[level].sized
     kind = rng.choice(CORRUPTIONS)
     phrases, scene, types = _truth(rng, setting, level, kind)
-    spot = rng.choice([i for i, t in enumerate(types) if t == kind or (t == "thing" and kind in ("attribute", "object"))])
+    spot = rng.choice(
+        [i for i, t in enumerate(types) if t == kind or (t == "thing" and kind in ("attribute", "object"))]
+    )
     original = phrases[spot]
     while True:
         changed = _wrong(rng, scene, spot, original, kind, sized)

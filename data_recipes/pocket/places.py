@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from data_recipes.pocket.claims import Noun, listed, noun, related
 from data_recipes.pocket.drafts import Draft, Setting, answered
@@ -86,5 +88,5 @@ def _reading(scene: Scene, indices: list[int]) -> list[int]:
     return sorted(indices, key=lambda i: (scene.things[i].row, scene.things[i].column))
 
 
-def _json(boxes: list[dict[str, object]]) -> str:
+def _json(boxes: Sequence[Mapping[str, Any]]) -> str:
     return json.dumps(boxes, separators=(",", ":"))

@@ -122,7 +122,9 @@ def _edit(
                 changed = {"object": source.without(bystander)}
             case _:
                 column, row = rng.choice(source.free())
-                new = Thing(rng.choice(SHAPES), rng.choice(COLOURS), rng.choice(SIZES) if sized else "large", column, row)
+                new = Thing(
+                    rng.choice(SHAPES), rng.choice(COLOURS), rng.choice(SIZES) if sized else "large", column, row
+                )
                 instruction, right = f"add {noun(new, sized).a}", replace(source, things=(*source.things, new))
                 last = len(source.things)
                 changed = {k: recast(right, last, k, rng, sized=sized) for k in ("attribute", "object")}
@@ -220,4 +222,3 @@ def _inside(clip: Clip, setting: Setting) -> bool:
     end = moved(scene, index, step)
     place = (end.things[index].column, end.things[index].row)
     return step == (0, 0) or (place in scene.free() and split_of(end) == setting.split)
-

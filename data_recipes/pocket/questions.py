@@ -114,7 +114,9 @@ def neighbour(rng: random.Random, scene: Scene, ood: bool) -> Question | None:
         return None
     it, base = found[0], noun(anchor, False)
     text = f"Which colour has the shape {word} the {base}?" if ood else f"What colour is the shape {word} the {base}?"
-    seen = f"The {base} is at the {place(anchor, scene.grid)}. {word.capitalize()} it is a {it.shape}. It is {it.colour}."
+    seen = (
+        f"The {base} is at the {place(anchor, scene.grid)}. {word.capitalize()} it is a {it.shape}. It is {it.colour}."
+    )
     return Question(text, it.colour, seen, "it is {}.", COLOURS)
 
 

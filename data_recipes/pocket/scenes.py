@@ -32,6 +32,9 @@ HELD_BACK = frozenset(
 BUCKETS: tuple[Split, ...] = ("train",) * 5 + ("listener",) * 2 + ("heldout",) * 2 + ("ood",)
 """What a scene's hash, modulo ten, says about its split, unless it shows a held-back pair."""
 
+PLACINGS = 6
+"""How often things are placed anew before others are drawn: cheaper, and most splits refuse most scenes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Thing:
@@ -124,23 +127,29 @@ def compose(
     rule = LEVELS[level]
     low, high = things or rule.things
     while True:
-        scene = _scatter(rng, rule, max(flock, rng.randint(low, high)), flock)
-        if split_of(scene) == split and (split != "ood" or held_back(scene)):
-            return scene
+        looks = _looks(rng, rule, max(flock, rng.randint(low, high)), flock, ood=split == "ood")
+        if split == "ood" and not any(look[1::-1] in HELD_BACK for look in looks):
+            continue
+        for _ in range(PLACINGS):
+            places = rng.sample(range(rule.grid**2), len(looks))
+            spots = ((*look, place % rule.grid, place // rule.grid) for look, place in zip(looks, places, strict=True))
+            scene = Scene(tuple(Thing(*spot) for spot in spots), rule.grid)
+            if split_of(scene) == split:
+                return scene
 
 
-def _scatter(rng: random.Random, rule: Difficulty, n: int, flock: int) -> Scene:
-    places = rng.sample(range(rule.grid**2), n)
+def _looks(rng: random.Random, rule: Difficulty, n: int, flock: int, *, ood: bool) -> list[tuple[str, str, str]]:
+    """Shape, colour and size of so many things, the first ``flock`` of them alike."""
     looks: list[tuple[str, str, str]] = []
     while len(looks) < n:
+        if looks and len(looks) < flock:
+            looks.append(looks[0])
+            continue
         size = rng.choice(SIZES) if rule.sized else "large"
         shape, colour = rng.choice(SHAPES), rng.choice(COLOURS)
-        if looks and len(looks) < flock:
-            shape, colour, size = looks[0]
-        elif looks and rng.random() < rule.alike:
+        if looks and rng.random() < rule.alike:
             shape, colour = (looks[0][0], colour) if rng.random() < 0.5 else (shape, looks[0][1])
-        if len(looks) >= max(flock, 1) and any(other[:2] == (shape, colour) for other in looks):
+        if any(other[:2] == (shape, colour) for other in looks) or (not ood and (colour, shape) in HELD_BACK):
             continue  # what is described by colour and shape must be one thing
         looks.append((shape, colour, size))
-    things = (Thing(*look, place % rule.grid, place // rule.grid) for look, place in zip(looks, places, strict=True))
-    return Scene(tuple(things), rule.grid)
+    return looks

@@ -7,12 +7,13 @@ import io
 
 from reasoner_rm.data.images import open_image
 from reasoner_rm.errors import InputError
+from reasoner_rm.schema import MediaRef
 
 SIDE = 160
 """The longer side of a thumbnail, in pixels; smaller images keep their size."""
 
 
-def thumbnail(ref: str) -> str | None:
+def thumbnail(ref: MediaRef) -> str | None:
     """A `data:` address of the image, or None when it is missing or broken."""
     try:
         image = open_image(ref)

@@ -2,11 +2,11 @@
 
 One idea a file: what a scene is and which split owns it (`scenes`), how it is drawn (`drawing`), what can be said of it
 (`claims`), how it goes wrong (`corruptions`), and the makers of samples (`preferences`, `questions`, `places`,
-`critics`), which `samples` draws and writes.
+`critics`), which `building` draws and writes.
 """
 
+from data_recipes.pocket.building import MAKERS, build, draft, samples
 from data_recipes.pocket.drafts import Draft, Setting
-from data_recipes.pocket.samples import MAKERS, build, draft, samples
 from data_recipes.pocket.scenes import Level, Scene, Split, Thing, split_of
 
 __all__ = ["MAKERS", "Draft", "Level", "Scene", "Setting", "Split", "Thing", "build", "draft", "samples", "split_of"]

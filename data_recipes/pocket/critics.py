@@ -26,9 +26,10 @@ def paragraphs(rng: random.Random, setting: Setting) -> Draft:
         [i for i, t in enumerate(types) if t == kind or (t == "thing" and kind in ("attribute", "object"))]
     )
     original = phrases[spot]
+    others = [f"{t.colour} {t.shape}" for t in scene.things if not original.endswith(f"{t.colour} {t.shape}")]
     while True:
         changed = _wrong(rng, scene, spot, original, kind, sized)
-        if changed not in phrases:
+        if not changed.endswith(tuple(others)):  # it would be true of another thing
             break
     written = [changed if i == spot else phrase for i, phrase in enumerate(phrases)]
     text, span = _write(written, types, rng.choice(OOD_OPENINGS if setting.ood else OPENINGS), spot)

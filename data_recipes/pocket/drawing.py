@@ -32,6 +32,8 @@ RADIUS = {"small": 0.23, "large": 0.39}
 SCALES = (0.94, 1.0, 1.06)
 TURNS = (-8, 0, 8)
 """How a shape may be tilted, in degrees."""
+SEEN = 0.2
+"""From this coverage on a pixel belongs to a thing's box."""
 PATTERNS = ("plain", "across", "down", "stripes", "checks", "dots")
 SCRIBBLES = 6
 MOST = 5
@@ -163,9 +165,9 @@ def _cut(shape: str, radius: float, turn: int, edge: float, hollow: bool) -> Sta
     line = 1.7 * edge
     body = _coverage(abs(distance + line / 2) - line / 2 if hollow else distance)
     outer = (body * TONES).round().astype(np.uint8)
-    inner = (0 if hollow else _coverage(distance + edge) * TONES).round().astype(np.uint8)  # type: ignore[union-attr]
+    inner = ((0.0 if hollow else 1.0) * TONES * _coverage(distance + edge)).round().astype(np.uint8)
     shade = PAPERS + np.where(inner > 0, TONES + inner, outer) - (outer > 0)
-    columns, rows = np.flatnonzero((body > 0.5).any(0)), np.flatnonzero((body > 0.5).any(1))
+    columns, rows = np.flatnonzero((body > SEEN).any(0)), np.flatnonzero((body > SEEN).any(1))
     box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
     shades = tuple(Image.fromarray((shade + 2 * TONES * k).astype(np.uint8)) for k in range(MOST))
     return Stamp(Image.fromarray(((outer > 0) * 255).astype(np.uint8)), shades, box)

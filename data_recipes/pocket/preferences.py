@@ -11,6 +11,9 @@ from data_recipes.pocket.drafts import Ballot, Draft, Setting, answered
 from data_recipes.pocket.drawing import Look, Picture
 from data_recipes.pocket.scenes import COLOURS, LEVELS, SHAPES, SIZES, Level, Scene, Thing, compose, split_of
 
+EDITS = ("recolour", "reshape", "remove", "add")
+SLIPS = ("direction", "object", "attribute", "still")
+"""What may be wrong with a video."""
 FRAMES = 4
 """How many frames a video has."""
 WAYS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
@@ -40,9 +43,9 @@ def scores(rng: random.Random, setting: Setting) -> Draft:
     """A caption that names two to four things, and an image that shows some of them: 1 for none to 5 for all."""
     level = rng.choice(setting.levels)
     sized, n = LEVELS[level].sized, level + 1
+    wrong = set(rng.sample(range(n), rng.randint(0, n)))
     while True:
-        asked = compose(rng, setting.split, level, things=(n, n))
-        shown, wrong = asked, set(rng.sample(range(n), rng.randint(0, n)))
+        asked = shown = compose(rng, setting.split, level, things=(n, n))
         for index in wrong:
             shown = recast(shown, index, rng.choice(("attribute", "object")), rng, sized=sized)
         facts = [noun(t, sized) for t in asked.things]
@@ -68,12 +71,13 @@ def scores(rng: random.Random, setting: Setting) -> Draft:
 
 def edits(rng: random.Random, setting: Setting) -> Draft:
     """An instruction, the source image, and two results: one does what it says, one is wrong by name."""
+    level, edit = rng.choice(setting.levels), rng.choice(EDITS)
+    kind = rng.choice(("unchanged", "object") if edit == "remove" else ("unchanged", "object", "attribute"))
     while True:
-        level = rng.choice(setting.levels)
         source = compose(rng, setting.split, level, things=(2, 3))
-        if found := _edit(rng, setting, level, source):
+        if found := _edit(rng, setting, level, source, edit, kind):
             break
-    instruction, asked, right, wrong, seen, kind = found
+    instruction, asked, right, wrong, seen = found
     ballot, look = Ballot.draw(rng, setting, level, "Image"), setting.look(rng, level)
     results = ballot.shown(*(Picture(result, _kept(look, source, result)) for result in (right, wrong)))
     return Draft(
@@ -95,16 +99,14 @@ def _kept(look: Look, source: Scene, result: Scene) -> Look:
 
 
 def _edit(
-    rng: random.Random, setting: Setting, level: Level, source: Scene
-) -> tuple[str, str, Scene, Scene, str, str] | None:
-    """Instruction, what it asks for, the right and the wrong result, what the wrong one shows instead, and its name."""
+    rng: random.Random, setting: Setting, level: Level, source: Scene, edit: str, kind: str
+) -> tuple[str, str, Scene, Scene, str] | None:
+    """Instruction, what it asks for, the right and the wrong result, and what the wrong one shows instead."""
     sized = LEVELS[level].sized
     index, bystander = rng.sample(range(len(source.things)), 2)
     thing = source.things[index]
     old = noun(thing, sized)
-    edit = rng.choice(("recolour", "reshape", "remove", "add"))
     for _ in range(TRIES):
-        kind = rng.choice(("attribute", "object", "unchanged"))
         match edit:
             case "recolour":
                 colour = other(rng, COLOURS, thing.colour)
@@ -117,7 +119,6 @@ def _edit(
                 changed = {"attribute": source.having(index, shape=other(rng, SHAPES, shape)),
                            "object": source.having(bystander, shape=shape)}  # fmt: skip
             case "remove":
-                kind = "object" if kind == "attribute" else kind
                 instruction, right = f"remove the {old}", source.without(index)
                 changed = {"object": source.without(bystander)}
             case _:
@@ -126,38 +127,37 @@ def _edit(
                     rng.choice(SHAPES), rng.choice(COLOURS), rng.choice(SIZES) if sized else "large", column, row
                 )
                 instruction, right = f"add {noun(new, sized).a}", replace(source, things=(*source.things, new))
-                last = len(source.things)
-                changed = {k: recast(right, last, k, rng, sized=sized) for k in ("attribute", "object")}
+                index = len(source.things)
+                changed = {k: recast(right, index, k, rng, sized=sized) for k in ("attribute", "object")}
         wrong = changed.get(kind, source)
-        asked, seen = _outcome(edit, index, right, wrong, old, sized)
-        named_well = asked != seen and (wrong == source) == (kind == "unchanged")
+        wanted = old if edit == "remove" else noun(right.things[index], sized)
+        asked, seen = _outcome(edit, index, wanted, wrong, sized)
+        fails = any(map(wanted.fits, wrong.things)) == (edit == "remove")
         ours = all(s.tells_apart and split_of(s) == setting.split for s in (right, wrong))
-        if named_well and ours:
-            return instruction, asked, right, wrong, seen, kind
+        if fails and ours and (wrong == source) == (kind == "unchanged"):
+            return instruction, asked, right, wrong, seen
     return None
 
 
-def _outcome(edit: str, index: int, right: Scene, wrong: Scene, old: Noun, sized: bool) -> tuple[str, str]:
-    """What the edited thing should have become, and what became of it."""
+def _outcome(edit: str, index: int, wanted: Noun, wrong: Scene, sized: bool) -> tuple[str, str]:
+    """What the right result shows, and what the wrong one shows instead."""
     match edit:
         case "remove":
-            return f"no {old}", old.a
+            return f"no {wanted}", wanted.a
         case "add":
-            new = noun(right.things[-1], sized)
-            grown = len(wrong.things) == len(right.things)
-            return new.a, noun(wrong.things[-1], sized).a if grown else f"no {new}"
+            return wanted.a, noun(wrong.things[index], sized).a if index < len(wrong.things) else f"no {wanted}"
         case _:
-            return noun(right.things[index], sized).a, noun(wrong.things[index], sized).a
+            return wanted.a, noun(wrong.things[index], sized).a
 
 
 def videos(rng: random.Random, setting: Setting) -> Draft:
     """A motion in words; in one video it happens, in the other something else moves, or elsewhere, or nothing."""
+    level, kind = rng.choice(setting.levels), rng.choice(SLIPS)
     while True:
-        level = rng.choice(setting.levels)
         start = compose(rng, setting.split, level, things=(2, 3))
-        if found := _motion(rng, setting, level, start):
+        if found := _motion(rng, setting, level, start, kind):
             break
-    way, mover, clips, seen, kind = found
+    way, mover, clips, seen = found
     sized = LEVELS[level].sized
     asked = f"{noun(start.things[mover], sized).a} moving {way}"
     ballot = Ballot.draw(rng, setting, level, "Video")
@@ -183,14 +183,13 @@ Clip = tuple[Scene, int, tuple[int, int]]
 
 
 def _motion(
-    rng: random.Random, setting: Setting, level: Level, start: Scene
-) -> tuple[str, int, tuple[Clip, Clip], str, str] | None:
-    """Direction, moving thing, the right and the wrong clip, what the wrong one shows, and its name."""
+    rng: random.Random, setting: Setting, level: Level, start: Scene, kind: str
+) -> tuple[str, int, tuple[Clip, Clip], str] | None:
+    """Direction, moving thing, the right and the wrong clip, and what the wrong one shows."""
     sized = LEVELS[level].sized
     for _ in range(TRIES):
         mover, bystander = rng.sample(range(len(start.things)), 2)
         way = rng.choice(list(WAYS))
-        kind = rng.choice(("direction", "object", "attribute", "still"))
         scene, actor, step = start, mover, WAYS[way]
         shown = f"moving {way}"
         match kind:
@@ -204,7 +203,7 @@ def _motion(
                 step, shown = (0, 0), "standing still"
         clips: tuple[Clip, Clip] = (start, mover, WAYS[way]), (scene, actor, step)
         if all(_inside(clip, setting) for clip in clips):
-            return way, mover, clips, f"{noun(scene.things[actor], sized).a} {shown}", kind
+            return way, mover, clips, f"{noun(scene.things[actor], sized).a} {shown}"
     return None
 
 

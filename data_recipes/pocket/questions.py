@@ -41,8 +41,9 @@ class Question:
         return text[0].upper() + text[1:]
 
 
-Asker = Callable[[random.Random, Scene, bool], Question | None]
-"""Asks something of a scene; the flag asks for the `ood` phrasing. None: this scene does not allow the question."""
+Asker = Callable[[random.Random, Scene, bool, bool], Question | None]
+"""Asks something of a scene. The flags: in the `ood` phrasing; so that the answer is yes, where it is yes or no.
+None: this scene does not allow the question."""
 
 
 def place(thing: Thing, grid: int) -> str:
@@ -67,7 +68,7 @@ def there_are(number: int, what: str) -> str:
     return f"There {'is' if number == 1 else 'are'} {counted(number, what)}."
 
 
-def colour_of(rng: random.Random, scene: Scene, ood: bool) -> Question | None:
+def colour_of(rng: random.Random, scene: Scene, ood: bool, yes: bool) -> Question | None:
     thing = rng.choice(scene.things)
     if sum(t.shape == thing.shape for t in scene.things) > 1:
         return None
@@ -75,7 +76,7 @@ def colour_of(rng: random.Random, scene: Scene, ood: bool) -> Question | None:
     return Question(text, thing.colour, f"The {thing.shape} is {thing.colour}.", f"the {thing.shape} is {{}}.", COLOURS)
 
 
-def shape_of(rng: random.Random, scene: Scene, ood: bool) -> Question | None:
+def shape_of(rng: random.Random, scene: Scene, ood: bool, yes: bool) -> Question | None:
     thing = rng.choice(scene.things)
     if sum(t.colour == thing.colour for t in scene.things) > 1:
         return None
@@ -83,28 +84,28 @@ def shape_of(rng: random.Random, scene: Scene, ood: bool) -> Question | None:
     return Question(text, thing.shape, f"The {thing.shape} is {thing.colour}.", f"the {{}} is {thing.colour}.", SHAPES)
 
 
-def count(rng: random.Random, scene: Scene, ood: bool) -> Question | None:
+def count(rng: random.Random, scene: Scene, ood: bool, yes: bool) -> Question | None:
     what, number = _category(rng, scene)
     text = f"Count the {plural(what, 2)}." if ood else f"How many {plural(what, 2)} are there?"
     return Question(text, str(number), there_are(number, what), f"the count of {plural(what, 2)} is {{}}.")
 
 
-def relation(rng: random.Random, scene: Scene, ood: bool) -> Question | None:
+def relation(rng: random.Random, scene: Scene, ood: bool, yes: bool) -> Question | None:
     if len(scene.things) < 2:
         return None
     a, b = rng.sample(scene.things, 2)
-    word, want = rng.choice(RELATIONS), rng.random() < 0.5
+    word = rng.choice(RELATIONS)
     axis = word in AXES[1]
     first, second = ((t.column, t.row)[axis] for t in (a, b))
-    if first == second or related(a, word, b) != want:
+    if first == second or related(a, word, b) != yes:
         return None
     one, two = noun(a, False), noun(b, False)
     text = f"Does the {one} stand {word} the {two}?" if ood else f"Is the {one} {word} the {two}?"
     seen = f"The {one} is {AXES[axis][first > second]} the {two}."
-    return Question(text, YES_NO[not want], seen, "{}.", YES_NO)
+    return Question(text, YES_NO[not yes], seen, "{}.", YES_NO)
 
 
-def neighbour(rng: random.Random, scene: Scene, ood: bool) -> Question | None:
+def neighbour(rng: random.Random, scene: Scene, ood: bool, yes: bool) -> Question | None:
     """Two steps: find the thing that another stands beside, then name its colour."""
     if len(scene.things) < 2:
         return None
@@ -120,20 +121,19 @@ def neighbour(rng: random.Random, scene: Scene, ood: bool) -> Question | None:
     return Question(text, it.colour, seen, "it is {}.", COLOURS)
 
 
-def compare(rng: random.Random, scene: Scene, ood: bool) -> Question | None:
+def compare(rng: random.Random, scene: Scene, ood: bool, yes: bool) -> Question | None:
     """Two steps: count two kinds, then compare."""
     (one, m), (two, n) = _category(rng, scene), _category(rng, scene)
-    want = rng.random() < 0.5
-    if one == two or one.endswith("shape") != two.endswith("shape") or (m > n) != want:
+    if one == two or one.endswith("shape") != two.endswith("shape") or (m > n) != yes:
         return None
     a, b = plural(one, 2), plural(two, 2)
     text = f"Do the {a} outnumber the {b}?" if ood else f"Are there more {a} than {b}?"
     seen = f"There are {counted(m, one)} and {counted(n, two)}. {NUMBERS[m].capitalize()} is "
-    seen += f"{'more' if want else 'not more'} than {NUMBERS[n]}."
-    return Question(text, YES_NO[not want], seen, "{}.", YES_NO)
+    seen += f"{'more' if yes else 'not more'} than {NUMBERS[n]}."
+    return Question(text, YES_NO[not yes], seen, "{}.", YES_NO)
 
 
-def together(rng: random.Random, scene: Scene, ood: bool) -> Question | None:
+def together(rng: random.Random, scene: Scene, ood: bool, yes: bool) -> Question | None:
     """Two steps: count two kinds, then add."""
     (one, m), (two, n) = _category(rng, scene), _category(rng, scene)
     if one == two or one.endswith("shape") != two.endswith("shape"):
@@ -164,10 +164,10 @@ def ask(rng: random.Random, setting: Setting) -> tuple[Scene, Level, str, Questi
     skill = rng.choice(list(TWO_STEP if two_step else SIMPLE))
     asker = (TWO_STEP if two_step else SIMPLE)[skill]
     low, high = LEVELS[level].things
-    low = max(low, 2 if skill != "colour" else 1)
+    low, yes = max(low, 2 if skill != "colour" else 1), rng.random() < 0.5
     while True:
         scene = compose(rng, setting.split, level, things=(low, high))
-        if question := asker(rng, scene, setting.ood):
+        if question := asker(rng, scene, setting.ood, yes):
             return scene, level, skill, question
 
 

@@ -1,4 +1,4 @@
-"""A sample laid out for a reader: what is asked, what is shown, what is right and why. One layout for shell and page."""
+"""A sample laid out for a reader: what is asked, what is shown, what is right and why; for the shell and for a page."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The pocket world: coloured shapes on paper, and every task from the same scenes.
 
 One idea a file: what a scene is and which split owns it (`scenes`), how it is drawn (`drawing`), what can be said of it
-(`claims`), how it goes wrong (`corruptions`), and the makers of samples (`preferences`, `questions`, `places`,
-`critics`), which `building` draws and writes.
+(`claims`), how it goes wrong (`corruptions`), and the makers of samples (`preferences`, `edits`, `videos`,
+`questions`, `places`, `critics`), which `building` draws and writes.
 """
 
 from data_recipes.pocket.building import MAKERS, build, draft, samples

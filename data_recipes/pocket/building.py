@@ -16,7 +16,7 @@ from itertools import repeat
 from pathlib import Path
 from typing import get_args
 
-from data_recipes.pocket import critics, places, preferences, questions
+from data_recipes.pocket import critics, edits, places, preferences, questions, videos
 from data_recipes.pocket.corruptions import CORRUPTIONS
 from data_recipes.pocket.drafts import Draft, Maker, Setting, spelt
 from data_recipes.pocket.drawing import Picture
@@ -33,8 +33,8 @@ MAKERS: dict[str, Maker] = {
     "detection": places.detection,
     "grounding": places.grounding,
     "response_preference": questions.responses,
-    "edit_preference": preferences.edits,
-    "video_preference": preferences.videos,
+    "edit_preference": edits.results,
+    "video_preference": videos.motions,
     "step_critique": questions.steps,
 }
 CHUNK = 250
@@ -146,13 +146,13 @@ def _write(task: str, start: int, stop: int, seed: int, setting: Setting, folder
         images: list[MediaRef] = []
         for k, picture in enumerate(made.pictures):
             images.append(_save(picture, setting.side, folder, name, f"{i:06d}-{k}.png"))
-        videos: list[MediaRef] = []
+        folders: list[MediaRef] = []
         for k, clip in enumerate(made.clips):
             (folder / f"{i:06d}-{k}").mkdir()
             for t, frame in enumerate(clip):
                 _save(frame, setting.side, folder, name, f"{i:06d}-{k}/{t}.png")
-            videos.append(f"images/{name}/{i:06d}-{k}")
-        lines.append(sample_line(_sample(made, task, i, seed, setting, images, videos)))
+            folders.append(f"images/{name}/{i:06d}-{k}")
+        lines.append(sample_line(_sample(made, task, i, seed, setting, images, folders)))
     return lines
 
 
@@ -172,7 +172,7 @@ def _sample(
     seed: int,
     setting: Setting,
     images: list[MediaRef],
-    videos: list[MediaRef] | None = None,
+    folders: list[MediaRef] | None = None,
 ) -> Sample:
     seen = [p.scene for p in made.pictures] + [clip[0].scene for clip in made.clips]
     return Sample(
@@ -180,7 +180,7 @@ def _sample(
         task=task,
         prompt=made.prompt,
         images=tuple(images),
-        videos=tuple(videos or ()),
+        videos=tuple(folders or ()),
         responses=made.responses,
         target=made.target,
         gold=made.gold,

@@ -443,6 +443,20 @@ def test_neither_image_betrays_itself_by_its_count() -> None:
     assert abs(fuller - 200) < 4 * 10
 
 
+def test_the_right_image_cannot_be_told_without_the_caption() -> None:
+    """Level 3 draws things that look alike, and a corruption parts them: roles must be dealt after that."""
+
+    def kinship(scene: Scene) -> int:
+        return sum((a.colour == b.colour) + (a.shape == b.shape) for a, b in itertools.combinations(scene.things, 2))
+
+    made = drafts("image_preference", 500, levels=(3,), corruptions=("attribute", "object"))
+    gaps = [
+        kinship(d.pictures[d.meta["truth"] - 1].scene) - kinship(d.pictures[2 - d.meta["truth"]].scene) for d in made
+    ]
+    more, less = sum(g > 0 for g in gaps), sum(g < 0 for g in gaps)
+    assert abs(more - less) < 4 * (more + less) ** 0.5 and more + less > 200
+
+
 def test_yes_and_no_are_balanced() -> None:
     said = Counter(d.gold["answer"] for d in drafts("qa", 1200) if d.meta["skill"] in ("relation", "compare"))
     assert abs(said["yes"] - said["no"]) < 4 * sum(said.values()) ** 0.5

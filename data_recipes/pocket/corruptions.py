@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Literal, TypeAlias, get_args
 
 from data_recipes.pocket.claims import Claim, Count, noun, presence, relation
-from data_recipes.pocket.scenes import COLOURS, LEVELS, SHAPES, SIZES, Level, Scene, Split, compose, split_of
+from data_recipes.pocket.scenes import COLOURS, LEVELS, SHAPES, SIZES, Level, Scene, Split, compose, held_back, split_of
 
 Corruption = Literal["attribute", "object", "count", "relation"]
 CORRUPTIONS: tuple[Corruption, ...] = get_args(Corruption)
@@ -45,8 +45,13 @@ def contrast(rng: random.Random, split: Split, level: Level, kind: Corruption) -
         for right, wrong, claim_of in _attempts(rng, split, level, kind):
             if split_of(right) == split_of(wrong) == split and (kind == "count" or wrong.tells_apart):
                 claim, shown = claim_of(right), claim_of(wrong)
-                if shown.holds(wrong) and not claim.holds(wrong):
-                    return right, claim, wrong, shown
+                if claim.holds(wrong) or shown.holds(right) or not shown.holds(wrong):
+                    continue
+                if rng.random() < 0.5 and (
+                    split != "ood" or held_back(wrong)
+                ):  # so that no image looks like the wrong one
+                    return wrong, shown, right, claim
+                return right, claim, wrong, shown
 
 
 Attempt: TypeAlias = tuple[Scene, Scene, Callable[[Scene], Claim]]
@@ -79,7 +84,7 @@ def _attempts(rng: random.Random, split: Split, level: Level, kind: Corruption) 
 
 
 def _counts(rng: random.Random, split: Split, level: Level) -> Attempt:
-    """So many of one kind, and one more or one fewer; neither image is the fuller one more often."""
+    """So many of one kind, and one fewer."""
     more = rng.randint(2, 2 + (level > 1))
     full = compose(rng, split, level, things=(more, 4 if level == 3 else more + (level > 1)), flock=more)
     few = full.without(rng.randrange(more))
@@ -88,5 +93,4 @@ def _counts(rng: random.Random, split: Split, level: Level) -> Attempt:
     def claim_of(scene: Scene) -> Claim:
         return Count(sum(map(kind.fits, scene.things)), kind)
 
-    right, wrong = (full, few) if rng.random() < 0.5 else (few, full)
-    return right, wrong, claim_of
+    return full, few, claim_of

@@ -356,7 +356,7 @@ def true_of(paragraph: str, scene: Scene) -> bool:
 
 def test_a_video_does_what_its_caption_says() -> None:
     ways = {(-1, 0): "left", (1, 0): "right", (0, -1): "up", (0, 1): "down"}
-    kinds = Counter()
+    kinds, still = Counter(), Counter()
     for made in drafts("video_preference", 200):
         kinds[made.meta["corruption"]] += 1
         told = []
@@ -364,13 +364,16 @@ def test_a_video_does_what_its_caption_says() -> None:
             start, end = clip[0].scene, after(clip[-1])
             (index, (right, down)), *_ = clip[-1].shifts
             moved = (round(right), round(down))
-            motion = f"moves {ways[moved]}" if moved in ways else "rests"
-            assert (start == end) == (motion == "rests")
-            noun, way = re.search(rf"an? ({NOUN}) moves (\w+)", made.prompt).group(1, 5)  # type: ignore[union-attr]
-            told.append(start.things[index] in matching(start, noun) and motion == f"moves {way}")
+            motion = f"moves {ways[moved]}" if moved in ways else "stands still"
+            assert (start == end) == (motion == "stands still")
+            noun, asked = re.search(rf"an? ({NOUN}) (\w+ \w+)", made.prompt).group(1, 5)  # type: ignore[union-attr]
+            does = motion if start.things[index] in matching(start, noun) else "stands still"
+            told.append(bool(matching(start, noun)) and does == asked)
+            still[motion, told[-1]] += 1
         assert told == [k == made.meta["truth"] - 1 for k in (0, 1)]
         assert answer(made) == f"Video {made.meta['truth']} is better"
     assert set(kinds) == {"direction", "object", "attribute", "still"} and min(kinds.values()) > 25
+    assert min(still["stands still", True], still["stands still", False]) > 10  # standing still is no giveaway
 
 
 # Boxes
@@ -532,7 +535,7 @@ def test_a_corruption_is_found_at_every_level_of_every_split() -> None:
     [
         ("image_preferense", 1, Setting(), "did you mean 'image_preference'?"),
         ("qa", 0, Setting(), "n is 0"),
-        ("qa", 1, Setting(side=8), "28 to 1024"),
+        ("qa", 1, Setting(side=8), "from 28 to 1024"),
         ("qa", 1, Setting(levels=(4,)), "choose among 1, 2, 3"),  # type: ignore[arg-type]
         ("qa", 1, Setting(levels=()), "choose among 1, 2, 3"),
         ("qa", 1, Setting(noise=2), "noise is 2"),

@@ -80,7 +80,8 @@ def build(
     Args:
         name: `<split>-<task>` unless given.
         setting: everything else that there is to choose; its split gives way to ``split``.
-        workers: processes; all cores from 4,000 samples on, unless given.
+        workers: processes; all cores from 4,000 samples on, unless given. A script that builds so many needs the
+            usual `if __name__ == "__main__":`, as the workers read it again.
 
     Raises:
         InputError: an unknown task or setting.
@@ -127,14 +128,10 @@ def check(task: str, n: int, setting: Setting) -> Setting:
         chosen = (value,) if isinstance(value, str) else value
         if not chosen or not set(chosen) <= set(values):
             raise InputError(f"{what} {value!r}", remedy=f"choose among {', '.join(map(str, values))}")
-    for text, good in (
-        (f"n is {n}, below 1", n >= 1),
-        (f"side is {setting.side}, not within 28 to 1024 pixels", 28 <= setting.side <= 1024),
-        (f"voters is {setting.voters}, below 1", setting.voters >= 1),
-        (f"noise is {setting.noise}, not within 0 to 1", 0 <= setting.noise <= 1),
-    ):
-        if not good:
-            raise InputError(text, remedy="correct it")
+    ranges = {"n": (1, 10**7), "side": (28, 1024), "voters": (1, 1000), "noise": (0, 1)}
+    for what, (low, high) in ranges.items():
+        if not low <= (value := n if what == "n" else getattr(setting, what)) <= high:
+            raise InputError(f"{what} is {value}", remedy=f"give a number from {low} to {high}")
     return setting
 
 

@@ -17,7 +17,7 @@ RELATIONS = (("left of", "right of"), ("above", "below"))
 """Per axis (columns, rows): what is said when the first thing has the smaller coordinate, and the greater."""
 
 FRAMES = ("{}", "a picture of {}", "an image with {}", "a drawing of {}")
-OOD_FRAMES = ("there is {} here", "you can see {}")
+OOD_FRAMES = ("here {} can be seen", "you can see {}")
 OOD_RELATIONS = {"left of": "to the left of", "right of": "to the right of", "above": "over", "below": "under"}
 
 

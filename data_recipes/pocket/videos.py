@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass, replace
 
 from data_recipes.pocket.claims import noun
 from data_recipes.pocket.corruptions import TRIES, recast
 from data_recipes.pocket.drafts import Ballot, Draft, Setting
-from data_recipes.pocket.drawing import Picture
-from data_recipes.pocket.scenes import LEVELS, Level, Scene, compose, split_of
+from data_recipes.pocket.drawing import Look, Picture
+from data_recipes.pocket.scenes import LEVELS, Scene, compose, held_back, split_of
 
 SLIPS = ("direction", "object", "attribute", "still")
 """What may be wrong with a video."""
@@ -16,64 +17,76 @@ FRAMES = 4
 """How many frames a video has."""
 WAYS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 OPPOSITE = {"left": "right", "right": "left", "up": "down", "down": "up"}
-MOTIONS = ("{} moves {}", "a video in which {} moves {}")
-OOD_MOTIONS = ("you can watch {} go {}",)
+MOTIONS = ("{}", "a video in which {}")
+OOD_MOTIONS = ("you can watch {}",)
+VERBS = {"moving": "moves", "standing": "stands"}
+OOD_VERBS = {"moving": "go", "standing": "stay"}
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A scene in which one thing moves so many cells (right, down), or in which it is told of but stands still."""
+
+    scene: Scene
+    index: int
+    step: tuple[int, int]
+    motion: str
+
+    def told(self, sized: bool) -> str:
+        """What it shows."""
+        return f"{noun(self.scene.things[self.index], sized).a} {self.motion}"
+
+    def frames(self, look: Look) -> tuple[Picture, ...]:
+        (right, down), last = self.step, FRAMES - 1
+        ways = (((self.index, (right * t / last, down * t / last)),) for t in range(FRAMES))
+        return tuple(Picture(self.scene, look, way) for way in ways)
 
 
 def motions(rng: random.Random, setting: Setting) -> Draft:
-    """A motion in words; in one video it happens, in the other something else moves, or elsewhere, or nothing."""
+    """What a thing does, in words; in one video it does so, in the other something is wrong by name."""
     level, kind = rng.choice(setting.levels), rng.choice(SLIPS)
+    sized = LEVELS[level].sized
     while True:
         start = compose(rng, setting.split, level, things=(2, 3))
-        if found := _motion(rng, setting, level, start, kind):
+        if found := _slip(rng, setting, start, kind, sized):
             break
-    way, mover, clips, seen = found
-    sized = LEVELS[level].sized
-    asked = f"{noun(start.things[mover], sized).a} moving {way}"
+    right, wrong = found
+    if rng.random() < 0.5 and (not setting.ood or held_back(wrong.scene)):  # else a still video would always be wrong
+        right, wrong = wrong, right
     ballot = Ballot.draw(rng, setting, level, "Video")
-    looks = setting.look(rng, level), setting.look(rng, level)
-    frames = [
-        tuple(Picture(scene, look, ((i, (dx * t / (FRAMES - 1), dy * t / (FRAMES - 1))),)) for t in range(FRAMES))
-        for look, (scene, i, (dx, dy)) in zip(looks, clips, strict=True)
-    ]
-    words = rng.choice(OOD_MOTIONS if setting.ood else MOTIONS)
+    asked = right.told(sized)
+    it = noun(right.scene.things[right.index], sized).a
+    frame, verbs = (rng.choice(OOD_MOTIONS), OOD_VERBS) if setting.ood else (rng.choice(MOTIONS), VERBS)
+    verb, _, way = right.motion.partition(" ")
     return Draft(
-        prompt=words.format(noun(start.things[mover], sized).a, way),
-        root=start,
-        target=ballot.target(f"The caption asks for {asked}.", asked, seen),
+        prompt=frame.format(f"{it} {verbs[verb]} {way}"),
+        root=right.scene,
+        target=ballot.target(f"The caption asks for {asked}.", asked, wrong.told(sized)),
         gold=ballot.gold,
         level=level,
-        clips=ballot.shown(*frames),
+        clips=ballot.shown(right.frames(setting.look(rng, level)), wrong.frames(setting.look(rng, level))),
         meta=ballot.meta | {"corruption": kind, "asked": asked},
     )
 
 
-Clip = tuple[Scene, int, tuple[int, int]]
-"""A scene, and which of its things moves how far, in cells."""
-
-
-def _motion(
-    rng: random.Random, setting: Setting, level: Level, start: Scene, kind: str
-) -> tuple[str, int, tuple[Clip, Clip], str] | None:
-    """Direction, moving thing, the right and the wrong clip, and what the wrong one shows."""
-    sized = LEVELS[level].sized
+def _slip(rng: random.Random, setting: Setting, start: Scene, kind: str, sized: bool) -> tuple[Clip, Clip] | None:
+    """A clip, and one in which something else happens; None if the scene has no room for them."""
     for _ in range(TRIES):
         mover, bystander = rng.sample(range(len(start.things)), 2)
         way = rng.choice(list(WAYS))
-        scene, actor, step = start, mover, WAYS[way]
-        shown = f"moving {way}"
+        right = wrong = Clip(start, mover, WAYS[way], f"moving {way}")
         match kind:
             case "direction":
-                scene, step, shown = moved(start, mover, step), WAYS[OPPOSITE[way]], f"moving {OPPOSITE[way]}"
+                back = OPPOSITE[way]
+                wrong = Clip(moved(start, mover, WAYS[way]), mover, WAYS[back], f"moving {back}")
             case "object":
-                actor = bystander
+                wrong = replace(right, index=bystander)
             case "attribute":
-                scene = recast(start, mover, "attribute", rng, sized=sized)
+                wrong = replace(right, scene=recast(start, mover, "attribute", rng, sized=sized))
             case _:
-                step, shown = (0, 0), "standing still"
-        clips: tuple[Clip, Clip] = (start, mover, WAYS[way]), (scene, actor, step)
-        if all(_inside(clip, setting) for clip in clips):
-            return way, mover, clips, f"{noun(scene.things[actor], sized).a} {shown}"
+                wrong = Clip(start, mover, (0, 0), "standing still")
+        if _possible(right, setting) and _possible(wrong, setting):
+            return right, wrong
     return None
 
 
@@ -83,11 +96,10 @@ def moved(scene: Scene, index: int, step: tuple[int, int]) -> Scene:
     return scene.having(index, column=thing.column + step[0], row=thing.row + step[1])
 
 
-def _inside(clip: Clip, setting: Setting) -> bool:
+def _possible(clip: Clip, setting: Setting) -> bool:
     """Whether a clip begins and ends in a scene of the split, and its way is free."""
-    scene, index, step = clip
-    if split_of(scene) != setting.split or not scene.tells_apart:
+    if split_of(clip.scene) != setting.split or not clip.scene.tells_apart:
         return False
-    end = moved(scene, index, step)
-    place = (end.things[index].column, end.things[index].row)
-    return step == (0, 0) or (place in scene.free() and split_of(end) == setting.split)
+    end = moved(clip.scene, clip.index, clip.step)
+    place = (end.things[clip.index].column, end.things[clip.index].row)
+    return clip.step == (0, 0) or (place in clip.scene.free() and split_of(end) == setting.split)

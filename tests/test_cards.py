@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner_rm.data.cards import card, in_text
+from reasoner_rm.report.samples import write_page
 from reasoner_rm.schema import Sample
 
 
@@ -51,3 +54,10 @@ json = st.recursive(
 def test_odd_gold_never_raises(task: str, gold: dict[str, object], meta: dict[str, object]) -> None:
     sample = Sample("1", task, "prompt", images=("a", "b"), responses=("c", "d"), gold=gold, meta=meta)
     assert "prompt" in in_text(sample)
+
+
+def test_a_page_escapes_what_came_from_data_and_survives_a_missing_image(tmp_path: Path) -> None:
+    sample = Sample("<b>", "qa", "<script>", images=("none.png",), target="<think><i></think>", gold={"answer": "<u>"})
+    page = write_page([sample], 1, "<s>.jsonl", tmp_path / "page.html").read_text()
+    assert not [tag for tag in ("<script", "<i>", "<u>", "<s>", "<b>&lt;") if tag in page]
+    assert "image missing" in page and "&lt;script&gt;" in page

@@ -82,9 +82,13 @@ class Ballot:
         first, second = ((right, wrong)[k] for k in self.order)
         return first, second
 
-    def target(self, asked: str, right: str, wrong: str, verb: str = "shows") -> str:
-        """What is asked for, what each candidate shows and whether it fits, and the verdict, which is the truth."""
-        seen = self.shown(f"{right}: yes.", f"{wrong}: no.")
+    def target(self, asked: str, right: str, wrong: str) -> str:
+        """What is asked for, what each candidate shows and whether it fits, and the verdict, which is the truth.
+
+        An answer is called right or wrong instead: "says no: yes" would confuse.
+        """
+        verb, good, bad = ("says", "right", "wrong") if self.noun == "Answer" else ("shows", "yes", "no")
+        seen = self.shown(f"{right}: {good}.", f"{wrong}: {bad}.")
         said = " ".join(f"{self.noun} {i} {verb} {text}" for i, text in enumerate(seen, start=1))
         return answered(f"{asked} {said}", f"{self.noun} {self.truth} is better")
 

@@ -193,7 +193,7 @@ def responses(rng: random.Random, setting: Setting) -> Draft:
     return Draft(
         prompt=question.text,
         root=scene,
-        target=ballot.target(question.reasoning, right, false, verb="says"),
+        target=ballot.target(question.reasoning, right, false),
         gold=ballot.gold,
         level=level,
         pictures=(Picture(scene, setting.look(rng, level)),),

@@ -177,3 +177,26 @@ def test_unknown_world_and_foreign_report(tmp_path: Path) -> None:
     assert "known: digits" in fails("pocket", "--world", "moon", "--out", tmp_path / "x")
     assert not (tmp_path / "x").exists()
     assert "not a run directory" in fails("report", tmp_path)
+
+
+def test_data_show_prints_cards_and_writes_a_page(tmp_path: Path) -> None:
+    for task in ("image_preference", "detection", "caption_critic", "step_critique"):
+        args = ("--task", task, "--n", "3", "--seed", "1", "--out", tmp_path)
+        assert shell("data", "build", "pocket", *map(str, args)).returncode == 0
+    file = tmp_path / "train-image_preference.jsonl"
+    shown = shell("data", "show", str(file), "--limit", "2").stdout
+    assert shown.count("── pocket-image_preference") == 2 and "2 of 3 samples" in shown
+    assert shown.count("✓") == shown.count("✗") == 2
+    page = tmp_path / "page.html"
+    for name, marks in (("detection", "<rect"), ("caption_critic", "<mark>"), ("step_critique", "Step 3")):
+        assert shell("data", "show", str(tmp_path / f"train-{name}.jsonl"), "--html", str(page)).returncode == 0
+        assert page.read_text().count('<article class="card">') == 3 and marks in page.read_text()
+
+
+def test_data_show_and_build_refuse_in_one_line(tmp_path: Path) -> None:
+    assert "no such file" in fails("data", "show", tmp_path / "none.jsonl")
+    (tmp_path / "bad.jsonl").write_text('{"id": "1", "task": "qa", "prompt": "?"}\n{"id": 2\n')
+    assert "bad.jsonl:2:" in fails("data", "show", tmp_path / "bad.jsonl")
+    assert "--limit is 0" in fails("data", "show", tmp_path / "bad.jsonl", "--limit", "0")
+    assert "choose among 1, 2, 3" in fails("data", "build", "pocket", "--levels", "1,x", "--out", tmp_path)
+    assert "did you mean 'grounding'?" in fails("data", "build", "pocket", "--task", "groundin", "--out", tmp_path)

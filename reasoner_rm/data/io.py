@@ -55,9 +55,14 @@ def write_samples(file: str | Path, samples: Iterable[Sample]) -> int:
     count = 0
     with atomic(file) as out:
         for sample in samples:
-            out.write(json.dumps(sample_to_row(sample, Path(file).parent), ensure_ascii=False) + "\n")
+            out.write(sample_line(sample, Path(file).parent))
             count += 1
     return count
+
+
+def sample_line(sample: Sample, folder: Path | None = None) -> str:
+    """A sample as a line of JSON; without a folder its references stay as they are."""
+    return json.dumps(sample_to_row(sample, folder), ensure_ascii=False) + "\n"
 
 
 @contextlib.contextmanager

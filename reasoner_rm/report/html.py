@@ -62,8 +62,8 @@ def render(run: Run) -> str:
     refs = [ref for rollout in rollouts for ref in rollout.sample.images]
     refs += [ref for _, wrong, right in judged for judgement in (*wrong, *right) for ref in judgement.images]
     images = {str(ref): thumbnail(str(ref)) for ref in refs}
-    script = _asset("report.js")
-    page = _environment().get_template("report.html.jinja").render(
+    script = asset("report.js")
+    page = environment().get_template("report.html.jinja").render(
         run=run,
         rollouts=rollouts,
         completions=completions,
@@ -83,7 +83,7 @@ def render(run: Run) -> str:
         missing=[ref for ref, uri in images.items() if uri is None],
         judgements=judged,
         compares=run.card is not None and run.card.task in CANDIDATES,
-        style=_asset("report.css"),
+        style=asset("report.css"),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )  # fmt: skip
@@ -91,7 +91,8 @@ def render(run: Run) -> str:
 
 
 @functools.cache
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """What turns the templates into pages: everything escaped, every missing name an error."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -106,5 +107,6 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def _asset(name: str) -> Markup:
+def asset(name: str) -> Markup:
+    """A style sheet or script of the templates' folder, to stand in a page as it is."""
     return Markup((TEMPLATES / name).read_text(encoding="utf-8"))

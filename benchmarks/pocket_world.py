@@ -1,0 +1,67 @@
+"""How fast the pocket world is made: samples a second per task, drawn, encoded and written to disk.
+
+python benchmarks/pocket_world.py [--side 112] [--n 4000] [--workers 2] [--task T]… [--json FILE|-]
+The files go to TMPDIR: on a memory disk (TMPDIR=/dev/shm) the figure is free of the disk's mood.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from data_recipes.pocket import MAKERS, Setting, build
+
+
+def rate(task: str, n: int, side: int, workers: int, split: Any) -> tuple[float, int]:
+    """Samples a second of one build, and how many images they hold."""
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        build(Path(folder), split, task, n, 0, setting=Setting(side=side), workers=workers)
+        took = time.perf_counter() - began
+        return n / took, sum(1 for _ in Path(folder).rglob("*.png"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("--side", type=int, default=112)
+    parser.add_argument("--n", type=int, default=4000)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--split", default="train")
+    parser.add_argument("--task", action="append", choices=list(MAKERS), help="only this one; may be repeated")
+    parser.add_argument("--json", metavar="FILE|-", help="also write the figures as one JSON object")
+    args = parser.parse_args()
+    out = sys.stderr if args.json == "-" else sys.stdout
+    figures: dict[str, Any] = {}
+    for task in args.task or MAKERS:
+        runs = [rate(task, args.n, args.side, args.workers, args.split) for _ in range(args.repeats)]
+        rates, images = [r for r, _ in runs], runs[0][1]
+        figures[task] = {
+            "samples_per_s": rates,
+            "median": statistics.median(rates),
+            "images_per_sample": images / args.n,
+        }
+        print(f"{task:20} {figures[task]['median']:7,.0f} samples/s, {images / args.n:g} images each", file=out)
+    result = {
+        **{name: getattr(args, name) for name in ("side", "n", "workers", "repeats", "split")},
+        "cores": os.cpu_count(),
+        "load_average": list(os.getloadavg()),
+        "python": platform.python_version(),
+        "tasks": figures,
+    }
+    if args.json == "-":
+        print(json.dumps(result))
+    elif args.json:
+        Path(args.json).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

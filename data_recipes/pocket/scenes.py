@@ -1,0 +1,155 @@
+"""What a scene is: one to four things on a coarse grid, and the split that it belongs to for ever.
+
+The split is a function of the scene itself, so that no scene can stand in two. Six pairs of colour and shape are
+held back: a scene that has one is `ood`, whatever else it shows.
+"""
+
+from __future__ import annotations
+
+import random
+import zlib
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Split = Literal["listener", "train", "heldout", "ood"]
+Level = Literal[1, 2, 3]
+
+SHAPES = ("circle", "square", "triangle", "star", "cross")
+COLOURS = ("red", "orange", "yellow", "green", "blue", "purple")
+SIZES = ("small", "large")
+HELD_BACK = frozenset(
+    {
+        ("red", "star"),
+        ("orange", "circle"),
+        ("yellow", "cross"),
+        ("green", "triangle"),
+        ("blue", "square"),
+        ("purple", "star"),
+    }
+)
+"""Pairs that no split but `ood` shows."""
+
+BUCKETS: tuple[Split, ...] = ("train",) * 5 + ("listener",) * 2 + ("heldout",) * 2 + ("ood",)
+"""What a scene's hash, modulo ten, says about its split, unless it shows a held-back pair."""
+
+PLACINGS = 6
+"""How often things are placed anew before others are drawn: cheaper, and most splits refuse most scenes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """One thing: what it is and in which cell it stands (from the left, from the top, both from 0)."""
+
+    shape: str
+    colour: str
+    size: str
+    column: int
+    row: int
+
+    def __str__(self) -> str:
+        return f"{self.size} {self.colour} {self.shape} at {self.column},{self.row}"
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Things on a ``grid`` by ``grid`` field, no two in one cell. A thing's index is its identity across changes."""
+
+    things: tuple[Thing, ...]
+    grid: int
+
+    @property
+    def key(self) -> str:
+        """The scene as text; scenes that show the same have the same key."""
+        return f"{self.grid}: " + ", ".join(sorted(map(str, self.things)))
+
+    @property
+    def tells_apart(self) -> bool:
+        """Whether colour and shape together mean one thing at most."""
+        return len({(t.colour, t.shape) for t in self.things}) == len(self.things)
+
+    def having(self, index: int, **changes: str | int) -> Scene:
+        """The scene with one thing changed."""
+        things = list(self.things)
+        things[index] = replace(things[index], **changes)  # type: ignore[arg-type]
+        return replace(self, things=tuple(things))
+
+    def without(self, index: int) -> Scene:
+        """The scene with one thing gone."""
+        return replace(self, things=self.things[:index] + self.things[index + 1 :])
+
+    def free(self) -> list[tuple[int, int]]:
+        """The empty cells, (column, row)."""
+        taken = {(t.column, t.row) for t in self.things}
+        cells = ((c, r) for r in range(self.grid) for c in range(self.grid))
+        return [cell for cell in cells if cell not in taken]
+
+
+@dataclass(frozen=True, slots=True)
+class Difficulty:
+    """What makes a level hard: more things, more cells, sizes that matter, things that look alike, scribbles."""
+
+    grid: int
+    things: tuple[int, int]
+    sized: bool
+    alike: float
+    """The chance that a thing shares its shape or its colour with the first."""
+    clutter: bool
+
+
+LEVELS: dict[Level, Difficulty] = {
+    1: Difficulty(grid=2, things=(1, 2), sized=False, alike=0.2, clutter=False),
+    2: Difficulty(grid=2, things=(2, 3), sized=True, alike=0.5, clutter=False),
+    3: Difficulty(grid=3, things=(3, 4), sized=True, alike=0.8, clutter=True),
+}
+
+
+def held_back(scene: Scene) -> bool:
+    """Whether it shows a pair of colour and shape that training never shows."""
+    return any((t.colour, t.shape) in HELD_BACK for t in scene.things)
+
+
+def split_of(scene: Scene) -> Split:
+    """The one split that may show this scene."""
+    if held_back(scene):
+        return "ood"
+    return BUCKETS[zlib.crc32(scene.key.encode()) % len(BUCKETS)]
+
+
+def compose(
+    rng: random.Random, split: Split, level: Level, *, things: tuple[int, int] | None = None, flock: int = 1
+) -> Scene:
+    """A scene of that split and level; in `ood` always with a held-back pair.
+
+    Args:
+        things: how many, from and to; the level's own range unless given.
+        flock: how many of them are of one colour, shape and size. All others differ in colour or shape.
+    """
+    rule = LEVELS[level]
+    low, high = things or rule.things
+    while True:
+        looks = _looks(rng, rule, max(flock, rng.randint(low, high)), flock, ood=split == "ood")
+        if split == "ood" and not any(look[1::-1] in HELD_BACK for look in looks):
+            continue
+        for _ in range(PLACINGS):
+            places = rng.sample(range(rule.grid**2), len(looks))
+            spots = ((*look, place % rule.grid, place // rule.grid) for look, place in zip(looks, places, strict=True))
+            scene = Scene(tuple(Thing(*spot) for spot in spots), rule.grid)
+            if split_of(scene) == split:
+                return scene
+
+
+def _looks(rng: random.Random, rule: Difficulty, n: int, flock: int, *, ood: bool) -> list[tuple[str, str, str]]:
+    """Shape, colour and size of so many things, the first ``flock`` of them alike."""
+    looks: list[tuple[str, str, str]] = []
+    while len(looks) < n:
+        if looks and len(looks) < flock:
+            looks.append(looks[0])
+            continue
+        size = rng.choice(SIZES) if rule.sized else "large"
+        shape, colour = rng.choice(SHAPES), rng.choice(COLOURS)
+        if looks and rng.random() < rule.alike:
+            shape, colour = (looks[0][0], colour) if rng.random() < 0.5 else (shape, looks[0][1])
+        if any(other[:2] == (shape, colour) for other in looks) or (not ood and (colour, shape) in HELD_BACK):
+            continue  # what is described by colour and shape must be one thing
+        looks.append((shape, colour, size))
+    return looks

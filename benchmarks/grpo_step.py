@@ -35,7 +35,7 @@ import yaml
 
 HERE = Path(__file__).parent
 PINNED = HERE / "models" / "grpo_step.yaml"
-WORDS = "a red square left of two small blue circles on grey paper, seen from above in the evening".split()
+WORDS = "a red square left of two small blue circles on grey paper seen from above in the evening".split()  # noqa: SIM905
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,9 @@ class Ours:
             seed=0,
         )
         self.trainer.current_gradient_accumulation_steps = 1
-        self.optimizer = torch.optim.AdamW(vlm.model.parameters(), lr=0.0)  # the same work, and both stay the same model
+        self.optimizer = torch.optim.AdamW(
+            vlm.model.parameters(), lr=0.0
+        )  # the same work, and both stay the same model
         roll_out = self.trainer._roll_out
 
         def timed(samples: Any) -> Any:
@@ -244,7 +246,9 @@ class Trl:
         )
         self.trainer.current_gradient_accumulation_steps = 1
         self.rows = [row for row in rows for _ in range(shape.group_size)]
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=0.0)  # the same work, and both stay the same model
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=0.0
+        )  # the same work, and both stay the same model
         generate = self.trainer._generate
 
         def timed(given: Any) -> Any:
@@ -449,10 +453,12 @@ def update_only(vlm: Any, shape: Shape, repetitions: int) -> dict[str, float]:
 
         tuples = [tuple(row) for row in ids.tolist()]
         g = shape.group_size
-        ours.engine.generate = lambda requests, sampling: [  # type: ignore[method-assign]
-            tuple(Completion(str(row), row, (0.0,) * len(row), "stop") for row in tuples[i * g : (i + 1) * g])
-            for i in range(shape.groups)
-        ]
+        ours.engine.generate = (
+            lambda requests, sampling: [  # type: ignore[method-assign]
+                tuple(Completion(str(row), row, (0.0,) * len(row), "stop") for row in tuples[i * g : (i + 1) * g])
+                for i in range(shape.groups)
+            ]
+        )
         micro = ours.prepare()
         for side, work in ((ours, micro), (trl, inputs)):
             side.update(work)
@@ -474,8 +480,9 @@ def grid(args: argparse.Namespace) -> list[dict[str, float]]:
                 shape = Shape(1, group_size, args.prompt_tokens, completion, 448)
                 found = update_only(vlm, shape, args.repetitions)
                 rows.append({"vocab": vocab, "group_size": group_size, "completion_tokens": completion, **found})
-                print("vocab {vocab:7d}  G {group_size:2d}  C {completion_tokens:3d}   ours {ours:7.3f} s   TRL {trl:7.3f} s"
-                      "   {update_speedup:5.2f}x of {limit:5.2f}x".format(**rows[-1]), flush=True)  # fmt: skip
+                line = "vocab {vocab:7d}  G {group_size:2d}  C {completion_tokens:3d}   ours {ours:7.3f} s"
+                line += "   TRL {trl:7.3f} s   {update_speedup:5.2f}x of {limit:5.2f}x"
+                print(line.format(**rows[-1]), flush=True)
     return rows
 
 
@@ -492,7 +499,9 @@ def plot(rows: list[dict[str, float]], out: Path) -> None:
         left.scatter([r["limit"] for r in mine], [r["update_speedup"] for r in mine], label=f"vocabulary {vocab:,}")
     top = max(max(r["limit"], r["update_speedup"]) for r in rows) * 1.05
     left.plot([1, top], [1, top], color="0.6", lw=1)
-    left.annotate("limit", (top, top), ha="right", va="bottom", color="0.4", xytext=(-14, -12), textcoords="offset points")
+    left.annotate(
+        "limit", (top, top), ha="right", va="bottom", color="0.4", xytext=(-14, -12), textcoords="offset points"
+    )
     left.plot([1, top], [0.8, 0.8 * top], color="0.6", lw=1, ls=":")
     left.set(xlabel="limit by operations", ylabel="update, TRL's time over ours", title="Speed-up against its limit")
     left.legend(frameon=False)
@@ -503,7 +512,9 @@ def plot(rows: list[dict[str, float]], out: Path) -> None:
             name = "TRL" if side == "trl" else "ours"
             right.plot([r["group_size"] for r in mine], [r[side] for r in mine], style, marker="o", color=colour,
                        label=f"{name}, C = {completion}")  # fmt: skip
-    right.set(xlabel="completions a group (G)", ylabel="seconds an update", title=f"Cost against G, vocabulary {first:,}")
+    right.set(
+        xlabel="completions a group (G)", ylabel="seconds an update", title=f"Cost against G, vocabulary {first:,}"
+    )
     right.set_xticks([4, 8, 16])
     right.set_ylim(bottom=0)
     right.legend(frameon=False)
@@ -533,7 +544,9 @@ def show(found: dict[str, Any]) -> None:
     for phase in ("rollout", "update", "step"):
         print(f"{phase:10}{a[phase]:9.3f}s{b[phase]:9.3f}s{b[phase] / a[phase]:9.2f}x")
     print(f"limit of the update by operations {found['limit']:.2f}x")
-    print(f"greatest difference of a log-probability {found['max_logp_diff']:.1e}, gradient {found['grad_rel_err']:.1e}")
+    print(
+        f"greatest difference of a log-probability {found['max_logp_diff']:.1e}, gradient {found['grad_rel_err']:.1e}"
+    )
     print(f"peak memory of the update {found['peak_mb']['ours']:.0f} MB against {found['peak_mb']['trl']:.0f} MB")
     if "listener_over_update" in found:
         print(f"a listener of the same size takes {found['listener_over_update']:.2f} of our update")
@@ -558,7 +571,10 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     if args.grid:
         rows = grid(args)
-        found: dict[str, Any] = {"rows": rows, "worst_share_of_limit": min(r["update_speedup"] / r["limit"] for r in rows)}
+        found: dict[str, Any] = {
+            "rows": rows,
+            "worst_share_of_limit": min(r["update_speedup"] / r["limit"] for r in rows),
+        }
         if args.plot:
             args.plot.parent.mkdir(parents=True, exist_ok=True)
             plot(rows, args.plot)

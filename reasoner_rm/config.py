@@ -43,6 +43,15 @@ class RunSection(Section):
     seed: int = 0
 
 
+class LoraSection(Section):
+    """Low-rank layers beside the language model's linear ones, instead of training all weights."""
+
+    r: Count = 16
+    alpha: Positive = 32.0
+    dropout: Share = 0.0
+    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
 class ModelSection(Section):
     """The policy, and the bounds of an image for policy, listener and judge alike."""
 
@@ -52,10 +61,12 @@ class ModelSection(Section):
     min_pixels: Count | None = None
     max_pixels: Count | None = None
     freeze_vision: bool = False
+    lora: LoraSection | None = None
 
 
 class ListenerSection(Section):
-    """The frozen model that reads along. Without a path there is none, and `listener_belief` cannot be used."""
+    """The frozen model that reads along. Without a path there is none, and `listener_belief` cannot be used. With the
+    path `policy`, a LoRA policy lends its own weights as they were before the stage, adapter off, at no extra memory."""
 
     path: str | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"

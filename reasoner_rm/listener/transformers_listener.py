@@ -9,6 +9,7 @@ import torch
 from reasoner_rm.listener.hearing import heard
 from reasoner_rm.policy.loading import Vlm
 from reasoner_rm.policy.logps import processed_logits
+from reasoner_rm.policy.lora import adapter_off
 from reasoner_rm.policy.packing import run
 from reasoner_rm.policy.prompts import PromptEncoder
 from reasoner_rm.schema import CANDIDATES, Belief, Sample, swap_labels
@@ -20,6 +21,7 @@ class TransformersListener:
     """Reads each option's probability in one forward pass.
 
     Args:
+        vlm: is frozen here; a LoRA policy is heard with its adapter off and goes on being trained.
         temperature: of the option logits; above 1 softens the belief.
         strip_verdict: remove verdict sentences from the reasoning before it is heard.
         both_orders: hear the candidates in both orders (relabelled in the reasoning) and average: a second prefill.
@@ -46,7 +48,8 @@ class TransformersListener:
         self.min_mass = min_mass
         self.rows = rows
         self.encoder = PromptEncoder(vlm)
-        vlm.model.requires_grad_(False).eval()
+        if vlm.adapter is None:
+            vlm.model.requires_grad_(False).eval()
 
     def beliefs(self, samples: Sequence[Sample], texts: Sequence[Sequence[str]]) -> list[tuple[Belief | None, ...]]:
         given = self._one_order(samples, texts)
@@ -94,7 +97,11 @@ class TransformersListener:
     def _last_logps(self, samples: Sequence[Sample], said: Sequence[Sequence[list[int]]]) -> torch.Tensor:
         """Log-probabilities [B, V] of the token after each of the groups' texts."""
         prompts = self.encoder.batch([self.encoder.encode(render(s, self.template)) for s in samples])
-        states = run(self.vlm, prompts, said)
+        training = self.vlm.model.training
+        self.vlm.model.eval()
+        with adapter_off(self.vlm):
+            states = run(self.vlm, prompts, said)
+        self.vlm.model.train(training)
         last = states.hidden[states.last]
         return processed_logits(self.vlm.model.lm_head, last, self.vlm.banned, self.temperature).log_softmax(-1).cpu()
 

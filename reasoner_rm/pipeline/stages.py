@@ -19,6 +19,7 @@ from reasoner_rm.listener import Listener
 from reasoner_rm.listener.transformers_listener import TransformersListener
 from reasoner_rm.policy.bundle import Card, save_bundle
 from reasoner_rm.policy.loading import Vlm, load_vlm
+from reasoner_rm.policy.lora import add_lora, merged
 from reasoner_rm.policy.prompts import PromptEncoder
 from reasoner_rm.report import write_report
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
@@ -32,6 +33,7 @@ from reasoner_rm.training.sft import train_sft
 from reasoner_rm.training.sift import sift
 
 SFT_FILE, RL_FILE = "sft.jsonl", "rl.jsonl"
+LENT = "policy"
 
 
 class Pipeline:
@@ -52,7 +54,7 @@ class Pipeline:
     def cold_start(self) -> None:
         """SFT on `data.cold_start`."""
         samples = self.samples("cold_start")
-        vlm = self.policy(self.config.model.path)
+        vlm = self.trainee(self.config.model.path)
         with self._stage("cold_start", vlm) as log:
             train_sft(
                 vlm, self.template, samples, self.config.sft, log=log, seed=self.config.run.seed, title="cold start"
@@ -62,7 +64,7 @@ class Pipeline:
     def sift(self) -> None:
         """Split `data.train` by what the model already judges right, and fine-tune on that part."""
         samples = self.samples("train")
-        vlm = self.policy()
+        vlm = self.trainee()
         section, seed = self.config.sift, self.config.run.seed
         with self._stage("sift", vlm) as log:
             found = sift(self.engine(vlm), self.template, samples, section, seed=seed)
@@ -85,7 +87,7 @@ class Pipeline:
         """GRPO on the sift's RL rows, or on `data.train` when there was no sift."""
         sifted = self.run.path / RL_FILE
         samples = load_samples(sifted) if sifted.is_file() else self.samples("train")
-        vlm = self.policy()
+        vlm = self.trainee()
         encoder = PromptEncoder(vlm)
         with self._stage("grpo", vlm) as log:
             GroupTrainer(
@@ -95,7 +97,7 @@ class Pipeline:
                 self.config.grpo,
                 engine=TransformersEngine(vlm, encoder),
                 encoder=encoder,
-                listener=self.listener(),
+                listener=self.listener(lender=vlm),
                 log=log,
                 seed=self.config.run.seed,
                 on_groups=self._keep_rollouts,
@@ -171,15 +173,33 @@ class Pipeline:
             vlm.model.model.visual.requires_grad_(False)
         return vlm
 
+    def trainee(self, path: str | Path | None = None) -> Vlm:
+        """The policy as a stage trains it: with LoRA layers where the config asks for them."""
+        vlm = self.policy(path)
+        return vlm if self.config.model.lora is None else add_lora(vlm, self.config.model.lora)
+
     def engine(self, vlm: Vlm) -> TransformersEngine:
         return TransformersEngine(vlm, PromptEncoder(vlm))
 
-    def listener(self) -> Listener | None:
-        """The frozen model that reads along, on the policy's own prompt and image bounds."""
+    def listener(self, lender: Vlm | None = None) -> Listener | None:
+        """The frozen model that reads along, on the policy's own prompt and image bounds.
+
+        Args:
+            lender: the policy that is being trained, for ``listener.path: policy``; without one, the run's base.
+
+        Raises:
+            InputError: the policy should lend its base, but every weight of it is trained.
+        """
         section, model = self.config.listener, self.config.model
         if section.path is None:
             return None
-        vlm = load_vlm(section.path, dtype=section.dtype, min_pixels=model.min_pixels, max_pixels=model.max_pixels)
+        if section.path == LENT and model.lora is None:
+            raise InputError("listener.path is `policy`, whose weights are all trained", remedy="set model.lora")
+        if section.path == LENT and lender is not None:
+            vlm = lender
+        else:
+            path = model.path if section.path == LENT else section.path
+            vlm = load_vlm(path, dtype=section.dtype, min_pixels=model.min_pixels, max_pixels=model.max_pixels)
         return TransformersListener(
             vlm,
             self.template,
@@ -237,8 +257,9 @@ class _StageRecord:
         pipeline, config = self.pipeline, self.pipeline.config
         size = self.vlm.processor.image_processor.size
         card = Card(config.task, pipeline.template, size.shortest_edge, size.longest_edge, config.listener.path)
-        save_bundle(self.vlm, card, pipeline.run.checkpoint(self.stage))
-        save_bundle(self.vlm, card, pipeline.run.path / "final")
+        vlm = merged(self.vlm)
+        save_bundle(vlm, card, pipeline.run.checkpoint(self.stage))
+        save_bundle(vlm, card, pipeline.run.path / "final")
         seconds = pipeline.run.read_json("summary.json").get("stage_seconds", {})
         seconds |= {self.stage: round(time.perf_counter() - self.began, 1)}
         pipeline._summarise(stage_seconds=seconds, seconds=round(sum(seconds.values()), 1))

@@ -20,7 +20,8 @@ BUILTIN = "builtin:"
 class Vlm:
     """A model with everything needed to speak to it.
 
-    ``banned`` are token ids that may never be sampled; ``stop`` those that end a completion.
+    ``banned`` are token ids that may never be sampled; ``stop`` those that end a completion. ``adapter`` is PEFT's
+    handle on the LoRA layers inside ``model``, when it has any.
     """
 
     model: PreTrainedModel
@@ -29,6 +30,7 @@ class Vlm:
     banned: tuple[int, ...]
     stop: tuple[int, ...]
     source: str
+    adapter: Any | None = None
 
     @property
     def tokenizer(self) -> Any:

@@ -21,6 +21,7 @@ from reasoner_rm.errors import InputError
 from reasoner_rm.listener import Listener
 from reasoner_rm.policy.loading import Vlm
 from reasoner_rm.policy.logps import GroupLogps, group_logps
+from reasoner_rm.policy.lora import adapter_off
 from reasoner_rm.policy.packing import run, run_repeated
 from reasoner_rm.policy.prompts import EncodedPrompt, PromptEncoder
 from reasoner_rm.rewards import get_reward, mix, resolve, score_components
@@ -85,7 +86,7 @@ class GroupTrainer(SampleTrainer):
                 remedy="lower grpo.prompts_per_device or grpo.accumulation, or bring more data",
             )
         self.reference = copy.copy(vlm)
-        if section.beta > 0:
+        if section.beta > 0 and vlm.adapter is None:
             self.reference.model = copy.deepcopy(vlm.model).requires_grad_(False).eval()
         self._window: list[MicroBatch] = []
         super().__init__(
@@ -138,7 +139,8 @@ class GroupTrainer(SampleTrainer):
                 if self.section.num_iterations > 1 or self.section.engine_correction is not None:
                     part.old = self._logps(self.vlm, part).logps
                 if self.section.beta > 0:
-                    part.reference = self._logps(self.reference, part).logps
+                    with adapter_off(self.reference):
+                        part.reference = self._logps(self.reference, part).logps
         return window
 
     def _parts(self, groups: Sequence[tuple[Scored, EncodedPrompt]]) -> list[Part]:

@@ -1,0 +1,44 @@
+"""LoRA: a few trained weights beside frozen ones. Switched off, the policy is the base it came from, which makes it its
+own reference, and a listener, at no extra memory.
+
+PEFT puts the layers into the model itself, so everything else goes on speaking to the same module.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from contextlib import AbstractContextManager, nullcontext
+
+from reasoner_rm.config import LoraSection
+from reasoner_rm.policy.loading import Vlm
+
+
+def add_lora(vlm: Vlm, section: LoraSection) -> Vlm:
+    """The same model with LoRA layers in its language model; only these will be trained.
+
+    Raises:
+        ValueError: PEFT finds none of the target modules.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    names = "|".join(section.targets)
+    config = LoraConfig(
+        r=section.r,
+        lora_alpha=section.alpha,
+        lora_dropout=section.dropout,
+        target_modules=rf".*language_model.*\.({names})",
+        task_type="CAUSAL_LM",
+    )
+    return dataclasses.replace(vlm, adapter=get_peft_model(vlm.model, config))
+
+
+def adapter_off(vlm: Vlm) -> AbstractContextManager[None]:
+    """Inside, the model is its base."""
+    return nullcontext() if vlm.adapter is None else vlm.adapter.disable_adapter()
+
+
+def merged(vlm: Vlm) -> Vlm:
+    """A plain model with the LoRA weights added to its own, in place."""
+    if vlm.adapter is None:
+        return vlm
+    return dataclasses.replace(vlm, model=vlm.adapter.merge_and_unload(), adapter=None)

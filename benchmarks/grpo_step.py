@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import copy
 import ctypes
+import dataclasses
 import gc
 import hashlib
 import json
@@ -281,8 +282,6 @@ class Trl:
 
 def same_completions(ours: Ours, micro: Any, inputs: Any) -> Any:
     """Our micro-batch with TRL's completions and advantages, so that both update on the same."""
-    import dataclasses
-
     from reasoner_rm.schema import Completion
 
     g = ours.shape.group_size
@@ -425,6 +424,17 @@ def measure(vlm: Any, shape: Shape, repetitions: int, listener: bool = True) -> 
     return found
 
 
+def growth(vlm: Any, shape: Shape, repetitions: int) -> dict[str, float]:
+    """Seconds of our whole step with 4 and with 16 completions a group, and their ratio."""
+    seconds = {}
+    for group_size in (4, 16):
+        ours = Ours(vlm, prompts_of(vlm, shape), dataclasses.replace(shape, group_size=group_size))
+        for _ in range(repetitions + 1):
+            ours.step()
+        seconds[f"G={group_size}"] = statistics.median(ours.clock.seconds["step"][1:])
+    return seconds | {"ratio": seconds["G=16"] / seconds["G=4"]}
+
+
 def hear(vlm: Any, ours: Ours, repetitions: int) -> float:
     """Seconds of a pass of a listener of the same size over one step's completions."""
     from reasoner_rm.policy.packing import run
@@ -460,12 +470,15 @@ def update_only(vlm: Any, shape: Shape, repetitions: int) -> dict[str, float]:
             ]
         )
         micro = ours.prepare()
-        for side, work in ((ours, micro), (trl, inputs)):
-            side.update(work)
-        for _ in range(repetitions):
+        for turn in range(repetitions + 1):
             for side, work in ((ours, micro), (trl, inputs)):
                 with side.clock.phase("update"):
                     side.update(work)
+            if trl.clock.seconds["update"][0] > 20:  # warm enough, and long enough to be measured once
+                break
+            if turn == 0:
+                ours.clock.seconds.clear()
+                trl.clock.seconds.clear()
     a, b = ours.clock.medians()["update"], trl.clock.medians()["update"]
     return {"ours": a, "trl": b, "update_speedup": b / a, "limit": limit(vlm, shape)}
 
@@ -548,6 +561,7 @@ def show(found: dict[str, Any]) -> None:
         f"greatest difference of a log-probability {found['max_logp_diff']:.1e}, gradient {found['grad_rel_err']:.1e}"
     )
     print(f"peak memory of the update {found['peak_mb']['ours']:.0f} MB against {found['peak_mb']['trl']:.0f} MB")
+    print("our step from G = 4 to G = 16 grows {ratio:.2f} times".format(**found["step_from_G4_to_G16"]))
     if "listener_over_update" in found:
         print(f"a listener of the same size takes {found['listener_over_update']:.2f} of our update")
 
@@ -582,6 +596,7 @@ def main() -> None:
         vlm = real_model(args.model, args.device) if args.model else pinned_model(args.vocab, args.device)
         shape = Shape(args.groups, args.group_size, args.prompt_tokens, args.completion_tokens, args.image_side)
         found = measure(vlm, shape, args.repetitions)
+        found["step_from_G4_to_G16"] = growth(vlm, shape, args.repetitions)
         show(found)
     found |= {"machine": machine(args.device), "arguments": {k: str(v) for k, v in vars(args).items() if k != "json"}}
     if args.json:

@@ -66,7 +66,7 @@ class ModelSection(Section):
 
 class ListenerSection(Section):
     """The frozen model that reads along. Without a path there is none, and `listener_belief` cannot be used. With the
-    path `policy`, a LoRA policy lends its own weights as they were before the stage, adapter off, at no extra memory."""
+    path `policy`, a LoRA policy lends its weights as they were before the stage, adapter off, at no extra memory."""
 
     path: str | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -77,12 +77,14 @@ class ListenerSection(Section):
 
 
 class DataSection(Section):
-    """JSONL files of samples, relative to the YAML's folder. `cold_start` has targets, `train` needs none."""
+    """JSONL files of samples, relative to the YAML's folder. `cold_start` has targets, `train` needs none. `workers`
+    processes prepare the next window's images while this one is trained on."""
 
     cold_start: Path | None = None
     train: Path | None = None
     heldout: Path | None = None
     ood: Path | None = None
+    workers: Annotated[int, Field(ge=0)] = 0
 
 
 class SftSection(Section):
@@ -271,5 +273,5 @@ def _lines(node: yaml.Node | None, prefix: tuple[str, ...] = ()) -> Iterator[tup
 
 def _anchor(config: Config, folder: Path) -> Config:
     """Data paths relative to the YAML's folder."""
-    data = {k: None if v is None or v.is_absolute() else folder / v for k, v in config.data}
-    return config.model_copy(update={"data": config.data.model_copy(update={k: v for k, v in data.items() if v})})
+    files = {k: folder / v for k, v in config.data if isinstance(v, Path) and not v.is_absolute()}
+    return config.model_copy(update={"data": config.data.model_copy(update=files)})

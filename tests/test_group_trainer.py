@@ -17,8 +17,9 @@ from PIL import Image
 
 from reasoner_rm import rewards
 from reasoner_rm.config import GrpoSection
+from reasoner_rm.errors import InputError
 from reasoner_rm.listener.transformers_listener import TransformersListener
-from reasoner_rm.policy import families
+from reasoner_rm.policy import families, prompts
 from reasoner_rm.policy.loading import Vlm, load_vlm
 from reasoner_rm.policy.logps import group_logps
 from reasoner_rm.policy.prompts import EncodedPrompt, PromptEncoder
@@ -26,7 +27,7 @@ from reasoner_rm.rewards.base import Reward
 from reasoner_rm.rollout import Request, Sampling
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.schema import Completion, Group, Sample, Scored
-from reasoner_rm.tasks.render import load_template, render
+from reasoner_rm.tasks.render import Prompt, load_template, render
 from reasoner_rm.training.grpo import GroupTrainer
 from reasoner_rm.training.parts import split
 from reasoner_rm.training.windows import WindowSampler, in_both_orders
@@ -67,8 +68,8 @@ def train(vlm: Vlm, samples: Sequence[Sample], reward: str, **changes: Any) -> V
         "learning_rate": 1e-3,
         "max_completion_length": 8,
     }
+    encoder = PromptEncoder(vlm, workers=changes.pop("workers", 0))
     section = GrpoSection(**settings | changes)
-    encoder = PromptEncoder(vlm)
     engine = TransformersEngine(vlm, encoder)
     GroupTrainer(
         vlm, TEMPLATE, samples, section, engine=engine, encoder=encoder, listener=None, log=lambda *_: None, seed=0
@@ -127,11 +128,44 @@ def test_each_distinct_image_passes_the_tower_once_a_pass(
 def test_an_image_is_processed_once_a_run(
     tiny: Vlm, samples: list[Sample], babble: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened: list[Any] = []
-    original = PromptEncoder.__init__.__globals__["open_image"]
-    monkeypatch.setitem(PromptEncoder.__init__.__globals__, "open_image", lambda r: opened.append(r) or original(r))
+    processed: list[str] = []
+    original = prompts.process_image
+    monkeypatch.setattr(prompts, "process_image", lambda k, r, p: processed.append(k) or original(k, r, p))
     train(tiny, samples, babble, max_steps=2)
-    assert len(opened) == 3
+    assert len(processed) == len(set(processed)) == 3
+
+
+def test_workers_process_the_next_window_ahead(
+    tiny: Vlm, samples: list[Sample], babble: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """From files, as in a run: the first window's images are processed here, all others ahead; the weights agree."""
+    here: list[str] = []
+    original = prompts.process_image
+    monkeypatch.setattr(prompts, "process_image", lambda k, r, p: here.append(k) or original(k, r, p))
+    rows = []
+    for i, sample in enumerate(samples * 2):
+        paths = []
+        for j, image in enumerate(sample.images):
+            assert isinstance(image, Image.Image)
+            paths.append(str(tmp_path / f"{i}-{j}.png"))
+            image.save(paths[-1])
+        rows.append(dataclasses.replace(sample, id=str(i), images=tuple(paths)))
+    settings: dict[str, Any] = {"max_steps": 2, "prompts_per_device": 4, "accumulation": 1}
+    want = train(tiny, rows, babble, **settings)
+    assert len(here) == 16
+    here.clear()
+    got = train(tiny, rows, babble, workers=1, **settings)
+    assert len(here) == 8
+    assert torch.equal(weights(got), weights(want))
+
+
+def test_a_broken_image_is_reported_when_it_is_wanted(tiny: Vlm, tmp_path: Path) -> None:
+    file = tmp_path / "broken.png"
+    file.write_bytes(b"no image")
+    encoder = PromptEncoder(tiny, workers=1)
+    encoder.prefetch([str(file)])
+    with pytest.raises(InputError, match=r"broken\.png"):
+        encoder.encode(Prompt((str(file),), (True,)))
 
 
 def test_a_relative_without_an_adapter_runs_repeated_and_says_so_once(

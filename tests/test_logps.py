@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -12,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL.Image import Image
 
+from reasoner_rm.policy import logps as logps_module
 from reasoner_rm.policy.loading import Vlm
 from reasoner_rm.policy.logps import GroupLogps, repeated_logps, shared_prefix_logps
 from reasoner_rm.policy.prompts import PromptEncoder
@@ -48,7 +51,13 @@ def lively(request: pytest.FixtureRequest, stir: Callable[[Vlm], Vlm]) -> Vlm:
     return stir(request.getfixturevalue(request.param))
 
 
-def one_at_a_time(vlm: Vlm, group: RaggedGroup, pictures: Sequence[Image], temperature: float) -> list[torch.Tensor]:
+def one_at_a_time(
+    vlm: Vlm,
+    group: RaggedGroup,
+    pictures: Sequence[Image],
+    temperature: float,
+    entropies: list[torch.Tensor] | None = None,
+) -> list[torch.Tensor]:
     """The textbook: the processor's own output, the completion appended, logits of the whole model."""
     content = [{"type": "image", "image": pictures[i]} for i in group.images]
     content.append({"type": "text", "text": TEXTS[group.text]})
@@ -70,6 +79,8 @@ def one_at_a_time(vlm: Vlm, group: RaggedGroup, pictures: Sequence[Image], tempe
         logits = vlm.model(**row).logits[0, -len(completion) - 1 : -1] / temperature
         chosen = logits.gather(1, tail[0][:, None])[:, 0]
         rows.append(chosen - logits[:, allowed].logsumexp(1))
+        if entropies is not None:
+            entropies.append(torch.distributions.Categorical(logits=logits[:, allowed]).entropy().detach())
     return rows
 
 
@@ -86,12 +97,67 @@ def gradient(vlm: Vlm, logps: torch.Tensor) -> torch.Tensor:
 def test_ragged_groups_equal_the_plain_forward(
     lively: Vlm, pictures: Sequence[Image], form: Form, drawn: list[RaggedGroup], temperature: float
 ) -> None:
-    want = torch.cat([row for group in drawn for row in one_at_a_time(lively, group, pictures, temperature)])
+    spread: list[torch.Tensor] = []
+    want = torch.cat([row for group in drawn for row in one_at_a_time(lively, group, pictures, temperature, spread)])
     encoder = PromptEncoder(lively)
     prompts = encoder.batch([encoder.encode(group.prompt(pictures)) for group in drawn])
     out = form(lively, prompts, [group.completions for group in drawn], temperature, entropy=True)
     got = out.logps[out.mask.bool()]  # row by row, as the completions stand
     torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
     assert not out.logps[out.mask == 0].any()
+    assert out.entropy is not None
+    torch.testing.assert_close(out.entropy[out.mask.bool()], torch.cat(spread), rtol=1e-4, atol=1e-4)
     want_grad = gradient(lively, want)
     assert (gradient(lively, got) - want_grad).norm() <= 1e-4 * want_grad.norm()
+
+
+@pytest.fixture(scope="module")
+def ragged(pictures: Sequence[Image]) -> tuple[RaggedGroup, ...]:
+    first = RaggedGroup((0, 1), 1, ((1, 2, 3, 4), (5,), (6, 7)))
+    return (first, RaggedGroup((), 0, ((8, 9),)), RaggedGroup((1,), 3, ((10, 11, 12),)))
+
+
+def test_eager_attention_says_the_same(lively: Vlm, pictures: Sequence[Image], ragged: tuple[RaggedGroup, ...]) -> None:
+    eager = copy.deepcopy(lively.model)
+    eager.set_attn_implementation("eager")
+    plain = dataclasses.replace(lively, model=eager)
+    want = torch.cat([row for group in ragged for row in one_at_a_time(plain, group, pictures, 1.0)])
+    encoder = PromptEncoder(lively)
+    out = shared_prefix_logps(
+        lively, encoder.batch([encoder.encode(g.prompt(pictures)) for g in ragged]), [g.completions for g in ragged]
+    )
+    torch.testing.assert_close(out.logps[out.mask.bool()], want, rtol=1e-5, atol=1e-5)
+
+
+def test_bf16_is_as_close_as_bf16_is(lively: Vlm, pictures: Sequence[Image], ragged: tuple[RaggedGroup, ...]) -> None:
+    """Packed and repeated in bf16 are no further from each other than either is from fp32."""
+    half = dataclasses.replace(lively, model=copy.deepcopy(lively.model).bfloat16())
+    encoder = PromptEncoder(lively)
+    prompts = encoder.batch([encoder.encode(g.prompt(pictures)) for g in ragged])
+    completions = [g.completions for g in ragged]
+    exact = shared_prefix_logps(lively, prompts, completions).logps
+    packed, repeated = (form(half, prompts, completions).logps for form in (shared_prefix_logps, repeated_logps))
+    assert packed.dtype == torch.float32  # log-probabilities are
+    error = max((packed - exact).abs().max(), (repeated - exact).abs().max())
+    assert 0 < (packed - repeated).abs().max() <= 2 * error
+
+
+def test_the_head_in_parts_is_the_head(
+    lively: Vlm, pictures: Sequence[Image], ragged: tuple[RaggedGroup, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = PromptEncoder(lively)
+    prompts = encoder.batch([encoder.encode(g.prompt(pictures)) for g in ragged])
+    completions = [g.completions for g in ragged]
+    whole = shared_prefix_logps(lively, prompts, completions, 0.7, entropy=True)
+    monkeypatch.setattr(logps_module, "LOGITS", 3 * lively.model.lm_head.out_features)
+    widest = []
+    head = lively.model.lm_head.register_forward_hook(lambda m, i, out: widest.append(out.shape[0]))
+    parts = shared_prefix_logps(lively, prompts, completions, 0.7, entropy=True)
+    mask = whole.mask.bool()
+    grads = [gradient(lively, out.logps[mask]) for out in (whole, parts)]
+    head.remove()
+    assert max(widest) == 3
+    torch.testing.assert_close(parts.logps, whole.logps)
+    assert whole.entropy is not None and parts.entropy is not None
+    torch.testing.assert_close(parts.entropy, whole.entropy)
+    assert (grads[1] - grads[0]).norm() <= 1e-5 * grads[0].norm()

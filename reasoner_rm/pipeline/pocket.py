@@ -65,7 +65,7 @@ def pocket(world: str, out: Path | None, seed: int, quick: bool, overrides: tupl
 
 def _config(path: Path, seed: int, overrides: tuple[str, ...]) -> Config:
     config = load_config(RECIPE, (f"run.out={path}", f"run.seed={seed}", *overrides))
-    files = {k: path / "data" / v.name for k, v in config.data if v is not None}
+    files = {k: path / "data" / v.name for k, v in config.data if isinstance(v, Path)}
     return config.model_copy(update={"data": config.data.model_copy(update=files)})
 
 

@@ -88,7 +88,7 @@ class Pipeline:
         sifted = self.run.path / RL_FILE
         samples = load_samples(sifted) if sifted.is_file() else self.samples("train")
         vlm = self.trainee()
-        encoder = PromptEncoder(vlm)
+        encoder = PromptEncoder(vlm, workers=self.config.data.workers)
         with self._stage("grpo", vlm) as log:
             GroupTrainer(
                 vlm,

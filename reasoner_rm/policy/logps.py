@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -15,12 +15,14 @@ from reasoner_rm.policy.loading import Vlm
 from reasoner_rm.policy.packing import Continuations, States, pad_right, run, run_packed, run_repeated
 from reasoner_rm.policy.prompts import PromptBatch
 
+Form: TypeAlias = Callable[[Vlm, PromptBatch, Continuations], States]
+
 LOGITS = 2**25
 """How many logits may exist at once (128 MB in fp32). Where a batch has more, the head runs in parts, and again in the
 backward pass."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass  # not frozen, no slots: ZeRO-3 rewrites the tensors of what a module returns
 class GroupLogps:
     """``logps`` and ``mask`` [B, C], B = all completions of all groups in order; ``entropy`` [B, C] on request."""
 
@@ -35,7 +37,7 @@ def group_logps(
     completions: Continuations,
     temperature: float = 1.0,
     entropy: bool = False,
-    form: Callable[[Vlm, PromptBatch, Continuations], States] = run,
+    form: Form = run,
 ) -> GroupLogps:
     """Log-probabilities of N ragged groups.
 

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from reasoner_rm.data.images import open_image
 from reasoner_rm.errors import InputError
+from reasoner_rm.policy.images import EncodedImage, ImageWorkers, image_key, process_image
 from reasoner_rm.policy.loading import Vlm
 from reasoner_rm.schema import MediaRef, VisionInputs
 from reasoner_rm.tasks.render import Prompt
 
 IMAGE_TOKEN = "<|image_pad|>"
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedImage:
-    """One processed image. ``key`` identifies it within a run; sizes are (width, height) in pixels."""
-
-    key: str
-    pixel_values: torch.Tensor
-    grid_thw: torch.Tensor
-    original: tuple[int, int]
-    processed: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +41,26 @@ class PromptBatch:
 
 
 class PromptEncoder:
-    """Encodes prompts for one model. Processed images are kept, up to ``cache_bytes``, by path or content."""
+    """Encodes prompts for one model. Processed images are kept, up to ``cache_bytes``, by path or content.
 
-    def __init__(self, vlm: Vlm, cache_bytes: int = 512 * 2**20):
+    Args:
+        workers: processes that work on what :meth:`prefetch` was told about; 0: nothing is done ahead.
+    """
+
+    def __init__(self, vlm: Vlm, cache_bytes: int = 512 * 2**20, workers: int = 0):
         self.vlm = vlm
         self.cache_bytes = cache_bytes
         self._cache: OrderedDict[str, EncodedImage] = OrderedDict()
         self._held = 0
+        self._ahead = ImageWorkers(vlm.processor.image_processor, workers) if workers else None
+
+    def prefetch(self, refs: Iterable[MediaRef]) -> None:
+        """Have images processed that will be wanted soon. An image that cannot be is reported when it is wanted."""
+        if self._ahead is not None:
+            for ref in refs:
+                key = image_key(ref)
+                if key not in self._cache:
+                    self._ahead.start(key, ref)
 
     def encode(self, prompt: Prompt) -> EncodedPrompt:
         """Token ids and pixels of one prompt.
@@ -108,25 +109,13 @@ class PromptEncoder:
         if key in self._cache:
             self._cache.move_to_end(key)
             return self._cache[key]
-        image, processor = open_image(ref), self.vlm.processor.image_processor
-        out = processor(images=[image], return_tensors="pt")
-        grid, patch = out["image_grid_thw"], processor.patch_size
-        processed = (int(grid[0, 2]) * patch, int(grid[0, 1]) * patch)
-        entry = EncodedImage(key, out["pixel_values"], grid, image.size, processed)
+        ready = None if self._ahead is None else self._ahead.result(key)
+        entry = ready or process_image(key, ref, self.vlm.processor.image_processor)
         self._cache[key] = entry
         self._held += entry.pixel_values.nbytes
         while self._held > self.cache_bytes and len(self._cache) > 1:
             self._held -= self._cache.popitem(last=False)[1].pixel_values.nbytes
         return entry
-
-
-def image_key(ref: MediaRef) -> str:
-    """What identifies an image within a run: its path, or its content."""
-    if isinstance(ref, str):
-        return ref
-    if isinstance(ref, bytes):
-        return hashlib.sha256(ref).hexdigest()
-    return hashlib.sha256(repr((ref.mode, ref.size)).encode() + ref.tobytes()).hexdigest()
 
 
 def join_images(images: Sequence[EncodedImage], device: torch.device, share: bool = True) -> VisionInputs | None:

@@ -20,7 +20,7 @@ from reasoner_rm.data.seeding import stable_seed
 from reasoner_rm.errors import InputError
 from reasoner_rm.listener import Listener
 from reasoner_rm.policy.loading import Vlm
-from reasoner_rm.policy.logps import GroupLogps, group_logps
+from reasoner_rm.policy.logps import GroupLogps
 from reasoner_rm.policy.lora import adapter_off
 from reasoner_rm.policy.packing import run, run_repeated
 from reasoner_rm.policy.prompts import EncodedPrompt, PromptEncoder
@@ -30,6 +30,7 @@ from reasoner_rm.schema import Group, RewardContext, Sample, Scored
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.render import Template, render
 from reasoner_rm.training.advantages import group_advantages
+from reasoner_rm.training.group_model import GroupModel
 from reasoner_rm.training.losses import LossInputs, Whole, engine_correction, grpo_loss
 from reasoner_rm.training.parts import Part, split
 from reasoner_rm.training.trainer import Log, SampleTrainer
@@ -85,9 +86,10 @@ class GroupTrainer(SampleTrainer):
                 f"{len(samples)} samples do not fill one step of {self.per_window} prompts",
                 remedy="lower grpo.prompts_per_device or grpo.accumulation, or bring more data",
             )
-        self.reference = copy.copy(vlm)
+        frozen = copy.copy(vlm)
         if section.beta > 0 and vlm.adapter is None:
-            self.reference.model = copy.deepcopy(vlm.model).requires_grad_(False).eval()
+            frozen.model = copy.deepcopy(vlm.model).requires_grad_(False).eval()
+        self.reference = GroupModel(frozen)
         self._window: list[MicroBatch] = []
         super().__init__(
             vlm,
@@ -114,7 +116,12 @@ class GroupTrainer(SampleTrainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> WindowSampler:
         section, block = self.section, 2 if self.section.both_orders else 1
-        return WindowSampler(len(self.train_dataset), self.per_window, section.num_iterations, self.run_seed, block)
+        return WindowSampler(
+            len(self.train_dataset), self.per_window, section.num_iterations, self.run_seed, block, self._prefetch
+        )
+
+    def _prefetch(self, indices: Sequence[int]) -> None:
+        self.encoder.prefetch(image for i in indices for image in self.train_dataset[i].images)
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[list[Sample]], num_batches: int, device: Any
@@ -137,9 +144,9 @@ class GroupTrainer(SampleTrainer):
         with torch.no_grad():
             for part in (part for micro in window for part in micro.parts):
                 if self.section.num_iterations > 1 or self.section.engine_correction is not None:
-                    part.old = self._logps(self.vlm, part).logps
+                    part.old = self._logps(self.model, part).logps
                 if self.section.beta > 0:
-                    with adapter_off(self.reference):
+                    with adapter_off(self.vlm):
                         part.reference = self._logps(self.reference, part).logps
         return window
 
@@ -216,10 +223,10 @@ class GroupTrainer(SampleTrainer):
 
     # --- an update: log-probabilities and loss, part by part -----------------------------------------------------
 
-    def _logps(self, vlm: Vlm, part: Part, entropy: bool = False) -> GroupLogps:
+    def _logps(self, model: Any, part: Part, entropy: bool = False) -> GroupLogps:
         form = run if self.section.shared_prefix else run_repeated
         prompts = self.encoder.batch(part.prompts)
-        return group_logps(vlm, prompts, part.token_ids, self.section.temperature, entropy, form)
+        return model(prompts, part.token_ids, self.section.temperature, entropy, form)
 
     def training_step(self, model: Any, inputs: MicroBatch, num_items_in_batch: Any = None) -> torch.Tensor:
         """Backward after each part: no more than one part's activations exist at a time."""
@@ -227,14 +234,14 @@ class GroupTrainer(SampleTrainer):
         total = torch.zeros((), device=self.vlm.device)
         for part in inputs.parts:
             with self.compute_loss_context_manager():
-                loss = self._part_loss(part, inputs.whole) / self.current_gradient_accumulation_steps
+                loss = self._part_loss(model, part, inputs.whole) / self.current_gradient_accumulation_steps
             self.accelerator.backward(loss)
             total += loss.detach()
         return total
 
-    def _part_loss(self, part: Part, whole: Whole) -> torch.Tensor:
+    def _part_loss(self, model: Any, part: Part, whole: Whole) -> torch.Tensor:
         section, device = self.section, self.vlm.device
-        out = self._logps(self.vlm, part, entropy=True)
+        out = self._logps(model, part, entropy=True)
         rows = out.mask.bool()
         sampled = part.sampler_logps(out.mask)
         old = out.logps.detach() if part.old is None else part.old

@@ -10,7 +10,7 @@ import torch
 from reasoner_rm.config import SftSection
 from reasoner_rm.errors import InputError
 from reasoner_rm.policy.loading import Vlm
-from reasoner_rm.policy.logps import repeated_logps
+from reasoner_rm.policy.packing import run_repeated
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import Template, render
 from reasoner_rm.training.trainer import Log, SampleTrainer
@@ -22,7 +22,7 @@ class SftTrainer(SampleTrainer):
     def compute_loss(self, model: Any, inputs: list[Sample], return_outputs: bool = False, **_: Any) -> torch.Tensor:
         prompts = self.encoder.batch([self.encoder.encode(render(s, self.template)) for s in inputs])
         targets = [[target_ids(self.vlm, s)] for s in inputs]
-        out = repeated_logps(self.vlm, prompts, targets)
+        out = model(prompts, targets, 1.0, False, run_repeated)
         weights = torch.tensor([s.weight for s in inputs], device=out.logps.device)[:, None] * out.mask
         loss = -(out.logps * weights).sum() / weights.sum().clamp(min=1e-8)
         self.gather(token_accuracy=float(((out.logps > -0.6931) * out.mask).sum() / out.mask.sum()))

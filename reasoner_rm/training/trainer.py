@@ -18,6 +18,7 @@ from reasoner_rm.policy.loading import Vlm
 from reasoner_rm.policy.prompts import PromptEncoder
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import Template
+from reasoner_rm.training.group_model import GroupModel
 
 Log = Callable[[int, dict[str, float]], None]
 
@@ -67,7 +68,7 @@ class SampleTrainer(Trainer):
         )
         if args.world_size > 1:
             raise InputError("training on several processes is not there yet", remedy="start one process, on one GPU")
-        super().__init__(model=vlm.model, args=args, train_dataset=Samples(samples), data_collator=list)
+        super().__init__(model=GroupModel(vlm), args=args, train_dataset=Samples(samples), data_collator=list)
         for noisy in (PrinterCallback, ProgressCallback):
             self.remove_callback(noisy)
         self._bar = _Bar(title, self._gathered)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
@@ -23,10 +23,23 @@ def _twin(sample: Sample) -> Sample:
 
 class WindowSampler(torch.utils.data.Sampler[int]):
     """Whole windows of shuffled indices, each ``repeats`` times; what does not fill a window waits for the next
-    epoch, which is shuffled anew. Indices of one ``block`` (neighbours in the dataset) stay together."""
+    epoch, which is shuffled anew. Indices of one ``block`` (neighbours in the dataset) stay together.
 
-    def __init__(self, size: int, window: int, repeats: int, seed: int, block: int = 1):
+    Args:
+        announce: is told each window's indices one window ahead.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        window: int,
+        repeats: int,
+        seed: int,
+        block: int = 1,
+        announce: Callable[[list[int]], None] = lambda _: None,
+    ):
         self.size, self.window, self.repeats, self.seed, self.block = size, window, repeats, seed, block
+        self.announce = announce
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -37,6 +50,7 @@ class WindowSampler(torch.utils.data.Sampler[int]):
         random.Random(stable_seed(self.seed, "order", self.epoch)).shuffle(blocks)
         order = [i for start in blocks for i in range(start, start + self.block)]
         for start in range(0, self.size - self.window + 1, self.window):
+            self.announce(order[start + self.window : start + 2 * self.window])
             for _ in range(self.repeats):
                 yield from order[start : start + self.window]
 

@@ -61,6 +61,8 @@ class ModelSection(Section):
     min_pixels: Count | None = None
     max_pixels: Count | None = None
     freeze_vision: bool = False
+    keep_features: bool = False
+    """With a frozen vision tower: every image passes it once, up to 1 GB of features."""
     lora: LoraSection | None = None
 
 

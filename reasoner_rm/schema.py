@@ -198,9 +198,11 @@ class VisionInputs:
     """The distinct images of one or more prompts, ready for a vision tower.
 
     ``pixel_values`` [patches, patch_dim] of all images in order; ``grid_thw`` [images, 3]; ``order`` [placeholders]
-    says which of them stands at each place in the prompts, None: each once, one after the other.
+    says which of them stands at each place in the prompts, None: each once, one after the other. ``keys`` identify
+    the images within a run.
     """
 
     pixel_values: Tensor
     grid_thw: Tensor
     order: Tensor | None = None
+    keys: tuple[str, ...] = ()

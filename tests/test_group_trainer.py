@@ -23,6 +23,7 @@ from reasoner_rm.policy import families, prompts
 from reasoner_rm.policy.loading import Vlm, load_vlm
 from reasoner_rm.policy.logps import group_logps
 from reasoner_rm.policy.prompts import EncodedPrompt, PromptEncoder
+from reasoner_rm.policy.vision import keep_features
 from reasoner_rm.rewards.base import Reward
 from reasoner_rm.rollout import Request, Sampling
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
@@ -58,7 +59,8 @@ def samples(pictures: tuple[Image.Image, ...]) -> list[Sample]:
 
 
 def train(vlm: Vlm, samples: Sequence[Sample], reward: str, **changes: Any) -> Vlm:
-    vlm = dataclasses.replace(vlm, model=copy.deepcopy(vlm.model))
+    if changes.pop("copied", True):
+        vlm = dataclasses.replace(vlm, model=copy.deepcopy(vlm.model))
     settings: dict[str, Any] = {
         "rewards": reward,
         "prompts_per_device": 2,
@@ -123,6 +125,45 @@ def test_each_distinct_image_passes_the_tower_once_a_pass(
     monkeypatch.setattr(tower, "forward", counted)
     train(tiny, samples, babble, prompts_per_device=4, accumulation=1, max_steps=3, beta=0.0)
     assert seen == [3] * (2 * 3)
+
+
+@pytest.mark.parametrize("family", ["tiny", "tiny_qwen2", "tiny_qwen3"])
+def test_a_frozen_tower_sees_each_image_once_a_run(
+    family: str, samples: list[Sample], babble: str, request: pytest.FixtureRequest
+) -> None:
+    start = request.getfixturevalue(family)
+    frozen = dataclasses.replace(start, model=copy.deepcopy(start.model))
+    frozen.model.model.visual.requires_grad_(False)
+    want = train(frozen, samples, babble, max_steps=3)
+    keeping = dataclasses.replace(frozen, model=copy.deepcopy(frozen.model))
+    tower, seen = keeping.model.model.visual, []
+    compute = tower.forward
+
+    def counted(pixels: torch.Tensor, grid_thw: torch.Tensor, **kwargs: Any) -> Any:
+        seen.append(len(grid_thw))
+        return compute(pixels, grid_thw=grid_thw, **kwargs)
+
+    tower.forward = counted
+    keep_features(tower)
+    got = train(keeping, samples, babble, max_steps=3, copied=False)
+    assert sum(seen) == 3
+    torch.testing.assert_close(weights(got), weights(want), rtol=1e-4, atol=1e-5)
+
+
+def test_a_small_memory_forgets_what_was_seen_longest_ago(tiny: Vlm, pictures: tuple[Image.Image, ...]) -> None:
+    vlm = dataclasses.replace(tiny, model=copy.deepcopy(tiny.model).requires_grad_(False))
+    encoder = PromptEncoder(vlm)
+    batches = [encoder.batch([encoder.encode(Prompt((p, "?"), (True, False)))]) for p in pictures]
+    want = [group_logps(vlm, batch, [[(1, 2)]]).logps for batch in batches]
+    tower, seen = vlm.model.model.visual, []
+    tower.register_forward_hook(lambda m, a, out: seen.append(0))
+    keep_features(tower, max_bytes=1)
+    memory = tower.forward
+    for batch, logps in [*zip(batches, want, strict=True)] * 2:
+        torch.testing.assert_close(group_logps(vlm, batch, [[(1, 2)]]).logps, logps)
+        assert len(memory.seen) == 1 and memory.held == sum(f.nbytes for f in next(iter(memory.seen.values())))
+    with pytest.raises(ValueError, match="trained"):
+        keep_features(tiny.model.model.visual)
 
 
 def test_an_image_is_processed_once_a_run(

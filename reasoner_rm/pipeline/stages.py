@@ -21,6 +21,7 @@ from reasoner_rm.policy.bundle import Card, save_bundle
 from reasoner_rm.policy.loading import Vlm, load_vlm
 from reasoner_rm.policy.lora import add_lora, merged
 from reasoner_rm.policy.prompts import PromptEncoder
+from reasoner_rm.policy.vision import keep_features
 from reasoner_rm.report import write_report
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.schema import Sample, Scored
@@ -171,6 +172,12 @@ class Pipeline:
         )
         if model.freeze_vision:
             vlm.model.model.visual.requires_grad_(False)
+        if model.keep_features:
+            if not model.freeze_vision or not vlm.family.packs:
+                raise InputError(
+                    "model.keep_features needs a vision tower that stays", remedy="set model.freeze_vision"
+                )
+            keep_features(vlm.model.model.visual)
         return vlm
 
     def trainee(self, path: str | Path | None = None) -> Vlm:

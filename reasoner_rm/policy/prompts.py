@@ -134,4 +134,5 @@ def join_images(images: Sequence[EncodedImage], device: torch.device, share: boo
         torch.cat([image.pixel_values for image in distinct.values()]).to(device),
         torch.cat([image.grid_thw for image in distinct.values()]).to(device),
         order,
+        tuple(distinct),
     )

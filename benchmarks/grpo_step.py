@@ -36,6 +36,7 @@ import yaml
 
 HERE = Path(__file__).parent
 PINNED = HERE / "models" / "grpo_step.yaml"
+THREE_B = HERE / "models" / "qwen2.5-vl-3b.yaml"
 WORDS = "a red square left of two small blue circles on grey paper seen from above in the evening".split()  # noqa: SIM905
 
 
@@ -53,13 +54,13 @@ class Shape:
 # --- the model --------------------------------------------------------------------------------------------------
 
 
-def pinned_model(vocab: int, device: str) -> Any:
-    """The committed shape with random weights; its padded vocabulary has ``vocab`` rows."""
+def random_model(shape: Path, vocab: int, device: str, dtype: Any = torch.float32) -> Any:
+    """A committed shape with random weights; its padded vocabulary has ``vocab`` rows."""
     from reasoner_rm.policy.families import FAMILIES
     from reasoner_rm.policy.loading import wrap
     from reasoner_rm.policy.tiny import TinySize, build, build_processor, train_tokenizer
 
-    settings = yaml.safe_load(PINNED.read_text())
+    settings = yaml.safe_load(shape.read_text())
     size = TinySize(**settings)
     tokenizer = train_tokenizer([" ".join(WORDS)] * 10)
     model = build(size, tokenizer, seed=0)
@@ -67,12 +68,12 @@ def pinned_model(vocab: int, device: str) -> Any:
     with torch.no_grad():
         for p in model.parameters():
             p.add_(0.02 * torch.randn(p.shape, generator=torch.Generator().manual_seed(p.numel())))
-    vlm = wrap(model.to(device), build_processor(size, tokenizer), FAMILIES[size.family], str(PINNED))
+    vlm = wrap(model.to(device, dtype), build_processor(size, tokenizer), FAMILIES[size.family], str(shape))
     return endless(vlm)
 
 
 def real_model(path: str, device: str) -> Any:
-    """A checkpoint, or with `random:CONFIG.json` a randomly initialised model of that shape, in bf16."""
+    """A checkpoint, in bf16."""
     from reasoner_rm.policy.loading import load_vlm
 
     return endless(load_vlm(path, dtype="bfloat16", device=device))
@@ -435,6 +436,22 @@ def growth(vlm: Any, shape: Shape, repetitions: int) -> dict[str, float]:
     return seconds | {"ratio": seconds["G=16"] / seconds["G=4"]}
 
 
+def frozen(vlm: Any, shape: Shape, repetitions: int) -> dict[str, float]:
+    """Seconds of our whole step with a frozen vision tower, and with one that keeps its features."""
+    from reasoner_rm.policy.vision import keep_features
+
+    tower, seconds = vlm.model.model.visual, {}
+    tower.requires_grad_(False)
+    for name in ("computed", "kept"):
+        if name == "kept":
+            keep_features(tower)
+        ours = Ours(vlm, prompts_of(vlm, shape), shape)
+        for _ in range(repetitions + 1):
+            ours.step()
+        seconds[name] = statistics.median(ours.clock.seconds["step"][1:])
+    return seconds | {"ratio": seconds["computed"] / seconds["kept"]}
+
+
 def hear(vlm: Any, ours: Ours, repetitions: int) -> float:
     """Seconds of a pass of a listener of the same size over one step's completions."""
     from reasoner_rm.policy.packing import run
@@ -487,7 +504,7 @@ def grid(args: argparse.Namespace) -> list[dict[str, float]]:
     """Vocabulary × G × C, one line each."""
     rows = []
     for vocab in args.grid_vocab:
-        vlm = pinned_model(vocab, args.device)
+        vlm = random_model(PINNED, vocab, args.device)
         for group_size in (4, 8, 16):
             for completion in (64, 256):
                 shape = Shape(1, group_size, args.prompt_tokens, completion, 448)
@@ -562,6 +579,7 @@ def show(found: dict[str, Any]) -> None:
     )
     print(f"peak memory of the update {found['peak_mb']['ours']:.0f} MB against {found['peak_mb']['trl']:.0f} MB")
     print("our step from G = 4 to G = 16 grows {ratio:.2f} times".format(**found["step_from_G4_to_G16"]))
+    print("features kept by a frozen tower: our step {ratio:.2f} times as fast".format(**found["frozen_tower"]))
     if "listener_over_update" in found:
         print(f"a listener of the same size takes {found['listener_over_update']:.2f} of our update")
 
@@ -593,11 +611,21 @@ def main() -> None:
             args.plot.parent.mkdir(parents=True, exist_ok=True)
             plot(rows, args.plot)
     else:
-        vlm = real_model(args.model, args.device) if args.model else pinned_model(args.vocab, args.device)
         shape = Shape(args.groups, args.group_size, args.prompt_tokens, args.completion_tokens, args.image_side)
+        vlm = real_model(args.model, args.device) if args.model else random_model(PINNED, args.vocab, args.device)
         found = measure(vlm, shape, args.repetitions)
         found["step_from_G4_to_G16"] = growth(vlm, shape, args.repetitions)
+        found["frozen_tower"] = frozen(vlm, shape, args.repetitions)
         show(found)
+        if args.device == "cuda" and not args.model:
+            print("\nthe shape of Qwen2.5-VL-3B, random weights, bf16")
+            del vlm
+            torch.cuda.empty_cache()
+            large = random_model(THREE_B, 151936, args.device, torch.bfloat16)
+            at_3b = Shape(1, 8, 800, 256, 512)  # two 512-pixel images are 684 tokens
+            found["qwen2.5-vl-3b"] = measure(large, at_3b, args.repetitions)
+            update, bound = found["qwen2.5-vl-3b"]["update_speedup"], found["qwen2.5-vl-3b"]["limit"]
+            print(f"update {update:.2f}x of {bound:.2f}x")
     found |= {"machine": machine(args.device), "arguments": {k: str(v) for k, v in vars(args).items() if k != "json"}}
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)

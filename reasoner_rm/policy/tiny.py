@@ -60,6 +60,8 @@ class TinySize:
     intermediate: int = 384
     vision_hidden: int = 96
     vision_layers: int = 3
+    vision_heads: int | None = None
+    vision_intermediate: int | None = None
     image_side: int = 56
 
     @property
@@ -119,16 +121,18 @@ def build(size: TinySize, tokenizer: Any, seed: int) -> PreTrainedModel:
     vision: dict[str, Any] = {
         "depth": size.vision_layers,
         "hidden_size": size.vision_hidden,
-        "num_heads": max(1, size.vision_hidden // 32),
-        "intermediate_size": 2 * size.vision_hidden,
+        "num_heads": size.vision_heads or max(1, size.vision_hidden // 32),
+        "intermediate_size": size.vision_intermediate or 2 * size.vision_hidden,
         "out_hidden_size": size.hidden,
     }
+    eighth = size.hidden // size.heads // 8
+    sections = [eighth, eighth * 3 // 2, eighth * 3 // 2]  # of Qwen2.5-VL's heads of 128: 16, 24, 24
     if size.family == "qwen2_vl":
-        text["rope_parameters"] = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [4, 6, 6]}
+        text["rope_parameters"] = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": sections}
         del vision["hidden_size"], vision["out_hidden_size"], vision["intermediate_size"]
         vision |= {"embed_dim": size.vision_hidden, "hidden_size": size.hidden, "mlp_ratio": 2, "patch_size": 14}
     elif size.family == "qwen2_5_vl":
-        text["rope_parameters"] = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [4, 6, 6]}
+        text["rope_parameters"] = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": sections}
         vision |= {"window_size": 112, "fullatt_block_indexes": [size.vision_layers - 1], "patch_size": 14}
     else:
         text |= {"head_dim": size.hidden // size.heads}

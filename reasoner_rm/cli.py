@@ -6,12 +6,16 @@ Exit codes: 0 fine, 1 something broke, 2 the input is wrong (one line says what 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from reasoner_rm.errors import InputError
+
+if TYPE_CHECKING:
+    from reasoner_rm.config import Config
 
 STAGE_VERBS = {"sft": "cold_start", "sift": "sift", "grpo": "grpo"}
 
@@ -123,7 +127,8 @@ def _parser() -> argparse.ArgumentParser:
 def _pocket(args: argparse.Namespace) -> None:
     from reasoner_rm.pipeline.pocket import pocket
 
-    path = pocket(args.world, args.out, args.seed, args.quick, tuple(args.overrides))
+    with _libraries_to_stderr():
+        path = pocket(args.world, args.out, args.seed, args.quick, tuple(args.overrides))
     summary = json.loads((path / "summary.json").read_text(encoding="utf-8"))
     print(_headline(summary))
     print(f"report: {path / 'report.html'}")
@@ -144,25 +149,8 @@ def _stage(args: argparse.Namespace) -> None:
     from reasoner_rm.config import load_config
 
     config = load_config(args.config, args.overrides)
-    from reasoner_rm.pipeline.stages import Pipeline
-    from reasoner_rm.training.rundir import RunDir
-
-    if args.verb == "eval":
-        run = RunDir(config.run.out)
-        last = run.latest()
-        if last is None:
-            raise InputError("no checkpoint to evaluate", file=config.run.out, remedy="run a stage first")
-        Pipeline(config, run).measure(last.name, blind=True)  # type: ignore[arg-type]
-    else:
-        stage = STAGE_VERBS[args.verb]
-        pipeline = Pipeline(config, RunDir.join(config.run.out, stage, config.yaml()))  # type: ignore[arg-type]
-        pipeline.train(stage)  # type: ignore[arg-type]
-        pipeline.measure(stage, blind=stage == "grpo")  # type: ignore[arg-type]
-        run = pipeline.run
-    from reasoner_rm.report import write_report
-
-    report = write_report(run.path)
-    summary = run.read_json("summary.json")
+    with _libraries_to_stderr():
+        summary, report = _run_stage(args.verb, config)
     if args.json:
         print(json.dumps(summary))
     else:
@@ -171,14 +159,41 @@ def _stage(args: argparse.Namespace) -> None:
         print(f"report: {report}")
 
 
+def _run_stage(verb: str, config: Config) -> tuple[dict[str, Any], Path]:
+    """The run's summary, and where its report is."""
+    from reasoner_rm.pipeline.stages import Pipeline
+    from reasoner_rm.report import write_report
+    from reasoner_rm.training.rundir import RunDir
+
+    if verb == "eval":
+        run = RunDir(config.run.out)
+        last = run.latest()
+        if last is None:
+            raise InputError("no checkpoint to evaluate", file=config.run.out, remedy="run a stage first")
+        Pipeline(config, run).measure(last.name, blind=True)  # type: ignore[arg-type]
+    else:
+        stage = STAGE_VERBS[verb]
+        run = RunDir.join(config.run.out, stage, config.yaml())  # type: ignore[arg-type]
+        pipeline = Pipeline(config, run)
+        pipeline.train(stage)  # type: ignore[arg-type]
+        pipeline.measure(stage, blind=stage == "grpo")  # type: ignore[arg-type]
+    return run.read_json("summary.json"), write_report(run.path)
+
+
+def _libraries_to_stderr() -> contextlib.AbstractContextManager[Any]:
+    """Standard output is the verb's own: DeepSpeed, for one, announces itself there when it is imported."""
+    return contextlib.redirect_stdout(sys.stderr)
+
+
 def _judge(args: argparse.Namespace) -> None:
     import dataclasses
 
     from reasoner_rm.judge import Judge
 
-    judge = Judge.from_pretrained(args.model, max_tokens=args.max_tokens)
     first, second = args.images
-    verdict = judge.compare(args.caption, first, second, votes=args.votes, both_orders=args.both_orders)
+    with _libraries_to_stderr():
+        judge = Judge.from_pretrained(args.model, max_tokens=args.max_tokens)
+        verdict = judge.compare(args.caption, first, second, votes=args.votes, both_orders=args.both_orders)
     if args.json:
         print(json.dumps(dataclasses.asdict(verdict), ensure_ascii=False))
         return

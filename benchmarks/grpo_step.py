@@ -197,7 +197,7 @@ class Ours:
         return micro
 
     def update(self, micro: Any) -> None:
-        self.trainer.training_step(self.vlm.model, micro)
+        self.trainer.training_step(self.trainer.model, micro)
 
     def step(self) -> Any:
         with self.clock.phase("step"):
@@ -500,20 +500,19 @@ def update_only(vlm: Any, shape: Shape, repetitions: int) -> dict[str, float]:
     return {"ours": a, "trl": b, "update_speedup": b / a, "limit": limit(vlm, shape)}
 
 
-def grid(args: argparse.Namespace) -> list[dict[str, float]]:
+def grid(args: argparse.Namespace) -> Iterator[dict[str, float]]:
     """Vocabulary × G × C, one line each."""
-    rows = []
     for vocab in args.grid_vocab:
         vlm = random_model(PINNED, vocab, args.device)
         for group_size in (4, 8, 16):
             for completion in (64, 256):
                 shape = Shape(1, group_size, args.prompt_tokens, completion, 448)
                 found = update_only(vlm, shape, args.repetitions)
-                rows.append({"vocab": vocab, "group_size": group_size, "completion_tokens": completion, **found})
+                row = {"vocab": vocab, "group_size": group_size, "completion_tokens": completion, **found}
                 line = "vocab {vocab:7d}  G {group_size:2d}  C {completion_tokens:3d}   ours {ours:7.3f} s"
                 line += "   TRL {trl:7.3f} s   {update_speedup:5.2f}x of {limit:5.2f}x"
-                print(line.format(**rows[-1]), flush=True)
-    return rows
+                print(line.format(**row), flush=True)
+                yield row
 
 
 def plot(rows: list[dict[str, float]], out: Path) -> None:
@@ -601,15 +600,21 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="with --grid")
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
+    about = {"machine": machine(args.device), "arguments": {k: str(v) for k, v in vars(args).items() if k != "json"}}
+
+    def keep(found: dict[str, Any]) -> None:
+        if args.json:
+            args.json.parent.mkdir(parents=True, exist_ok=True)
+            args.json.write_text(json.dumps(found | about, indent=1) + "\n")
+
     if args.grid:
-        rows = grid(args)
-        found: dict[str, Any] = {
-            "rows": rows,
-            "worst_share_of_limit": min(r["update_speedup"] / r["limit"] for r in rows),
-        }
-        if args.plot:
-            args.plot.parent.mkdir(parents=True, exist_ok=True)
-            plot(rows, args.plot)
+        rows: list[dict[str, float]] = []
+        for row in grid(args):
+            rows.append(row)
+            keep({"rows": rows, "worst_share_of_limit": min(r["update_speedup"] / r["limit"] for r in rows)})
+            if args.plot:
+                args.plot.parent.mkdir(parents=True, exist_ok=True)
+                plot(rows, args.plot)
     else:
         shape = Shape(args.groups, args.group_size, args.prompt_tokens, args.completion_tokens, args.image_side)
         vlm = real_model(args.model, args.device) if args.model else random_model(PINNED, args.vocab, args.device)
@@ -626,10 +631,7 @@ def main() -> None:
             found["qwen2.5-vl-3b"] = measure(large, at_3b, args.repetitions)
             update, bound = found["qwen2.5-vl-3b"]["update_speedup"], found["qwen2.5-vl-3b"]["limit"]
             print(f"update {update:.2f}x of {bound:.2f}x")
-    found |= {"machine": machine(args.device), "arguments": {k: str(v) for k, v in vars(args).items() if k != "json"}}
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(found, indent=1) + "\n")
+        keep(found)
 
 
 if __name__ == "__main__":

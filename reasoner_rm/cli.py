@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -132,7 +134,13 @@ def _pocket(args: argparse.Namespace) -> None:
     summary = json.loads((path / "summary.json").read_text(encoding="utf-8"))
     print(_headline(summary))
     print(f"report: {path / 'report.html'}")
-    print(f'judge:  reasoner-rm judge --model {path} --caption "a handwritten 7" A.png B.png')
+    print(f'judge:  {_me()} judge --model {path} --caption "a handwritten 7" A.png B.png')
+
+
+def _me() -> str:
+    """How to call this program from here: by its name where the shell finds it, else by its path."""
+    found = shutil.which("reasoner-rm")
+    return "reasoner-rm" if found else os.path.relpath(Path(sys.executable).with_name("reasoner-rm"))
 
 
 def _headline(summary: dict[str, Any]) -> str:
@@ -200,9 +208,10 @@ def _judge(args: argparse.Namespace) -> None:
     if not verdict.parsed:
         print("no readable verdict" + (f"; the model wrote: {verdict.reasoning}" if verdict.reasoning else ""))
         return
-    winner = (
-        "a tie" if verdict.preferred is None else f"image {verdict.preferred + 1} ({args.images[verdict.preferred]})"
-    )
+    if verdict.preferred is not None:
+        winner = f"image {verdict.preferred + 1} ({args.images[verdict.preferred]})"
+    else:
+        winner = "neither: the verdict changes with the order" if verdict.consistent is False else "a tie"
     print(f"preferred: {winner}")
     print(f"share of votes for image 1: {verdict.p_first:.2f}" if verdict.p_first is not None else "")
     if verdict.consistent is not None:

@@ -148,7 +148,7 @@ def test_blank_lines_and_a_byte_order_mark_do_no_harm(folder: Path) -> None:
         ({**ROW, "images": ["one.png"]}, "sample 'a' has 1 candidates, a preference compares 2; expand rankings"),
         (
             {**ROW, "images": ["one.png", "three.png"]},
-            "no such image .*three.png; paths are relative to the JSONL's folder",
+            "no such image .*three.png; paths are relative to the folder of the file that names them",
         ),
         ({**ROW, "images": ["one.png", ""]}, "no such image"),
         ({**ROW, "images": ["one.png", "away.tar#two.png"]}, "no such image"),

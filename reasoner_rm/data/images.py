@@ -40,7 +40,8 @@ def open_image(ref: MediaRef) -> Image:
     except InputError:
         raise
     except Exception as error:  # PIL raises many kinds on broken files
-        raise InputError(f"broken image ({error})", file=name, remedy="replace the file or drop its row") from None
+        reason = str(error).split(" <")[0]  # not the buffer that it was read from
+        raise InputError(f"broken image ({reason})", file=name, remedy="replace the file or drop its row") from None
 
 
 def flatten(image: Image) -> Image:
@@ -67,7 +68,7 @@ def read_bytes(ref: str) -> bytes:
             return _from_tar(container, inside)
         return path.read_bytes()
     except (FileNotFoundError, IsADirectoryError):
-        remedy = "check the path; it is relative to the JSONL's folder"
+        remedy = "check the path; in a data file it is relative to that file's folder"
         raise InputError("no such image", file=ref, remedy=remedy) from None
     except (KeyError, ValueError, IndexError, tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise InputError(f"cannot read image ({error})", file=ref) from None

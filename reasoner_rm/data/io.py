@@ -114,4 +114,6 @@ def check_sample(sample: Sample) -> None:
         check_text(text, sample.id)
     for ref in (*sample.images, *(frame for video in sample.videos for frame in frames(video))):
         if isinstance(ref, str) and not Path(ref.partition("#")[0]).is_file() and not Path(ref).is_file():
-            raise InputError(f"no such image {ref}", remedy="paths are relative to the JSONL's folder")
+            raise InputError(
+                f"no such image {ref}", remedy="paths are relative to the folder of the file that names them"
+            )

@@ -138,7 +138,42 @@ def synchronize() -> None:
         torch.cuda.synchronize()
 
 
-class Ours:
+class Side:
+    """One trainer driven by hand: rollouts and scores, then the update, then the optimizer."""
+
+    optimizer: torch.optim.Optimizer
+
+    def __init__(self, shape: Shape):
+        self.shape, self.clock = shape, Clock()
+
+    def prepare(self) -> Any:
+        raise NotImplementedError
+
+    def update(self, prepared: Any) -> None:
+        raise NotImplementedError
+
+    def step(self) -> None:
+        """A whole step, timed by phase."""
+        with self.clock.phase("step"):
+            with self.clock.phase("prepare"):
+                prepared = self.prepare()
+            with self.clock.phase("update"):
+                self.update(prepared)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+
+    def rollout_timed(self, owner: Any, method: str) -> None:
+        """Count what a method of the trainer takes as the rollout."""
+        generate = getattr(owner, method)
+
+        def timed(given: Any) -> Any:
+            with self.clock.phase("rollout"):
+                return generate(given)
+
+        setattr(owner, method, timed)
+
+
+class Ours(Side):
     """`GroupTrainer`, with the transformers engine."""
 
     def __init__(self, vlm: Any, prompts: list[Any], shape: Shape):
@@ -154,7 +189,8 @@ class Ours:
         rewards.REWARDS["cheap"] = Reward(
             "cheap", (0, 1), lambda group, parsed, context: list(pay([c.text for c in group.completions]))
         )
-        self.vlm, self.shape, self.clock = vlm, shape, Clock()
+        super().__init__(shape)
+        self.vlm = vlm
         self.samples = [Sample(str(i), "qa", "", gold={"answer": "", "kind": "text"}) for i in range(len(prompts))]
         by_id = {s.id: p for s, p in zip(self.samples, prompts, strict=True)}
         grpo.render = lambda sample, template: by_id[sample.id]  # the very prompts that TRL gets
@@ -184,13 +220,7 @@ class Ours:
         self.optimizer = torch.optim.AdamW(
             vlm.model.parameters(), lr=0.0
         )  # the same work, and both stay the same model
-        roll_out = self.trainer._roll_out
-
-        def timed(samples: Any) -> Any:
-            with self.clock.phase("rollout"):
-                return roll_out(samples)
-
-        self.trainer._roll_out = timed
+        self.rollout_timed(self.trainer, "_roll_out")
 
     def prepare(self) -> Any:
         (micro,) = self.trainer._prepare([self.samples])
@@ -199,25 +229,15 @@ class Ours:
     def update(self, micro: Any) -> None:
         self.trainer.training_step(self.trainer.model, micro)
 
-    def step(self) -> Any:
-        with self.clock.phase("step"):
-            with self.clock.phase("prepare"):
-                micro = self.prepare()
-            with self.clock.phase("update"):
-                self.update(micro)
-            self.optimizer.step()
-            self.optimizer.zero_grad()
-        return micro
 
-
-class Trl:
+class Trl(Side):
     """TRL's `GRPOTrainer`, generating with transformers."""
 
     def __init__(self, vlm: Any, prompts: list[Any], shape: Shape, folder: str):
         import trl
         from datasets import Dataset
 
-        self.shape, self.clock, self.given = shape, Clock(), None
+        super().__init__(shape)
         self.model = copy.deepcopy(vlm.model)
         self.model.set_attn_implementation({"text_config": "sdpa"})
         rows = [{"prompt": p.messages(), "images": list(p.images)} for p in prompts]
@@ -251,13 +271,7 @@ class Trl:
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=0.0
         )  # the same work, and both stay the same model
-        generate = self.trainer._generate
-
-        def timed(given: Any) -> Any:
-            with self.clock.phase("rollout"):
-                return generate(given)
-
-        self.trainer._generate = timed
+        self.rollout_timed(self.trainer, "_generate")
 
     def prepare(self) -> Any:
         self.model.train()
@@ -266,16 +280,6 @@ class Trl:
     def update(self, inputs: Any) -> None:
         self.model.train()
         self.trainer.compute_loss(self.model, inputs).backward()
-
-    def step(self) -> Any:
-        with self.clock.phase("step"):
-            with self.clock.phase("prepare"):
-                inputs = self.prepare()
-            with self.clock.phase("update"):
-                self.update(inputs)
-            self.optimizer.step()
-            self.optimizer.zero_grad()
-        return inputs
 
 
 # --- equality, memory, limit --------------------------------------------------------------------------------------

@@ -71,10 +71,20 @@ def train(vlm: Vlm, samples: Sequence[Sample], reward: str, **changes: Any) -> V
         "max_completion_length": 8,
     }
     encoder = PromptEncoder(vlm, workers=changes.pop("workers", 0))
+    engine_type, on_groups = changes.pop("engine", TransformersEngine), changes.pop("on_groups", None)
     section = GrpoSection(**settings | changes)
-    engine = TransformersEngine(vlm, encoder)
+    engine = engine_type(vlm, encoder)
     GroupTrainer(
-        vlm, TEMPLATE, samples, section, engine=engine, encoder=encoder, listener=None, log=lambda *_: None, seed=0
+        vlm,
+        TEMPLATE,
+        samples,
+        section,
+        engine=engine,
+        encoder=encoder,
+        listener=None,
+        log=lambda *_: None,
+        seed=0,
+        on_groups=on_groups,
     ).train()
     return vlm
 
@@ -236,6 +246,40 @@ def test_a_relative_without_an_adapter_runs_repeated_and_says_so_once(
         for a, b in zip(ours, theirs, strict=True):
             assert a is not None and b is not None
             assert a.probs == pytest.approx(b.probs, abs=1e-5)
+
+
+class Modest(TransformersEngine):
+    """An engine that reports each token as e² times less likely than it is."""
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[tuple[Completion, ...]]:
+        return [
+            tuple(dataclasses.replace(c, logprobs=tuple(p - 2 for p in c.logprobs)) for c in group)
+            for group in super().generate(requests, sampling)
+        ]
+
+
+def test_the_correction_reaches_the_update(tiny: Vlm, samples: list[Sample], babble: str) -> None:
+    """An engine far from the policy: its sequences are masked, and nothing but zero gradients is left."""
+    settings: dict[str, Any] = {"max_steps": 1, "beta": 0.0, "engine": Modest, "weight_decay": 0.0}
+    for mode, moved in ((None, True), ("token_truncate", True), ("sequence_mask", False)):
+        low = train(tiny, samples, babble, **settings, engine_correction=mode)
+        assert bool((weights(low) != weights(tiny)).any()) is moved, mode
+
+
+def test_both_orders_are_rolled_out_in_one_window(tiny: Vlm, samples: list[Sample], babble: str) -> None:
+    windows: list[list[str]] = []
+    train(tiny, samples, babble, max_steps=2, both_orders=True, rollouts_every=1,
+          on_groups=lambda step, scored: windows.append([s.group.sample.id for s in scored]))  # fmt: skip
+    for ids in windows:
+        assert len(ids) == 4
+        assert all(b == f"{a}~swapped" for a, b in zip(ids[::2], ids[1::2], strict=True))
+
+
+def test_both_orders_refuses_what_has_none(tiny: Vlm, samples: list[Sample], babble: str) -> None:
+    with pytest.raises(InputError, match="even number"):
+        train(tiny, samples, babble, both_orders=True, prompts_per_device=3, accumulation=1)
+    with pytest.raises(InputError, match="compares nothing"):
+        in_both_orders([Sample("q", "qa", "what?")])
 
 
 # --- windows and parts ----------------------------------------------------------------------------------------

@@ -80,6 +80,11 @@ class GroupTrainer(SampleTrainer):
         if needy and listener is None:
             raise InputError(f"reward {needy[0]} needs a listener", remedy="set listener.path, or choose other rewards")
         if section.both_orders:
+            if self.per_window % 2:
+                raise InputError(
+                    f"both_orders needs an even number of prompts a step, not {self.per_window}",
+                    remedy="change grpo.prompts_per_device or grpo.accumulation",
+                )
             samples = in_both_orders(samples)
         if len(samples) < self.per_window:
             raise InputError(

@@ -9,11 +9,20 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 
 from reasoner_rm.data.seeding import stable_seed
-from reasoner_rm.schema import Sample
+from reasoner_rm.errors import InputError
+from reasoner_rm.schema import CANDIDATES, Sample
 
 
 def in_both_orders(samples: Sequence[Sample]) -> list[Sample]:
-    """Every comparison twice, its twin beside it with the candidates exchanged, under an id (and seeds) of its own."""
+    """Every comparison twice, its twin beside it with the candidates exchanged, under an id (and seeds) of its own.
+
+    Raises:
+        InputError: a sample that compares nothing.
+    """
+    for sample in samples:
+        if sample.task not in CANDIDATES:
+            what = f"sample {sample.id!r} is {sample.task}, which compares nothing and has one order"
+            raise InputError(what, remedy="switch grpo.both_orders off")
     return [s for sample in samples for s in (sample, _twin(sample))]
 
 

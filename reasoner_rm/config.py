@@ -121,6 +121,14 @@ class SiftSection(Section):
     sft: SftSection = SftSection()
 
 
+class LengthStage(Section):
+    """So many steps with completions of at most this length and this many of them a prompt."""
+
+    max_completion_length: Count
+    num_generations: Annotated[int, Field(ge=2)]
+    steps: Count
+
+
 class GrpoSection(Section):
     """Group relative policy optimisation. A step sees prompts_per_device x accumulation prompts a device, each
     answered num_generations times, and trains on them num_iterations times."""
@@ -149,6 +157,17 @@ class GrpoSection(Section):
     scale_rewards: Literal["group", "none"] = "group"
     temperature: Positive = 1.0
     max_completion_length: Count = 1024
+    stages: tuple[LengthStage, ...] = ()
+    """Progressive thinking suppression (Vision-R1, arXiv 2503.06749: 4096 x 16, then 8192 x 8, 100 steps each): they
+    take the place of num_generations and max_completion_length; max_steps is their sum unless it is set."""
+    mixing: Literal["sum", "decoupled", "pareto"] = "sum"
+    """What advantages are made of: the weighted sum of the rewards; of rewards that were normalised within the group
+    first (GDPO); or the sum, for the completions alone that no other of the group beats (Parrot)."""
+    filter_on: str = "accuracy"
+    filter_epsilon: NonNegative | None = None
+    """Groups that differ by no more than this in that component teach nothing. None: no group is filtered."""
+    scorers: dict[str, str] = {}
+    """Who rewards such as `judged` ask: names to functions, path/to/file.py:function."""
     mask_truncated_completions: bool = False
     engine_correction: Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"] | None = None
     """Importance weights for an engine whose probabilities differ from the trainer's; costs one more forward pass."""
@@ -161,6 +180,19 @@ class GrpoSection(Section):
     rollouts_every: Count = 10
     shuffle_rewards: bool = False
     """A sanity check, not a recipe: rewards are permuted within each group, so that nothing can be learnt."""
+
+    @property
+    def last_step(self) -> int:
+        """How many steps there are; -1: as many as the epochs hold."""
+        return sum(s.steps for s in self.stages) if self.stages and self.max_steps < 0 else self.max_steps
+
+    def lengths(self, step: int) -> tuple[int, int]:
+        """The completions a prompt gets at a step, and how long they may be. After the last stage it goes on."""
+        for stage in self.stages:
+            if step < stage.steps or stage is self.stages[-1]:
+                return stage.num_generations, stage.max_completion_length
+            step -= stage.steps
+        return self.num_generations, self.max_completion_length
 
 
 class EvalSection(Section):
@@ -276,6 +308,17 @@ def _lines(node: yaml.Node | None, prefix: tuple[str, ...] = ()) -> Iterator[tup
 
 
 def _anchor(config: Config, folder: Path) -> Config:
-    """Data paths relative to the YAML's folder."""
+    """Data paths, and files of one's own functions, relative to the YAML's folder."""
     files = {k: folder / v for k, v in config.data if isinstance(v, Path) and not v.is_absolute()}
-    return config.model_copy(update={"data": config.data.model_copy(update=files)})
+    grpo, rewards = config.grpo, config.grpo.rewards
+    functions = {
+        "rewards": _own(rewards, folder) if isinstance(rewards, str)
+        else {_own(name, folder): setting for name, setting in rewards.items()},
+        "scorers": {name: _own(function, folder) for name, function in grpo.scorers.items()},
+    }  # fmt: skip
+    data, grpo = config.data.model_copy(update=files), grpo.model_copy(update=functions)
+    return config.model_copy(update={"data": data, "grpo": grpo})
+
+
+def _own(name: str, folder: Path) -> str:
+    return str(folder / name) if ".py:" in name else name

@@ -24,6 +24,9 @@ VideoRef: TypeAlias = "MediaRef | tuple[MediaRef, ...]"
 BoxSpace: TypeAlias = Literal["processed", "thousand"]
 """Where a model family's boxes live: in pixels of the image as it was processed, or 0 to 1000 along either side."""
 
+Span: TypeAlias = tuple[int, int, float]
+"""A piece of a text, from and to in characters, and what it is worth."""
+
 FinishReason: TypeAlias = Literal["stop", "length"]
 
 
@@ -136,16 +139,24 @@ class Parsed:
 
 @dataclass(frozen=True, slots=True)
 class Belief:
-    """What a listener says: ``probs`` over ``options`` sum to 1; ``mass`` is what they held of the whole vocabulary."""
+    """What a listener says: ``probs`` over ``options`` sum to 1; ``mass`` is what they held of the whole vocabulary.
+
+    ``spread`` is how far the first option's probability differed between both orders; 0 when one was heard.
+    """
 
     options: tuple[str, ...]
     probs: tuple[float, ...]
     mass: float
+    spread: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A group after its rewards. Every list has G entries; a component may hold None: it could not be scored."""
+    """A group after its rewards. Every list has G entries; a component may hold None: it could not be scored.
+
+    ``logged`` is what rewards wrote down beside their values; ``token_advantages`` [G][C] take the advantages' place
+    where a reward speaks of single sentences.
+    """
 
     group: Group
     parsed: tuple[Parsed, ...]
@@ -153,6 +164,8 @@ class Scored:
     total: tuple[float, ...]
     advantages: tuple[float, ...]
     beliefs: tuple[Belief | None, ...] | None = None
+    logged: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
+    token_advantages: tuple[tuple[float, ...], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +184,11 @@ class Verdict:
     parsed: bool
 
 
-def _no_log(name: str, values: Sequence[float]) -> None:
+def _no_log(name: str, values: Sequence[float | None]) -> None:
+    return None
+
+
+def _no_spans(name: str, spans: Sequence[Sequence[Span]]) -> None:
     return None
 
 
@@ -179,18 +196,22 @@ def _no_log(name: str, values: Sequence[float]) -> None:
 class RewardContext:
     """What a reward may look at beside the text: where training stands, what the listener said, image sizes.
 
-    ``beliefs`` is aligned with the completions. ``image_sizes`` holds (width, height) pairs: original, processed;
+    ``progress`` is the share of training that is done. ``peaks`` are the best running means so far of what was logged,
+    by name. ``beliefs`` is aligned with the completions, and so is what ``log`` is given, and ``dense``, by which a
+    reward says what single sentences are worth. ``image_sizes`` holds (width, height) pairs: original, processed;
     ``box_space`` is where the policy's boxes live. ``scorers`` are callables handed down from higher rooms (a judge,
     an LLM), by name.
     """
 
     step: int = 0
     progress: float = 0.0
+    peaks: Mapping[str, float] = field(default_factory=dict)
     beliefs: tuple[Belief | None, ...] | None = None
     image_sizes: tuple[tuple[tuple[int, int], tuple[int, int]], ...] = ()
     box_space: BoxSpace = "processed"
     scorers: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
-    log: Callable[[str, Sequence[float]], None] = _no_log
+    log: Callable[[str, Sequence[float | None]], None] = _no_log
+    dense: Callable[[str, Sequence[Sequence[Span]]], None] = _no_spans
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,4 +134,4 @@ def _average(a: Belief | None, b: Belief | None) -> Belief | None:
     if a is None or b is None:
         return None
     probs = tuple((p + q) / 2 for p, q in zip(a.probs, reversed(b.probs), strict=True))
-    return Belief(a.options, probs, (a.mass + b.mass) / 2)
+    return Belief(a.options, probs, (a.mass + b.mass) / 2, abs(a.probs[0] - b.probs[-1]))

@@ -294,6 +294,7 @@ def rollout_record(scored: Scored, run: Path) -> dict[str, Any]:
                 "well_formed": parsed.well_formed,
                 "why_not": parsed.why_not,
                 "components": {name: values[i] for name, values in scored.components.items()},
+                "logged": {name: values[i] for name, values in scored.logged.items()},
                 "total": scored.total[i],
                 "advantage": scored.advantages[i],
                 "belief": None if belief is None else dataclasses.asdict(belief),

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from reasoner_rm.rewards.base import Reward
-from reasoner_rm.rewards.mix import mix, score_components
+from reasoner_rm.rewards.mix import decoupled, informative, mix, pareto_front
 from reasoner_rm.rewards.mixture import PRESETS, Term, resolve, weights
 from reasoner_rm.rewards.registry import REWARDS, get_reward
+from reasoner_rm.rewards.scoring import score_components, score_groups
 from reasoner_rm.rows import sample_from_row
 from reasoner_rm.schema import Completion, Group, RewardContext, Sample
 from reasoner_rm.tasks import get_task
@@ -42,5 +43,6 @@ def score(
 
 
 __all__ = [
-    "PRESETS", "REWARDS", "Reward", "Term", "get_reward", "mix", "resolve", "score", "score_components", "weights",
+    "PRESETS", "REWARDS", "Reward", "Term", "decoupled", "get_reward", "informative", "mix", "pareto_front", "resolve",
+    "score", "score_components", "score_groups", "weights",
 ]  # fmt: skip

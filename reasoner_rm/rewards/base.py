@@ -7,15 +7,18 @@ import difflib
 import functools
 import inspect
 import re
-from collections.abc import Callable, Mapping
+import typing
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
+
+from pydantic import TypeAdapter, ValidationError
 
 from reasoner_rm.errors import InputError
 
 Values: TypeAlias = list[float | None]
-Scorer: TypeAlias = Callable[..., Values]
-"""``(group, parsed, context, *, its parameters)`` to G values."""
+Scorer: TypeAlias = Callable[..., "Values | Awaitable[Values]"]
+"""``(group, parsed, context, *, its parameters)`` to G values, at once or awaited."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +26,8 @@ class Reward:
     """A named component. ``score`` returns G values within ``range``; None means that it could not be scored.
 
     It never raises on a model's text and never pays for an answer that it could not read. ``own_parser``: it reads
-    the text by the rules of the code that it reproduces, so that what the task cannot read it may still pay.
+    the text by the rules of the code that it reproduces, or looks at something other than the answer, so that it may
+    pay what the task cannot read. ``needs`` names the scorers that the context has to bring.
     """
 
     name: str
@@ -31,6 +35,7 @@ class Reward:
     score: Scorer
     needs_listener: bool = False
     own_parser: bool = False
+    needs: tuple[str, ...] = ()
 
     @property
     def doc(self) -> str:
@@ -39,7 +44,7 @@ class Reward:
     @property
     def source(self) -> str:
         """Where it comes from: the docstring's ``Source:`` paragraph on one line."""
-        found = re.search(r"^Source: (.*?)(?=^\w+: |^\s*$|\Z)", self.doc, flags=re.MULTILINE | re.DOTALL)
+        found = re.search(r"^Source: (.*?)(?=^\w+:|^\s*$|\Z)", self.doc, flags=re.MULTILINE | re.DOTALL)
         return " ".join(found[1].split()) if found else ""
 
     @property
@@ -52,20 +57,26 @@ class Reward:
         """The same reward with parameters of the user's.
 
         Raises:
-            InputError: one that it does not have, with the nearest that it has.
+            InputError: one that it does not have, with the nearest that it has, or a value of the wrong kind.
         """
-        for name in params:
+        if not params:
+            return self
+        hints, checked = typing.get_type_hints(self.score, include_extras=True), {}
+        for name, value in params.items():
             if name not in self.params:
                 near = difflib.get_close_matches(name, self.params, 1)
                 known = f"did you mean {near[0]!r}?" if near else f"it has: {', '.join(self.params) or 'none'}"
                 raise InputError(f"reward {self.name} has no parameter {name!r}", remedy=known)
-        if not params:
-            return self
-        scorer = functools.partial(self.score, **params)
+            try:
+                checked[name] = TypeAdapter(hints.get(name, Any)).validate_python(value)
+            except ValidationError as error:
+                problem = error.errors()[0]["msg"].lower()
+                remedy = f"it is {self.params[name]!r} unless stated"
+                raise InputError(f"reward {self.name}, {name}: {problem}, got {value!r:.60}", remedy=remedy) from None
+        scorer = functools.partial(self.score, **checked)
         functools.update_wrapper(scorer, self.score)
         return dataclasses.replace(self, score=scorer)
 
 
-@functools.cache
 def _signature(score: Scorer) -> Mapping[str, inspect.Parameter]:
     return inspect.signature(score).parameters

@@ -1,33 +1,128 @@
-"""The listener's belief in the truth: the reward that makes a reasoning persuade someone else."""
+"""What a listener that read the reasoning believes: the reward that makes a reasoning persuade someone else."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Literal
 
+from reasoner_rm.config import NonNegative, Positive
 from reasoner_rm.rewards.base import Reward, Values
-from reasoner_rm.schema import Group, Parsed, RewardContext
+from reasoner_rm.rewards.uncertainty import rectified
+from reasoner_rm.schema import Belief, Group, Parsed, RewardContext
 from reasoner_rm.tasks import get_task
 
+Gate = Literal["none", "format", "accuracy"]
 
-def _listener_belief(group: Group, parsed: Sequence[Parsed], context: RewardContext) -> Values:
-    """Σ over options of p_gold · belief: the probability that a frozen listener gives the right option after reading
-    the reasoning. A text that is not well formed earns 0; one that the listener could not be asked about is None.
 
-    Source: Listener-Rewarded Thinking (arXiv 2506.22832); its weights are 1 format + 0.5 accuracy + 0.5 belief.
+def _listener_belief(
+    group: Group,
+    parsed: Sequence[Parsed],
+    context: RewardContext,
+    *,
+    target: Literal["gold", "verdict"] = "gold",
+    hard: bool = False,
+    gate: Gate = "format",
+    temperature: Positive = 1.0,
+    uncertainty: NonNegative = 0.0,
+) -> Values:
+    """How much a frozen listener believes the right option after reading the reasoning; 0 where the gate is shut.
+
+    A text that the listener could not be asked about is None. Which sentences it hears, and in which orders, is the
+    listener's own setting. Logged: the options' mass, agreement, contradiction, accuracy by agreement.
+
+    Source: Listener-Rewarded Thinking (arXiv 2506.22832); 1 format + 0.5 accuracy + 0.5 belief is the preset
+    ``listener``. Everything but the soft belief in gold, gated by format, is an option of this project's.
+    Formula: Σ over options of p_target · belief.
     Example: option logits (2, 0) and gold option 1: softmax gives 0.8808.
+    Range: 0..1.
+
+    Args:
+        target: whose belief pays: the gold options', or the completion's own verdict's.
+        hard: the listener's first choice counts as certain.
+        gate: what a completion must be, besides readable, to earn anything: well formed, or right.
+        temperature: of the belief; above 1 softens it.
+        uncertainty: the spread between both orders at which a value has 1/e of its distance from the group's mean
+            left (see ``rectified``); 0: spread does not matter.
     """
     gold = get_task(group.sample.task).gold_probs(group.sample)
-    if gold is None or context.beliefs is None:
+    if context.beliefs is None or (gold is None and target == "gold"):
         return [None] * len(parsed)
+    _log(group, parsed, context)
     values: Values = []
-    for p, belief in zip(parsed, context.beliefs, strict=True):
-        if not p.well_formed:
+    for p, belief, closed in zip(parsed, context.beliefs, _shut(group, parsed, gate), strict=True):
+        choice = None if p.answer is None else get_task(group.sample.task).choice(p.answer, group.sample)
+        if closed or choice is None:
             values.append(0.0)
         elif belief is None:
             values.append(None)
         else:
-            values.append(sum(g * b for g, b in zip(gold, belief.probs, strict=True)))
-    return values
+            probs = tempered(belief.probs, temperature)
+            heard = [float(i == first(probs)) for i in range(len(probs))] if hard else probs
+            wanted = gold if target == "gold" else [float(i == choice) for i in range(len(probs))]
+            values.append(min(1.0, sum(w * h for w, h in zip(wanted or (), heard, strict=True))))
+    spreads = [None if belief is None else belief.spread for belief in context.beliefs]
+    return rectified(values, spreads, uncertainty) if uncertainty else values
 
 
-LISTENER_BELIEF = Reward("listener_belief", (0.0, 1.0), _listener_belief, needs_listener=True)
+def _consistency(
+    group: Group, parsed: Sequence[Parsed], context: RewardContext, *, gate: Gate = "accuracy", hard: bool = True
+) -> Values:
+    """1 if the listener, after reading the reasoning, comes to the completion's own verdict; 0 where the gate is shut.
+
+    Source: R1-Reward (arXiv 2505.02835), whose referee reads the text and says whether it is consistent; here the
+    listener does. Its total, 0.5·format + accuracy·(1 + 0.5·consistency), is the preset ``r1_reward``: consistency
+    gated by accuracy is their product.
+    Formula: 1[argmax belief = verdict] · accuracy; ``hard`` off: belief(verdict) · accuracy.
+    Example: verdict 1, right, belief (0.9, 0.1): 1; verdict 2, belief (0.9, 0.1): 0.
+    Range: 0..1.
+    """
+    return _listener_belief(group, parsed, context, target="verdict", hard=hard, gate=gate)
+
+
+def _shut(group: Group, parsed: Sequence[Parsed], gate: Gate) -> list[bool]:
+    task, sample = get_task(group.sample.task), group.sample
+    if gate == "accuracy":
+        return [p.answer is None or not task.correct(p.answer, sample) for p in parsed]
+    return [gate == "format" and not p.well_formed for p in parsed]
+
+
+def tempered(probs: Sequence[float], temperature: float) -> list[float]:
+    """The probabilities of logits divided by a temperature.
+
+    >>> [round(p, 3) for p in tempered((0.9, 0.1), 2.0)]
+    [0.75, 0.25]
+    """
+    if temperature == 1.0:
+        return [*probs]
+    logits = [math.log(max(p, 1e-300)) / temperature for p in probs]
+    powers = [math.exp(logit - max(logits)) for logit in logits]
+    return [power / sum(powers) for power in powers]
+
+
+def first(probs: Sequence[float]) -> int:
+    return max(range(len(probs)), key=lambda i: probs[i])
+
+
+def _log(group: Group, parsed: Sequence[Parsed], context: RewardContext) -> None:
+    """What the listener's paper looks at; None where there is no verdict, no belief, or no truth."""
+    task, sample = get_task(group.sample.task), group.sample
+    beliefs: Sequence[Belief | None] = context.beliefs or ()
+    context.log("listener/mass", [None if b is None else b.mass for b in beliefs])
+    agree: Values = []
+    for p, belief in zip(parsed, beliefs, strict=True):
+        choice = None if p.answer is None else task.choice(p.answer, sample)
+        agree.append(None if choice is None or belief is None else float(first(belief.probs) == choice))
+    right = [None if p.answer is None else task.correct(p.answer, sample) for p in parsed]
+    context.log("listener/agreement", agree)
+    context.log("listener/contradiction", [None if a is None else 1 - a for a in agree])
+    for name, wanted in (("agreeing", 1.0), ("contradicted", 0.0)):
+        context.log(
+            f"listener/accuracy_{name}", [r if a == wanted else None for r, a in zip(right, agree, strict=True)]
+        )
+
+
+LISTENER = (
+    Reward("listener_belief", (0.0, 1.0), _listener_belief, needs_listener=True),
+    Reward("consistency", (0.0, 1.0), _consistency, needs_listener=True),
+)

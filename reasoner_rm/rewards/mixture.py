@@ -10,17 +10,34 @@ from typing import Any, TypeAlias
 
 from reasoner_rm.errors import InputError
 from reasoner_rm.rewards.base import Reward
+from reasoner_rm.rewards.own import is_own
 from reasoner_rm.rewards.registry import REWARDS, get_reward, unknown
 
 Setting: TypeAlias = "float | Mapping[str, Any]"
 """A weight, or ``{weight: …}`` (1 unless stated) beside the reward's own parameters."""
 
+_VISION_R1: dict[str, Setting] = {"dual_format": 1.0, "box_recall": 1.0, "box_precision": 1.0}
+
 PRESETS: dict[str, dict[str, Setting]] = {
     "listener": {"format": 1.0, "accuracy": 0.5, "listener_belief": 0.5},
+    "unified_think": {"format": {"mode": "prefix"}, "accuracy": {"exact": True}},
+    "r1_reward": {"format": 0.5, "accuracy": 1.0, "consistency": {"weight": 0.5, "gate": "accuracy"}},
     "vicrit_rl": {"vicrit": 0.9, "format": 0.1},
+    "vision_r1": _VISION_R1,
+    "vision_r1_det": _VISION_R1,
+    "vision_r1_det_released": {
+        "dual_format_released": 1.0,
+        "box_recall": {"overlap": "giou", "beginner": (0.5, 0.0, 1.0)},
+        "box_precision": {"over": "matched", "overlap": "giou", "beginner": (0.0, 0.0, 1.0)},
+    },
+    "hard": {"hard_format_result": 1.0},
     "vlm_r1_rec": {"format": 1.0, "rec_iou": 1.0},
     "vlm_r1_ovd": {"format": 1.0, "od_length": 1.0},
+    "mocha": {"fidelity": 0.5, "adequacy": 0.5},
+    "fact_rlhf": {"judged": {"facts": "facts"}, "accuracy": 1.0, "length_penalty": 1.0, "no_eos": 1.0},
+    "ui_genie": {"format": 1.0, "yes_no": 1.0},
 }
+"""Mixtures by paper. Where a paper's weights are not known (``fact_rlhf``, ``mocha``, ``ui_genie``) they are round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +92,7 @@ def weights(mixture: Mixture, step: float = 0) -> dict[str, float]:
 
 def _terms(name: str, points: tuple[tuple[float, float], ...], params: Mapping[str, Any]) -> dict[str, Term]:
     if name not in PRESETS:
-        if name not in REWARDS:
+        if name not in REWARDS and not is_own(name):
             raise unknown("reward", name, [*PRESETS, *REWARDS])
         return {name: Term(get_reward(name).bound(params), points)}
     terms = {}

@@ -6,21 +6,34 @@ import difflib
 from collections.abc import Iterable
 
 from reasoner_rm.errors import InputError
+from reasoner_rm.rewards.accuracy import ACCURACY, HARD
 from reasoner_rm.rewards.base import Reward
-from reasoner_rm.rewards.listener_belief import LISTENER_BELIEF
-from reasoner_rm.rewards.rules import ACCURACY, FORMAT
+from reasoner_rm.rewards.dense import DENSE
+from reasoner_rm.rewards.formats import FORMAT
+from reasoner_rm.rewards.guards import GUARDS
+from reasoner_rm.rewards.judged import JUDGED
+from reasoner_rm.rewards.lengths import LENGTHS
+from reasoner_rm.rewards.listener_belief import LISTENER
+from reasoner_rm.rewards.own import is_own, own_reward
+from reasoner_rm.rewards.unified_think import UNIFIED_THINK
 from reasoner_rm.rewards.vicrit import VICRIT
+from reasoner_rm.rewards.vision_r1 import VISION_R1
 from reasoner_rm.rewards.vlm_r1 import VLM_R1
 
-REWARDS: dict[str, Reward] = {r.name: r for r in (FORMAT, ACCURACY, LISTENER_BELIEF, *VICRIT, *VLM_R1)}
+_ALL = (
+    FORMAT, ACCURACY, HARD, *LISTENER, *UNIFIED_THINK, *VICRIT, *VISION_R1, *VLM_R1, *LENGTHS, *JUDGED, *DENSE, *GUARDS,
+)  # fmt: skip
+REWARDS: dict[str, Reward] = {reward.name: reward for reward in _ALL}
 
 
 def get_reward(name: str) -> Reward:
-    """The component of that name.
+    """The component of that name, or the user's own function ``path/to/file.py:function``.
 
     Raises:
         InputError: an unknown name, with the nearest known one.
     """
+    if is_own(name):
+        return own_reward(name)
     if name not in REWARDS:
         raise unknown("reward", name, REWARDS)
     return REWARDS[name]

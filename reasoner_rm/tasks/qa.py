@@ -1,4 +1,4 @@
-"""A question with a verifiable answer: a choice, a number, or a short text."""
+"""A question with a verifiable answer: a choice, a number, a short text, or a formula."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.base import Task, need
 from reasoner_rm.tasks.escape import escape, unescape
+from reasoner_rm.tasks.math_answers import formula, same_formula
 
-KINDS = ("choice", "number", "text")
+KINDS = ("choice", "number", "text", "math")
 MAX_ANSWER = 4000
 """Longer answers are not read: Unicode normalisation takes the square of a run of accents."""
 
 
 class Qa(Task):
-    """Gold is ``answer`` and ``kind``; for a choice, ``meta.choices`` lists what may be answered."""
+    """Gold is ``answer`` and ``kind``; for a choice, ``meta.choices`` lists what may be answered.
+
+    A formula (``math``) may stand in `\\boxed{}` or dollar signs; what is mathematically equal is right.
+    """
 
     name: ClassVar[str] = "qa"
 
@@ -40,6 +44,8 @@ class Qa(Task):
             return number(answer)
         if len(answer) > MAX_ANSWER:
             return None
+        if kind == "math":
+            return formula(unescape(answer))
         text = normalise(answer)
         if kind == "choice":
             return next((c for c in self.options(sample) if normalise(c) == text), None)
@@ -59,8 +65,10 @@ class Qa(Task):
     def correct(self, answer: str, sample: Sample) -> float | None:
         if "answer" not in sample.gold:
             return None
-        said = self.read(answer, sample)
-        return float(said is not None and said == self.read(str(sample.gold["answer"]), sample))
+        said, gold = self.read(answer, sample), self.read(str(sample.gold["answer"]), sample)
+        if isinstance(said, str) and isinstance(gold, str) and sample.gold.get("kind") == "math":
+            return float(same_formula(said, gold))
+        return float(said is not None and said == gold)
 
     def canonical(self, sample: Sample) -> str | None:
         return escape(str(sample.gold["answer"])) if "answer" in sample.gold else None

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,15 +23,13 @@ from reasoner_rm.policy.logps import GroupLogps
 from reasoner_rm.policy.lora import adapter_off
 from reasoner_rm.policy.packing import run, run_repeated
 from reasoner_rm.policy.prompts import EncodedPrompt, PromptEncoder
-from reasoner_rm.rewards import mix, resolve, score_components, weights
 from reasoner_rm.rollout import Request, RolloutEngine, Sampling
-from reasoner_rm.schema import Group, RewardContext, Sample, Scored
-from reasoner_rm.tasks import get_task
+from reasoner_rm.schema import Group, Sample, Scored
 from reasoner_rm.tasks.render import Template, render
-from reasoner_rm.training.advantages import group_advantages
 from reasoner_rm.training.group_model import GroupModel
 from reasoner_rm.training.losses import LossInputs, Whole, engine_correction, grpo_loss
 from reasoner_rm.training.parts import Part, split
+from reasoner_rm.training.scores import WindowScorer
 from reasoner_rm.training.trainer import Log, SampleTrainer
 from reasoner_rm.training.windows import WindowSampler, in_both_orders
 
@@ -52,6 +49,7 @@ class GroupTrainer(SampleTrainer):
         engine: rolls out the policy that is being trained.
         encoder: turns prompts into tokens and pixels; hand over the engine's, and each image is processed once.
         listener: scores the reasoning for `listener_belief`; needed when that reward has a weight.
+        scorers: who rewards ask by name, beside those that the section names.
         on_groups: called with (step, scored groups) every ``section.rollouts_every`` steps.
     """
 
@@ -68,15 +66,16 @@ class GroupTrainer(SampleTrainer):
         seed: int,
         encoder: PromptEncoder | None = None,
         on_groups: Callable[[int, list[Scored]], None] | None = None,
+        scorers: Mapping[str, Callable[..., Any]] | None = None,
     ):
         self.section = section
         self.engine = engine
         self.listener = listener
-        self.rewards = resolve(section.rewards)
+        self.scores = WindowScorer(section, vlm.family.box_space, vlm.tokenizer, scorers or {}, seed)
         self.on_groups = on_groups
         self.run_seed = seed
         self.per_window = section.prompts_per_device * section.accumulation
-        needy = [name for name, term in self.rewards.items() if term.reward.needs_listener]
+        needy = [name for name, term in self.scores.mixture.items() if term.reward.needs_listener]
         if needy and listener is None:
             raise InputError(f"reward {needy[0]} needs a listener", remedy="set listener.path, or choose other rewards")
         if section.both_orders:
@@ -107,7 +106,7 @@ class GroupTrainer(SampleTrainer):
             gradient_accumulation_steps=section.accumulation,
             learning_rate=section.learning_rate,
             num_train_epochs=section.epochs,
-            max_steps=section.max_steps,
+            max_steps=section.last_step,
             warmup_steps=section.warmup_ratio,
             weight_decay=section.weight_decay,
             max_grad_norm=section.max_grad_norm,
@@ -168,14 +167,15 @@ class GroupTrainer(SampleTrainer):
 
     def _roll_out(self, samples: list[Sample]) -> list[Group]:
         section, step = self.section, self.state.global_step
+        generations, length = section.lengths(step)
         requests = [
             Request(
                 render(s, self.template),
-                tuple(stable_seed(self.run_seed, s.id, step, g) for g in range(section.num_generations)),
+                tuple(stable_seed(self.run_seed, s.id, step, g) for g in range(generations)),
             )
             for s in samples
         ]
-        completions = self.engine.generate(requests, Sampling(section.temperature, section.max_completion_length))
+        completions = self.engine.generate(requests, Sampling(section.temperature, length))
         return [Group(s, c) for s, c in zip(samples, completions, strict=True)]
 
     def _score(self, groups: list[Group], encoded: Sequence[EncodedPrompt]) -> list[Scored]:
@@ -184,26 +184,9 @@ class GroupTrainer(SampleTrainer):
             beliefs = self.listener.beliefs(
                 [g.sample for g in groups], [[c.text for c in g.completions] for g in groups]
             )
-        progress = self.state.global_step / max(1, self.state.max_steps)
-        scored = []
-        for group, prompt, belief in zip(groups, encoded, beliefs, strict=True):
-            task = get_task(group.sample.task)
-            parsed = tuple(task.parse(c.text, group.sample) for c in group.completions)
-            context = RewardContext(
-                step=self.state.global_step,
-                progress=progress,
-                beliefs=belief,
-                image_sizes=tuple((image.original, image.processed) for image in prompt.images),
-                box_space=self.vlm.family.box_space,
-            )
-            components = score_components(self.rewards, group, parsed, context)
-            total = mix(weights(self.rewards, context.step), components)
-            if self.section.shuffle_rewards:
-                total = tuple(
-                    random.Random(stable_seed(self.run_seed, group.sample.id, context.step)).sample(total, len(total))
-                )
-            advantages = group_advantages(total, self.section.scale_rewards)
-            scored.append(Scored(group, parsed, components, total, advantages, belief))
+        step = self.state.global_step
+        sizes = [tuple((image.original, image.processed) for image in prompt.images) for prompt in encoded]
+        scored = self.scores(groups, sizes, beliefs, step, step / max(1, self.state.max_steps))
         self._gather_window(scored)
         if self.on_groups is not None and self.state.global_step % self.section.rollouts_every == 0:
             self.on_groups(self.state.global_step, scored)
@@ -217,14 +200,26 @@ class GroupTrainer(SampleTrainer):
                 reward_std=(math.fsum((t - mean) ** 2 for t in s.total) / max(1, len(s.total) - 1)) ** 0.5,
                 zero_variance=float(max(s.total) - min(s.total) < 1e-9),
                 well_formed=sum(p.well_formed for p in s.parsed) / len(s.parsed),
+                **self._shares(s),
             )
             for name, values in s.components.items():
                 known = [v for v in values if v is not None]
                 self.gather(**{f"unscorable/{name}": 1 - len(known) / len(values)})
                 if known:
                     self.gather(**{f"reward/{name}": math.fsum(known) / len(known)})
+            for name, values in s.logged.items():
+                known = [v for v in values if v is not None]
+                if known:
+                    self.gather(**{name: math.fsum(known) / len(known)})
             for completion in s.group.completions:
                 self.gather(completion_length=len(completion.token_ids), truncated=completion.finish_reason == "length")
+
+    def _shares(self, scored: Scored) -> dict[str, float]:
+        """Whether the group is right, or wrong, throughout; empty where nobody says."""
+        known = [v for v in scored.components.get(self.section.filter_on, ()) if v is not None]
+        if not known:
+            return {}
+        return {"all_right": float(min(known) >= 1.0), "all_wrong": float(max(known) <= 0.0)}
 
     # --- an update: log-probabilities and loss, part by part -----------------------------------------------------
 
@@ -265,7 +260,7 @@ class GroupTrainer(SampleTrainer):
             clip_low=section.epsilon,
             clip_high=section.epsilon if section.epsilon_high is None else section.epsilon_high,
             loss_type=section.loss_type,
-            max_completion=section.max_completion_length,
+            max_completion=section.lengths(self.state.global_step)[1],
             whole=whole,
         )
         assert out.entropy is not None

@@ -25,9 +25,10 @@ class LossInputs:
 
     ``logps`` [B, C] of the policy in fp32, with their graph. ``old_logps`` [B, C] of the policy that sampled, without
     one: ``logps.detach()`` in the single on-policy pass. ``ref_logps`` [B, C] of the reference, for the KL term.
-    ``advantages`` [B]. ``mask`` [B, C] is 1 on completion tokens, the stop token included. ``weights`` [B] multiply
-    each completion's loss and no denominator; None means ones. ``correction`` [B, C] or [B, 1] multiplies the policy's
-    part and not the KL (see :func:`engine_correction`). What stands at masked positions is never read.
+    ``advantages`` [B], or [B, C] where tokens have their own. ``mask`` [B, C] is 1 on completion tokens, the stop
+    token included. ``weights`` [B] multiply each completion's loss and no denominator; None means ones. ``correction``
+    [B, C] or [B, 1] multiplies the policy's part and not the KL (see :func:`engine_correction`). What stands at masked
+    positions is never read.
     """
 
     logps: Tensor
@@ -105,7 +106,7 @@ def grpo_loss(
 
     # Filled before any arithmetic: a masked -inf or NaN would outlive a multiplication by zero.
     logps = inputs.logps.masked_fill(~mask, 0.0)
-    advantages = inputs.advantages[:, None]
+    advantages = inputs.advantages if inputs.advantages.dim() == 2 else inputs.advantages[:, None]
     log_ratio = logps - inputs.old_logps.masked_fill(~mask, 0.0)
     if kind.by_sequence:
         log_ratio = log_ratio.sum(1, keepdim=True) / lengths.clamp(min=1)

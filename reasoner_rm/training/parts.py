@@ -46,8 +46,17 @@ class Part:
         return [c for piece in self.pieces for c in piece.completions]
 
     def advantages(self, device: torch.device) -> Tensor:
-        """[B]"""
-        return torch.tensor([p.scored.advantages[i] for p in self.pieces for i in p.chosen], device=device)
+        """[B], or [B, C] where a reward speaks of single sentences."""
+        rows = [(p.scored, i) for p in self.pieces for i in p.chosen]
+        flat = torch.tensor([scored.advantages[i] for scored, i in rows], device=device)
+        if all(scored.token_advantages is None for scored, _ in rows):
+            return flat
+        out = flat[:, None].repeat(1, max(len(c.token_ids) for c in self.completions))
+        for row, (scored, i) in enumerate(rows):
+            if scored.token_advantages is not None:
+                own = torch.tensor(scored.token_advantages[i], device=device)
+                out[row, : len(own)] = own
+        return out
 
     def weights(self, device: torch.device) -> Tensor:
         """[B], each sample's weight for its completions."""

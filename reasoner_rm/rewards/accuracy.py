@@ -1,0 +1,67 @@
+"""Is the answer right: by the task's own measure, by how sure the label is, or word for word."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from reasoner_rm.rewards.base import Reward, Values
+from reasoner_rm.rewards.located import each
+from reasoner_rm.schema import Group, Parsed, RewardContext
+from reasoner_rm.tasks import get_task
+from reasoner_rm.tasks.localisation import Localisation
+from reasoner_rm.tasks.preference import Preference
+
+
+def _accuracy(
+    group: Group,
+    parsed: Sequence[Parsed],
+    context: RewardContext,
+    *,
+    soft: bool = False,
+    ties: Literal["skip", "half"] = "skip",
+    exact: bool = False,
+) -> Values:
+    """How right the last readable answer is, by the task's measure; 0 without one.
+
+    A preference is right when it agrees with the majority; under ``soft`` it earns the share of people who share it.
+    Where the gold is a tie, ``skip`` gives None for all G and ``half`` gives any readable verdict 0.5. ``exact`` asks
+    for the right answer's own words. Boxes are compared in original pixels.
+
+    Source: the rule reward of every recipe here; ``exact`` is UnifiedReward-Think's (arXiv 2505.03318), ``soft`` this
+    project's reading of the soft labels of arXiv 2503.19948, whose formula is not known.
+    Formula: 1[answer = gold]; soft: p(answer); boxes: F1 at IoU 0.5, or 1[IoU > 0.5].
+    Example: gold p_first 0.75: `Image 1 is better` earns 1, `Image 2 is better` 0; soft 0.75 and 0.25.
+    Range: 0..1.
+    """
+    task, sample = get_task(group.sample.task), group.sample
+    if isinstance(task, Preference):
+        p = task.p_first(sample)
+        if p is not None and (soft or (p == 0.5 and ties == "half")):
+            said = (None if a.answer is None else task.read(a.answer, sample) for a in parsed)
+            return [0.0 if choice is None else (p, 1 - p)[choice] for choice in said]
+    canonical = task.canonical(sample)
+    if canonical is None:
+        return [None] * len(parsed)
+    if exact:
+        return [float(p.answer == canonical) for p in parsed]
+    if isinstance(task, Localisation):
+        return each(group, parsed, context, task.score)
+    return [0.0 if p.answer is None else task.correct(p.answer, sample) for p in parsed]
+
+
+def _hard_format_result(group: Group, parsed: Sequence[Parsed], context: RewardContext) -> Values:
+    """1 if the text is well formed and its answer entirely right, else 0: no credit for the packaging.
+
+    Source: Vision-R1, reasoning (arXiv 2503.06749), "hard formatting result reward". A text cut off at the length
+    limit of a stage is malformed, so it earns 0.
+    Formula: format · 1[accuracy = 1].
+    Example: `<think>a</think><answer>7</answer>` to gold 7 earns 1; `<answer>7</answer>` alone 0.
+    Range: 0 or 1.
+    """
+    right = _accuracy(group, parsed, context)
+    return [None if r is None else float(p.well_formed and r == 1.0) for p, r in zip(parsed, right, strict=True)]
+
+
+ACCURACY = Reward("accuracy", (0.0, 1.0), _accuracy)
+HARD = Reward("hard_format_result", (0.0, 1.0), _hard_format_result)

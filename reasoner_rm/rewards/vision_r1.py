@@ -1,0 +1,218 @@
+"""Vision-R1's criteria for localisation (arXiv 2503.18013): a legal format, how much is found, how well it fits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from reasoner_rm.config import Count, Share
+from reasoner_rm.rewards.base import Reward, Values
+from reasoner_rm.rewards.located import found_boxes, same_names, true_boxes
+from reasoner_rm.schema import Group, Parsed, RewardContext
+from reasoner_rm.tasks.boxes import Array, Boxes, iou_matrix, read_boxes
+
+Overlap = Literal["iou", "giou"]
+Thresholds = tuple[float, float, float]
+"""ξ0, from which on a box finds its object; ξ1, below which a quality is worth nothing; ξ2, from which on all."""
+
+BEGINNER: Thresholds = (0.5, 0.5, 0.75)
+ADVANCED: Thresholds = (0.75, 0.75, 0.9)
+
+
+def _dual_format(group: Group, parsed: Sequence[Parsed], context: RewardContext) -> Values:
+    """1 if the answer, bare or in its container, is a list of legal boxes; on an image without objects, if it is `[]`.
+
+    Source: Vision-R1 (arXiv 2503.18013), which asks for template and content in one; on negative samples it turns the
+    reward around, which also pays for babble (``dual_format_released``).
+    Formula: template · content.
+    Example: `[{"bbox_2d": [0, 0, 5, 5], "label": "cube"}]` earns 1 where there is a cube and 0 where there is none.
+    Range: 0 or 1.
+    """
+    gold = true_boxes(group.sample)
+    if gold is None:
+        return [None] * len(parsed)
+    every = _stated(group, parsed, context)
+    return [float(found is not None and bool(len(found)) == bool(len(gold))) for found in every]
+
+
+def _dual_format_released(group: Group, parsed: Sequence[Parsed], context: RewardContext) -> Values:
+    """As ``dual_format``, but turned around as a whole on images without objects: whatever states no box earns 1.
+
+    Source: the released code of Vision-R1 (arXiv 2503.18013).
+    Formula: template · content, or 1 - that where nothing is to be found.
+    Example: `none here` earns 1 on an image without objects.
+    Range: 0 or 1.
+    """
+    gold = true_boxes(group.sample)
+    if gold is None:
+        return [None] * len(parsed)
+    legal = [float(found is not None and len(found) > 0) for found in _stated(group, parsed, context)]
+    return [value if len(gold) else 1 - value for value in legal]
+
+
+def _box_recall(
+    group: Group,
+    parsed: Sequence[Parsed],
+    context: RewardContext,
+    *,
+    overlap: Overlap = "iou",
+    beginner: Thresholds = BEGINNER,
+    advanced: Thresholds = ADVANCED,
+    switch_step: Count | None = None,
+    switch_share: Share | None = None,
+    switch_cleared: Share | None = None,
+) -> Values:
+    """The share of objects that a box of their own finds, differentiated per completion.
+
+    Boxes and objects are matched by the Hungarian method; a pair of different labels finds nothing. Nothing found
+    where nothing is: 1. Logged before differentiation as ``vision_r1/recall``.
+
+    Source: Vision-R1 (arXiv 2503.18013). Qwen2.5-VL did best without a switch of stages, so there is none unless set.
+    Formula: f(#(matched, IoU ≥ ξ0) / #objects), f(x) = 1 from ξ2 on, 0 below ξ1, else x.
+    Example: 4 objects, matched IoUs 0.9, 0.6, 0.4: 2/4 at ξ0 0.5, f 0.5; at ξ0 0.75 1/4, f 0.
+    Range: 0..1.
+
+    Args:
+        overlap: the paper's IoU or the code's GIoU.
+        beginner, advanced: (ξ0, ξ1, ξ2) of the two stages; (0.5, 0, 1) pays the plain share.
+        switch_step, switch_share: the step, or the share of training, from which on the second stage holds.
+        switch_cleared: the second stage holds once the running recall and precision have both reached this.
+    """
+    second = _switched(context, switch_step, switch_share, switch_cleared)
+    reach, low, high = advanced if second else beginner
+
+    def worth(found: Boxes, gold: Boxes) -> tuple[float, float]:
+        if not len(gold):
+            return (float(not len(found)),) * 2
+        share = float((_matched(found, gold, overlap) >= reach).sum() / len(gold))
+        return share, differentiated(share, low, high)
+
+    return _worth(group, parsed, context, worth, "vision_r1/recall")
+
+
+def _box_precision(
+    group: Group,
+    parsed: Sequence[Parsed],
+    context: RewardContext,
+    *,
+    over: Literal["all", "matched"] = "all",
+    overlap: Overlap = "iou",
+    beginner: Thresholds = BEGINNER,
+    advanced: Thresholds = ADVANCED,
+    switch_step: Count | None = None,
+    switch_share: Share | None = None,
+    switch_cleared: Share | None = None,
+) -> Values:
+    """How well boxes fit the objects that they are matched with, differentiated per box, on average over boxes.
+
+    ``matched``: on average over the pairs, so that superfluous boxes are free. Logged before differentiation, over
+    all boxes, as ``vision_r1/precision``. The other parameters are those of ``box_recall``.
+
+    Source: Vision-R1 (arXiv 2503.18013). Its text leaves open what the average is over; its code takes the pairs.
+    Formula: Σ f(IoU) / #boxes, f(x) = 1 from ξ2 on, 0 below ξ1, else x; IoUs below ξ0 count 0.
+    Example: 3 boxes, IoUs 0.9, 0.6, 0.4: (1 + 0.6 + 0) / 3 = 0.5333.
+    Range: 0..1.
+    """
+    second = _switched(context, switch_step, switch_share, switch_cleared)
+    reach, low, high = advanced if second else beginner
+
+    def worth(found: Boxes, gold: Boxes) -> tuple[float, float]:
+        if not len(found) or not len(gold):
+            return (float(len(found) == len(gold)),) * 2
+        fits = [fit if fit >= reach else 0.0 for fit in _matched(found, gold, overlap).tolist()]
+        paid = [differentiated(fit, low, high) for fit in fits]
+        return sum(fits) / len(found), sum(paid) / (len(found) if over == "all" else len(fits))
+
+    return _worth(group, parsed, context, worth, "vision_r1/precision")
+
+
+def differentiated(x: float, low: float, high: float) -> float:
+    """
+    >>> [differentiated(x, 0.5, 0.75) for x in (0.49, 0.5, 0.6, 0.75, 0.8)]
+    [0.0, 0.5, 0.6, 1.0, 1.0]
+    """
+    return 1.0 if x >= high else 0.0 if x < low else x
+
+
+def matching(found: Boxes, gold: Boxes, overlap: Overlap = "iou") -> tuple[Array, Array]:
+    """Pairs of box and object of least cost, min(N, M) of them: indices of boxes, and of objects.
+
+    A pair costs the distance of their corners in pixels, less 1 for the same label and less their overlap; so place
+    decides, and the rest breaks ties.
+    """
+    distance = np.abs(found.xyxy[:, None] - gold.xyxy).sum(-1)
+    return linear_sum_assignment(distance - _same(found, gold) - overlaps(found.xyxy, gold.xyxy, overlap))  # type: ignore[no-any-return]
+
+
+def overlaps(a: Array, b: Array, kind: Overlap) -> Array:
+    """IoU [N, M], or GIoU: less the share of the surrounding box that neither covers; -1..1."""
+    if kind == "iou":
+        return iou_matrix(a, b)
+    area_a, area_b = ((x[:, 2:] - x[:, :2]).prod(-1) for x in (a, b))
+    shared = (np.minimum(a[:, None, 2:], b[:, 2:]) - np.maximum(a[:, None, :2], b[:, :2])).clip(min=0).prod(-1)
+    union = area_a[:, None] + area_b - shared
+    around = (np.maximum(a[:, None, 2:], b[:, 2:]) - np.minimum(a[:, None, :2], b[:, :2])).prod(-1)
+    return np.asarray(shared / union - (around - union) / around)
+
+
+def _same(found: Boxes, gold: Boxes) -> Array:
+    said, true = (np.array(same_names(boxes).labels, dtype=object) for boxes in (found, gold))
+    return np.asarray(said[:, None] == true, dtype=np.float64)
+
+
+def _matched(found: Boxes, gold: Boxes, overlap: Overlap) -> Array:
+    """The overlap of each pair, clipped to 0..1; 0 where the labels differ."""
+    if not len(found) or not len(gold):
+        return np.zeros(0)
+    pairs = matching(found, gold, overlap)
+    fits = overlaps(found.xyxy, gold.xyxy, overlap) * _same(found, gold)
+    return np.asarray(fits[pairs].clip(0.0, 1.0))
+
+
+def _stated(group: Group, parsed: Sequence[Parsed], context: RewardContext) -> list[Boxes | None]:
+    """The boxes of each completion: of its answer, or of a bare text that is nothing but a list of boxes."""
+    return [
+        found_boxes(p if p.answer is not None else _bare(c.text), group.sample, context)
+        for c, p in zip(group.completions, parsed, strict=True)
+    ]
+
+
+def _bare(text: str) -> Parsed:
+    return Parsed(None, text if read_boxes(text) is not None else None, False)
+
+
+def _worth(
+    group: Group,
+    parsed: Sequence[Parsed],
+    context: RewardContext,
+    worth: Callable[[Boxes, Boxes], tuple[float, float]],
+    log: str,
+) -> Values:
+    """What each completion's boxes are worth: the second of the pair is paid, the first is logged."""
+    gold = true_boxes(group.sample)
+    if gold is None:
+        return [None] * len(parsed)
+    pairs = [(0.0, 0.0) if f is None else worth(f, gold) for f in _stated(group, parsed, context)]
+    context.log(log, [raw for raw, _ in pairs])
+    return [paid for _, paid in pairs]
+
+
+def _switched(context: RewardContext, step: int | None, share: float | None, cleared: float | None) -> bool:
+    """Whether the second stage holds by any of the conditions that are set."""
+    peaks = [context.peaks.get(f"vision_r1/{name}", 0.0) for name in ("recall", "precision")]
+    return (
+        (step is not None and context.step >= step)
+        or (share is not None and context.progress >= share)
+        or (cleared is not None and min(peaks) >= cleared)
+    )
+
+
+VISION_R1 = (
+    Reward("dual_format", (0.0, 1.0), _dual_format, own_parser=True),
+    Reward("dual_format_released", (0.0, 1.0), _dual_format_released, own_parser=True),
+    Reward("box_recall", (0.0, 1.0), _box_recall, own_parser=True),
+    Reward("box_precision", (0.0, 1.0), _box_precision, own_parser=True),
+)

@@ -1,0 +1,135 @@
+"""From the rolled-out groups of a window to scored ones: read, rewarded, mixed, compared within the group."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from reasoner_rm.config import GrpoSection
+from reasoner_rm.data.seeding import stable_seed
+from reasoner_rm.policy.offsets import token_ends
+from reasoner_rm.rewards import decoupled, informative, mix, pareto_front, resolve, score_groups, weights
+from reasoner_rm.rewards.dense import token_advantages
+from reasoner_rm.rewards.mix import Components
+from reasoner_rm.rewards.own import own_function
+from reasoner_rm.schema import Belief, BoxSpace, Group, RewardContext, Scored, Span
+from reasoner_rm.tasks import get_task
+from reasoner_rm.training.advantages import group_advantages
+
+Sizes: TypeAlias = tuple[tuple[tuple[int, int], tuple[int, int]], ...]
+
+MEMORY = 0.95
+"""How much of a running mean a window leaves; it starts at 0, so that one lucky window is no peak."""
+
+
+class WindowScorer:
+    """Knows the mixture, and remembers how well what was logged has gone so far.
+
+    Args:
+        scorers: who rewards ask, by name; the section's own functions come on top.
+    """
+
+    def __init__(
+        self,
+        section: GrpoSection,
+        box_space: BoxSpace,
+        tokenizer: Any,
+        scorers: Mapping[str, Callable[..., Any]],
+        seed: int,
+    ):
+        self.section = section
+        self.mixture = resolve(section.rewards)
+        self.box_space = box_space
+        self.tokenizer = tokenizer
+        self.scorers = {**scorers, **{name: own_function(where) for name, where in section.scorers.items()}}
+        self.seed = seed
+        self._running: dict[str, float] = defaultdict(float)
+        self._peaks: dict[str, float] = defaultdict(float)
+
+    def __call__(
+        self,
+        groups: Sequence[Group],
+        sizes: Sequence[Sizes],
+        beliefs: Sequence[tuple[Belief | None, ...] | None],
+        step: int,
+        progress: float,
+    ) -> list[Scored]:
+        """Score a window: ``sizes`` are each group's images' (original, processed), ``beliefs`` what was heard."""
+        notes = [Notes() for _ in groups]
+        parsed = [tuple(get_task(g.sample.task).parse(c.text, g.sample) for c in g.completions) for g in groups]
+        contexts = [
+            RewardContext(
+                step=step, progress=progress, peaks=self._peaks, beliefs=heard, image_sizes=size,
+                box_space=self.box_space, scorers=self.scorers, log=note.log, dense=note.dense,
+            )
+            for size, heard, note in zip(sizes, beliefs, notes, strict=True)
+        ]  # fmt: skip
+        every = score_groups(self.mixture, list(zip(groups, parsed, contexts, strict=True)))
+        self._remember(notes)
+        weighed = weights(self.mixture, step)
+        scored = []
+        for group, read, heard, components, note in zip(groups, parsed, beliefs, every, notes, strict=True):
+            total = mix(weighed, components)
+            if self.section.shuffle_rewards:
+                total = tuple(random.Random(stable_seed(self.seed, group.sample.id, step)).sample(total, len(total)))
+            if self._teaches(components):
+                advantages = self._advantages(weighed, components, total)
+                tokens = self._by_token(group, advantages, note, weighed)
+            else:
+                advantages, tokens = (0.0,) * len(total), None
+            scored.append(Scored(group, read, components, total, advantages, heard, note.logged, tokens))
+        return scored
+
+    def _teaches(self, components: Components) -> bool:
+        epsilon = self.section.filter_epsilon
+        return epsilon is None or informative(components, self.section.filter_on, epsilon)
+
+    def _advantages(
+        self, weighed: Mapping[str, float], components: Components, total: tuple[float, ...]
+    ) -> tuple[float, ...]:
+        mixing = self.section.mixing
+        if mixing == "decoupled" and not self.section.shuffle_rewards:
+            total = decoupled(weighed, components)
+        advantages = group_advantages(total, self.section.scale_rewards)
+        if mixing == "pareto":
+            front = pareto_front(weighed, components)
+            return tuple(a if best else 0.0 for a, best in zip(advantages, front, strict=True))
+        return advantages
+
+    def _by_token(
+        self, group: Group, advantages: tuple[float, ...], note: Notes, weighed: Mapping[str, float]
+    ) -> tuple[tuple[float, ...], ...] | None:
+        if not note.spans:
+            return None
+        ends = [token_ends(self.tokenizer, c.token_ids, c.text) for c in group.completions]
+        rows = [(a,) * len(stops) for a, stops in zip(advantages, ends, strict=True)]
+        for name, spans in note.spans.items():
+            bonus = token_advantages([0.0] * len(rows), spans, ends, weighed.get(name, 0.0))
+            rows = [tuple(map(sum, zip(row, more, strict=True))) for row, more in zip(rows, bonus, strict=True)]
+        return tuple(rows)
+
+    def _remember(self, notes: Sequence[Notes]) -> None:
+        every: dict[str, list[float]] = defaultdict(list)
+        for note in notes:
+            for name, values in note.logged.items():
+                every[name] += [v for v in values if v is not None]
+        for name, known in every.items():
+            if known:
+                self._running[name] = MEMORY * self._running[name] + (1 - MEMORY) * sum(known) / len(known)
+                self._peaks[name] = max(self._peaks[name], self._running[name])
+
+
+class Notes:
+    """What the rewards of one group wrote down: values by completion, and values of single sentences."""
+
+    def __init__(self) -> None:
+        self.logged: dict[str, tuple[float | None, ...]] = {}
+        self.spans: dict[str, Sequence[Sequence[Span]]] = {}
+
+    def log(self, name: str, values: Sequence[float | None]) -> None:
+        self.logged[name] = tuple(values)
+
+    def dense(self, name: str, spans: Sequence[Sequence[Span]]) -> None:
+        self.spans[name] = spans

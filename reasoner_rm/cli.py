@@ -85,11 +85,15 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--max-tokens", type=int, default=1024)
     judge.add_argument("--json", action="store_true", help="print one JSON object")
 
-    reward = verb("reward", _reward, "score one completion with a reward")
-    reward.add_argument("name", nargs="?", help="a component or a preset")
-    reward.add_argument("--list", action="store_true", help="list rewards and presets")
+    reward = verb("reward", _reward, "score one completion with a reward, and say what was read out of it")
+    reward.add_argument("name", nargs="?", help="a component, a preset, or path/to/file.py:function")
+    reward.add_argument("--list", action="store_true", help="list rewards and presets, with ranges and sources")
     reward.add_argument("--sample", type=Path, help="a JSON file with one sample")
     reward.add_argument("--completion", help="a text file, or - for standard input")
+    reward.add_argument(
+        "--param", dest="params", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the reward"
+    )
+    reward.add_argument("--json", action="store_true", help="print one JSON object")
 
     data = verb("data", _data, "build, look at and validate datasets")
     what = data.add_subparsers(title="actions", metavar="ACTION", required=True)
@@ -220,13 +224,10 @@ def _judge(args: argparse.Namespace) -> None:
 
 
 def _reward(args: argparse.Namespace) -> None:
-    from reasoner_rm.rewards import PRESETS, REWARDS, score
+    from reasoner_rm.rewards.by_hand import explain, listing
 
     if args.list:
-        for reward in REWARDS.values():
-            print(f"{reward.name:18} [{reward.range[0]:g}, {reward.range[1]:g}]  {reward.doc.splitlines()[0]}")
-        for name, weights in PRESETS.items():
-            print(f"{name:18} preset: " + " + ".join(f"{w:g} {n}" for n, w in weights.items()))
+        print("\n".join(listing()))
         return
     if not (args.name and args.sample and args.completion):
         raise InputError("reward needs NAME, --sample and --completion", remedy="or --list to see what there is")
@@ -237,7 +238,21 @@ def _reward(args: argparse.Namespace) -> None:
         raise InputError(f"not valid JSON: {error}", file=args.sample) from None
     if not isinstance(row, dict):
         raise InputError("a sample is a JSON object", file=args.sample)
-    print(json.dumps(score(args.name, text, row)))
+    with _libraries_to_stderr():
+        found = explain(args.name, text, row, params=dict(map(_assignment, args.params)))
+    print(json.dumps(found.as_json(), ensure_ascii=False) if args.json else "\n".join(found.lines()))
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    import yaml
+
+    name, sign, value = text.partition("=")
+    if not (name and sign):
+        raise InputError(f"--param {text!r} is not of the form name=value")
+    try:
+        return name, yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise InputError(f"--param {text!r}: the value is not valid YAML") from None
 
 
 def _read(file: Path) -> str:

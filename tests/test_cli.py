@@ -167,8 +167,34 @@ def test_rewards_in_the_shell(tmp_path: Path) -> None:
     sample.write_text(json.dumps(row(tmp_path)))
     text = "<think>x</think><answer>Image 1 is better</answer>"
     done = shell("reward", "accuracy", "--sample", sample, "--completion", "-", stdin=text)
-    assert json.loads(done.stdout) == {"accuracy": 1.0, "total": 1.0}
-    assert "listener_belief" in shell("reward", "--list").stdout
+    assert "accuracy                 1.0000  [0, 1]" in done.stdout and "well formed: yes" in done.stdout
+    malformed = shell("reward", "unified_think", "--sample", sample, "--completion", "-", "--json", stdin=text + " so")
+    found = json.loads(malformed.stdout)
+    assert found["components"] == {"format": 1.0, "accuracy": 1.0} and found["total"] == 2.0
+    assert found["parsed"]["answer"] == "Image 1 is better" and found["parsed"]["why_not"] == "text after </answer>"
+    strict = shell(
+        "reward", "format", "--param", "mode=strict", "--sample", sample, "--completion", "-", stdin=text + " so"
+    )
+    assert "format                   0.0000  [0, 1]" in strict.stdout and "no, text after </answer>" in strict.stdout
+    unheard = shell("reward", "listener", "--sample", sample, "--completion", "-", stdin=text)
+    assert "none  asks a listener" in unheard.stdout and "1.5000" in unheard.stdout
+    listed = shell("reward", "--list").stdout
+    for part in ("listener_belief  [0, 1]", "source: Vision-R1 (arXiv 2503.18013)", "preset: 0.9 vicrit + 0.1 format"):
+        assert part in listed
+    own = tmp_path / "mine.py"
+    own.write_text(
+        "def short(group, parsed, context, *, most=9):\n"
+        "    return [float(len(c.text) < most) for c in group.completions]\n"
+    )
+    done = shell("reward", f"{own}:short", "--param", "most=99", "--sample", sample, "--completion", "-", stdin=text)
+    assert "1.0000  [-inf, inf]" in done.stdout
+    assert "defines no function 'long'" in fails("reward", f"{own}:long", "--sample", sample, "--completion", "-")
+    assert "did you mean 'mode'" in fails(
+        "reward", "format", "--param", "modes=a", "--sample", sample, "--completion", "-"
+    )
+    assert "'strict', 'prefix' or 'search', got 'loose'" in fails(
+        "reward", "format", "--param", "mode=loose", "--sample", sample, "--completion", "-"
+    )
     assert "did you mean 'accuracy'" in fails("reward", "acuracy", "--sample", sample, "--completion", "-", stdin="")
     assert "not valid JSON" in fails("reward", "format", "--sample", Path(__file__), "--completion", "-")
 

@@ -13,8 +13,8 @@ from reasoner_rm.rewards.base import Reward
 from reasoner_rm.rewards.own import is_own
 from reasoner_rm.rewards.registry import REWARDS, get_reward, unknown
 
-Setting: TypeAlias = "float | Mapping[str, Any]"
-"""A weight, or ``{weight: …}`` (1 unless stated) beside the reward's own parameters."""
+Setting: TypeAlias = "float | Sequence[tuple[float, float]] | Mapping[str, Any]"
+"""A weight, points (step, weight) of one, or ``{weight: …}`` (1 unless stated) beside the reward's own parameters."""
 
 _VISION_R1: dict[str, Setting] = {"dual_format": 1.0, "box_recall": 1.0, "box_precision": 1.0}
 

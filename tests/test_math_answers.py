@@ -1,0 +1,74 @@
+"""Formulas: what is equal is right, whatever its form; what hangs or explodes is wrong, and soon."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import pytest
+
+from reasoner_rm.rewards import score
+from reasoner_rm.schema import Sample
+from reasoner_rm.tasks import get_task
+from reasoner_rm.tasks.math_answers import _CHILD, MAX_FORMULA, formula, rational, same_formula
+
+
+@pytest.mark.parametrize(
+    ("said", "gold", "equal"),
+    [
+        ("\\frac{1}{2}", "0.5", True),
+        ("1/2", "0.5", True),
+        ("(x+1)^2", "x^2+2x+1", True),
+        ("2\\sqrt{2}", "\\sqrt{8}", True),
+        ("50\\%", "0.5", True),
+        ("x=3", "3", True),
+        ("7", "8", False),
+        ("1/0", "3", False),
+        ("x^2", "x^3", False),
+        ("(((((", "1", False),
+        ("\\frac{" * 30, "1", False),
+        ("the answer", "3", False),
+    ],
+)
+def test_equality(said: str, gold: str, equal: bool) -> None:
+    assert same_formula(said, gold) is equal
+
+
+def test_what_hangs_is_ended_and_the_next_answer_is_read() -> None:
+    began = time.perf_counter()
+    assert same_formula("10^{10^{10^{10}}}", "4") is False
+    assert time.perf_counter() - began < 10
+    assert same_formula("\\frac{2}{6}+x", "x+\\frac{1}{3}") is True
+
+
+def test_a_child_that_died_is_replaced() -> None:
+    assert same_formula("y+1", "1+y")
+    assert _CHILD._process is not None
+    os.kill(_CHILD._process.pid, 9)
+    time.sleep(0.2)
+    assert same_formula("y+2", "2+y")
+
+
+def test_threads_may_ask() -> None:
+    """math-verify's own time limit is an alarm, which only a main thread can set."""
+    found: list[bool] = []
+    threads = [threading.Thread(target=lambda n=n: found.append(same_formula(f"z+{n}", f"{n}+z"))) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert found == [True] * 4
+
+
+def test_the_task_reads_boxes_and_dollars() -> None:
+    row = Sample("q", "qa", "?", gold={"answer": "\\frac{1}{2}", "kind": "math"})
+    get_task("qa").check(row)
+    for answer, value in (("$0.5$", 1), ("\\boxed{\\frac{2}{4}}.", 1), ("0.6", 0), ("", 0), ("9" * 5000, 0)):
+        assert score("accuracy", f"<think>x</think><answer>{answer}</answer>", row)["total"] == value
+
+
+def test_reading() -> None:
+    assert formula("so \\boxed{3}, or \\boxed{4}") == "4"
+    assert formula("") is None and formula("1\n2") is None and formula("1" * (MAX_FORMULA + 1)) is None
+    assert rational("007") == 7 and rational("1e5") is None and rational("1/0") is None

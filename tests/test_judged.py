@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from reasoner_rm.errors import InputError
+from reasoner_rm.judge import Judge
+from reasoner_rm.judge.scorer import JudgeScorer
 from reasoner_rm.policy.loading import Vlm
 from reasoner_rm.policy.offsets import token_ends
 from reasoner_rm.rewards import resolve, score, score_groups
 from reasoner_rm.rewards.dense import sentences, token_advantages
 from reasoner_rm.rewards.uncertainty import rectified
-from reasoner_rm.schema import Completion, Group, RewardContext, Sample
+from reasoner_rm.schema import Completion, Group, RewardContext, Sample, Verdict
 from reasoner_rm.tasks import get_task
 
 ROW = Sample(
@@ -156,3 +158,28 @@ def test_tokens_end_where_their_text_does(tiny: Vlm, text: str) -> None:
         said = tiny.tokenizer.decode(ids[:n])
         if "\ufffd" not in said:
             assert said == text[:end]
+
+
+# --- a judge of this project ---
+
+
+class Ranking(Judge):
+    """Prefers the answer that comes first in the alphabet; cannot read pairs with a question mark."""
+
+    def __init__(self) -> None:
+        self.asked: list[Sample] = []
+
+    def verdicts(self, samples: Sequence[Sample], votes: int = 1, both_orders: bool = True) -> list[Verdict]:
+        self.asked += samples
+        shares = [None if "?" in "".join(s.responses) else float(s.responses[0] < s.responses[1]) for s in samples]
+        return [Verdict(None, p, "", None, (), p is not None) for p in shares]
+
+
+def test_a_judge_pays_the_share_of_wins() -> None:
+    judge = Ranking()
+    context = {"judge": JudgeScorer(judge)}
+    texts = [turn(a) for a in ("b", "a", "c", "b")]
+    assert values("judged", texts, {"facts": "facts"}, **context) == (0.5, 1.0, 0.0, 0.5)
+    assert len(judge.asked) == 3 and judge.asked[0].prompt.endswith("Known to be true: a grey cat")
+    assert values("judged", [turn("a"), turn("?")], **context) == (None, None)
+    assert values("judged", [turn("a"), turn("a")], **context) == (None, None)

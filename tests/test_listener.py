@@ -111,6 +111,9 @@ def test_the_listener_is_frozen(ear: TransformersListener) -> None:
         ("<think>So image 2 is clearly the winner! It glows.</think>", "<think> It glows.</think>"),
         ("<think>I prefer Image 2.</think>", "<think></think>"),
         ("<think>Image 1 is a cat.</think>", "<think>Image 1 is a cat.</think>"),
+        ("<think>A 7. The answer is 1.</think>", "<think>A 7.</think>"),
+        ("<think>My verdict: Image 2</think>", "<think></think>"),
+        ("<think>The answer is 12 cats.</think>", "<think>The answer is 12 cats.</think>"),
     ],
 )
 def test_verdict_sentences_can_be_stripped(text: str, kept: str) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 
 BEGIN, END = "<think>", "</think>"
+_SENTENCE = re.compile(r"[^.!?\n]+[.!?]?")
 _VERDICT = re.compile(
-    r"[^.!?\n]*\b(?:(?:image|video|answer)\s+[12]\s+(?:is|wins|should)\b[^.!?\n]*\b(?:better|best|preferred|winner|wins?)\b"
-    r"|(?:prefer|choose|pick)\s+(?:image|video|answer)\s+[12]\b)[^.!?\n]*[.!?]?",
+    r"\b(?:(?:image|video|answer)\s+[12]\s+(?:is|wins|should)\b.{0,200}?\b(?:better|best|preferred|winner|wins?)\b"
+    r"|(?:prefer|choose|pick)\s+(?:image|video|answer)\s+[12]\b"
+    r"|(?:answer|verdict|winner|choice|better\s+one)\s*(?:is|:|must\s+be|should\s+be)\s*(?:image|video|answer)?\s*[12]\b)",
     re.IGNORECASE,
 )
 
@@ -22,4 +24,8 @@ def heard(text: str, strip_verdict: bool = False) -> str | None:
     before, opened, thought = said.partition(BEGIN)
     if not closed or not opened or before.strip():
         return None
-    return before + opened + (_VERDICT.sub("", thought) if strip_verdict else thought) + END
+    return before + opened + (_without_verdicts(thought) if strip_verdict else thought) + END
+
+
+def _without_verdicts(thought: str) -> str:
+    return _SENTENCE.sub(lambda sentence: "" if _VERDICT.search(sentence[0]) else sentence[0], thought)

@@ -20,7 +20,8 @@ def _format(group: Group, parsed: Sequence[Parsed], context: RewardContext, *, m
     """1 if the text is one thought followed by a readable answer in the task's container, else 0.
 
     ``strict``: exactly one of each and nothing outside them (in front of a box, text may stand). ``prefix``: it begins
-    so, and may go on. ``search``: it holds that somewhere. The last answer has to be readable in every mode.
+    so, and may go on. ``search``: it holds that somewhere. In every mode the last thought has to say something and the
+    last answer has to be readable.
 
     Source: ``prefix`` is UnifiedReward-Think's (arXiv 2505.03318), ``search`` VLM-R1's for referring expressions
     (arXiv 2504.07615), both without a look at the answer, as in ``unified_think_released``.
@@ -32,7 +33,7 @@ def _format(group: Group, parsed: Sequence[Parsed], context: RewardContext, *, m
         return [float(p.well_formed) for p in parsed]
     container = get_task(group.sample.task).container
     return [
-        float(p.answer is not None and shaped(c.text, container, from_start=mode == "prefix"))
+        float(p.answer is not None and bool(p.thinking) and shaped(c.text, container, from_start=mode == "prefix"))
         for c, p in zip(group.completions, parsed, strict=True)
     ]
 

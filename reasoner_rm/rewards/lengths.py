@@ -13,7 +13,7 @@ from reasoner_rm.schema import Completion, Group, Parsed, RewardContext
 
 CHARACTERS = 4
 """A token's length in a text that was never tokenised."""
-MAX_READ = 100_000
+MAX_READ = 50_000
 """Repetition is looked for in the first so many characters."""
 
 

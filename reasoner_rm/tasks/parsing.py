@@ -50,6 +50,8 @@ def _fault(text: str, container: Container, answer: str | None, readable: Callab
     if not text.lstrip().startswith("<think>"):
         return "text before <think>"
     think, _, rest = text.partition("</think>")
+    if not think.replace("<think>", "", 1).strip():
+        return "empty <think>"
     if container == "boxed" and "\\boxed{" in think:
         return "\\boxed{} inside <think>"
     if container == "answer":

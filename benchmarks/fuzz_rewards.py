@@ -1,0 +1,45 @@
+"""10,000 hostile completions for every reward: faults, payments, and seconds per text.
+
+python benchmarks/fuzz_rewards.py --json benchmarks/results/fuzz_rewards.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from fuzzing import MATH, REWARDS, SAMPLES, fuzz, percentile
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--texts", type=int, default=10_000)
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    rows = {}
+    jobs = [(name, reward, SAMPLES, args.texts) for name, reward in REWARDS.items()]
+    jobs.append(("accuracy (formulas)", REWARDS["accuracy"], (MATH,), args.texts // 10))
+    for name, reward, samples, n in jobs:
+        found = fuzz(reward, n, samples)
+        milliseconds = {f"p{share:g}": 1000 * percentile(found.seconds, share / 100) for share in (50, 99)}
+        rows[name] = {
+            "texts": n, "faults": found.faults, "paid": found.paid,
+            "ms": {k: round(v, 4) for k, v in milliseconds.items()} | {"max": round(1000 * max(found.seconds), 2)},
+        }  # fmt: skip
+        print(
+            f"{name:22} {n} texts, {len(found.faults)} faults, {found.paid} paid; "
+            f"p50 {milliseconds['p50']:.3f} ms, p99 {milliseconds['p99']:.2f} ms (bar: 10)",
+            flush=True,
+        )
+    if args.json:
+        where = {"python": platform.python_version(), "machine": platform.machine()}
+        args.json.write_text(json.dumps({"where": where, "rewards": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,20 @@
+"""A hack gets less than an honest answer, unless the table says that it pays; the docs show the same table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hacks import HACKS, Hack, table
+
+DOCS = Path(__file__).parents[1] / "docs" / "rewards.md"
+
+
+@pytest.mark.parametrize("hack", HACKS, ids=lambda h: f"{h.name}-{h.reward}")
+def test_a_hack_gets_less_than_an_honest_answer(hack: Hack) -> None:
+    honest, hacked = hack.scores()
+    assert (hacked >= honest) is hack.pays
+
+
+def test_the_docs_show_this_table() -> None:
+    assert table() in DOCS.read_text(encoding="utf-8"), "copy it from: python tests/hacks.py"

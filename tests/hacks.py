@@ -1,4 +1,7 @@
-"""Known ways to be paid without being right, beside what an honest answer gets. docs/rewards.md shows the table."""
+"""Known ways to be paid without being right, beside what an honest answer gets; and the library as a table.
+
+`python tests/hacks.py` prints the tables of docs/rewards.md.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reasoner_rm.listener.hearing import heard
-from reasoner_rm.rewards import score
+from reasoner_rm.rewards import REWARDS, score
 from reasoner_rm.schema import Belief, RewardContext, Sample
 
 CUBES = [{"bbox_2d": [100 * i, 0, 100 * i + 80, 80], "label": "cube"} for i in range(3)]
@@ -132,5 +135,16 @@ def table() -> str:
     return "\n".join(lines)
 
 
+def library() -> str:
+    """Every reward, from its own docstring, as Markdown."""
+    lines = ["| reward | range | what it pays | source |", "|---|---|---|---|"]
+    for reward in REWARDS.values():
+        low, high = reward.range
+        first = " ".join(reward.doc.partition("\n\n")[0].split())
+        said, source = (text.replace("``", "`").replace("|", "\\|") for text in (first, reward.source))
+        lines.append(f"| `{reward.name}` | {low:g}..{high:g} | {said} | {source} |")
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
-    print(table())
+    print(library(), table(), sep="\n\n")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hacks import HACKS, Hack, table
+from hacks import HACKS, Hack, library, table
+
+from reasoner_rm.rewards import PRESETS
 
 DOCS = Path(__file__).parents[1] / "docs" / "rewards.md"
 
@@ -16,5 +18,12 @@ def test_a_hack_gets_less_than_an_honest_answer(hack: Hack) -> None:
     assert (hacked >= honest) is hack.pays
 
 
-def test_the_docs_show_this_table() -> None:
-    assert table() in DOCS.read_text(encoding="utf-8"), "copy it from: python tests/hacks.py"
+def test_the_docs_show_these_tables() -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    for shown in (library(), table()):
+        assert shown in text, "copy it from: python tests/hacks.py"
+
+
+def test_the_docs_name_every_preset() -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    assert all(f"`{name}`" in text for name in PRESETS)

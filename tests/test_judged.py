@@ -181,5 +181,5 @@ def test_a_judge_pays_the_share_of_wins() -> None:
     texts = [turn(a) for a in ("b", "a", "c", "b")]
     assert values("judged", texts, {"facts": "facts"}, **context) == (0.5, 1.0, 0.0, 0.5)
     assert len(judge.asked) == 3 and judge.asked[0].prompt.endswith("Known to be true: a grey cat")
-    assert values("judged", [turn("a"), turn("?")], **context) == (None, None)
+    assert values("judged", [turn("a"), turn("x?y")], **context) == (None, None)
     assert values("judged", [turn("a"), turn("a")], **context) == (None, None)

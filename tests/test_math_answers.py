@@ -70,5 +70,8 @@ def test_the_task_reads_boxes_and_dollars() -> None:
 
 def test_reading() -> None:
     assert formula("so \\boxed{3}, or \\boxed{4}") == "4"
+    for text in ("\\frac{1}{2", "}{", '["a"]', "a<think>b", "it is one half of it", "1\u202e2"):
+        assert formula(text) is None
+    assert formula("x<3") == "x<3" and formula("\\{1, 2\\}") and formula("5 square metres")
     assert formula("") is None and formula("1\n2") is None and formula("1" * (MAX_FORMULA + 1)) is None
     assert rational("007") == 7 and rational("1e5") is None and rational("1/0") is None

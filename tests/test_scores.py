@@ -11,6 +11,7 @@ from PIL import Image
 
 from reasoner_rm import rewards
 from reasoner_rm.config import GrpoSection
+from reasoner_rm.errors import InputError
 from reasoner_rm.policy.loading import Vlm
 from reasoner_rm.policy.prompts import PromptEncoder
 from reasoner_rm.rewards.base import Reward
@@ -87,6 +88,8 @@ def test_the_section_names_scorers(tmp_path: Any) -> None:
     group = Group(ROW, tuple(Completion(t, (), (), "stop") for t in (RIGHT, WRONG)))
     found = WindowScorer(section, "processed", None, {}, seed=0)([group], [()], [None], 0, 0.0)[0]
     assert found.components == {"judged": (1.0, 0.0)}
+    with pytest.raises(InputError, match="asks a scorer 'judge'"):
+        WindowScorer(GrpoSection(rewards="judged"), "processed", None, {}, seed=0)
 
 
 # --- single sentences ---

@@ -23,6 +23,7 @@ from reasoner_rm.policy.lora import add_lora, merged
 from reasoner_rm.policy.prompts import PromptEncoder
 from reasoner_rm.policy.vision import keep_features
 from reasoner_rm.report import write_report
+from reasoner_rm.rewards import resolve
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.schema import Sample, Scored
 from reasoner_rm.tasks import get_task
@@ -86,6 +87,7 @@ class Pipeline:
 
     def grpo(self) -> None:
         """GRPO on the sift's RL rows, or on `data.train` when there was no sift."""
+        resolve(self.config.grpo.rewards)  # a wrong name shows before a model is loaded
         sifted = self.run.path / RL_FILE
         samples = load_samples(sifted) if sifted.is_file() else self.samples("train")
         vlm = self.trainee()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import math
-from collections.abc import Awaitable, Coroutine, Sequence
+from collections.abc import Awaitable, Container, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
@@ -41,10 +41,7 @@ def score_groups(
     """
     found: list[dict[str, Values | Awaitable[Values]]] = []
     for group, parsed, context in jobs:
-        for name, term in mixture.items():
-            for missing in set(term.reward.needs) - context.scorers.keys():
-                remedy = f"name a function as grpo.scorers.{missing}, or hand it over in the context"
-                raise InputError(f"reward {name} asks a scorer {missing!r}, which is not there", remedy=remedy)
+        check_scorers(mixture, context.scorers)
         found.append({name: term.reward.score(group, parsed, context) for name, term in mixture.items()})
     waiting = {
         (i, name): values for i, row in enumerate(found) for name, values in row.items() if inspect.isawaitable(values)
@@ -57,6 +54,15 @@ def score_groups(
         {name: _held(mixture[name].reward, values, len(parsed)) for name, values in row.items()}  # type: ignore[arg-type]
         for row, (_, parsed, _) in zip(found, jobs, strict=True)
     ]
+
+
+def check_scorers(mixture: Mixture, scorers: Container[str]) -> None:
+    """Raise InputError when a reward asks a scorer that is not there."""
+    for name, term in mixture.items():
+        for needed in term.reward.needs:
+            if needed not in scorers:
+                remedy = f"name a function as grpo.scorers.{needed}, or hand it over in the context"
+                raise InputError(f"reward {name} asks a scorer {needed!r}, which is not there", remedy=remedy)
 
 
 async def _all(waiting: Sequence[Awaitable[Values]], deadline: float) -> list[Values | None]:

@@ -21,6 +21,11 @@ from reasoner_rm.tasks.parsing import boxes
 
 MAX_FORMULA = 300
 """Longer answers are not read, in characters."""
+MAX_WORDS = 4
+"""A formula may hold a unit or an "and"; more words are prose."""
+_FOREIGN = re.compile(r'["`]|</?\w+>|\[\s*\{')
+_WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
+_BRACE = re.compile(r"(?<!\\)[{}]")
 DEADLINE = 2.0
 """Seconds for one comparison; what takes longer is not the same."""
 ROUNDING = Fraction(1, 1000)
@@ -42,7 +47,19 @@ def formula(text: str) -> str | None:
         return None
     found = boxes(text)
     text = (found[-1][0] if found else text).strip().rstrip(".").strip("$").strip()
-    return text if 0 < len(text) <= MAX_FORMULA and "\n" not in text else None
+    return text if 0 < len(text) <= MAX_FORMULA and _is_formula(text) else None
+
+
+def _is_formula(text: str) -> bool:
+    """Whether reading is worth the time: no data, no prose, no control signs, and every brace has its partner."""
+    if _FOREIGN.search(text) or not text.isprintable() or len(_WORD.findall(text)) > MAX_WORDS:
+        return False
+    depth = 0
+    for brace in _BRACE.findall(text):
+        depth += 1 if brace == "{" else -1
+        if depth < 0:
+            return False
+    return depth == 0
 
 
 @functools.lru_cache(maxsize=65536)
@@ -103,7 +120,7 @@ class _Child:
         if self._process is None or self._owner != os.getpid() or self._process.poll() is not None:
             script = Path(__file__).with_name("math_child.py")
             self._process = subprocess.Popen(
-                [sys.executable, "-I", str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                [sys.executable, "-P", str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL, text=True, encoding="utf-8",
             )  # fmt: skip
             self._owner = os.getpid()

@@ -14,6 +14,7 @@ from reasoner_rm.rewards import decoupled, informative, mix, pareto_front, resol
 from reasoner_rm.rewards.dense import token_advantages
 from reasoner_rm.rewards.mix import Components
 from reasoner_rm.rewards.own import own_function
+from reasoner_rm.rewards.scoring import check_scorers
 from reasoner_rm.schema import Belief, BoxSpace, Group, RewardContext, Scored, Span
 from reasoner_rm.tasks import get_task
 from reasoner_rm.training.advantages import group_advantages
@@ -29,6 +30,9 @@ class WindowScorer:
 
     Args:
         scorers: who rewards ask, by name; the section's own functions come on top.
+
+    Raises:
+        InputError: a wrong mixture, or one that asks somebody who is not there.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class WindowScorer:
         self.box_space = box_space
         self.tokenizer = tokenizer
         self.scorers = {**scorers, **{name: own_function(where) for name, where in section.scorers.items()}}
+        check_scorers(self.mixture, self.scorers)
         self.seed = seed
         self._running: dict[str, float] = defaultdict(float)
         self._peaks: dict[str, float] = defaultdict(float)

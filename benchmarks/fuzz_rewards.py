@@ -10,10 +10,13 @@ import json
 import platform
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from fuzzing import MATH, REWARDS, SAMPLES, fuzz, percentile
+from fuzzing import MATH, REWARDS, SAMPLES, VARIANTS, fuzz, percentile
+
+from reasoner_rm.schema import Sample
 
 
 def main() -> None:
@@ -22,17 +25,18 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     rows = {}
-    jobs = [(name, reward, SAMPLES, args.texts) for name, reward in REWARDS.items()]
-    jobs.append(("accuracy (formulas)", REWARDS["accuracy"], (MATH,), args.texts // 10))
-    for name, reward, samples, n in jobs:
-        found = fuzz(reward, n, samples)
+    jobs: list[tuple[str, str, tuple[Sample, ...], dict[str, Any]]] = [(name, name, SAMPLES, {}) for name in REWARDS]
+    jobs += [(f"{name} {params}", name, SAMPLES, params) for name, params in VARIANTS]
+    jobs.append(("accuracy, formulas", "accuracy", (MATH,), {}))
+    for title, name, samples, params in jobs:
+        found = fuzz(REWARDS[name], args.texts, samples, params)
         milliseconds = {f"p{share:g}": 1000 * percentile(found.seconds, share / 100) for share in (50, 99)}
-        rows[name] = {
-            "texts": n, "faults": found.faults, "paid": found.paid,
+        rows[title] = {
+            "texts": args.texts, "faults": found.faults, "paid": found.paid,
             "ms": {k: round(v, 4) for k, v in milliseconds.items()} | {"max": round(1000 * max(found.seconds), 2)},
         }  # fmt: skip
         print(
-            f"{name:22} {n} texts, {len(found.faults)} faults, {found.paid} paid; "
+            f"{title:22} {args.texts} texts, {len(found.faults)} faults, {found.paid} paid; "
             f"p50 {milliseconds['p50']:.3f} ms, p99 {milliseconds['p99']:.2f} ms (bar: 10)",
             flush=True,
         )

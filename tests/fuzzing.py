@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from reasoner_rm.rewards import REWARDS, Reward
 from reasoner_rm.rewards.mixture import resolve
@@ -33,6 +34,15 @@ SAMPLES = (
     Sample("score", "pointwise", "a cube", ("x",), gold={"score": 4}),
     Sample("steps", "step_critique", "?", ("x",), responses=("a", "b", "c"), gold={"steps": [1, 0, 1]}),
 )  # fmt: skip
+VARIANTS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("format", {"mode": "prefix"}), ("format", {"mode": "search"}),
+    ("accuracy", {"soft": True}), ("accuracy", {"exact": True}), ("accuracy", {"ties": "half"}),
+    ("listener_belief", {"gate": "none"}), ("listener_belief", {"target": "verdict", "hard": True}),
+    ("listener_belief", {"gate": "accuracy", "temperature": 0.1}), ("consistency", {"gate": "none", "hard": False}),
+    ("box_recall", {"overlap": "giou"}), ("box_precision", {"over": "matched", "overlap": "giou"}),
+    ("rec_iou", {"hard": True}), ("vicrit", {"max_extra_words": 99, "max_share": 1}), ("repetition", {"words": 1}),
+)  # fmt: skip
+"""Rewards with parameters that make them more generous, or slower."""
 MATH = Sample("math", "qa", "?", ("x",), gold={"answer": "\\frac{1}{2}", "kind": "math"})
 
 SCORES = "\n1. Style: Image 1 (9/10) - rich; Image 2 (7/10) - plain.\nTotal score:\nImage 1: 9=9\nImage 2: 7=7"
@@ -148,9 +158,16 @@ class Fuzzed:
     seconds: list[float] = field(default_factory=list)
 
 
-def fuzz(reward: Reward, n: int, samples: tuple[Sample, ...] = SAMPLES, seed: int = 0, most: int = MEGABYTE) -> Fuzzed:
+def fuzz(
+    reward: Reward,
+    n: int,
+    samples: tuple[Sample, ...] = SAMPLES,
+    params: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    most: int = MEGABYTE,
+) -> Fuzzed:
     """Score ``n`` hostile texts, in turns over the samples."""
-    found, mixture = Fuzzed(), resolve(reward.name)
+    found, mixture = Fuzzed(), resolve(reward.name, params)
     contexts = [context(sample) for sample in samples]
     texts = [completions(sample, n, seed, most) for sample in samples]
     for i in range(n):
@@ -183,4 +200,4 @@ def percentile(values: list[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 
-__all__ = ["MATH", "REWARDS", "SAMPLES", "Fuzzed", "completions", "fuzz", "honest", "percentile"]
+__all__ = ["MATH", "REWARDS", "SAMPLES", "VARIANTS", "Fuzzed", "completions", "fuzz", "honest", "percentile"]

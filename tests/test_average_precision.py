@@ -44,6 +44,8 @@ def coco(found: Sequence[Boxes], true: Sequence[Boxes], scores: Sequence[Any]) -
             for row, score in zip(rows(boxes, i), scores[i], strict=True)
         ]
         evaluation = COCOeval(gold, gold.loadRes(said), "bbox")
+        areas, most = evaluation.params.areaRng[:1], evaluation.params.maxDets[-1:]
+        evaluation.params.areaRng, evaluation.params.areaRngLbl, evaluation.params.maxDets = areas, ["all"], most
         evaluation.evaluate()
         evaluation.accumulate()
     precision = evaluation.eval["precision"][:, :, :, 0, -1]  # thresholds, recalls, categories; area all, 100 boxes
@@ -51,13 +53,16 @@ def coco(found: Sequence[Boxes], true: Sequence[Boxes], scores: Sequence[Any]) -
 
 
 def draw(rng: np.random.Generator, most: int, names: Sequence[str]) -> Boxes:
-    """Boxes on a coarse grid, so that equal overlaps and exact thresholds happen."""
-    n = int(rng.integers(0, most + 1))
-    corner, size = rng.integers(0, 12, (n, 2)) * 10, rng.integers(2, 8, (n, 2)) * 10
+    """Boxes on a coarse grid, often a tiny one, so that equal overlaps and exact thresholds happen."""
+    n, steps = int(rng.integers(0, most + 1)), int(rng.choice([3, 12]))
+    corner, size = rng.integers(0, steps, (n, 2)) * 10, rng.integers(2, 8, (n, 2)) * 10 if steps > 3 else 40
+    size = np.broadcast_to(size, (n, 2))
     return Boxes(np.hstack([corner, corner + size]).astype(float), tuple(rng.choice(names, n).tolist()))
 
 
 def near(rng: np.random.Generator, boxes: Boxes) -> Boxes:
+    if rng.random() < 0.5:
+        return boxes
     return Boxes(boxes.xyxy + rng.integers(-6, 7, boxes.xyxy.shape), boxes.labels)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fuzzing import MATH, REWARDS, SAMPLES, fuzz, honest, percentile
+from fuzzing import MATH, REWARDS, SAMPLES, VARIANTS, fuzz, honest, percentile
 
 from reasoner_rm.rewards import score
 from reasoner_rm.rewards.base import Reward
@@ -21,6 +21,14 @@ def test_no_text_breaks_a_reward_or_is_paid_unread(name: str) -> None:
     assert not found.faults
     assert (found.paid == 0) == (name in UNPAYING)  # the texts do reach what pays
     assert percentile(found.seconds, 0.99) < 0.05  # 10 ms on a machine with nothing else to do
+
+
+@pytest.mark.parametrize(("name", "params"), VARIANTS)
+def test_nor_with_other_parameters(name: str, params: dict[str, Any]) -> None:
+    found = fuzz(REWARDS[name], TEXTS, params=params, most=200_000)
+    assert not found.faults
+    assert (found.paid == 0) == (name in UNPAYING)
+    assert percentile(found.seconds, 0.99) < 0.05
 
 
 def test_formulas_too() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 
 import pytest
@@ -112,6 +113,28 @@ def test_normalised_equality() -> None:
     row = Sample("q", "qa", "?", gold={"answer": "Open Settings", "kind": "text"})
     for answer, value in (("open  settings.", 1), ("Open", 0), ("", 0), ("open settings " * 400, 0)):
         assert paid("all_match", f"<think>x</think><answer>{answer}</answer>", row) == value
+
+
+def common(a: str, b: str) -> int:
+    """The length of the longest common subsequence, by the textbook's table."""
+    row = [0] * (len(b) + 1)
+    for x in a:
+        above, row = row, [0] * (len(b) + 1)
+        for j, y in enumerate(b):
+            row[j + 1] = above[j] + 1 if x == y else max(above[j + 1], row[j])
+    return row[-1]
+
+
+def test_likeness_is_the_textbooks() -> None:
+    rng = random.Random(0)
+    for _ in range(2000):
+        gold, answer = ("".join(rng.choices("abc", k=rng.randint(1, 12))) for _ in range(2))
+        row = Sample("q", "qa", "?", gold={"answer": gold, "kind": "text"})
+        want = 2 * common(gold, answer) / (len(gold) + len(answer))
+        assert paid("text_ratio", f"<think>x</think><answer>{answer}</answer>", row) == pytest.approx(want)
+    row = Sample("q", "qa", "?", gold={"answer": "cats", "kind": "text"})
+    for answer, value in (("Cat.", 6 / 7), ("", 0), ("c" * 5000, 0)):
+        assert paid("text_ratio", f"<think>x</think><answer>{answer}</answer>", row) == pytest.approx(value)
 
 
 # --- listener ---

@@ -94,8 +94,8 @@ class WindowScorer:
     def _advantages(
         self, weighed: Mapping[str, float], components: Components, total: tuple[float, ...]
     ) -> tuple[float, ...]:
-        mixing = self.section.mixing
-        if mixing == "decoupled" and not self.section.shuffle_rewards:
+        mixing = "sum" if self.section.shuffle_rewards else self.section.mixing  # the others would see through it
+        if mixing == "decoupled":
             total = decoupled(weighed, components)
         advantages = group_advantages(total, self.section.scale_rewards)
         if mixing == "pareto":
@@ -106,7 +106,7 @@ class WindowScorer:
     def _by_token(
         self, group: Group, advantages: tuple[float, ...], note: Notes, weighed: Mapping[str, float]
     ) -> tuple[tuple[float, ...], ...] | None:
-        if not note.spans:
+        if not note.spans or self.section.shuffle_rewards:
             return None
         ends = [token_ends(self.tokenizer, c.token_ids, c.text) for c in group.completions]
         rows = [(a,) * len(stops) for a, stops in zip(advantages, ends, strict=True)]

@@ -82,6 +82,13 @@ def test_nothing_there() -> None:
     assert parts("[]", gold(CUBE)) == [0, 0, 0, 0]
 
 
+def test_boxes_outside_the_image_are_no_legal_content() -> None:
+    context = RewardContext(image_sizes=(((200, 100), (100, 50)),))
+    for box, legal in (((0, 0, 50, 50), 1), ((0, 0, 100.4, 50), 1), ((0, 0, 110, 50), 0), ((-9, 0, 50, 50), 0)):
+        assert score("dual_format", stated(box), gold(CUBE), context)["total"] == legal
+        assert score("dual_format_released", stated(box), gold(CUBE), context)["total"] == 1
+
+
 def test_superfluous_boxes_cost_unless_pairs_alone_count() -> None:
     text, far = stated(CUBE, *[(500, 500, 510, 510)] * 3), gold(CUBE)
     assert parts(text, far) == [1, 1, 0.25, 2.25]

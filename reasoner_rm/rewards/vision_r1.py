@@ -25,6 +25,8 @@ ADVANCED: Thresholds = (0.75, 0.75, 0.9)
 def _dual_format(group: Group, parsed: Sequence[Parsed], context: RewardContext) -> Values:
     """1 if the answer, bare or in its container, is a list of legal boxes; on an image without objects, if it is `[]`.
 
+    Where the image's size is known, its boxes have to lie within it, a pixel of rounding aside.
+
     Source: Vision-R1 (arXiv 2503.18013), which asks for template and content in one; on negative samples it turns the
     reward around, which also pays for babble (``dual_format_released``).
     Formula: template · content.
@@ -34,8 +36,10 @@ def _dual_format(group: Group, parsed: Sequence[Parsed], context: RewardContext)
     gold = true_boxes(group.sample)
     if gold is None:
         return [None] * len(parsed)
-    every = _stated(group, parsed, context)
-    return [float(found is not None and bool(len(found)) == bool(len(gold))) for found in every]
+    return [
+        float(found is not None and bool(len(found)) == bool(len(gold)) and _inside(found, context))
+        for found in _stated(group, parsed, context)
+    ]
 
 
 def _dual_format_released(group: Group, parsed: Sequence[Parsed], context: RewardContext) -> Values:
@@ -178,6 +182,13 @@ def _stated(group: Group, parsed: Sequence[Parsed], context: RewardContext) -> l
         found_boxes(p if p.answer is not None else _bare(c.text), group.sample, context)
         for c, p in zip(group.completions, parsed, strict=True)
     ]
+
+
+def _inside(boxes: Boxes, context: RewardContext) -> bool:
+    if not context.image_sizes:
+        return True
+    (width, height), _ = context.image_sizes[0]
+    return bool((boxes.xyxy >= -1).all() and (boxes.xyxy <= np.array((width, height) * 2) + 1).all())
 
 
 def _bare(text: str) -> Parsed:

@@ -80,7 +80,7 @@ def same_formula(said: str, gold: str) -> bool:
 
 
 def rational(text: str) -> Fraction | None:
-    """
+    r"""
     >>> rational("-1/2"), rational("\\frac{3}{4}"), rational("0.25"), rational("x")
     (Fraction(-1, 2), Fraction(3, 4), Fraction(1, 4), None)
     """

@@ -106,6 +106,18 @@ def test_files_are_named_relative_to_the_yaml(tmp_path: Path) -> None:
     assert grpo.scorers == {"judge": f"{tmp_path / 'mine.py'}:g"}
 
 
+def test_the_docs_example_is_a_configuration(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "rewards.md").read_text(encoding="utf-8")
+    (tmp_path / "run.yaml").write_text(text.partition("```yaml\n")[2].partition("```")[0])
+    (tmp_path / "mine.py").write_text(
+        "def brevity(group, parsed, context, *, most=300):\n    return [0.0] * len(parsed)\n"
+    )
+    grpo = load_config(tmp_path / "run.yaml").grpo
+    mixture = resolve(grpo.rewards)
+    assert weights(mixture, 100)["format"] == pytest.approx(0.55) and len(mixture) == 6
+    assert grpo.lengths(150) == (8, 8192) and grpo.last_step == 200
+
+
 # --- several rewards, one advantage ---
 
 

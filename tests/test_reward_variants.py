@@ -18,6 +18,7 @@ from reasoner_rm.rewards.unified_think import read_scores
 from reasoner_rm.rewards.vlm_r1 import greedy_pairs
 from reasoner_rm.schema import Belief, Completion, Group, RewardContext, Sample
 from reasoner_rm.tasks import get_task
+from reasoner_rm.tasks.render import load_template, render
 
 
 def pair(p_first: float = 1.0) -> Sample:
@@ -222,6 +223,35 @@ Image 2: 7+8+5+8=28"""
 )
 def test_scores_add_up_and_the_greater_total_wins(thought: str, verdict: int, value: float) -> None:
     assert paid("score_arithmetic", turn(verdict, thought), pair()) == value
+
+
+FRAMES = (("1.png", "2.png"), ("3.png",))
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (
+            Sample("i", "image_preference", "a <think> cat", ("a", "b")),
+            ("two images", "Aesthetics", "Image 2: x+x+x+x"),
+        ),
+        (Sample("v", "video_preference", "a cat", videos=FRAMES), ("two videos", "Temporal coherence", "Video 2: x+x")),
+        (
+            Sample("r", "response_preference", "What?", ("a",), responses=("a cat", "a dog")),
+            ("about the image", "Answer 2: [a dog]", "Answer 2: x+x"),
+        ),
+        (
+            Sample("s", "response_preference", "What?", videos=FRAMES[:1], responses=("a cat", "a dog")),
+            ("about the video", "from beginning to end", "Question: [What?]"),
+        ),
+    ],
+    ids=["image generation", "video generation", "image understanding", "video understanding"],
+)
+def test_the_four_prompts_ask_for_points_and_sums(row: Sample, said: tuple[str, ...]) -> None:
+    text = "".join(map(str, render(row, load_template(row.task, "unified")).content))
+    for part in (*said, "Total score:", "<think> and </think>", "is better` or `"):
+        assert part in text
+    assert "a <think> cat" not in text
 
 
 def test_reading_scores() -> None:

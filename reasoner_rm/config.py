@@ -168,6 +168,8 @@ class GrpoSection(Section):
     """Groups that differ by no more than this in that component teach nothing. None: no group is filtered."""
     scorers: dict[str, str] = {}
     """Who rewards such as `judged` ask: names to functions, path/to/file.py:function."""
+    scorer_deadline: Positive = 120.0
+    """Seconds that the awaited rewards of a window have; what has not answered by then could not be scored."""
     mask_truncated_completions: bool = False
     engine_correction: Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"] | None = None
     """Importance weights for an engine whose probabilities differ from the trainer's; costs one more forward pass."""

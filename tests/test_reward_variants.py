@@ -307,6 +307,7 @@ def test_greedy_pairs_take_the_greatest_overlap_first() -> None:
         ("od_map", {"hard": 1}, "it has: none"),
         ("format", {"mode": "lose"}, "reward format, mode: input should be 'strict', 'prefix' or 'search', got 'lose'"),
         ("cosine_length", {"longest": 0}, "greater than or equal to 1"),
+        ("cosine_length", {"right": [2, 0.5]}, "less than or equal to 1"),
         ("box_recall", {"beginner": [1, 2]}, "reward box_recall, beginner"),
         ("vision_r1", {"hard": True}, "unknown parameter of vision_r1: 'hard'"),
         ("od_weighted_sum", {"position": 0.9}, "add up to more than 1"),

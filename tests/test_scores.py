@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -90,6 +91,17 @@ def test_the_section_names_scorers(tmp_path: Any) -> None:
     assert found.components == {"judged": (1.0, 0.0)}
     with pytest.raises(InputError, match="asks a scorer 'judge'"):
         WindowScorer(GrpoSection(rewards="judged"), "processed", None, {}, seed=0)
+
+
+def test_the_section_says_how_long_to_wait() -> None:
+    async def slow(sample: Sample, answers: list[str], facts: Any) -> list[float]:
+        await asyncio.sleep(30)
+        return [1.0] * len(answers)
+
+    section = GrpoSection(rewards={"judged": 1.0, "format": 1.0}, scorer_deadline=0.1)
+    group = Group(ROW, tuple(Completion(t, (), (), "stop") for t in (RIGHT, LOOSE)))
+    found = WindowScorer(section, "processed", None, {"judge": slow}, seed=0)([group], [()], [None], 0, 0.0)[0]
+    assert found.components["judged"] == (None, None) and found.total == (1.0, 0.0)
 
 
 # --- single sentences ---

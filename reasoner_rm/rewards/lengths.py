@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
 
 from reasoner_rm.config import Count, Positive, Share
 from reasoner_rm.rewards.accuracy import ACCURACY
 from reasoner_rm.rewards.base import Reward, Values
 from reasoner_rm.schema import Completion, Group, Parsed, RewardContext
+
+Signed = Annotated[float, Field(ge=-1, le=1)]
 
 CHARACTERS = 4
 """A token's length in a text that was never tokenised."""
@@ -29,8 +34,8 @@ def _cosine_length(
     *,
     longest: Count = 1024,
     correct: Share = 0.7,
-    right: tuple[float, float] = (1.0, 0.5),
-    wrong: tuple[float, float] = (0.0, -0.5),
+    right: tuple[Signed, Signed] = (1.0, 0.5),
+    wrong: tuple[Signed, Signed] = (0.0, -0.5),
 ) -> Values:
     """From one value at no length to another at the longest, along half a cosine; shorter is better.
 
@@ -38,7 +43,7 @@ def _cosine_length(
     again beyond the longest length. Here length is clamped and the accuracy is ``accuracy``.
     Formula: lo + (hi - lo) · (1 + cos(π · min(L, longest) / longest)) / 2, with (hi, lo) by accuracy ≥ ``correct``.
     Example: right, 512 of 1024 tokens: 0.75; 1024 or more: 0.5; wrong, 1024: -0.5.
-    Range: -1..1, as (hi, lo) are within it; by default -0.5..1.
+    Range: -1..1; -0.5..1 unless ``right`` and ``wrong`` are set.
     """
     accuracy = ACCURACY.score(group, parsed, context)
     values: Values = []

@@ -17,6 +17,7 @@ import threading
 from fractions import Fraction
 from pathlib import Path
 
+from reasoner_rm.errors import InputError
 from reasoner_rm.tasks.parsing import boxes
 
 MAX_FORMULA = 300
@@ -125,7 +126,7 @@ class _Child:
             )  # fmt: skip
             self._owner = os.getpid()
             if self._line(self._process, STARTING) != "ready":
-                raise RuntimeError("math-verify does not start: is it installed?")
+                raise InputError("math-verify does not start", remedy="install it: pip install math-verify")
         return self._process
 
     def _line(self, process: subprocess.Popen[str], seconds: float) -> str:

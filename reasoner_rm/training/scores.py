@@ -71,7 +71,9 @@ class WindowScorer:
             )
             for size, heard, note in zip(sizes, beliefs, notes, strict=True)
         ]  # fmt: skip
-        every = score_groups(self.mixture, list(zip(groups, parsed, contexts, strict=True)))
+        every = score_groups(
+            self.mixture, list(zip(groups, parsed, contexts, strict=True)), self.section.scorer_deadline
+        )
         self._remember(notes)
         weighed = weights(self.mixture, step)
         scored = []

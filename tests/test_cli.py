@@ -174,7 +174,8 @@ def test_rewards_in_the_shell(tmp_path: Path) -> None:
 
 
 def test_unknown_world_and_foreign_report(tmp_path: Path) -> None:
-    assert "known: digits" in fails("pocket", "--world", "moon", "--out", tmp_path / "x")
+    assert "known: shapes, digits" in fails("pocket", "--world", "moon", "--out", tmp_path / "x")
+    assert "did you mean 'detection'?" in fails("pocket", "--task", "detect", "--out", tmp_path / "x")
     assert not (tmp_path / "x").exists()
     assert "not a run directory" in fails("report", tmp_path)
 

@@ -14,7 +14,7 @@ from typing import Any
 from reasoner_rm.config import Config
 from reasoner_rm.data.io import atomic, load_samples, write_samples
 from reasoner_rm.errors import InputError
-from reasoner_rm.evaluation import Evaluation, blinded, evaluate
+from reasoner_rm.evaluation import Canvas, Evaluation, blinded, evaluate
 from reasoner_rm.listener import Listener
 from reasoner_rm.listener.transformers_listener import TransformersListener
 from reasoner_rm.policy.bundle import Card, save_bundle
@@ -24,7 +24,7 @@ from reasoner_rm.policy.prompts import PromptEncoder
 from reasoner_rm.policy.vision import keep_features
 from reasoner_rm.report import write_report
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
-from reasoner_rm.schema import Sample, Scored
+from reasoner_rm.schema import CANDIDATES, Sample, Scored
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.render import Template, load_template
 from reasoner_rm.tasks.video import frames
@@ -116,25 +116,29 @@ class Pipeline:
         figures = summary.setdefault("stages", {}).setdefault(stage, {})
         for split in splits:
             samples = self.samples(split)[: self.config.eval.limit]
-            result = self._evaluate(vlm, samples, listener, f"{stage} on {split}")
+            own = TransformersListener(vlm, self.template)
+            result = self._evaluate(vlm, samples, f"{stage} on {split}", listener=listener, own_listener=own)
             self._keep_evaluation(f"{stage}-{split}", result)
             figures[split] = result.figures.as_json()
             self._count(**{split: len(samples)})
         if blind and self.config.eval.blind:
             samples = blinded(self.samples(splits[0])[: self.config.eval.limit])
-            summary["blind"] = self._evaluate(vlm, samples, None, "blind").figures.as_json()
+            summary["blind"] = self._evaluate(vlm, samples, "blind").figures.as_json()
         self._summarise(**{k: summary[k] for k in ("stages", "blind") if k in summary})
 
-    def _evaluate(self, vlm: Vlm, samples: list[Sample], listener: Listener | None, what: str) -> Evaluation:
-        print(f"evaluating {what}: {len(samples)} samples, both orders", file=sys.stderr)
+    def _evaluate(self, vlm: Vlm, samples: list[Sample], what: str, **listeners: Listener | None) -> Evaluation:
+        orders = ", both orders" if self.config.task in CANDIDATES else ""
+        print(f"evaluating {what}: {len(samples)} samples{orders}", file=sys.stderr)
         config = self.config
+        encoder = PromptEncoder(vlm)
         return evaluate(
-            self.engine(vlm),
+            TransformersEngine(vlm, encoder),
             self.template,
             samples,
-            listener=listener,
+            canvas=Canvas(vlm.family.box_space, lambda sample: encoder.sizes(sample.images[0])),
             max_tokens=config.eval.max_completion_length,
             seed=config.run.seed,
+            **listeners,
         )
 
     def report(self) -> Path:
@@ -229,8 +233,7 @@ class Pipeline:
         import json
 
         with atomic(self.run.path / "evaluations" / f"{name}.jsonl") as file:
-            for row in result.records():
-                row["images"] = [os.path.relpath(i, self.run.path) for i in row["images"]]
+            for row in result.records(self.run.path):
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
     def _count(self, **counts: int) -> None:

@@ -83,6 +83,15 @@ class PromptEncoder:
         ids = self.vlm.tokenizer(text, add_special_tokens=False).input_ids
         return EncodedPrompt(tuple(ids), images)
 
+    def sizes(self, ref: MediaRef) -> tuple[tuple[int, int], tuple[int, int]]:
+        """An image's (width, height) in pixels, as it is and as the model sees it.
+
+        Raises:
+            InputError: a missing or broken image.
+        """
+        image = self._process(ref)
+        return image.original, image.processed
+
     def batch(self, prompts: Sequence[EncodedPrompt]) -> PromptBatch:
         """Left-padded tensors on the model's device."""
         device, pad = self.vlm.device, self.vlm.tokenizer.pad_token_id

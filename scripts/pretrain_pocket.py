@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from pretraining import Mixture, Phase, Row, ask, save, train
 
@@ -30,10 +31,13 @@ from data_recipes.pocket.drawing import Picture
 from data_recipes.pocket.places import reading
 from data_recipes.pocket.questions import place
 from data_recipes.pocket.scenes import COLOURS, LEVELS, SHAPES, SIZES, Level, Scene, Split, compose
+from reasoner_rm.evaluation.calibration import calibration
+from reasoner_rm.listener.transformers_listener import TransformersListener
 from reasoner_rm.policy.families import FAMILIES
-from reasoner_rm.policy.loading import ASSETS, wrap
+from reasoner_rm.policy.loading import ASSETS, load_vlm, wrap
 from reasoner_rm.policy.tiny import TinySize, build, build_processor, train_tokenizer
 from reasoner_rm.schema import Sample
+from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.render import load_template, render
 
 VOCABULARIES = (COLOURS, SHAPES, SIZES, *claims.RELATIONS, NUMBERS[1:])
@@ -241,6 +245,29 @@ def corpus() -> Iterator[str]:
     yield from [*COLOURS, *SHAPES, *questions.YES_NO] * 50
 
 
+def heard(folder: Path, n: int = 600) -> dict[str, Any]:
+    """How a listener does on unseen scenes: its accuracy and calibration after right reasonings and after wrong ones."""
+    vlm, world = load_vlm(folder, dtype="float32"), World("heldout", 56)
+    figures: dict[str, Any] = {}
+    for said in (World.heard_pair, World.heard_answer):
+        for kind, wrong in (("right", 0.0), ("wrong", 1.0), ("mixed", WRONG)):
+            rng = random.Random(f"heard/{said.__name__}/{kind}")
+            samples, texts = zip(*(said(world, rng, wrong) for _ in range(n)), strict=True)
+            listener = TransformersListener(vlm, load_template(samples[0].task, "brief"))
+            beliefs = [row[0] for row in listener.beliefs(samples, [[text] for text in texts])]
+            truth = [np.argmax(get_task(s.task).gold_probs(s)) for s in samples]
+            found = calibration([b.probs for b in beliefs], truth)
+            right = [np.argmax(b.probs) == t for b, t in zip(beliefs, truth, strict=True)]
+            belief = [b.probs[t] for b, t in zip(beliefs, truth, strict=True)]
+            figures[f"{said.__name__}/{kind}"] = {
+                "accuracy": round(float(np.mean(right)), 4),
+                "belief_in_truth": round(float(np.mean(belief)), 4),
+                "ece": found.ece,
+                "brier": found.brier,
+            }
+    return figures
+
+
 def pretrain(name: str, out: Path, steps: tuple[int, int]) -> None:
     """Make one of the models and write it with its log."""
     role = ROLES[name]
@@ -253,10 +280,10 @@ def pretrain(name: str, out: Path, steps: tuple[int, int]) -> None:
     everything = LISTENER if name == "listener" else BASE
     phases = (Phase("words", WORDS, steps[0], 96, RATE), Phase("everything", everything, steps[1], 64, RATE))
 
-    def keep(log: list[dict[str, Any]]) -> None:
-        save(vlm, out, {"role": name, "seed": role.seed, "split": role.split, "rate": RATE, "log": log})
-
-    train(vlm, phases, world, unseen, role.seed, keep=keep)
+    record = {"role": name, "seed": role.seed, "split": role.split, "rate": RATE}
+    log = train(vlm, phases, world, unseen, role.seed, keep=lambda log: save(vlm, out, record | {"log": log}))
+    if name == "listener":
+        save(vlm, out, record | {"heard": heard(out), "log": log})
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
     python scripts/pretrain_pocket.py listener     # other seed, size, scenes; answers after right and wrong reasonings
     python scripts/pretrain_pocket.py base-qwen3   # the base's skills in the Qwen3-VL architecture
 
+A tower learns to see first (`pretrain_vision`), then words alone teach matching, then everything comes together.
 Each is written to `reasoner_rm/policy/assets/`, with its log and the held-out figures of every skill. The base sees
 `train` scenes only and never two images being judged; the listener has a split of scenes to itself.
 """
@@ -21,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pretrain_vision import train_vision
 from pretraining import Mixture, Phase, Row, ask, save, train
 
 from data_recipes.pocket import building, claims, questions
@@ -164,6 +166,10 @@ class World:
         level: Level = rng.choice((1, 2, 3))
         return level, compose(rng, self.split, level)
 
+    def picture(self, rng: random.Random) -> Picture:
+        level, scene = self.scene(rng)
+        return self.drawn(rng, scene, level)
+
     def contrast(self, rng: random.Random) -> tuple[Level, Scene, Any, Scene, Any]:
         level: Level = rng.choice((1, 2, 3))
         return level, *contrast(rng, self.split, level, rng.choice(CORRUPTIONS))
@@ -219,7 +225,7 @@ ROLES = {
     "base-qwen3": Role(59, TinySize("qwen3_vl", hidden=128, layers=3, image_side=64), "train"),
 }
 WORDS: Mixture = {World.match: 1}
-SEEING: Mixture = {World.describe: 4, World.shown: 4, World.match: 1}
+SEEING: Mixture = {World.describe: 4, World.shown: 4, World.match: 2}
 BASE: Mixture = {**SEEING, World.point: 3, World.question: 2}
 LISTENER: Mixture = {**SEEING, World.hear_pair: 4, World.hear_answer: 2}
 RATE = 2e-3
@@ -246,7 +252,7 @@ def corpus() -> Iterator[str]:
 
 
 def heard(folder: Path, n: int = 600) -> dict[str, Any]:
-    """How a listener does on unseen scenes: its accuracy and calibration after right reasonings and after wrong ones."""
+    """How a listener does on unseen scenes: its accuracy and calibration after right reasonings, wrong ones, and both."""
     vlm, world = load_vlm(folder, dtype="float32"), World("heldout", 56)
     figures: dict[str, Any] = {}
     for said in (World.heard_pair, World.heard_answer):
@@ -268,7 +274,7 @@ def heard(folder: Path, n: int = 600) -> dict[str, Any]:
     return figures
 
 
-def pretrain(name: str, out: Path, steps: tuple[int, int]) -> None:
+def pretrain(name: str, out: Path, steps: tuple[int, int, int]) -> None:
     """Make one of the models and write it with its log."""
     role = ROLES[name]
     torch.manual_seed(role.seed)
@@ -278,19 +284,22 @@ def pretrain(name: str, out: Path, steps: tuple[int, int]) -> None:
     thousand = vlm.family.box_space == "thousand"
     world, unseen = (World(split, size.image_side, thousand) for split in (role.split, "heldout"))
     everything = LISTENER if name == "listener" else BASE
-    phases = (Phase("words", WORDS, steps[0], 96, RATE), Phase("everything", everything, steps[1], 64, RATE))
-
+    phases = (
+        Phase("words", WORDS, steps[1], 96, RATE),
+        Phase("everything", everything, steps[2], 64, RATE, vision=0.2),
+    )
     record = {"role": name, "seed": role.seed, "split": role.split, "rate": RATE}
-    log = train(vlm, phases, world, unseen, role.seed, keep=lambda log: save(vlm, out, record | {"log": log}))
+    seen = train_vision(vlm, world.picture, unseen.picture, world.side, role.seed, steps=steps[0], rate=RATE)
+    log = train(vlm, phases, world, unseen, role.seed, keep=lambda log: save(vlm, out, record | {"log": seen + log}))
     if name == "listener":
-        save(vlm, out, record | {"heard": heard(out), "log": log})
+        save(vlm, out, record | {"heard": heard(out), "log": seen + log})
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("role", choices=ROLES)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--steps", type=int, nargs=2, default=(300, 2200), help="of the two phases")
+    parser.add_argument("--steps", type=int, nargs=3, default=(1200, 250, 1500), help="of the three phases")
     args = parser.parse_args()
     torch.set_num_threads(1)
     pretrain(args.role, args.out or ASSETS / f"pocket-{args.role}", tuple(args.steps))

@@ -40,13 +40,14 @@ Mixture = Mapping[Skill, int]
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """Some steps on one mixture, with a learning rate that rises and falls once."""
+    """Some steps on one mixture. The learning rate rises and falls once; ``vision`` is the tower's share of it."""
 
     name: str
     skills: Mixture
     steps: int
     batch: int
     rate: float
+    vision: float = 1.0
 
 
 def ask(text: str, images: Sequence[Image.Image] = ()) -> Prompt:
@@ -109,8 +110,11 @@ def train(
     skills = {skill: None for phase in phases for skill in phase.skills}
     for phase in phases:
         rng = random.Random(f"{seed}/{phase.name}")
-        optimizer = torch.optim.AdamW(vlm.model.parameters(), lr=phase.rate, weight_decay=0.02, betas=(0.9, 0.98))
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, phase.rate, total_steps=phase.steps, pct_start=0.1)
+        tower = {id(p) for p in vlm.model.model.visual.parameters()}
+        parts = [[p for p in vlm.model.parameters() if (id(p) in tower) == seeing] for seeing in (False, True)]
+        rates = [phase.rate, phase.rate * phase.vision]
+        optimizer = torch.optim.AdamW([{"params": part} for part in parts], weight_decay=0.02, betas=(0.9, 0.98))
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=phase.steps, pct_start=0.1)
         for step in range(1, phase.steps + 1):
             vlm.model.train()
             loss, _ = loss_of(vlm, encoder, draw_rows(phase.skills, source, rng, phase.batch))

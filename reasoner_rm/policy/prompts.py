@@ -72,7 +72,7 @@ class PromptEncoder:
             prompt.messages(), add_generation_prompt=True, tokenize=False
         )
         merge = self.vlm.processor.image_processor.merge_size
-        images = tuple(self._process(ref) for ref in prompt.images)
+        images = tuple(self.process(ref) for ref in prompt.images)
         pieces = text.split(IMAGE_TOKEN)
         if len(pieces) != len(images) + 1:
             raise InputError(
@@ -89,7 +89,7 @@ class PromptEncoder:
         Raises:
             InputError: a missing or broken image.
         """
-        image = self._process(ref)
+        image = self.process(ref)
         return image.original, image.processed
 
     def batch(self, prompts: Sequence[EncodedPrompt]) -> PromptBatch:
@@ -113,7 +113,7 @@ class PromptEncoder:
             tuple(len(p.images) for p in prompts),
         )
 
-    def _process(self, ref: MediaRef) -> EncodedImage:
+    def process(self, ref: MediaRef) -> EncodedImage:
         key = image_key(ref)
         if key in self._cache:
             self._cache.move_to_end(key)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 from typing import Any
 
+import pocket_skills
+import pretrain_pocket
+import pretraining
 import pytest
 
 from data_recipes.pocket import Setting, samples
@@ -15,10 +16,6 @@ from reasoner_rm.policy.loading import ASSETS, Vlm, load_vlm
 from reasoner_rm.policy.prompts import PromptEncoder
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.tasks.render import load_template
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
-pretrain_pocket = pytest.importorskip("pretrain_pocket")
-pretraining = pytest.importorskip("pretraining")
 
 BASES = ("pocket-base", "pocket-base-qwen3")
 
@@ -37,15 +34,15 @@ def test_they_are_small_and_of_different_making() -> None:
     base, listener = record("pocket-base"), record("pocket-listener")
     assert base["seed"] != listener["seed"] and base["split"] != listener["split"]
     assert sizes["pocket-base"] != sizes["pocket-listener"]
-    assert load("pocket-base-qwen3").family.name == "qwen3_vl"
+    assert load("pocket-base-qwen3").family.model_type == "qwen3_vl"
 
 
 @pytest.mark.parametrize("name", BASES)
 def test_a_base_has_the_skills_that_its_record_claims(name: str) -> None:
     vlm, claimed = load(name), record(name)["log"][-1]
     role = pretrain_pocket.ROLES[record(name)["role"]]
-    world = pretrain_pocket.World("heldout", role.size.image_side, vlm.family.box_space == "thousand")
-    found = pretraining.held_out(vlm, PromptEncoder(vlm), list(pretrain_pocket.BASE), world, n=100)
+    world = pocket_skills.World("heldout", role.size.image_side, vlm.family.box_space == "thousand")
+    found = pretraining.held_out(vlm, PromptEncoder(vlm), list(pocket_skills.BASE), world, n=100)
     for skill, share in found.items():
         assert share >= claimed[skill] - 0.15, (skill, share)
     assert found["describe"] > 0.5 and found["match"] > 0.7 and found["question"] > 0.5

@@ -125,7 +125,9 @@ class GrpoSection(Section):
     """Group relative policy optimisation. A step sees prompts_per_device x accumulation prompts a device, each
     answered num_generations times, and trains on them num_iterations times."""
 
-    rewards: str | dict[str, float] = "listener"
+    rewards: str | dict[str, float | dict[str, Any]] = "listener"
+    """A preset, a component, or a mapping of them to weights. A setting {weight: 0.5, name: value} gives parameters;
+    a weight [[0, 1.0], [200, 0.0]] runs straight between these steps."""
     prompts_per_device: Count = 1
     num_generations: Annotated[int, Field(ge=2)] = 8
     accumulation: Count = 8

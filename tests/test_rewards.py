@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner_rm.errors import InputError
-from reasoner_rm.rewards import PRESETS, REWARDS, get_reward, mix, resolve, score, score_components
+from reasoner_rm.rewards import REWARDS, get_reward, mix, resolve, score, score_components, weights
 from reasoner_rm.schema import Belief, Completion, Group, RewardContext, Sample
 from reasoner_rm.tasks import get_task
 
@@ -60,9 +60,9 @@ def test_an_unscorable_completion_takes_the_groups_mean_belief() -> None:
     group = Group(FIRST, tuple(Completion(t, (), (), "stop") for t in (GOOD, BAD, GOOD)))
     parsed = [get_task(FIRST.task).parse(c.text, FIRST) for c in group.completions]
     context = RewardContext(beliefs=(belief(0.8), belief(0.2), None))
-    found = score_components(PRESETS["listener"], group, parsed, context)
+    found = score_components(resolve("listener"), group, parsed, context)
     assert found["listener_belief"] == (0.8, pytest.approx(0.2), None)
-    assert mix(PRESETS["listener"], found) == pytest.approx((1.9, 1.1, 1.75))
+    assert mix(weights(resolve("listener")), found) == pytest.approx((1.9, 1.1, 1.75))
 
 
 def test_a_reward_that_leaves_its_range_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,8 +82,8 @@ def test_no_text_breaks_a_reward_or_leaves_its_range(text: str) -> None:
 
 
 def test_names() -> None:
-    assert resolve("format") == {"format": 1.0}
-    assert resolve("listener") == {"format": 1.0, "accuracy": 0.5, "listener_belief": 0.5}
+    assert weights(resolve("format")) == {"format": 1.0}
+    assert weights(resolve("listener")) == {"format": 1.0, "accuracy": 0.5, "listener_belief": 0.5}
     with pytest.raises(InputError, match="did you mean 'accuracy'"):
         get_reward("acuracy")
     with pytest.raises(InputError, match="did you mean 'listener'"):

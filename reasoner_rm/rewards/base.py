@@ -1,27 +1,71 @@
-"""What a reward is: a pure function of a group, with a name and a declared range."""
+"""What a reward is: a pure function of a group, with a name, a declared range and parameters of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+import difflib
+import functools
+import inspect
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
-from reasoner_rm.schema import Group, Parsed, RewardContext
+from reasoner_rm.errors import InputError
 
-Scorer = Callable[[Group, Sequence[Parsed], RewardContext], list[float | None]]
+Values: TypeAlias = list[float | None]
+Scorer: TypeAlias = Callable[..., Values]
+"""``(group, parsed, context, *, its parameters)`` to G values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reward:
     """A named component. ``score`` returns G values within ``range``; None means that it could not be scored.
 
-    It never raises on a model's text and never pays for an answer that it could not read.
+    It never raises on a model's text and never pays for an answer that it could not read. ``own_parser``: it reads
+    the text by the rules of the code that it reproduces, so that what the task cannot read it may still pay.
     """
 
     name: str
     range: tuple[float, float]
     score: Scorer
     needs_listener: bool = False
+    own_parser: bool = False
 
     @property
     def doc(self) -> str:
-        return (self.score.__doc__ or "").strip()
+        return inspect.cleandoc(self.score.__doc__ or "")
+
+    @property
+    def source(self) -> str:
+        """Where it comes from: the docstring's ``Source:`` paragraph on one line."""
+        found = re.search(r"^Source: (.*?)(?=^\w+: |^\s*$|\Z)", self.doc, flags=re.MULTILINE | re.DOTALL)
+        return " ".join(found[1].split()) if found else ""
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Its parameters with their defaults."""
+        every = _signature(self.score).values()
+        return {p.name: p.default for p in every if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+    def bound(self, params: Mapping[str, Any]) -> Reward:
+        """The same reward with parameters of the user's.
+
+        Raises:
+            InputError: one that it does not have, with the nearest that it has.
+        """
+        for name in params:
+            if name not in self.params:
+                near = difflib.get_close_matches(name, self.params, 1)
+                known = f"did you mean {near[0]!r}?" if near else f"it has: {', '.join(self.params) or 'none'}"
+                raise InputError(f"reward {self.name} has no parameter {name!r}", remedy=known)
+        if not params:
+            return self
+        scorer = functools.partial(self.score, **params)
+        functools.update_wrapper(scorer, self.score)
+        return dataclasses.replace(self, score=scorer)
+
+
+@functools.cache
+def _signature(score: Scorer) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(score).parameters

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reasoner_rm.rewards.base import Reward
+from reasoner_rm.rewards.base import Reward, Values
 from reasoner_rm.schema import Group, Parsed, RewardContext
 from reasoner_rm.tasks import get_task
 
 
-def _listener_belief(group: Group, parsed: Sequence[Parsed], context: RewardContext) -> list[float | None]:
+def _listener_belief(group: Group, parsed: Sequence[Parsed], context: RewardContext) -> Values:
     """Σ over options of p_gold · belief: the probability that a frozen listener gives the right option after reading
     the reasoning. A text that is not well formed earns 0; one that the listener could not be asked about is None.
 
@@ -19,7 +19,7 @@ def _listener_belief(group: Group, parsed: Sequence[Parsed], context: RewardCont
     gold = get_task(group.sample.task).gold_probs(group.sample)
     if gold is None or context.beliefs is None:
         return [None] * len(parsed)
-    values: list[float | None] = []
+    values: Values = []
     for p, belief in zip(parsed, context.beliefs, strict=True):
         if not p.well_formed:
             values.append(0.0)

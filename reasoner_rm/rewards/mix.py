@@ -1,36 +1,39 @@
-"""Components into one number: weights, presets, and what None means."""
+"""Components into one number, and what None means."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from reasoner_rm.rewards.base import Reward
+from reasoner_rm.rewards.mixture import Mixture
 from reasoner_rm.schema import Group, Parsed, RewardContext
 
 Components = Mapping[str, tuple[float | None, ...]]
 
 
 def score_components(
-    rewards: Mapping[str, float], group: Group, parsed: Sequence[Parsed], context: RewardContext
+    mixture: Mixture, group: Group, parsed: Sequence[Parsed], context: RewardContext
 ) -> dict[str, tuple[float | None, ...]]:
     """Every component of a group, by name; G entries each.
 
     Raises:
         ValueError: a reward that left its declared range or length: a bug in the reward.
     """
-    from reasoner_rm.rewards import get_reward
-
-    components = {}
-    for name in rewards:
-        reward = get_reward(name)
-        values = tuple(reward.score(group, parsed, context))
-        low, high = reward.range
-        if len(values) != len(parsed) or any(v is not None and not low - 1e-6 <= v <= high + 1e-6 for v in values):
-            raise ValueError(f"reward {name} returned {values}, expected {len(parsed)} values in [{low}, {high}]")
-        components[name] = values
-    return components
+    return {
+        name: _held(term.reward, term.reward.score(group, parsed, context), len(parsed))
+        for name, term in mixture.items()
+    }
 
 
-def mix(rewards: Mapping[str, float], components: Components) -> tuple[float, ...]:
+def _held(reward: Reward, values: Sequence[float | None], size: int) -> tuple[float | None, ...]:
+    """The values, held to what the reward declares."""
+    low, high = reward.range
+    if len(values) != size or any(v is not None and not low - 1e-6 <= v <= high + 1e-6 for v in values):
+        raise ValueError(f"reward {reward.name} returned {values}, expected {size} values in [{low}, {high}]")
+    return tuple(values)
+
+
+def mix(weights: Mapping[str, float], components: Components) -> tuple[float, ...]:
     """The weighted sum per completion.
 
     A component that is None for all G is dropped for the group; where it is None for some, those take the group's
@@ -38,7 +41,7 @@ def mix(rewards: Mapping[str, float], components: Components) -> tuple[float, ..
     """
     size = len(next(iter(components.values())))
     totals = [0.0] * size
-    for name, weight in rewards.items():
+    for name, weight in weights.items():
         known = [v for v in components[name] if v is not None]
         if not known:
             continue

@@ -24,7 +24,7 @@ from reasoner_rm.policy.logps import GroupLogps
 from reasoner_rm.policy.lora import adapter_off
 from reasoner_rm.policy.packing import run, run_repeated
 from reasoner_rm.policy.prompts import EncodedPrompt, PromptEncoder
-from reasoner_rm.rewards import get_reward, mix, resolve, score_components
+from reasoner_rm.rewards import mix, resolve, score_components, weights
 from reasoner_rm.rollout import Request, RolloutEngine, Sampling
 from reasoner_rm.schema import Group, RewardContext, Sample, Scored
 from reasoner_rm.tasks import get_task
@@ -76,7 +76,7 @@ class GroupTrainer(SampleTrainer):
         self.on_groups = on_groups
         self.run_seed = seed
         self.per_window = section.prompts_per_device * section.accumulation
-        needy = [n for n in self.rewards if get_reward(n).needs_listener]
+        needy = [name for name, term in self.rewards.items() if term.reward.needs_listener]
         if needy and listener is None:
             raise InputError(f"reward {needy[0]} needs a listener", remedy="set listener.path, or choose other rewards")
         if section.both_orders:
@@ -197,7 +197,7 @@ class GroupTrainer(SampleTrainer):
                 box_space=self.vlm.family.box_space,
             )
             components = score_components(self.rewards, group, parsed, context)
-            total = mix(self.rewards, components)
+            total = mix(weights(self.rewards, context.step), components)
             if self.section.shuffle_rewards:
                 total = tuple(
                     random.Random(stable_seed(self.run_seed, group.sample.id, context.step)).sample(total, len(total))

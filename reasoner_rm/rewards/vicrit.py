@@ -1,0 +1,121 @@
+"""ViCrit's rewards (arXiv 2506.10128): is the changed phrase of a caption found, word for word."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reasoner_rm.rewards.base import Reward, Values
+from reasoner_rm.schema import Group, Parsed, RewardContext, Sample
+from reasoner_rm.tasks import get_task
+from reasoner_rm.tasks.caption_critic import CaptionCritic, phrase
+from reasoner_rm.tasks.parsing import boxes
+from reasoner_rm.tasks.qa import normalise
+
+
+def _vicrit(
+    group: Group,
+    parsed: Sequence[Parsed],
+    context: RewardContext,
+    *,
+    max_extra_words: int = 3,
+    max_share: float = 0.5,
+) -> Values:
+    """1 if the boxed answer is the changed phrase, or a copy of the caption's text around it that is hardly longer.
+
+    A longer copy may add up to ``max_extra_words`` words and may hold up to ``max_share`` of the caption's words:
+    without a cap, the whole caption would be right. Case, punctuation and quotation marks do not matter. Logged as
+    ``vicrit/TYPE`` where the gold names the kind of mistake.
+
+    Source: ViCrit (arXiv 2506.10128), which has no cap. The paper weighs it 0.9 beside 0.1 for the format: the preset
+    ``vicrit_rl``.
+    Formula: phrase ⊆ answer ⊆ caption, as runs of words, and |answer| - |phrase| within the caps.
+    Example: "A cat on a wooden chair beside a sign", changed "wooden chair": `\\boxed{wooden chair}` 1, `\\boxed{a
+    wooden chair}` 1, `\\boxed{chair}` 0, the whole caption 0.
+    Range: 0 or 1.
+    """
+    if not _about_captions(group.sample):
+        return [None] * len(parsed)
+    caption, changed = words(group.sample.prompt), words(str(group.sample.gold["changed"]))
+    right = get_task(group.sample.task).correct
+
+    def worth(answer: str | None) -> float:
+        if answer is None or right(answer, group.sample):
+            return float(answer is not None)
+        said = words(phrase(answer) or "")
+        if said == changed:
+            return 1.0
+        near = len(said) - len(changed) <= max_extra_words and len(said) <= max_share * len(caption)
+        return float(near and within(changed, said) and within(said, caption))
+
+    values = [worth(p.answer) for p in parsed]
+    _log_by_type(group.sample, values, context, "vicrit")
+    return [*values]
+
+
+def _vicrit_released(group: Group, parsed: Sequence[Parsed], context: RewardContext) -> Values:
+    """1 if the first word that differs between the original and the changed phrase stands anywhere in the answer.
+
+    The answer is the last `\\boxed{}`, or the text's last line; no thought is asked for. A phrase that only lost words
+    has no differing word, on which the original crashes; there the whole changed phrase has to stand in the answer.
+
+    Source: the released scorer of ViCrit-Bench; looser than its paper (``vicrit``).
+    Formula: first word of the changed phrase after the shared beginning and end are cut off ⊆ answer, in lower case.
+    Example: "plastic chair" changed to "red chair": `\\boxed{coloured}` earns 1, as "red" stands in it.
+    Range: 0 or 1.
+    """
+    if not _about_captions(group.sample):
+        return [None] * len(parsed)
+    original, changed = (str(group.sample.gold[key]).lower().split() for key in ("original", "changed"))
+    wanted = first_difference(original, changed) or " ".join(changed)
+    values = [float(wanted in _released_answer(c.text).lower()) for c in group.completions]
+    _log_by_type(group.sample, values, context, "vicrit_released")
+    return [*values]
+
+
+def _released_answer(text: str) -> str:
+    found = boxes(text)
+    return found[-1][0] if found else text.rstrip().rpartition("\n")[2]
+
+
+def first_difference(original: Sequence[str], changed: Sequence[str]) -> str | None:
+    """The first word of ``changed`` beside the beginning and the end that both share; None for a pure deletion.
+
+    >>> first_difference(["a", "plastic", "chair"], ["a", "red", "chair"]), first_difference(["a", "b"], ["a"])
+    ('red', None)
+    """
+    shorter = min(len(original), len(changed))
+    head = next((i for i in range(shorter) if original[i] != changed[i]), shorter)
+    tail = next((i for i in range(shorter - head) if original[-1 - i] != changed[-1 - i]), shorter - head)
+    rest = changed[head : len(changed) - tail]
+    return rest[0] if rest else None
+
+
+def words(text: str) -> list[str]:
+    """Words as they are compared: normalised, without punctuation around them.
+
+    >>> words("A “red” car, Beside it")
+    ['a', 'red', 'car', 'beside', 'it']
+    """
+    return [word for raw in normalise(text).split() if (word := phrase(raw[:200]))]
+
+
+def within(part: Sequence[str], whole: Sequence[str]) -> bool:
+    """Whether a run of words stands in another, unbroken."""
+    if not part:
+        return False
+    return any(whole[i : i + len(part)] == part for i in range(len(whole) - len(part) + 1))
+
+
+def _about_captions(sample: Sample) -> bool:
+    return isinstance(get_task(sample.task), CaptionCritic) and {"original", "changed"} <= sample.gold.keys()
+
+
+def _log_by_type(sample: Sample, values: Sequence[float], context: RewardContext, name: str) -> None:
+    if sample.gold.get("type"):
+        context.log(f"{name}/{sample.gold['type']}", values)
+
+
+VICRIT = (
+    Reward("vicrit", (0.0, 1.0), _vicrit),
+    Reward("vicrit_released", (0.0, 1.0), _vicrit_released, own_parser=True),
+)

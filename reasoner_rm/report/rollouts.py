@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from reasoner_rm.report.gold import gold_in_words
 from reasoner_rm.report.tolerant import Row, number
-from reasoner_rm.report.words import percent
 from reasoner_rm.rows import sample_from_row
 from reasoner_rm.schema import CANDIDATES, Parsed, Sample
 from reasoner_rm.tasks import get_task
@@ -67,14 +67,13 @@ class Sampled:
 class Rollout:
     """One group: a sample and what was sampled for it.
 
-    ``gold`` is its right answer in words, ``best`` the gold candidate; None where nothing is compared, or on a tie.
+    ``gold`` is its right answer in words.
     """
 
     stage: str
     step: float | None
     sample: Sample
     gold: str
-    best: int | None
     completions: tuple[Sampled, ...]
 
     @classmethod
@@ -90,16 +89,12 @@ class Rollout:
             images=tuple(locate(str(ref), run) for ref in sample.images),
             videos=tuple(tuple(locate(str(ref), run) for ref in frames(video)) for video in sample.videos),
         )
-        task = get_task(sample.task)
-        task.check(sample)
-        gold, compares = task.canonical(sample), sample.task in CANDIDATES
-        share = max(task.gold_probs(sample) or (1.0,)) if compares else 1.0
+        get_task(sample.task).check(sample)
         return cls(
             stage=str(row.get("stage", "")),
             step=number(row.get("step")),
             sample=sample,
-            gold=(gold if share == 1 else f"{gold} ({percent(share, 0)})") if gold else "a tie",
-            best=task.choice(gold, sample) if gold and compares else None,
+            gold=gold_in_words(sample),
             completions=tuple(_sampled(c, sample) for c in row["completions"]),
         )
 

@@ -88,9 +88,7 @@ def reliability_plots(summary: Summary) -> list[Plot]:
     return found
 
 
-def _kinds(
-    name: str, kinds: Sequence[str], rows: Sequence[Sequence[tuple[str, Scores]]], summary: Summary
-) -> Markup:
+def _kinds(name: str, kinds: Sequence[str], rows: Sequence[Sequence[tuple[str, Scores]]], summary: Summary) -> Markup:
     def paint(axes: Axes) -> None:
         for y, row in enumerate(rows):
             known = [(stage, s) for stage, s in row if s.accuracy is not None]
@@ -103,7 +101,7 @@ def _kinds(
         if summary.chance is not None:
             axes.axvline(summary.chance, color=stand_in(INK), linewidth=1, linestyle=(0, (5, 4)))
         counts = [max((s.n or 0) for _, s in row) for row in rows]
-        axes.set_yticks(range(len(kinds)), [f"{k}  ({n:g})" for k, n in zip(kinds, counts, strict=True)])
+        axes.set_yticks(range(len(kinds)), [f"{k} ({n:g})" for k, n in zip(kinds, counts, strict=True)])
         axes.set_ylim(len(kinds) - 0.5, -0.5)
         axes.set_xlim(right=1.02)
         axes.grid(axis="x")

@@ -41,4 +41,3 @@ def meaning(task: str) -> str:
         return "boxes that find an object of their label at IoU 0.5, with a 95\u00a0% interval; unreadable is 0"
     what = "verdicts" if made(task) == "judge" else "answers"
     return f"right {what}, with a 95\u00a0% interval; an unreadable one is wrong"
-

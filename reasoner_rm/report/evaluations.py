@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from reasoner_rm.evaluation.truth import by_truth
+from reasoner_rm.report.media import located
 from reasoner_rm.report.tolerant import Row, mapping, number
 from reasoner_rm.rows import sample_from_row
 from reasoner_rm.schema import Sample
@@ -45,7 +46,7 @@ class Answer:
         Raises:
             InputError, AttributeError, KeyError, TypeError, ValueError: the row has another shape.
         """
-        sample = by_truth(sample_from_row({k: v for k, v in row.items() if k in _SAMPLE}, run))
+        sample = by_truth(located(sample_from_row({k: v for k, v in row.items() if k in _SAMPLE}), run))
         get_task(sample.task).check(sample)
         preferred = row.get("preferred")
         return cls(

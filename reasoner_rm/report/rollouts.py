@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reasoner_rm.report.gold import gold_in_words
+from reasoner_rm.report.media import located
 from reasoner_rm.report.tolerant import Row, number
 from reasoner_rm.rows import sample_from_row
 from reasoner_rm.schema import CANDIDATES, Parsed, Sample
 from reasoner_rm.tasks import get_task
-from reasoner_rm.tasks.video import frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +83,7 @@ class Rollout:
         Raises:
             InputError, KeyError, TypeError, ValueError, AttributeError: the row has another shape.
         """
-        sample = sample_from_row(row["sample"])
-        sample = dataclasses.replace(
-            sample,
-            images=tuple(locate(str(ref), run) for ref in sample.images),
-            videos=tuple(tuple(locate(str(ref), run) for ref in frames(video)) for video in sample.videos),
-        )
+        sample = located(sample_from_row(row["sample"]), run)
         get_task(sample.task).check(sample)
         return cls(
             stage=str(row.get("stage", "")),
@@ -119,12 +114,6 @@ def bar_scales(completions: Sequence[Sampled]) -> dict[str, float]:
         for name, value in completion.components.items():
             scales[name] = max(scales.get(name, 1.0), abs(value or 0.0))
     return scales
-
-
-def locate(ref: str, run: Path) -> str:
-    """An image reference of a run: from the run directory if it stands there, else as it is."""
-    here = run / ref
-    return str(here) if Path(str(here).partition("#")[0]).exists() else ref
 
 
 def _sampled(row: Row, sample: Sample) -> Sampled:

@@ -115,7 +115,7 @@ def _answer(answer: Answer) -> dict[str, Any]:
     noun = f"{CANDIDATES[sample.task].noun} " if sample.task in CANDIDATES else ""
     gold = task.gold_probs(sample)
     readable = answer.thinking is not None and not answer.why_not
-    row = {
+    row: dict[str, Any] = {
         "order": answer.order,
         "thinking" if readable else "text": clip(str(answer.thinking) if readable else answer.text),
         "answer": None if answer.answer is None else clip(answer.answer, 400),

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 SPLIT_COLOURS = {"heldout": SERIES[0], "ood": SERIES[3]}
 STAGE_COLOURS = {"cold_start": MUTED, "sift": SERIES[5], "grpo": SERIES[0]}
+WIDTH = 5.6
+"""Of the wide charts, in inches."""
+NAME = 26
+"""Letters of a kind's name that are shown."""
 VOICES = {"judge": SERIES[0], "listener": SERIES[2]}
 """The colour of whoever says how sure it is."""
 
@@ -37,7 +41,7 @@ def accuracy_plot(summary: Summary) -> Plot | None:
         for k, split in enumerate(splits):
             shift, colour = 0.16 * (k - (len(splits) - 1) / 2), stand_in(SPLIT_COLOURS[split])
             found = [(i, scores) for i, stage in enumerate(stages) if (scores := _scores(summary, stage, split))]
-            places, values = [i + shift for i, _ in found], [scores.accuracy for _, scores in found]
+            places, values = [i + shift for i, _ in found], [scores.accuracy or 0.0 for _, scores in found]
             axes.plot(places, values, color=colour, alpha=0.45, linewidth=1.4)
             axes.plot(places, values, color=colour, linestyle="", marker="o", markersize=7)
             for place, (i, scores) in zip(places, found, strict=True):
@@ -53,7 +57,7 @@ def accuracy_plot(summary: Summary) -> Plot | None:
         axes.yaxis.set_major_formatter(lambda value, _: round_percent(value))
         axes.set_title(measure(summary.task), loc="left")
 
-    svg = draw(paint, "accuracy", width=5.6, height=3.3, below=0.14 + 0.065 * len(splits))
+    svg = draw(paint, "accuracy", width=WIDTH, height=3.3, below=0.14 + 0.065 * len(splits))
     name = measure(summary.task)
     legend = tuple((split_name(split), SPLIT_COLOURS[split]) for split in splits)
     return Plot(capital(name), "after each stage", svg, legend)
@@ -91,17 +95,17 @@ def reliability_plots(summary: Summary) -> list[Plot]:
 def _kinds(name: str, kinds: Sequence[str], rows: Sequence[Sequence[tuple[str, Scores]]], summary: Summary) -> Markup:
     def paint(axes: Axes) -> None:
         for y, row in enumerate(rows):
-            known = [(stage, s) for stage, s in row if s.accuracy is not None]
-            heights = [y + 0.2 * (k - (len(row) - 1) / 2) for k, (_, s) in enumerate(row) if s.accuracy is not None]
-            for height, (stage, scores) in zip(heights, known, strict=True):
-                colour = stand_in(_stage_colour(stage))
+            for k, (stage, scores) in enumerate(row):
+                if scores.accuracy is None:
+                    continue
+                height, colour = y + 0.2 * (k - (len(row) - 1) / 2), stand_in(_stage_colour(stage))
                 if scores.accuracy_interval is not None:
                     axes.hlines(height, *scores.accuracy_interval, color=colour, linewidth=1.8, alpha=0.6)
                 axes.plot(scores.accuracy, height, color=colour, marker="o", markersize=6.5)
         if summary.chance is not None:
             axes.axvline(summary.chance, color=stand_in(INK), linewidth=1, linestyle=(0, (5, 4)))
         counts = [max((s.n or 0) for _, s in row) for row in rows]
-        axes.set_yticks(range(len(kinds)), [f"{k} ({n:g})" for k, n in zip(kinds, counts, strict=True)])
+        axes.set_yticks(range(len(kinds)), [f"{k} ({n:g})" for k, n in zip(names, counts, strict=True)])
         axes.set_ylim(len(kinds) - 0.5, -0.5)
         axes.set_xlim(right=1.02)
         axes.grid(axis="x")
@@ -110,8 +114,10 @@ def _kinds(name: str, kinds: Sequence[str], rows: Sequence[Sequence[tuple[str, S
         axes.locator_params(axis="x", nbins=5)
         axes.xaxis.set_major_formatter(lambda value, _: round_percent(value))
 
+    names = [kind if len(kind) <= NAME else kind[: NAME - 1] + "…" for kind in kinds]
+    left = (0.6 + 0.085 * max(map(len, names))) / WIDTH  # inches: a letter is about 0.085 wide
     height = 0.75 + 0.5 * len(kinds)
-    return draw(paint, name, width=5.6, height=height, below=0.32 / height, left=0.24, right=0.95)
+    return draw(paint, name, width=WIDTH, height=height, below=0.32 / height, left=left, right=0.95)
 
 
 def _reliability(name: str, voices: dict[str, Reliability]) -> Markup:

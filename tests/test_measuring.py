@@ -16,6 +16,7 @@ from pocket_run import make_pocket_run
 from data_recipes.pocket import build
 from reasoner_rm.config import Config
 from reasoner_rm.data.io import load_samples
+from reasoner_rm.evaluation import evaluate
 from reasoner_rm.evaluation.facets import facets
 from reasoner_rm.evaluation.judged import judged
 from reasoner_rm.evaluation.truth import by_truth
@@ -113,6 +114,28 @@ def test_the_judge_is_asked_how_sure_it_is(tiny_folder: Path, tmp_path: Path, mo
 def with_any_mass(init: Any) -> Any:
     """An untrained model holds little probability on the options; here it counts all the same."""
     return lambda self, vlm, template, **more: init(self, vlm, template, **more | {"min_mass": 0.0})
+
+
+def test_average_precision_over_a_split() -> None:
+    """By hand. Cubes: one of two is found, at an IoU of 0.6, the other answer cannot be read: precision 1 up to recall
+    0.5 (51 of 101 points) at the thresholds 0.5, 0.55 and 0.6. Stars: found exactly."""
+    box = {"cube": [0, 0, 10, 10], "star": [20, 20, 30, 30]}
+    samples = [
+        Sample(str(i), "detection", name, images=("x",), gold={"boxes": [{"bbox_2d": box[name], "label": name}]})
+        for i, name in enumerate(("cube", "cube", "star"))
+    ]
+    said = [
+        '[{"bbox_2d": [0, 0, 6, 10], "label": "Cube."}]',
+        "nothing",
+        '[{"bbox_2d": [20, 20, 30, 30], "label": "star"}]',
+    ]
+    engine = Reciter([f"<think>t</think>\n<answer>{text}</answer>" for text in said])
+    found = evaluate(engine, load_template("detection", "brief"), samples).figures
+    assert found.ap50 == pytest.approx((51 / 101 + 1) / 2, abs=1e-4)
+    assert found.mean_ap == pytest.approx((0.3 * 51 / 101 + 1) / 2, abs=1e-4)
+    assert found.accuracy == pytest.approx(2 / 3, abs=1e-4)
+    empty = evaluate(Reciter([]), load_template("detection", "brief"), []).figures
+    assert (empty.mean_ap, empty.ap50, empty.accuracy) == (None, None, None)
 
 
 # --- groups ---------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from reasoner_rm.evaluation.calibration import Calibration, calibration
+from reasoner_rm.evaluation.detections import mean_and_ap50
 from reasoner_rm.evaluation.facets import by_facet
 from reasoner_rm.evaluation.judged import Judged, same_candidate
 from reasoner_rm.evaluation.truth import by_truth
@@ -39,6 +40,7 @@ class Figures:
         and consistency are None where nothing is compared.
     contradiction: readable verdicts that differ from what the listener believes after the same reasoning.
     accuracy_agree, accuracy_disagree: accuracy where the listener agrees with the verdict, and where it does not.
+    mean_ap, ap50: COCO's average precision over the whole split, mean over IoU 0.50:0.05:0.95 and at 0.5; of detection.
     by: accuracy by what the samples say of themselves: facet (corruption, skill, difficulty), kind.
     calibration: of ``judge`` and ``listener``, where either was asked: each sample's probabilities are the mean over
         its ballots, in the caller's order.
@@ -54,6 +56,8 @@ class Figures:
     accuracy_disagree: float | None
     n: int
     ties: int
+    mean_ap: float | None = None
+    ap50: float | None = None
     by: Mapping[str, Mapping[str, Accuracy]] = field(default_factory=dict)
     calibration: Mapping[str, Calibration] = field(default_factory=dict)
 
@@ -68,6 +72,7 @@ def figures(rows: Sequence[Sequence[Judged]], seed: int = 0) -> Figures:
     choices = [j.ballot.choice for row in paired or rows for j in row if j.ballot.sample.task in CANDIDATES]
     heard = [j for j in flat if j.agrees is not None]
     whole = accuracy(rows, seed)
+    mean_ap, ap50 = mean_and_ap50(rows)
     kinds = by_facet(rows, [row[0].ballot.sample for row in rows])
     sure = {
         "judge": _calibration(rows, [[j.confidence for j in row] for row in rows]),
@@ -84,6 +89,8 @@ def figures(rows: Sequence[Sequence[Judged]], seed: int = 0) -> Figures:
         accuracy_disagree=_mean([j.correct for j in heard if not j.agrees]),
         n=whole.n,
         ties=whole.ties,
+        mean_ap=mean_ap,
+        ap50=ap50,
         by={name: {kind: accuracy(some, seed) for kind, some in parts.items()} for name, parts in kinds.items()},
         calibration={who: found for who, found in sure.items() if found is not None},
     )

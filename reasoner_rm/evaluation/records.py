@@ -9,7 +9,7 @@ from typing import Any
 from reasoner_rm.evaluation.facets import facets
 from reasoner_rm.evaluation.judged import Judged
 from reasoner_rm.rows import sample_to_row
-from reasoner_rm.schema import Belief, Sample
+from reasoner_rm.schema import Belief, Sample, VideoRef
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.boxes import Boxes
 
@@ -54,8 +54,13 @@ def _on_disk(sample: Sample) -> Sample:
         sample,
         target=None,
         images=tuple(i for i in sample.images if isinstance(i, str)),
-        videos=tuple(v for v in sample.videos if isinstance(v, str) or all(isinstance(f, str) for f in v)),
+        videos=tuple(v for v in sample.videos if _named(v)),
     )
+
+
+def _named(video: VideoRef) -> bool:
+    """Whether a video is a folder or a list of files."""
+    return all(isinstance(frame, str) for frame in video) if isinstance(video, tuple) else isinstance(video, str)
 
 
 def _probs(belief: Belief | None) -> list[float] | None:

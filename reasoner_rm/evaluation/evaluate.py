@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from reasoner_rm.data.images import open_image
-from reasoner_rm.evaluation.canvas import Canvas
 from reasoner_rm.evaluation.judged import Judged, judged
 from reasoner_rm.evaluation.metrics import Figures, figures
 from reasoner_rm.evaluation.records import record
 from reasoner_rm.judge.ballots import Ballot, cast
 from reasoner_rm.listener import Listener
+from reasoner_rm.policy.canvas import Canvas
 from reasoner_rm.rollout import RolloutEngine, Sampling
 from reasoner_rm.schema import Belief, MediaRef, Sample
 from reasoner_rm.tasks.render import Template

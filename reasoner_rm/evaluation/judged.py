@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reasoner_rm.evaluation.canvas import Canvas
 from reasoner_rm.evaluation.truth import by_truth
 from reasoner_rm.judge.ballots import Ballot
+from reasoner_rm.policy.canvas import Canvas
 from reasoner_rm.schema import Belief
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.boxes import Boxes

@@ -14,9 +14,7 @@ from reasoner_rm.pipeline.worlds import WORLDS, Course
 from reasoner_rm.training.rundir import STAGES, RunDir
 
 
-def pocket(
-    world: str, task: str, out: Path | None, seed: int, quick: bool, overrides: tuple[str, ...] = ()
-) -> Path:
+def pocket(world: str, task: str, out: Path | None, seed: int, quick: bool, overrides: tuple[str, ...] = ()) -> Path:
     """Run every stage on a task of a world and leave a run directory; its path.
 
     Raises:

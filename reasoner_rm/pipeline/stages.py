@@ -14,10 +14,11 @@ from typing import Any
 from reasoner_rm.config import Config
 from reasoner_rm.data.io import atomic, load_samples, write_samples
 from reasoner_rm.errors import InputError
-from reasoner_rm.evaluation import Canvas, Evaluation, blinded, evaluate
+from reasoner_rm.evaluation import Evaluation, blinded, evaluate
 from reasoner_rm.listener import Listener
 from reasoner_rm.listener.transformers_listener import TransformersListener
 from reasoner_rm.policy.bundle import Card, save_bundle
+from reasoner_rm.policy.canvas import Canvas
 from reasoner_rm.policy.loading import Vlm, load_vlm
 from reasoner_rm.policy.lora import add_lora, merged
 from reasoner_rm.policy.prompts import PromptEncoder
@@ -68,7 +69,9 @@ class Pipeline:
         vlm = self.trainee()
         section, seed = self.config.sift, self.config.run.seed
         with self._stage("sift", vlm) as log:
-            found = sift(self.engine(vlm), self.template, samples, section, seed=seed)
+            encoder = PromptEncoder(vlm)
+            engine, canvas = TransformersEngine(vlm, encoder), Canvas.of(encoder)
+            found = sift(engine, self.template, samples, section, seed=seed, canvas=canvas)
             write_samples(self.run.path / SFT_FILE, found.sft)
             write_samples(self.run.path / RL_FILE, found.rl)
             self._count(train=len(samples), sft=len(found.sft), rl=len(found.rl), ties=found.ties)
@@ -135,7 +138,7 @@ class Pipeline:
             TransformersEngine(vlm, encoder),
             self.template,
             samples,
-            canvas=Canvas(vlm.family.box_space, lambda sample: encoder.sizes(sample.images[0])),
+            canvas=Canvas.of(encoder),
             max_tokens=config.eval.max_completion_length,
             seed=config.run.seed,
             **listeners,
@@ -188,9 +191,6 @@ class Pipeline:
         """The policy as a stage trains it: with LoRA layers where the config asks for them."""
         vlm = self.policy(path)
         return vlm if self.config.model.lora is None else add_lora(vlm, self.config.model.lora)
-
-    def engine(self, vlm: Vlm) -> TransformersEngine:
-        return TransformersEngine(vlm, PromptEncoder(vlm))
 
     def listener(self, lender: Vlm | None = None) -> Listener | None:
         """The frozen model that reads along, on the policy's own prompt and image bounds.

@@ -91,7 +91,7 @@ def make_pocket_run(run: Path, task: str, *, n: int = 40, seed: int = 0, noise: 
         summary["chance"] = 0.5
     (run / "evaluations").mkdir(parents=True, exist_ok=True)
     for split in ("heldout", "ood"):
-        file = build(run / "data", split, task, n, seed, name=split, setting=Setting(noise=noise))
+        file = build(run / "data", split, task, n, seed, name=split, setting=Setting(noise=noise, voters=4))
         samples = load_samples(file)
         for k, (stage, skill) in enumerate(STAGES.items()):
             student = Student(samples, skill - 0.06 * (split == "ood"), seed + k)

@@ -16,7 +16,7 @@ from reasoner_rm.data.io import load_samples
 from reasoner_rm.evaluation import Evaluation, evaluate
 from reasoner_rm.judge.ballots import orders_of
 from reasoner_rm.rollout import Request, Sampling
-from reasoner_rm.schema import Belief, Completion, Sample, swap_labels
+from reasoner_rm.schema import CANDIDATES, Belief, Completion, Sample, swap_labels
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.render import load_template
 
@@ -67,12 +67,12 @@ class Student:
                 return f"{thought}</think>\n<answer>{answer}</answer>"
             case "caption_critic":
                 return f"{thought}</think>\n\\boxed{{{' '.join(sample.prompt.strip('.').split()[-2:])}}}"
-            case "detection":
+            case "detection" | "grounding":
                 boxes = [{**box, "bbox_2d": self._off(box["bbox_2d"])} for box in sample.gold["boxes"]]
                 return f"{thought}</think>\n<answer>{json.dumps(boxes[self.rng.randint(0, 1) :])}</answer>"
             case _:
                 body, _, verdict = text.rpartition("<answer>")
-                return body + "<answer>" + swap_labels(verdict, "Image")
+                return body + "<answer>" + swap_labels(verdict, CANDIDATES[sample.task].noun)
 
     def _off(self, box: Sequence[float]) -> list[float]:
         dx, dy = (self.rng.choice((2, 6, 14)) for _ in range(2))
@@ -91,7 +91,7 @@ def make_pocket_run(run: Path, task: str, *, n: int = 40, seed: int = 0, noise: 
         summary["chance"] = 0.5
     (run / "evaluations").mkdir(parents=True, exist_ok=True)
     for split in ("heldout", "ood"):
-        file = build(run / "data", split, task, n, seed, name=split, setting=Setting(noise=noise))
+        file = build(run / "data", split, task, n, seed, name=split, setting=Setting(noise=noise, voters=4))
         samples = load_samples(file)
         for k, (stage, skill) in enumerate(STAGES.items()):
             student = Student(samples, skill - 0.06 * (split == "ood"), seed + k)

@@ -198,6 +198,19 @@ def test_pairs_are_judged_by_the_truth_where_it_is_known(
     assert judged(given).correct == judged(swapped).correct == correct
 
 
+def test_a_noisy_world_is_measured_against_its_truth(tmp_path: Path) -> None:
+    figures = make_pocket_run(tmp_path, "image_preference", n=60, noise=1.0)["grpo-heldout"].figures
+    rows = [json.loads(line) for line in (tmp_path / "evaluations" / "grpo-heldout.jsonl").open()]
+    against_votes = 0
+    for row in rows:
+        truth, p_first = row["meta"]["truth"] - 1, row["gold"]["p_first"]
+        assert row["meta"]["order"].index(0) == truth
+        assert row["correct"] == (None if p_first == 0.5 else float(row["preferred"] == truth))
+        against_votes += p_first != 0.5 and (p_first < 0.5) != truth
+    assert against_votes > 5, "the voters were never wrong, so this shows nothing"
+    assert figures.ties == sum(row["correct"] is None for row in rows) / 2 > 0
+
+
 def test_the_truth_is_swapped_with_the_pair() -> None:
     sample = pair(0.4, 1)
     assert sample.swapped().meta["truth"] == 2 and sample.swapped().swapped().meta["truth"] == 1

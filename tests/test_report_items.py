@@ -19,6 +19,7 @@ from pocket_run import STAGES, make_pocket_run
 from reasoner_rm.report import charts, write_report
 from reasoner_rm.report.browser import browse, flags
 from reasoner_rm.report.evaluations import Answer, Evaluated
+from reasoner_rm.report.rollouts import Rollout
 from reasoner_rm.report.shown import Album
 from reasoner_rm.report.summary import Scores, Summary
 
@@ -135,6 +136,19 @@ def test_what_a_reader_may_look_for(answers: list[Answer], expected: list[str]) 
 def test_candidates_are_called_what_they_are(task: str, more: dict[str, Any], labels: list[tuple[str, bool]]) -> None:
     data = json.loads(browse([Evaluated("grpo", "heldout", (answer(0, task=task, **more),))], Album()).json)
     assert [(view["label"], view["right"]) for view in data["items"][0]["views"]["given"]] == labels
+
+
+@pytest.mark.parametrize(
+    ("components", "right"), [({"format": 1.0, "od_map50": 0.9}, True), ({"accuracy": 0.2}, False), ({}, None)]
+)
+def test_boxes_of_a_rollout_are_as_right_as_their_reward(components: dict[str, float], right: bool | None) -> None:
+    """They stand in the family's own space: here twice the image."""
+    boxes = '[{"bbox_2d": [8, 8, 40, 40], "label": "star"}]'
+    gold = {"boxes": [{"bbox_2d": [4, 4, 20, 20], "label": "star"}]}
+    sample = {"id": "a", "task": "detection", "prompt": "star", "images": ["x.png"], "gold": gold}
+    said = {"text": f"<think>t</think>\n<answer>{boxes}</answer>", "components": components}
+    rollout = Rollout.from_row({"stage": "grpo", "step": 1, "sample": sample, "completions": [said]}, Path("nowhere"))
+    assert rollout.completions[0].right is right and rollout.gold == "1 box"
 
 
 def test_the_truth_is_marked_not_the_votes() -> None:

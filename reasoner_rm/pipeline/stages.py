@@ -119,7 +119,7 @@ class Pipeline:
         figures = summary.setdefault("stages", {}).setdefault(stage, {})
         for split in splits:
             samples = self.samples(split)[: self.config.eval.limit]
-            own = TransformersListener(vlm, self.template)
+            own = TransformersListener(vlm, self.template, rows=128)  # as many prompts as the engine reads at once
             result = self._evaluate(vlm, samples, f"{stage} on {split}", listener=listener, own_listener=own)
             self._keep_evaluation(f"{stage}-{split}", result)
             figures[split] = result.figures.as_json()

@@ -9,6 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from reasoner_rm.data.cards import card
+from reasoner_rm.evaluation.facets import counting
 from reasoner_rm.report.evaluations import Answer, Evaluated
 from reasoner_rm.report.gold import gold_in_words
 from reasoner_rm.report.shown import Album, Picture, Shown
@@ -48,7 +49,7 @@ def browse(evaluations: Sequence[Evaluated], album: Album, limit: int = LIMIT) -
     answers = [a for _, stages in every for row in stages.values() for a in row]
     facets: dict[str, list[str]] = {}
     for facet in dict.fromkeys(f for a in answers for f in a.by):
-        facets[facet] = sorted({a.by[facet] for a in answers if facet in a.by})
+        facets[facet] = sorted({a.by[facet] for a in answers if facet in a.by}, key=counting)
     return Browser(
         json=json,
         stages=tuple(sorted({e.stage for e in evaluations}, key=stage_order)),

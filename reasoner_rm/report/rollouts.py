@@ -14,6 +14,10 @@ from reasoner_rm.report.tolerant import Row, number
 from reasoner_rm.rows import sample_from_row
 from reasoner_rm.schema import CANDIDATES, Parsed, Sample
 from reasoner_rm.tasks import get_task
+from reasoner_rm.tasks.localisation import Localisation
+
+MEASURES = ("accuracy", "rec_iou", "od_map50", "od_map")
+"""The rewards that know how right found boxes are, the first that was given counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +124,16 @@ def _sampled(row: Row, sample: Sample) -> Sampled:
     task, text = get_task(sample.task), str(row["text"])
     parsed = task.parse(text, sample)
     well_formed = bool(row.get("well_formed", parsed.well_formed))
+    components = {name: number(value) for name, value in (row.get("components") or {}).items()}
     correct = None if parsed.answer is None else task.correct(parsed.answer, sample)
+    if isinstance(task, Localisation) and parsed.answer is not None:  # a rollout does not say where its boxes live
+        correct = next((components[name] for name in MEASURES if name in components), None)
     return Sampled(
         text=text,
         parsed=dataclasses.replace(parsed, well_formed=well_formed, why_not=str(row.get("why_not") or parsed.why_not)),
         right=None if correct is None else correct >= 0.5,
         finish_reason=str(row.get("finish_reason") or ""),
-        components={name: number(value) for name, value in (row.get("components") or {}).items()},
+        components=components,
         total=number(row.get("total")),
         advantage=number(row.get("advantage")),
         listening=_listening(row["belief"], sample, parsed) if row.get("belief") else None,

@@ -157,7 +157,9 @@ def _headline(summary: dict[str, Any]) -> str:
         low, high = figures.get("accuracy_interval") or (float("nan"),) * 2
         parts.append(f"{stage} {figures.get('accuracy', float('nan')):.1%} [{low:.1%}, {high:.1%}]")
     blind = summary.get("blind", {}).get("accuracy")
-    return "held-out accuracy: " + " → ".join(parts) + (f"; blind {blind:.1%}" if blind is not None else "")
+    from reasoner_rm.report.words import measure
+
+    return f"held-out {measure(summary.get('task', ''))}: " + " → ".join(parts) + (f"; blind {blind:.1%}" if blind is not None else "")
 
 
 def _stage(args: argparse.Namespace) -> None:

@@ -151,15 +151,16 @@ def _me() -> str:
 
 
 def _headline(summary: dict[str, Any]) -> str:
+    from reasoner_rm.report.words import measure
+
     parts = []
     for stage, splits in summary.get("stages", {}).items():
         figures = splits.get("heldout", {})
         low, high = figures.get("accuracy_interval") or (float("nan"),) * 2
         parts.append(f"{stage} {figures.get('accuracy', float('nan')):.1%} [{low:.1%}, {high:.1%}]")
     blind = summary.get("blind", {}).get("accuracy")
-    from reasoner_rm.report.words import measure
-
-    return f"held-out {measure(summary.get('task', ''))}: " + " → ".join(parts) + (f"; blind {blind:.1%}" if blind is not None else "")
+    line = f"held-out {measure(summary.get('task', ''))}: " + " → ".join(parts)
+    return line if blind is None else f"{line}; blind {blind:.1%}"
 
 
 def _stage(args: argparse.Namespace) -> None:

@@ -208,6 +208,8 @@ def _judge(args: argparse.Namespace) -> None:
 
     from reasoner_rm.judge import Judge
 
+    if not args.caption.strip():
+        raise InputError("--caption is empty", remedy="say what the images should show")
     first, second = args.images
     with _libraries_to_stderr():
         judge = Judge.from_pretrained(args.model, max_tokens=args.max_tokens)

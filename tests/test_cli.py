@@ -121,6 +121,7 @@ def test_models_that_are_not_there(tmp_path: Path, tiny_folder: Path) -> None:
     images = (tmp_path / "a.png", tmp_path / "b.png")
     assert "no config.json" in fails("judge", "--model", tmp_path, "--caption", "x", *images)
     assert "builtin:" in fails("judge", "--model", "builtin:nothing", "--caption", "x", *images)
+    assert "--caption is empty" in fails("judge", "--model", tiny_folder, "--caption", " ", *images)
     (tmp_path / "broken").mkdir()
     for file in tiny_folder.iterdir():
         data = file.read_bytes()

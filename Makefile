@@ -6,7 +6,7 @@ setup:
 	@bash scripts/setup.sh
 
 pocket: setup
-	$(BIN)/reasoner-rm pocket --world digits $(ARGS)
+	$(BIN)/reasoner-rm pocket $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .

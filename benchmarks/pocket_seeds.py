@@ -1,6 +1,8 @@
 """How well `reasoner-rm pocket` does, over seeds: medians of its figures, its time and its memory.
 
-    python benchmarks/pocket_seeds.py --seeds 0 1 2 --json benchmarks/results/pocket_seeds.json
+    python benchmarks/pocket_seeds.py --json benchmarks/results/pocket_seeds.json
+    python benchmarks/pocket_seeds.py --task detection --json benchmarks/results/pocket_seeds_detection.json
+    python benchmarks/pocket_seeds.py --world digits --json benchmarks/results/pocket_seeds_digits.json
 
 Each seed is a run of its own from the shell: other data, other rollouts, same committed base and listener. Prints a
 table; the JSON holds every run's summary as it was written.
@@ -20,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 STAGES = ("cold_start", "sift", "grpo")
-FIGURES = ("accuracy", "consistency", "first_position", "well_formed", "contradiction")
+FIGURES = ("accuracy", "mean_ap", "consistency", "first_position", "well_formed", "contradiction")
 
 
 def run(seed: int, folder: Path, extra: list[str]) -> dict[str, Any]:
@@ -31,8 +33,6 @@ def run(seed: int, folder: Path, extra: list[str]) -> dict[str, Any]:
         "-m",
         "reasoner_rm",
         "pocket",
-        "--world",
-        "digits",
         "--seed",
         str(seed),
         "--out",
@@ -43,16 +43,22 @@ def run(seed: int, folder: Path, extra: list[str]) -> dict[str, Any]:
     return json.loads((out / "summary.json").read_text(encoding="utf-8"))
 
 
+def median(values: list[float | None]) -> float | None:
+    """None where a task has no such figure."""
+    known = [v for v in values if v is not None]
+    return statistics.median(known) if known else None
+
+
 def medians(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """The median over seeds of everything that the table shows."""
     table: dict[str, Any] = {
         stage: {
-            split: {f: statistics.median(r["stages"][stage][split][f] for r in runs) for f in FIGURES}
+            split: {f: median([r["stages"][stage][split].get(f) for r in runs]) for f in FIGURES}
             for split in ("heldout", "ood")
         }
         for stage in STAGES
     }
-    table["blind"] = statistics.median(r["blind"]["accuracy"] for r in runs)
+    table["blind"] = median([r["blind"]["accuracy"] for r in runs])
     table["seconds"] = statistics.median(r["seconds"] for r in runs)
     table["peak_rss_mb"] = statistics.median(r["peak_rss_mb"] for r in runs)
     return table
@@ -63,7 +69,7 @@ def show(runs: list[dict[str, Any]], table: dict[str, Any]) -> None:
     print(f"{'':12}{'split':9}" + "".join(f"{f:>16}" for f in FIGURES))
     for stage in STAGES:
         for split in ("heldout", "ood"):
-            print(f"{stage:12}{split:9}" + "".join(f"{table[stage][split][f]:16.3f}" for f in FIGURES))
+            print(f"{stage:12}{split:9}" + "".join(_cell(table[stage][split][f]) for f in FIGURES))
     for r in runs:
         spans = (r["stages"][s]["heldout"] for s in STAGES)
         print(
@@ -74,6 +80,10 @@ def show(runs: list[dict[str, Any]], table: dict[str, Any]) -> None:
             + f", {r['seconds']:.0f} s, {r['peak_rss_mb']:.0f} MB"
         )
     print(f"medians: blind {table['blind']:.3f}, {table['seconds']:.0f} s, {table['peak_rss_mb']:.0f} MB")
+
+
+def _cell(value: float | None) -> str:
+    return f"{'-':>16}" if value is None else f"{value:16.3f}"
 
 
 def main() -> None:

@@ -52,8 +52,13 @@ def _parser() -> argparse.ArgumentParser:
     pocket = verb(
         "pocket", _pocket, "the whole loop on a small world, on a laptop: cold start, sift, GRPO, evaluation, report"
     )
-    pocket.add_argument("--world", default="digits", help="what to train on (default: digits)")
-    pocket.add_argument("--out", type=Path, help="run directory (default: the next free runs/pocket-WORLD-N)")
+    pocket.add_argument("--world", default="shapes", help="shapes or digits (default: shapes)")
+    pocket.add_argument(
+        "--task",
+        default="preference",
+        help="preference; in the world of shapes also caption_critic, detection or qa (default: preference)",
+    )
+    pocket.add_argument("--out", type=Path, help="run directory (default: the next free runs/pocket-WORLD-TASK-N)")
     pocket.add_argument("--seed", type=int, default=0)
     pocket.add_argument("--quick", action="store_true", help="a few minutes, to see that everything works")
     pocket.add_argument(
@@ -134,11 +139,13 @@ def _pocket(args: argparse.Namespace) -> None:
     from reasoner_rm.pipeline.pocket import pocket
 
     with _libraries_to_stderr():
-        path = pocket(args.world, args.out, args.seed, args.quick, tuple(args.overrides))
+        path = pocket(args.world, args.task, args.out, args.seed, args.quick, tuple(args.overrides))
     summary = json.loads((path / "summary.json").read_text(encoding="utf-8"))
     print(_headline(summary))
     print(f"report: {path / 'report.html'}")
-    print(f'judge:  {_me()} judge --model {path} --caption "a handwritten 7" A.png B.png')
+    if args.task == "preference":
+        caption = {"digits": "a handwritten 7"}.get(args.world, "a red circle")
+        print(f'judge:  {_me()} judge --model {path} --caption "{caption}" A.png B.png')
 
 
 def _me() -> str:
@@ -148,13 +155,16 @@ def _me() -> str:
 
 
 def _headline(summary: dict[str, Any]) -> str:
+    from reasoner_rm.report.words import measure
+
     parts = []
     for stage, splits in summary.get("stages", {}).items():
         figures = splits.get("heldout", {})
         low, high = figures.get("accuracy_interval") or (float("nan"),) * 2
         parts.append(f"{stage} {figures.get('accuracy', float('nan')):.1%} [{low:.1%}, {high:.1%}]")
     blind = summary.get("blind", {}).get("accuracy")
-    return "held-out accuracy: " + " → ".join(parts) + (f"; blind {blind:.1%}" if blind is not None else "")
+    line = f"held-out {measure(summary.get('task', ''))}: " + " → ".join(parts)
+    return line if blind is None else f"{line}; blind {blind:.1%}"
 
 
 def _stage(args: argparse.Namespace) -> None:
@@ -202,6 +212,8 @@ def _judge(args: argparse.Namespace) -> None:
 
     from reasoner_rm.judge import Judge
 
+    if not args.caption.strip():
+        raise InputError("--caption is empty", remedy="say what the images should show")
     first, second = args.images
     with _libraries_to_stderr():
         judge = Judge.from_pretrained(args.model, max_tokens=args.max_tokens)

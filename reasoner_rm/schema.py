@@ -73,7 +73,8 @@ class Sample:
             object.__setattr__(self, "group_id", self.id)
 
     def swapped(self) -> Sample:
-        """The same comparison with the two candidates exchanged: media, gold, target and ``meta.order`` together."""
+        """The same comparison with the two candidates exchanged: media, gold, target, ``meta.order`` and ``meta.truth``
+        (which candidate is right, 1 or 2) together."""
         kind = CANDIDATES.get(self.task)
         if kind is None:
             raise ValueError(f"task {self.task!r} compares nothing, so it cannot be swapped")
@@ -85,6 +86,8 @@ class Sample:
         if "ranks" in gold:
             gold["ranks"] = list(reversed(gold["ranks"]))
         meta = {**self.meta, "order": list(reversed(self.meta.get("order", range(len(shown)))))}
+        if meta.get("truth") in (1, 2):
+            meta["truth"] = 3 - meta["truth"]
         target = None if self.target is None else swap_labels(self.target, kind.noun)
         media: dict[str, Any] = {kind.media: (*shared, *reversed(shown))}
         return dataclasses.replace(self, gold=gold, meta=meta, target=target, **media)

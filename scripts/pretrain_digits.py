@@ -14,22 +14,21 @@ import argparse
 import functools
 import json
 import random
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
+from pretraining import Mixture, Phase, Row, ask, save, train
 
 from data_recipes import digits
 from reasoner_rm.policy.families import FAMILIES
 from reasoner_rm.policy.loading import ASSETS, Vlm, load_vlm, wrap
-from reasoner_rm.policy.logps import repeated_logps
-from reasoner_rm.policy.prompts import PromptEncoder
 from reasoner_rm.policy.tiny import TinySize, build, build_processor, train_tokenizer
 from reasoner_rm.schema import Sample
-from reasoner_rm.tasks.render import Prompt, load_template, render
+from reasoner_rm.tasks.render import load_template, render
 
 ROLES = {
     "base": {"seed": 11, "size": TinySize(hidden=128, layers=3, vision_hidden=96)},
@@ -86,25 +85,15 @@ def pool(role: str, seed: int, n: int = POOL) -> list[tuple[int, Image.Image]]:
     return drawn
 
 
-# --- skills: each makes (images, user text or sample, reply) ----------------------------------------------------
+# --- skills ----------------------------------------------------
 
-Row = tuple[Prompt, str]
 Pool = list[tuple[int, Image.Image]]
 
 
-def ask(text: str, images: list[Image.Image]) -> Prompt:
-    """A plain question; `Image k: ` stands before each image."""
-    content: list[str | Image.Image] = []
-    for k, image in enumerate(images, start=1):
-        content += [f"Image {k}: ", image, "\n"]
-    content.append(text)
-    return Prompt(tuple(content), tuple(not isinstance(c, str) for c in content))
-
-
-def describe(rng: random.Random, drawn: Pool) -> Row:
+def describe(drawn: Pool, rng: random.Random) -> Row:
     chosen = rng.sample(drawn, rng.choice((1, 2, 2, 2)))
     seen = " ".join(f"Image {k} shows a {d}." for k, (d, _) in enumerate(chosen, start=1))
-    return ask(rng.choice(("Describe each image.", "What does each image show?")), [im for _, im in chosen]), seen
+    return Row(ask(rng.choice(("Describe each image.", "What does each image show?")), [im for _, im in chosen]), seen)
 
 
 THINGS = (*"0123456789", *digits.WORDS)
@@ -116,48 +105,47 @@ def statements(rng: random.Random, n: int) -> tuple[list[str], str]:
     return things, " ".join(f"Image {k} shows a {thing}." for k, thing in enumerate(things, start=1))
 
 
-def repeat(rng: random.Random, drawn: Pool) -> Row:
+def repeat(drawn: Pool, rng: random.Random) -> Row:
     """Copying is what looking up is made of, and it is learnt sooner: every token of the reply teaches it."""
     text = statements(rng, rng.choice((2, 3, 4)))[1]
-    return ask(f"Repeat: {text}", []), text
+    return Row(ask(f"Repeat: {text}"), text)
 
 
-def look_up(rng: random.Random, drawn: Pool) -> Row:
+def look_up(drawn: Pool, rng: random.Random) -> Row:
     """Which image shows what, for all of them in another order: several look-ups a row."""
     things, text = statements(rng, rng.choice((2, 2, 3, 4)))
     asked = rng.sample(things, len(things))
     found = " ".join(f"a {thing}: Image {things.index(thing) + 1}." for thing in asked)
-    return ask(f"{text} Find {', '.join(asked)}.", []), found
+    return Row(ask(f"{text} Find {', '.join(asked)}."), found)
 
 
-def fits(rng: random.Random, drawn: Pool) -> Row:
+def fits(drawn: Pool, rng: random.Random) -> Row:
     """Whether what was seen is what was asked for, in words alone: the matching that a judge's reasoning is made of."""
     asked = rng.randrange(10)
     shown = [asked if rng.random() < 0.4 else rng.randrange(10) for _ in range(rng.choice((1, 2, 2, 3)))]
     seen = " ".join(f"Image {k} shows a {d}." for k, d in enumerate(shown, start=1))
     caption = digits.caption(asked, "train", rng)
-    return ask(f"{seen}\nCaption: {caption}\nWhich image fits?", []), digits.thought(asked, shown)
+    return Row(ask(f"{seen}\nCaption: {caption}\nWhich image fits?"), digits.thought(asked, shown))
 
 
-def wanted(rng: random.Random, drawn: Pool) -> Row:
+def wanted(drawn: Pool, rng: random.Random) -> Row:
     digit = rng.randrange(10)
     caption = rng.choice(
         digits.CAPTIONS + ("{digit}", "{word}", "a picture of the number {word}", "one {digit}, please")
     )
-    return ask(
-        f"Caption: {caption.format(digit=digit, word=digits.WORDS[digit])}\nWhat is asked for?", []
-    ), f"The caption asks for a {digit}."
+    caption = caption.format(digit=digit, word=digits.WORDS[digit])
+    return Row(ask(f"Caption: {caption}\nWhat is asked for?"), f"The caption asks for a {digit}.")
 
 
-def compare(rng: random.Random, drawn: Pool) -> Row:
+def compare(drawn: Pool, rng: random.Random) -> Row:
     one, two = rng.randrange(10), rng.randrange(10)
     if rng.random() < 0.5:
         two = one if rng.random() < 0.5 else two
-        return ask(f"Is a {one} the same as a {two}?", []), "Yes" if one == two else "No"
-    return ask(f"Is {one} greater than {two}?", []), "Yes" if one > two else "No"
+        return Row(ask(f"Is a {one} the same as a {two}?"), "Yes" if one == two else "No")
+    return Row(ask(f"Is {one} greater than {two}?"), "Yes" if one > two else "No")
 
 
-def judge_heard(rng: random.Random, drawn: Pool) -> Row:
+def judge_heard(drawn: Pool, rng: random.Random) -> Row:
     """The listener's own skill: the verdict from the images and a reasoning that is wrong one time in three."""
     (one, first), (two, second) = rng.sample(drawn, 2)
     while one == two:
@@ -172,16 +160,15 @@ def judge_heard(rng: random.Random, drawn: Pool) -> Row:
         said.reverse()
     sample = Sample("", "image_preference", digits.caption(asked, "train", rng), images=(first, second))
     prompt = render(sample, load_template("image_preference", "brief"))
-    return prompt, f"{digits.think(asked, said)}\n<answer>Image {which} is better</answer>"
+    return Row(prompt, f"{digits.think(asked, said)}\n<answer>Image {which} is better</answer>")
 
 
-Skills = dict[Callable[[random.Random, Pool], Row], int]
-TEXT: Skills = {look_up: 6, repeat: 1, wanted: 2, compare: 1}
-FITTING: dict[str, Skills] = {
+TEXT: Mixture = {look_up: 6, repeat: 1, wanted: 2, compare: 1}
+FITTING: dict[str, Mixture] = {
     "base": {fits: 5, describe: 4, wanted: 1, compare: 1},
     "listener": {fits: 2, describe: 3, judge_heard: 6},
 }
-SKILLS: dict[str, Skills] = {
+SKILLS: dict[str, Mixture] = {
     "base": {describe: 6, look_up: 2, wanted: 1, compare: 1},
     "listener": {describe: 4, look_up: 1, wanted: 1, judge_heard: 5},
 }
@@ -194,9 +181,9 @@ def corpus() -> Iterator[str]:
     drawn = [(d, blank) for d in range(10)]
     for skill in (describe, repeat, look_up, wanted, compare, fits, judge_heard):
         for _ in range(60):
-            prompt, reply = skill(rng, drawn)
-            yield "".join(c for c in prompt.content if isinstance(c, str))
-            yield reply
+            row = skill(drawn, rng)
+            yield "".join(c for c in row.prompt.content if isinstance(c, str))
+            yield row.reply
     for task in ("image_preference", "pointwise", "qa"):
         yield from [load_template(task, "brief").text] * 20
     yield from ["system\nYou are a helpful assistant.\nuser\nassistant\n"] * 100
@@ -206,32 +193,7 @@ def corpus() -> Iterator[str]:
 # --- training -----------------------------------------------------------------------------------------------
 
 
-def draw_rows(skills: Skills, rng: random.Random, drawn: Pool, n: int) -> list[Row]:
-    return [skill(rng, drawn) for skill in rng.choices(list(skills), list(skills.values()), k=n)]
-
-
-def loss_of(vlm: Vlm, encoder: PromptEncoder, rows: list[Row]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean negative log-probability of the replies, and which rows are right at every token when read greedily."""
-    batch = encoder.batch([encoder.encode(prompt) for prompt, _ in rows])
-    replies = [[vlm.tokenizer(reply + "<|im_end|>", add_special_tokens=False).input_ids] for _, reply in rows]
-    out = repeated_logps(vlm, batch, replies)
-    per_row = -(out.logps.sum(1) / out.mask.sum(1))
-    return per_row.mean(), ((out.logps > np.log(0.5)) | (out.mask == 0)).all(1)
-
-
-def held_out(vlm: Vlm, encoder: PromptEncoder, skills: Skills, drawn: Pool) -> dict[str, float]:
-    """Share of rows whose every token has probability above one half, by skill."""
-    figures = {}
-    with torch.no_grad():
-        for skill in skills:
-            rng = random.Random(f"held-out/{skill.__name__}")
-            figures[skill.__name__] = round(
-                float(loss_of(vlm, encoder, [skill(rng, drawn) for _ in range(300)])[1].float().mean()), 4
-            )
-    return figures
-
-
-def start(role: str, folder: Path | None) -> tuple[Vlm, list[dict[str, float]]]:
+def start(role: str, folder: Path | None) -> tuple[Vlm, list[dict[str, Any]]]:
     """A model from its seed, or one that was trained so far with its log."""
     if folder is not None:
         return load_vlm(folder, dtype="float32"), json.loads((folder / "pretraining.json").read_text())["log"]
@@ -250,35 +212,12 @@ def pretrain(role: str, out: Path, begun: Path | None = None) -> None:
     seed = ROLES[role]["seed"]
     torch.manual_seed(seed)
     vlm, log = start(role, begun)
-    encoder = PromptEncoder(vlm)
-    rng = random.Random(seed)
-    drawn, unseen = pool(role, seed), pool(role, seed + 1, 600)
-    phases = [("fitting", FITTING[role], FITTING_STEPS, RATE / 2, BATCH)]
+    phases = [Phase("fitting", FITTING[role], FITTING_STEPS, BATCH, RATE / 2)]
     if begun is None:
-        phases = [("text", TEXT, TEXT_STEPS, RATE, 2 * BATCH), ("all", SKILLS[role], STEPS, RATE, BATCH), *phases]
-    began = time.time()
-    for phase, skills, steps, rate, batch in phases:
-        optimizer = torch.optim.AdamW(vlm.model.parameters(), lr=rate, weight_decay=0.02, betas=(0.9, 0.98))
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.1)
-        for step in range(1, steps + 1):
-            vlm.model.train()
-            loss, _ = loss_of(vlm, encoder, draw_rows(skills, rng, drawn, batch))
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(vlm.model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            if step % 100 == 0 or step == steps:
-                vlm.model.eval()
-                figures = held_out(vlm, encoder, skills, unseen)
-                seconds = round(time.time() - began)
-                log.append({"phase": phase, "step": step, "loss": round(loss.item(), 4), "seconds": seconds, **figures})
-                print(json.dumps(log[-1]), flush=True)
-    out.mkdir(parents=True, exist_ok=True)
-    vlm.model.half().save_pretrained(out)
-    vlm.processor.save_pretrained(out)
-    record = {"role": role, "seed": seed, "batch": BATCH, "lr": RATE, "log": log}
-    (out / "pretraining.json").write_text(json.dumps(record, indent=1) + "\n")
+        words = Phase("text", TEXT, TEXT_STEPS, 2 * BATCH, RATE)
+        phases = [words, Phase("all", SKILLS[role], STEPS, BATCH, RATE), *phases]
+    log += train(vlm, phases, pool(role, seed), pool(role, seed + 1, 600), seed)
+    save(vlm, out, {"role": role, "seed": seed, "batch": BATCH, "lr": RATE, "log": log})
 
 
 if __name__ == "__main__":

@@ -121,6 +121,7 @@ def test_models_that_are_not_there(tmp_path: Path, tiny_folder: Path) -> None:
     images = (tmp_path / "a.png", tmp_path / "b.png")
     assert "no config.json" in fails("judge", "--model", tmp_path, "--caption", "x", *images)
     assert "builtin:" in fails("judge", "--model", "builtin:nothing", "--caption", "x", *images)
+    assert "--caption is empty" in fails("judge", "--model", tiny_folder, "--caption", " ", *images)
     (tmp_path / "broken").mkdir()
     for file in tiny_folder.iterdir():
         data = file.read_bytes()
@@ -200,7 +201,8 @@ def test_rewards_in_the_shell(tmp_path: Path) -> None:
 
 
 def test_unknown_world_and_foreign_report(tmp_path: Path) -> None:
-    assert "known: digits" in fails("pocket", "--world", "moon", "--out", tmp_path / "x")
+    assert "known: shapes, digits" in fails("pocket", "--world", "moon", "--out", tmp_path / "x")
+    assert "did you mean 'detection'?" in fails("pocket", "--task", "detect", "--out", tmp_path / "x")
     assert not (tmp_path / "x").exists()
     assert "not a run directory" in fails("report", tmp_path)
 

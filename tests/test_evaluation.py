@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from reasoner_rm.evaluation.metrics import bootstrap, figures, judged
+from reasoner_rm.evaluation.judged import judged
+from reasoner_rm.evaluation.metrics import bootstrap, figures
 from reasoner_rm.judge.ballots import Ballot, cast
 from reasoner_rm.judge.judge import count
 from reasoner_rm.rollout import Request, Sampling

@@ -15,8 +15,8 @@ from PIL import Image, ImageDraw
 
 from reasoner_rm import Judge, load_samples
 from reasoner_rm.config import load_config
-from reasoner_rm.pipeline.pocket import RECIPE
 from reasoner_rm.pipeline.stages import Pipeline
+from reasoner_rm.pipeline.worlds import DIGITS
 from reasoner_rm.training.rundir import RunDir
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -118,7 +118,8 @@ def learn(quick: Path, tmp_path_factory: pytest.TempPathFactory):
     def run(shuffled: bool) -> tuple[float, float]:
         out = tmp_path_factory.mktemp("learn") / "run"
         steps = 60
-        config = load_config(RECIPE, (f"run.out={out}", f"grpo.max_steps={steps}", f"grpo.shuffle_rewards={shuffled}"))
+        overrides = (f"run.out={out}", f"grpo.max_steps={steps}", f"grpo.shuffle_rewards={shuffled}")
+        config = load_config(DIGITS.recipe, overrides)
         data = config.data.model_copy(update={"train": quick / "data" / "train.jsonl"})
         config = config.model_copy(update={"data": data})
         shutil.copytree(quick / "checkpoints" / "cold_start", out / "checkpoints" / "cold_start")

@@ -229,8 +229,10 @@ def test_the_reasoning_says_what_each_image_shows(task: str, split: Split) -> No
             r"The \w+ asks for (.*)\. Image 1 shows (.*): (yes|no)\. Image 2 shows (.*): (yes|no)\.", thinking(made)
         ).groups()  # type: ignore[union-attr]
         shown = [p.scene for p in made.pictures[-2:]]
-        for scene, text, fits in zip(shown, seen[::2], seen[1::2], strict=True):
+        for scene, said, fits in zip(shown, seen[::2], seen[1::2], strict=True):
+            text = re.sub(r", not \w+,?", "", said)  # "a red, not blue, circle" shows a red circle
             assert holds(text, scene)
+            assert (text != said) == (fits == "no") or task == "edit_preference"
             assert (fits == "yes") == holds(asked, scene) == (text == asked)
         assert sorted(seen[1::2]) == ["no", "yes"]
         assert answer(made) == f"Image {1 + seen[1::2].index('yes')} is better"

@@ -16,14 +16,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from chromium import dom, needs_chromium
 from PIL import Image, ImageDraw, ImageFont
 
 from reasoner_rm.errors import InputError
 from reasoner_rm.report import write_report
 from reasoner_rm.report.html import LIMIT
 from reasoner_rm.report.plots import running_mean
-from reasoner_rm.report.read import Scores, Summary
 from reasoner_rm.report.rollouts import chapters
+from reasoner_rm.report.summary import Scores, Summary
 from reasoner_rm.report.verdict import headline, remarks
 from reasoner_rm.report.words import clip
 
@@ -48,7 +49,7 @@ def make_run(run: Path, *, seed: int = 0) -> Path:
     write_lines(run / "rollouts.jsonl", (make_group(s, p, rng) for s in range(1, STEPS + 1) for p in range(PROMPTS)))
     for stage, skill in (("cold_start", 0.75), ("grpo", 0.93)):
         for split in ("heldout", "ood"):
-            rows = (make_judgement(i, skill, rng) for i in range(60))
+            rows = (row for i in range(30) for row in make_judgements(i, skill, rng))
             write_lines(run / "evaluations" / f"{stage}-{split}.jsonl", rows)
     return run
 
@@ -139,16 +140,22 @@ def thought(digits: list[int], gold: int, said: int) -> str:
     return f"<think>The caption asks for a {digits[gold]}. Image 1 shows a {one}. Image 2 shows a {two}.</think>"
 
 
-def make_judgement(index: int, skill: float, rng: random.Random) -> dict[str, Any]:
+def make_judgements(index: int, skill: float, rng: random.Random) -> list[dict[str, Any]]:
+    """One item's records, in both orders."""
     digits = rng.sample(range(10), 2)
-    gold = rng.choice((0, 1))
-    said = gold if rng.random() < skill else 1 - gold
-    return {
-        "id": f"heldout-{index // 2}", "task": "image_preference", "prompt": f"the digit {digits[gold]}",
-        "images": [f"images/{d}.png" for d in digits], "gold": 1.0 - gold, "preferred": said, "correct": said == gold,
-        "text": thought(digits, gold, said) + f"\n<answer>Image {said + 1} is better</answer>",
-        "order": ("given", "swapped")[index % 2], "listener": [0.9, 0.1] if said == 0 else [0.2, 0.8],
-    }  # fmt: skip
+    best = rng.choice((0, 1))
+    rows = []
+    for order, shown, gold in (("given", digits, best), ("swapped", digits[::-1], 1 - best)):
+        said = gold if rng.random() < skill else 1 - gold
+        rows.append({
+            "id": f"heldout-{index}", "task": "image_preference", "prompt": f"the digit {digits[best]}",
+            "images": [f"images/{d}.png" for d in shown], "gold": {"p_first": 1.0 - gold}, "by": {}, "order": order,
+            "text": thought(shown, gold, said) + f"\n<answer>Image {said + 1} is better</answer>",
+            "thinking": thought(shown, gold, said)[7:-8], "answer": f"Image {said + 1} is better",
+            "well_formed": True, "why_not": "", "preferred": said, "correct": float(said == gold),
+            "listener": [0.9, 0.1] if said == 0 else [0.2, 0.8], "confidence": [0.7, 0.3], "boxes": None,
+        })  # fmt: skip
+    return rows
 
 
 def write_json(file: Path, value: Any) -> None:
@@ -200,6 +207,11 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self.open and self.open[-1] not in ("script", "style"):
             self.texts.append(data)
+
+    @property
+    def items(self) -> dict[str, Any]:
+        """The data of the browser of evaluated items."""
+        return json.loads(re.search(r'id="items-data"[^>]*>(.*?)</script>', self.raw, re.DOTALL)[1])  # type: ignore[index]
 
     @property
     def text(self) -> str:
@@ -265,10 +277,13 @@ def test_rollouts_from_the_start_the_middle_and_the_end(whole: Page) -> None:
     assert "listener disagrees" in whole.text
 
 
-def test_right_and_wrong_judgements(whole: Page) -> None:
-    assert whole.text.index("GRPO, held-out:") < whole.text.index("GRPO, out of distribution:")
-    assert whole.text.index("GRPO, out of distribution:") < whole.text.index("cold start, held-out:")
-    assert 4 * 6 < whole.classes["judgement"] <= 4 * 12
+def test_every_item_stands_in_it(whole: Page) -> None:
+    assert "All 60 evaluated items" in whole.text
+    items = whole.items["items"]
+    assert [(item["split"], item["id"]) for item in items] == [
+        (split, f"heldout-{i}") for split in ("heldout", "ood") for i in range(30)
+    ]
+    assert all(list(item["said"]) == ["cold_start", "grpo"] for item in items)
 
 
 def test_how_to_use_it(run: Path) -> None:
@@ -278,7 +293,7 @@ def test_how_to_use_it(run: Path) -> None:
 
 
 def test_text_of_a_model_is_text(whole: Page) -> None:
-    assert whole.tags["script"] == 1
+    assert whole.tags["script"] == 2  # the page's own, and its data, which is no program
     assert '<script>alert("pwned")</script> shows a 7.' in whole.text
 
 
@@ -294,34 +309,27 @@ def test_importing_it_is_light() -> None:
 
 # --- in a browser ---------------------------------------------------------------------------------------------
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-CLICK = "<script>document.querySelector('[data-filter=malformed]').click()</script></body>"
+CLICK = "document.querySelector('[data-filter=malformed]').click()"
 
 
-def shown_in_browser(page: str, folder: Path) -> list[str]:
-    """The classes of the completions that a browser shows once it has run the page's scripts."""
-    file = folder / "page.html"
-    file.write_text(page, encoding="utf-8")
-    quiet = ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    own = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}"]
-    command = [str(CHROMIUM), *own, *quiet, "--dump-dom", file.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    return re.findall(r'<article class="(completion[^"]*)">', done.stdout)
+def completions(page: str) -> list[str]:
+    """The classes of the completions that stand in a page."""
+    return re.findall(r'<article class="(completion[^"]*)">', page)
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+@needs_chromium
 def test_the_filter_shows_what_was_asked_for(whole: Page, tmp_path: Path) -> None:
-    free = re.sub('<meta http-equiv="Content-Security-Policy"[^>]*>', "", whole.raw)
-    shown = shown_in_browser(free.replace("</body>", CLICK), tmp_path)
+    shown = completions(dom(whole.raw, tmp_path, CLICK))
     assert 0 < len(shown) < whole.classes["completion"]
     assert all("malformed" in classes for classes in shown)
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+@needs_chromium
 def test_a_foreign_script_does_not_run(whole: Page, tmp_path: Path) -> None:
-    assert len(shown_in_browser(whole.raw.replace("</body>", CLICK), tmp_path)) == whole.classes["completion"]
+    page = whole.raw.replace("</body>", f"<script>{CLICK}</script></body>")
+    assert len(completions(dom(page, tmp_path))) == whole.classes["completion"]
 
 
 # --- unfinished and broken runs -------------------------------------------------------------------------------
@@ -340,7 +348,7 @@ def test_a_run_that_is_still_going(run: Path) -> None:
 def test_only_a_config(tmp_path: Path) -> None:
     (tmp_path / "config.resolved.yaml").write_text("seed: 1\n")
     text = report_of(tmp_path).text
-    for said in ("Nothing has been logged", "No rollouts have been recorded", "No judgements have been recorded"):
+    for said in ("Nothing has been logged", "No rollouts have been recorded", "No evaluated items have been recorded"):
         assert said in text
 
 

@@ -131,6 +131,24 @@ def caption(claim: Claim, rng: random.Random, *, ood: bool) -> str:
     return rng.choice(OOD_FRAMES).format(text)
 
 
+def against(shown: str, asked: str) -> str:
+    """What is shown, with each word that is not the asked one set against it. The two are made of the same words.
+
+    >>> against("an orange circle left of a star", "a red circle right of a star")
+    'an orange, not red, circle left, not right, of a star'
+    >>> against("two red squares", "one red square")
+    'two, not one, red squares'
+    """
+    pairs = zip(shown.split(), asked.split(), strict=True)
+    words = (word if _alike(word, other) else f"{word}, not {other}," for word, other in pairs)
+    return " ".join(words).removesuffix(",")
+
+
+def _alike(one: str, other: str) -> bool:
+    """Whether two words differ in nothing but number, or are both articles."""
+    return one == other or {one, other} <= {"a", "an"} or plural(one, 2) == other or plural(other, 2) == one
+
+
 def article(text: str) -> str:
     """`a` or `an`, as the next word wants it."""
     return "an" if text[0] in "aeiou" else "a"

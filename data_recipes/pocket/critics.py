@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from data_recipes.pocket.claims import NUMBERS, Noun, article, noun, plural
+from data_recipes.pocket.claims import NUMBERS, Noun, against, article, noun, plural
 from data_recipes.pocket.claims import relation as relate
 from data_recipes.pocket.corruptions import CORRUPTIONS, other
 from data_recipes.pocket.drafts import Draft, Setting
@@ -34,7 +34,7 @@ def paragraphs(rng: random.Random, setting: Setting) -> Draft:
     written = [changed if i == spot else phrase for i, phrase in enumerate(phrases)]
     text, span = _write(written, types, rng.choice(OOD_OPENINGS if setting.ood else OPENINGS), spot)
     checks = " ".join(
-        f"Says {said}, shows {true}: {'yes' if said == true else 'no'}."
+        f"Says {said}, shows {against(true, said)}: {'yes' if said == true else 'no'}."
         for said, true in zip(written, phrases, strict=True)
     )
     return Draft(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from data_recipes.pocket.claims import Noun, listed, noun, related
@@ -27,7 +27,7 @@ def detection(rng: random.Random, setting: Setting) -> Draft:
     boxes = [
         {"bbox_2d": picture.box(i, setting.side), "label": shape}
         for shape in named
-        for i in _reading(scene, [i for i, t in enumerate(scene.things) if t.shape == shape])
+        for i in reading(scene, [i for i, t in enumerate(scene.things) if t.shape == shape])
     ]
     seen = listed([counted(sum(t.shape == shape for t in scene.things), shape) for shape in named])
     return Draft(
@@ -83,7 +83,7 @@ def _expression(rng: random.Random, scene: Scene, thing: Thing) -> str | None:
     return text
 
 
-def _reading(scene: Scene, indices: list[int]) -> list[int]:
+def reading(scene: Scene, indices: Iterable[int]) -> list[int]:
     """In reading order: row by row, from the left."""
     return sorted(indices, key=lambda i: (scene.things[i].row, scene.things[i].column))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from data_recipes.pocket.claims import NUMBERS, Presence, caption, noun
+from data_recipes.pocket.claims import NUMBERS, Presence, against, caption, noun
 from data_recipes.pocket.corruptions import contrast, recast
 from data_recipes.pocket.drafts import Ballot, Draft, Setting, answered
 from data_recipes.pocket.drawing import Picture
@@ -20,7 +20,7 @@ def images(rng: random.Random, setting: Setting) -> Draft:
     return Draft(
         prompt=caption(claim, rng, ood=setting.ood),
         root=right,
-        target=ballot.target(f"The caption asks for {claim}.", str(claim), str(shown)),
+        target=ballot.target(f"The caption asks for {claim}.", str(claim), against(str(shown), str(claim))),
         gold=ballot.gold,
         level=level,
         pictures=ballot.shown(*pictures),

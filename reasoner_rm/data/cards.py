@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reasoner_rm.schema import CANDIDATES, MediaRef, Sample
+from reasoner_rm.schema import CANDIDATES, MediaRef, Sample, VideoRef
 
 WIDTH = 100
 """How wide a card is in a terminal, in characters."""
@@ -116,8 +116,10 @@ def _items(sample: Sample) -> list[Item]:
     return items
 
 
-def _frames(ref: MediaRef) -> tuple[str, ...]:
-    """The frames of a video that is a folder of images, by name."""
+def _frames(ref: VideoRef) -> tuple[str, ...]:
+    """The frames of a video: listed, or those of a folder of images, by name."""
+    if isinstance(ref, tuple):
+        return tuple(frame for frame in ref if isinstance(frame, str))
     folder = Path(ref) if isinstance(ref, str) else None
     if folder is None or not folder.is_dir():
         return ()

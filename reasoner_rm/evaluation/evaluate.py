@@ -5,12 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from reasoner_rm.data.images import open_image
-from reasoner_rm.evaluation.metrics import Figures, Judged, figures, judged
-from reasoner_rm.judge.ballots import cast
+from reasoner_rm.evaluation.judged import Judged, judged
+from reasoner_rm.evaluation.metrics import Figures, figures
+from reasoner_rm.evaluation.records import record
+from reasoner_rm.judge.ballots import Ballot, cast
 from reasoner_rm.listener import Listener
+from reasoner_rm.policy.canvas import Canvas
 from reasoner_rm.rollout import RolloutEngine, Sampling
 from reasoner_rm.schema import Belief, MediaRef, Sample
 from reasoner_rm.tasks.render import Template
@@ -24,23 +28,9 @@ class Evaluation:
     figures: Figures
     rows: tuple[tuple[Judged, ...], ...]
 
-    def records(self) -> Iterator[dict[str, Any]]:
-        """A plain object per ballot, for `evaluations/*.jsonl`."""
-        for row in self.rows:
-            for j in row:
-                sample, belief = j.ballot.sample, j.belief
-                yield {
-                    "id": sample.id,
-                    "task": sample.task,
-                    "prompt": sample.prompt,
-                    "images": [i for i in sample.images if isinstance(i, str)],
-                    "gold": sample.gold.get("p_first", sample.gold.get("answer", sample.gold.get("score"))),
-                    "order": j.ballot.order,
-                    "text": j.ballot.completion.text,
-                    "preferred": j.ballot.choice,
-                    "correct": None if j.correct is None else j.correct == 1.0,
-                    "listener": list(belief.probs) if belief else None,
-                }
+    def records(self, folder: Path | None = None) -> Iterator[dict[str, Any]]:
+        """A plain object per ballot, for `evaluations/*.jsonl`; see `record`."""
+        return (record(j, folder) for row in self.rows for j in row)
 
 
 def evaluate(
@@ -49,19 +39,32 @@ def evaluate(
     samples: Sequence[Sample],
     *,
     listener: Listener | None = None,
+    own_listener: Listener | None = None,
+    canvas: Canvas | None = None,
     max_tokens: int = 1024,
     seed: int = 0,
 ) -> Evaluation:
-    """Greedy verdicts on every sample in both orders, with what the listener believes after each reasoning."""
+    """Greedy answers to every sample, comparisons in both orders.
+
+    Args:
+        listener: says what it believes after each reasoning.
+        own_listener: the same model that answers, as a listener: how sure it is itself.
+        canvas: brings boxes to original pixels.
+    """
     ballots = cast(engine, template, samples, sampling=Sampling(0.0, max_tokens), seed=seed)
     shown = [b for row in ballots for b in row]
-    beliefs: list[Belief | None] = [None] * len(shown)
-    if listener is not None:
-        heard = listener.beliefs([b.sample for b in shown], [[b.completion.text] for b in shown])
-        beliefs = [row[0] for row in heard]
-    said = iter(beliefs)
-    rows = tuple(tuple(judged(b, next(said)) for b in row) for row in ballots)
+    said = zip(shown, _heard(listener, shown), _heard(own_listener, shown), strict=True)
+    marked = iter([judged(ballot, belief, sure, canvas) for ballot, belief, sure in said])
+    rows = tuple(tuple(next(marked) for _ in row) for row in ballots)
     return Evaluation(figures(rows, seed), rows)
+
+
+def _heard(listener: Listener | None, ballots: Sequence[Ballot]) -> list[Belief | None]:
+    """What a listener believes after each ballot's reasoning."""
+    if listener is None:
+        return [None] * len(ballots)
+    heard = listener.beliefs([b.sample for b in ballots], [[b.completion.text] for b in ballots])
+    return [row[0] for row in heard]
 
 
 def blinded(samples: Sequence[Sample]) -> list[Sample]:

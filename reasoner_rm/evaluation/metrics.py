@@ -1,29 +1,49 @@
-"""The figures of a preference evaluation, with bootstrap intervals over groups."""
+"""The figures of an evaluation, with bootstrap intervals over groups."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
-from reasoner_rm.judge.ballots import Ballot
-from reasoner_rm.schema import Belief
+from reasoner_rm.evaluation.calibration import Calibration, calibration
+from reasoner_rm.evaluation.detections import mean_and_ap50
+from reasoner_rm.evaluation.facets import by_facet
+from reasoner_rm.evaluation.judged import Judged, same_candidate
+from reasoner_rm.evaluation.truth import by_truth
+from reasoner_rm.schema import CANDIDATES, Belief
 from reasoner_rm.tasks import get_task
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """How right the samples of one kind are answered; fields as in `Figures`."""
+
+    accuracy: float | None
+    accuracy_interval: tuple[float, float] | None
+    n: int
+    ties: int
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
     """Shares in 0..1; None where nothing could be counted.
 
-    accuracy: over samples, the mean over orders; unreadable is wrong, ties in the gold are left out (``ties``).
+    accuracy: over samples, the mean over orders of the task's own correctness (detection's is F1 at IoU 0.5), against
+        the truth where a sample states it; unreadable is wrong, ties in the gold are left out (``ties``).
     accuracy_interval: 95 % bootstrap interval, resampling ``group_id``.
     consistency: both orders name the same candidate, unreadable is inconsistent.
-    first_position: readable verdicts for the candidate shown first; 0.5 is unbiased when both orders are asked.
+    first_position: readable verdicts for the candidate shown first; 0.5 is unbiased when both orders are asked. It
+        and consistency are None where nothing is compared.
     contradiction: readable verdicts that differ from what the listener believes after the same reasoning.
     accuracy_agree, accuracy_disagree: accuracy where the listener agrees with the verdict, and where it does not.
+    mean_ap, ap50: COCO's average precision over the whole split, mean over IoU 0.50:0.05:0.95 and at 0.5; of detection.
+    by: accuracy by what the samples say of themselves: facet (corruption, skill, difficulty), kind.
+    calibration: of ``judge`` and ``listener``, where either was asked: each sample's probabilities are the mean over
+        its ballots, in the caller's order.
     """
 
     accuracy: float | None
@@ -36,56 +56,53 @@ class Figures:
     accuracy_disagree: float | None
     n: int
     ties: int
+    mean_ap: float | None = None
+    ap50: float | None = None
+    by: Mapping[str, Mapping[str, Accuracy]] = field(default_factory=dict)
+    calibration: Mapping[str, Calibration] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """One ballot with whether it is right (None: the gold is a tie) and what the listener believed."""
-
-    ballot: Ballot
-    correct: float | None
-    belief: Belief | None
-
-    @property
-    def agrees(self) -> bool | None:
-        if self.belief is None or self.ballot.choice is None:
-            return None
-        return int(np.argmax(self.belief.probs)) == self.ballot.choice
-
-
-def judged(ballot: Ballot, belief: Belief | None) -> Judged:
-    """Whether a ballot is right. An unreadable one is wrong."""
-    task = get_task(ballot.sample.task)
-    if task.canonical(ballot.sample) is None:
-        return Judged(ballot, None, belief)
-    answer = ballot.parsed.answer
-    return Judged(ballot, 0.0 if answer is None else task.correct(answer, ballot.sample), belief)
-
-
 def figures(rows: Sequence[Sequence[Judged]], seed: int = 0) -> Figures:
     """The figures of an evaluation; ``rows`` holds each sample's ballots."""
     flat = [j for row in rows for j in row]
+    paired = [row for row in rows if same_candidate(row) is not None]
+    choices = [j.ballot.choice for row in paired or rows for j in row if j.ballot.sample.task in CANDIDATES]
+    heard = [j for j in flat if j.agrees is not None]
+    whole = accuracy(rows, seed)
+    mean_ap, ap50 = mean_and_ap50(rows)
+    kinds = by_facet(rows, [row[0].ballot.sample for row in rows])
+    sure = {
+        "judge": _calibration(rows, [[j.confidence for j in row] for row in rows]),
+        "listener": _calibration(rows, [[j.belief for j in row] for row in rows]),
+    }
+    return Figures(
+        accuracy=whole.accuracy,
+        accuracy_interval=whole.accuracy_interval,
+        consistency=_mean([same_candidate(row) for row in paired]),
+        first_position=_mean([c == 0 for c in choices if c is not None]),
+        well_formed=_mean([j.ballot.parsed.well_formed for j in flat]),
+        contradiction=_mean([not j.agrees for j in heard]),
+        accuracy_agree=_mean([j.correct for j in heard if j.agrees]),
+        accuracy_disagree=_mean([j.correct for j in heard if not j.agrees]),
+        n=whole.n,
+        ties=whole.ties,
+        mean_ap=mean_ap,
+        ap50=ap50,
+        by={name: {kind: accuracy(some, seed) for kind, some in parts.items()} for name, parts in kinds.items()},
+        calibration={who: found for who, found in sure.items() if found is not None},
+    )
+
+
+def accuracy(rows: Sequence[Sequence[Judged]], seed: int = 0) -> Accuracy:
+    """The mean over samples of the mean over their ballots, ties left out."""
     counted = [row for row in rows if row[0].correct is not None]
     scores = [_mean([j.correct for j in row]) for row in counted]
     groups = [row[0].ballot.sample.group_id for row in counted]
-    paired = [row for row in rows if {j.ballot.order for j in row} == {"given", "swapped"}]
-    choices = [j.ballot.choice for row in paired or rows for j in row if j.ballot.choice is not None]
-    heard = [j for j in flat if j.agrees is not None]
-    return Figures(
-        accuracy=_mean(scores),
-        accuracy_interval=bootstrap(scores, groups, seed) if scores else None,
-        consistency=_mean([_same_candidate(row) for row in paired]),
-        first_position=_mean([float(c == 0) for c in choices]),
-        well_formed=_mean([float(j.ballot.parsed.well_formed) for j in flat]),
-        contradiction=_mean([float(not j.agrees) for j in heard]),
-        accuracy_agree=_mean([j.correct for j in heard if j.agrees]),
-        accuracy_disagree=_mean([j.correct for j in heard if not j.agrees]),
-        n=len(rows),
-        ties=len(rows) - len(counted),
-    )
+    interval = bootstrap(scores, groups, seed) if scores else None
+    return Accuracy(_mean(scores), interval, len(rows), len(rows) - len(counted))
 
 
 def bootstrap(scores: Sequence[float], groups: Sequence[str], seed: int, rounds: int = 2000) -> tuple[float, float]:
@@ -100,9 +117,21 @@ def bootstrap(scores: Sequence[float], groups: Sequence[str], seed: int, rounds:
     return round(float(low), 4), round(float(high), 4)
 
 
-def _same_candidate(row: Sequence[Judged]) -> float:
-    said = {order: [j.ballot.candidate for j in row if j.ballot.order == order] for order in ("given", "swapped")}
-    return float(None not in said["given"] and said["given"] == said["swapped"])
+def _calibration(rows: Sequence[Sequence[Judged]], said: Sequence[Sequence[Belief | None]]) -> Calibration | None:
+    """Of what was said of each ballot, over the samples whose right option is known."""
+    probs, truth = [], []
+    for row, beliefs in zip(rows, said, strict=True):
+        known = [
+            belief.probs if j.ballot.order == "given" else belief.probs[::-1]
+            for j, belief in zip(row, beliefs, strict=True)
+            if belief is not None
+        ]
+        sample = by_truth(row[0].ballot.sample)
+        gold = get_task(sample.task).gold_probs(sample)
+        if known and gold is not None and row[0].correct is not None:
+            probs.append(np.mean(known, axis=0).tolist())
+            truth.append(int(np.argmax(gold)))
+    return calibration(probs, truth)
 
 
 def _mean(values: Sequence[Any]) -> Any:

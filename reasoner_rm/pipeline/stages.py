@@ -18,6 +18,7 @@ from reasoner_rm.evaluation import Evaluation, blinded, evaluate
 from reasoner_rm.listener import Listener
 from reasoner_rm.listener.transformers_listener import TransformersListener
 from reasoner_rm.policy.bundle import Card, save_bundle
+from reasoner_rm.policy.canvas import Canvas
 from reasoner_rm.policy.loading import Vlm, load_vlm
 from reasoner_rm.policy.lora import add_lora, merged
 from reasoner_rm.policy.prompts import PromptEncoder
@@ -25,7 +26,7 @@ from reasoner_rm.policy.vision import keep_features
 from reasoner_rm.report import write_report
 from reasoner_rm.rewards import resolve
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
-from reasoner_rm.schema import Sample, Scored
+from reasoner_rm.schema import CANDIDATES, Sample, Scored
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.render import Template, load_template
 from reasoner_rm.tasks.video import frames
@@ -69,7 +70,9 @@ class Pipeline:
         vlm = self.trainee()
         section, seed = self.config.sift, self.config.run.seed
         with self._stage("sift", vlm) as log:
-            found = sift(self.engine(vlm), self.template, samples, section, seed=seed)
+            encoder = PromptEncoder(vlm)
+            engine, canvas = TransformersEngine(vlm, encoder), Canvas.of(encoder)
+            found = sift(engine, self.template, samples, section, seed=seed, canvas=canvas)
             write_samples(self.run.path / SFT_FILE, found.sft)
             write_samples(self.run.path / RL_FILE, found.rl)
             self._count(train=len(samples), sft=len(found.sft), rl=len(found.rl), ties=found.ties)
@@ -118,25 +121,29 @@ class Pipeline:
         figures = summary.setdefault("stages", {}).setdefault(stage, {})
         for split in splits:
             samples = self.samples(split)[: self.config.eval.limit]
-            result = self._evaluate(vlm, samples, listener, f"{stage} on {split}")
+            own = TransformersListener(vlm, self.template, rows=128)  # as many prompts as the engine reads at once
+            result = self._evaluate(vlm, samples, f"{stage} on {split}", listener=listener, own_listener=own)
             self._keep_evaluation(f"{stage}-{split}", result)
             figures[split] = result.figures.as_json()
             self._count(**{split: len(samples)})
         if blind and self.config.eval.blind:
             samples = blinded(self.samples(splits[0])[: self.config.eval.limit])
-            summary["blind"] = self._evaluate(vlm, samples, None, "blind").figures.as_json()
+            summary["blind"] = self._evaluate(vlm, samples, "blind").figures.as_json()
         self._summarise(**{k: summary[k] for k in ("stages", "blind") if k in summary})
 
-    def _evaluate(self, vlm: Vlm, samples: list[Sample], listener: Listener | None, what: str) -> Evaluation:
-        print(f"evaluating {what}: {len(samples)} samples, both orders", file=sys.stderr)
+    def _evaluate(self, vlm: Vlm, samples: list[Sample], what: str, **listeners: Listener | None) -> Evaluation:
+        orders = ", both orders" if self.config.task in CANDIDATES else ""
+        print(f"evaluating {what}: {len(samples)} samples{orders}", file=sys.stderr)
         config = self.config
+        encoder = PromptEncoder(vlm)
         return evaluate(
-            self.engine(vlm),
+            TransformersEngine(vlm, encoder),
             self.template,
             samples,
-            listener=listener,
+            canvas=Canvas.of(encoder),
             max_tokens=config.eval.max_completion_length,
             seed=config.run.seed,
+            **listeners,
         )
 
     def report(self) -> Path:
@@ -187,9 +194,6 @@ class Pipeline:
         vlm = self.policy(path)
         return vlm if self.config.model.lora is None else add_lora(vlm, self.config.model.lora)
 
-    def engine(self, vlm: Vlm) -> TransformersEngine:
-        return TransformersEngine(vlm, PromptEncoder(vlm))
-
     def listener(self, lender: Vlm | None = None) -> Listener | None:
         """The frozen model that reads along, on the policy's own prompt and image bounds.
 
@@ -231,8 +235,7 @@ class Pipeline:
         import json
 
         with atomic(self.run.path / "evaluations" / f"{name}.jsonl") as file:
-            for row in result.records():
-                row["images"] = [os.path.relpath(i, self.run.path) for i in row["images"]]
+            for row in result.records(self.run.path):
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
     def _count(self, **counts: int) -> None:

@@ -72,7 +72,7 @@ class PromptEncoder:
             prompt.messages(), add_generation_prompt=True, tokenize=False
         )
         merge = self.vlm.processor.image_processor.merge_size
-        images = tuple(self._process(ref) for ref in prompt.images)
+        images = tuple(self.process(ref) for ref in prompt.images)
         pieces = text.split(IMAGE_TOKEN)
         if len(pieces) != len(images) + 1:
             raise InputError(
@@ -82,6 +82,15 @@ class PromptEncoder:
         text = pieces[0] + "".join(IMAGE_TOKEN * n + piece for n, piece in zip(counts, pieces[1:], strict=True))
         ids = self.vlm.tokenizer(text, add_special_tokens=False).input_ids
         return EncodedPrompt(tuple(ids), images)
+
+    def sizes(self, ref: MediaRef) -> tuple[tuple[int, int], tuple[int, int]]:
+        """An image's (width, height) in pixels, as it is and as the model sees it.
+
+        Raises:
+            InputError: a missing or broken image.
+        """
+        image = self.process(ref)
+        return image.original, image.processed
 
     def batch(self, prompts: Sequence[EncodedPrompt]) -> PromptBatch:
         """Left-padded tensors on the model's device."""
@@ -104,7 +113,7 @@ class PromptEncoder:
             tuple(len(p.images) for p in prompts),
         )
 
-    def _process(self, ref: MediaRef) -> EncodedImage:
+    def process(self, ref: MediaRef) -> EncodedImage:
         key = image_key(ref)
         if key in self._cache:
             self._cache.move_to_end(key)

@@ -14,26 +14,25 @@ from markupsafe import Markup
 
 from reasoner_rm.data.io import atomic
 from reasoner_rm.report import words
-from reasoner_rm.report.curves import accuracy_plot, component_names, others, told
-from reasoner_rm.report.judgements import newest_first
+from reasoner_rm.report.browser import Browser, browse
+from reasoner_rm.report.charts import accuracy_plot, kind_plots, reliability_plots
+from reasoner_rm.report.columns import columns, meaning
+from reasoner_rm.report.curves import component_names, others, told
 from reasoner_rm.report.plots import component_colours
-from reasoner_rm.report.read import Run, Summary, read_run
+from reasoner_rm.report.read import Run, read_run
 from reasoner_rm.report.rollouts import bar_scales
+from reasoner_rm.report.shown import Album
 from reasoner_rm.report.story import lead, stages_of, stops
-from reasoner_rm.report.thumbnails import thumbnail
+from reasoner_rm.report.summary import Summary
 from reasoner_rm.report.verdict import headline, remarks
-from reasoner_rm.schema import CANDIDATES
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 LIMIT = 5_000_000
-"""Where a page with fewer rollouts is made: below this many bytes a browser opens it at once, a mail carries it."""
+"""Where a page with fewer rollouts is made, in bytes, the evaluated items aside: a browser opens it at once."""
 
 GROUPS = (39, 18, 9, 3)
 """How many groups of rollouts to show: the first number that keeps the page below its limit."""
-
-JUDGEMENTS = 6
-"""How many right and how many wrong judgements of an evaluation are shown."""
 
 
 def write_report(run: str | Path) -> Path:
@@ -42,9 +41,12 @@ def write_report(run: str | Path) -> Path:
     Raises:
         InputError: the directory holds nothing of a run.
     """
+    album, browser = Album(), None
     for groups in GROUPS:
-        page = render(read_run(Path(run), groups=groups))
-        if len(page.encode()) < LIMIT:
+        found = read_run(Path(run), groups=groups)
+        browser = browser or browse(found.evaluations, album)
+        page = render(found, album, browser)
+        if len(page.encode()) - len(browser.json) < LIMIT:
             break
     out = Path(run) / "report.html"
     with atomic(out) as file:
@@ -52,38 +54,39 @@ def write_report(run: str | Path) -> Path:
     return out
 
 
-def render(run: Run) -> str:
+def render(run: Run, album: Album, browser: Browser) -> str:
     """The page as text. Everything in it that came from a model or from data is escaped."""
     components = component_names(run)
     colours = component_colours(components)
     rollouts = [rollout for chapter in run.chapters for rollout in chapter]
     completions = [completion for rollout in rollouts for completion in rollout.completions]
-    judged = [(j, j.some(False, JUDGEMENTS), j.some(True, JUDGEMENTS)) for j in newest_first(run.judgements)]
-    refs = [ref for rollout in rollouts for ref in rollout.sample.images]
-    refs += [ref for _, wrong, right in judged for judgement in (*wrong, *right) for ref in judgement.images]
-    images = {str(ref): thumbnail(str(ref)) for ref in refs}
-    script = asset("report.js")
+    pictures = {rollout.sample.id: album.show(rollout.sample) for rollout in rollouts}
+    script = asset("report.js") + asset("browser.js")
+    summary = run.summary or Summary()
     page = environment().get_template("report.html.jinja").render(
         run=run,
         rollouts=rollouts,
         completions=completions,
-        summary=run.summary or Summary(),
+        summary=summary,
         headline=headline(run.summary),
         lead=lead(run.summary) if run.summary else "",
         remarks=remarks(run.summary),
         stops=stops(run, components),
         stages=stages_of(run),
-        accuracy=accuracy_plot(run),
+        accuracy=accuracy_plot(summary),
+        columns=columns(summary),
+        reliability=reliability_plots(summary),
+        kinds=kind_plots(summary),
         told=told(run, colours),
         others=others(run),
         colours=colours,
         scales=bar_scales(completions),
-        kinds=Counter(kind for completion in completions for kind in completion.kinds),
-        images=images,
-        missing=[ref for ref, uri in images.items() if uri is None],
-        judgements=judged,
-        compares=run.card is not None and run.card.task in CANDIDATES,
-        style=asset("report.css"),
+        counts=Counter(kind for completion in completions for kind in completion.kinds),
+        pictures=pictures,
+        missing=album.missing,
+        browser=browser,
+        stage_names={stage: words.stage_name(stage) for stage in browser.stages},
+        style=asset("report.css") + asset("browser.css"),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )  # fmt: skip
@@ -102,7 +105,7 @@ def environment() -> jinja2.Environment:
     )
     environment.filters |= {f.__name__: f for f in (
         words.data_name, words.duration, words.figure, words.memory, words.percent, words.signed, words.whole,
-        words.split_name, words.stage_name, words.clip, shlex.quote,
+        words.split_name, words.stage_name, words.measure, words.made, words.capital, words.clip, shlex.quote, meaning,
     )}  # fmt: skip
     return environment
 

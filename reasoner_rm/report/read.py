@@ -4,49 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from reasoner_rm.errors import InputError
-from reasoner_rm.report.judgements import Judgement, Judgements
+from reasoner_rm.report.evaluations import Answer, Evaluated
 from reasoner_rm.report.rollouts import Rollout, chapters
-from reasoner_rm.report.tolerant import Row, number, record, records, text
+from reasoner_rm.report.summary import Summary
+from reasoner_rm.report.tolerant import Row, mapping, number, record, records, text
 
 PARTS = ("summary.json", "metrics.jsonl", "rollouts.jsonl", "evaluations", "config.resolved.yaml")
 """What makes a directory a run; any one of them is enough."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """The figures of one stage on one split: shares in 0..1, None where nothing was counted."""
-
-    accuracy: float | None = None
-    accuracy_interval: tuple[float, float] | None = None
-    consistency: float | None = None
-    first_position: float | None = None
-    well_formed: float | None = None
-    contradiction: float | None = None
-    accuracy_agree: float | None = None
-    accuracy_disagree: float | None = None
-    n: float | None = None
-    ties: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """`summary.json`: ``stages`` maps stage and split to scores, in the order in which the stages ran."""
-
-    task: str = ""
-    base: str = ""
-    listener: str = ""
-    seed: float | None = None
-    seconds: float | None = None
-    peak_rss_mb: float | None = None
-    chance: float | None = None
-    blind: Scores = field(default_factory=Scores)
-    data: Mapping[str, float] = field(default_factory=dict)
-    stage_seconds: Mapping[str, float] = field(default_factory=dict)
-    stages: Mapping[str, Mapping[str, Scores]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +44,7 @@ class Run:
     metrics: Mapping[str, Mapping[str, Series]]
     chapters: tuple[tuple[Rollout, ...], ...]
     groups: int
-    judgements: tuple[Judgements, ...]
+    evaluations: tuple[Evaluated, ...]
     config: str
     versions: Mapping[str, str]
     card: Card | None
@@ -93,50 +61,25 @@ def read_run(path: Path, *, groups: int) -> Run:
     if not any((path / part).exists() for part in PARTS):
         raise InputError("this is no run directory", file=path, remedy=f"it should hold {', '.join(PARTS[:3])}")
     notes: list[str] = []
-    summary = record(path / "summary.json", _summary, notes)
+    summary = record(path / "summary.json", Summary.from_row, notes)
     if summary is None:
         notes.append("There is no readable summary.json: the run is still going, or it ended early.")
     metrics = _metrics(path / "metrics.jsonl", notes)
     total, picked = _rollouts(path, groups, notes)
-    judgements = _judgements(path, notes)
+    evaluations = _evaluations(path, notes)
     return Run(
         path=path,
         summary=summary,
         metrics=metrics,
         chapters=picked,
         groups=total,
-        judgements=judgements,
+        evaluations=evaluations,
         config=text(path / "config.resolved.yaml"),
         versions=record(path / "versions.json", lambda row: {k: str(v) for k, v in row.items()}, notes) or {},
         card=record(path / "final" / "reasoner_rm.json", _card, notes),
         has_judge=(path / "final").is_dir(),
         notes=tuple(notes),
     )
-
-
-def _summary(row: Row) -> Summary:
-    return Summary(
-        task=str(row.get("task") or ""),
-        base=str(row.get("base") or ""),
-        listener=str(row.get("listener") or ""),
-        seed=number(row.get("seed")),
-        seconds=number(row.get("seconds")),
-        peak_rss_mb=number(row.get("peak_rss_mb")),
-        chance=number(row.get("chance")),
-        blind=_scores(_dict(row, "blind")),
-        data=_numbers(_dict(row, "data")),
-        stage_seconds=_numbers(_dict(row, "stage_seconds")),
-        stages={
-            stage: {split: _scores(scores) for split, scores in (splits or {}).items() if scores}
-            for stage, splits in _dict(row, "stages").items()
-        },
-    )
-
-
-def _scores(row: Row) -> Scores:
-    low, high = (number(v) for v in row.get("accuracy_interval") or (None, None))
-    shares = {key: number(row.get(key)) for key in Scores.__slots__ if key != "accuracy_interval"}
-    return Scores(accuracy_interval=None if low is None or high is None else (low, high), **shares)
 
 
 def _metrics(file: Path, notes: list[str]) -> dict[str, dict[str, Series]]:
@@ -175,23 +118,15 @@ def _rollouts(run: Path, limit: int, notes: list[str]) -> tuple[int, tuple[tuple
     return total, tuple(tuple(rollouts[i] for i in chapter if i in rollouts) for chapter in ranges)
 
 
-def _judgements(run: Path, notes: list[str]) -> tuple[Judgements, ...]:
+def _evaluations(run: Path, notes: list[str]) -> tuple[Evaluated, ...]:
     files = sorted((run / "evaluations").glob("*.jsonl"))
     if not files:
-        notes.append("There are no evaluations/*.jsonl, so no held-out judgements are shown.")
-    read = {file.stem: records(file, lambda row: Judgement.from_row(row, run), notes) for file in files}
-    return tuple(Judgements.named(stem, tuple(rows.values())) for stem, rows in read.items() if rows)
+        notes.append("There are no evaluations/*.jsonl, so no evaluated items are shown.")
+    read = {file.stem: records(file, lambda row: Answer.from_row(row, run), notes) for file in files}
+    return tuple(Evaluated.named(stem, tuple(rows.values())) for stem, rows in read.items() if rows)
 
 
 def _card(row: Row) -> Card:
-    template = _dict(row, "template")
+    template = mapping(row, "template")
     name, text, hash_ = (str(template.get(key) or "") for key in ("name", "text", "hash"))
     return Card(str(row.get("task") or ""), name, text, hash_)
-
-
-def _dict(row: Row, key: str) -> Row:
-    return dict(row.get(key) or {})
-
-
-def _numbers(row: Row) -> dict[str, float]:
-    return {key: value for key, raw in row.items() if (value := number(raw)) is not None}

@@ -8,12 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from reasoner_rm.report.gold import gold_in_words
+from reasoner_rm.report.media import located
 from reasoner_rm.report.tolerant import Row, number
-from reasoner_rm.report.words import percent
 from reasoner_rm.rows import sample_from_row
 from reasoner_rm.schema import CANDIDATES, Parsed, Sample
 from reasoner_rm.tasks import get_task
-from reasoner_rm.tasks.video import frames
+from reasoner_rm.tasks.localisation import Localisation
+
+MEASURES = ("accuracy", "rec_iou", "od_map50", "od_map")
+"""The rewards that know how right found boxes are, the first that was given counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +71,13 @@ class Sampled:
 class Rollout:
     """One group: a sample and what was sampled for it.
 
-    ``gold`` is its right answer in words, ``best`` the gold candidate; None where nothing is compared, or on a tie.
+    ``gold`` is its right answer in words.
     """
 
     stage: str
     step: float | None
     sample: Sample
     gold: str
-    best: int | None
     completions: tuple[Sampled, ...]
 
     @classmethod
@@ -84,22 +87,13 @@ class Rollout:
         Raises:
             InputError, KeyError, TypeError, ValueError, AttributeError: the row has another shape.
         """
-        sample = sample_from_row(row["sample"])
-        sample = dataclasses.replace(
-            sample,
-            images=tuple(locate(str(ref), run) for ref in sample.images),
-            videos=tuple(tuple(locate(str(ref), run) for ref in frames(video)) for video in sample.videos),
-        )
-        task = get_task(sample.task)
-        task.check(sample)
-        gold, compares = task.canonical(sample), sample.task in CANDIDATES
-        share = max(task.gold_probs(sample) or (1.0,)) if compares else 1.0
+        sample = located(sample_from_row(row["sample"]), run)
+        get_task(sample.task).check(sample)
         return cls(
             stage=str(row.get("stage", "")),
             step=number(row.get("step")),
             sample=sample,
-            gold=(gold if share == 1 else f"{gold} ({percent(share, 0)})") if gold else "a tie",
-            best=task.choice(gold, sample) if gold and compares else None,
+            gold=gold_in_words(sample),
             completions=tuple(_sampled(c, sample) for c in row["completions"]),
         )
 
@@ -126,23 +120,20 @@ def bar_scales(completions: Sequence[Sampled]) -> dict[str, float]:
     return scales
 
 
-def locate(ref: str, run: Path) -> str:
-    """An image reference of a run: from the run directory if it stands there, else as it is."""
-    here = run / ref
-    return str(here) if Path(str(here).partition("#")[0]).exists() else ref
-
-
 def _sampled(row: Row, sample: Sample) -> Sampled:
     task, text = get_task(sample.task), str(row["text"])
     parsed = task.parse(text, sample)
     well_formed = bool(row.get("well_formed", parsed.well_formed))
+    components = {name: number(value) for name, value in (row.get("components") or {}).items()}
     correct = None if parsed.answer is None else task.correct(parsed.answer, sample)
+    if isinstance(task, Localisation) and parsed.answer is not None:  # a rollout does not say where its boxes live
+        correct = next((components[name] for name in MEASURES if name in components), None)
     return Sampled(
         text=text,
         parsed=dataclasses.replace(parsed, well_formed=well_formed, why_not=str(row.get("why_not") or parsed.why_not)),
         right=None if correct is None else correct >= 0.5,
         finish_reason=str(row.get("finish_reason") or ""),
-        components={name: number(value) for name, value in (row.get("components") or {}).items()},
+        components=components,
         total=number(row.get("total")),
         advantage=number(row.get("advantage")),
         listening=_listening(row["belief"], sample, parsed) if row.get("belief") else None,

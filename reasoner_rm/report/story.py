@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from reasoner_rm.report.read import Run, Scores, Summary
+from reasoner_rm.report.read import Run
+from reasoner_rm.report.summary import Scores, Summary
 from reasoner_rm.report.words import STAGES, stage_name, stage_order, whole
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
+from typing import TYPE_CHECKING
 
-from reasoner_rm.data.images import open_image
-from reasoner_rm.errors import InputError
-from reasoner_rm.schema import MediaRef
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 SIDE = 160
 """The longer side of a thumbnail, in pixels; smaller images keep their size."""
@@ -16,13 +16,10 @@ TINY = 64
 """Up to this side an image is kept pixel by pixel: it will be enlarged, and compression would show."""
 
 
-def thumbnail(ref: MediaRef) -> str | None:
-    """A `data:` address of the image, or None when it is missing or broken."""
-    try:
-        image = open_image(ref)
-    except InputError:
-        return None
-    image.thumbnail((SIDE, SIDE))
+def thumbnail(image: Image) -> str:
+    """A `data:` address of the image, made smaller where it is large."""
+    small = image.copy()
+    small.thumbnail((SIDE, SIDE))
     out = io.BytesIO()
-    image.save(out, "WEBP", quality=80, method=4, lossless=max(image.size) <= TINY)
+    small.save(out, "WEBP", quality=80, method=4, lossless=max(small.size) <= TINY)
     return "data:image/webp;base64," + base64.b64encode(out.getvalue()).decode()

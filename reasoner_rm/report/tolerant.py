@@ -26,6 +26,15 @@ def number(value: object) -> float | None:
     return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
 
 
+def mapping(row: Row, key: str) -> Row:
+    """What stands under a key that may be missing or null.
+
+    Raises:
+        TypeError, ValueError: something else than a mapping.
+    """
+    return dict(row.get(key) or {})
+
+
 def record(file: Path, build: Callable[[Row], T], notes: list[str]) -> T | None:
     """What ``build`` makes of a JSON file; None when it is missing or cannot be read."""
     try:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from reasoner_rm.report.read import Scores, Summary
-from reasoner_rm.report.words import SPACE, percent, points, round_percent, stage_name, stage_order
+from reasoner_rm.report.summary import Scores, Summary
+from reasoner_rm.report.words import SPACE, made, measure, percent, points, round_percent, stage_name, stage_order
 
 Tone = Literal["good", "warn", "bad", "plain"]
 
@@ -33,11 +33,11 @@ def headline(summary: Summary | None) -> str:
     scores = _after_each(summary, "heldout")
     steps = [f"{percent(s.accuracy)} after {stage_name(stage)}".replace(" ", SPACE) for stage, s in scores]
     if not steps:
-        return "No held-out accuracy was measured"
+        return f"No held-out {measure(summary.task)} was measured"
     beside = [] if summary.chance is None else [f"chance {round_percent(summary.chance)}"]
     if summary.blind.accuracy is not None:
         beside.append(f"blind {percent(summary.blind.accuracy)}")
-    return f"Held-out accuracy {' → '.join(steps)}" + (f" ({', '.join(beside)})" if beside else "")
+    return f"Held-out {measure(summary.task)} {' → '.join(steps)}" + (f" ({', '.join(beside)})" if beside else "")
 
 
 def remarks(summary: Summary | None) -> list[Remark]:
@@ -46,8 +46,9 @@ def remarks(summary: Summary | None) -> list[Remark]:
 
 
 def _change(summary: Summary) -> Iterator[Remark]:
-    """Whether the last stage judges better than the first."""
-    for split, place in (("heldout", "held-out accuracy"), ("ood", "accuracy out of distribution")):
+    """Whether the last stage does better than the first."""
+    name = measure(summary.task)
+    for split, place in (("heldout", f"held-out {name}"), ("ood", f"{name} out of distribution")):
         scores = _after_each(summary, split)
         if len(scores) < 2:
             continue
@@ -74,14 +75,14 @@ def _against_guessing(summary: Summary) -> Iterator[Remark]:
     scores = _after_each(summary, "heldout")
     low = scores[-1][1].accuracy_interval[0] if scores and scores[-1][1].accuracy_interval else None
     if low is not None and low <= summary.chance:
-        yield Remark("bad", "The final judge cannot be told from chance on held-out data.")
+        yield Remark("bad", f"The final {made(summary.task)} cannot be told from chance on held-out data.")
     blind = summary.blind
     if blind.accuracy_interval is not None and blind.accuracy_interval[0] > summary.chance:
         yield Remark("warn", f"Blind, it still reaches {percent(blind.accuracy)}: the text gives answers away.")
 
 
 def _habits(summary: Summary) -> Iterator[Remark]:
-    """Form, position bias and contradiction of the final judge on held-out data."""
+    """Form, position bias and contradiction of the final model on held-out data."""
     scores = _after_each(summary, "heldout")
     if not scores:
         return
@@ -91,10 +92,11 @@ def _habits(summary: Summary) -> Iterator[Remark]:
     if final.first_position is not None and abs(final.first_position - 0.5) > POSITION_BIAS:
         yield Remark("warn", f"It prefers a position: {percent(final.first_position)} of verdicts are for the first.")
     if len(scores) > 1 and before.contradiction is not None and final.contradiction is not None:
+        answers = "verdicts" if made(summary.task) == "judge" else "answers"
         fell = final.contradiction < before.contradiction
         yield Remark(
             "good" if fell else "plain",
-            f"The listener contradicts {percent(final.contradiction)} of its verdicts, "
+            f"The listener contradicts {percent(final.contradiction)} of its {answers}, "
             f"after {percent(before.contradiction)} at first.",
         )
 

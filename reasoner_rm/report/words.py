@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from reasoner_rm.schema import CANDIDATES
+
 STAGES = {"cold_start": "cold start", "sift": "sift", "grpo": "GRPO"}
 """The stages' names in prose, in the order in which they run."""
 
@@ -43,6 +45,25 @@ def stage_name(stage: str) -> str:
 
 def split_name(split: str) -> str:
     return SPLITS.get(split, split)
+
+
+def measure(task: str) -> str:
+    """What a task's correctness is called.
+
+    >>> measure("detection"), measure("qa")
+    ('F1', 'accuracy')
+    """
+    return "F1" if task == "detection" else "accuracy"
+
+
+def made(task: str) -> str:
+    """What a run makes."""
+    return "judge" if task in CANDIDATES or not task else "model"
+
+
+def capital(text: str) -> str:
+    """With its first letter large, the others as they are."""
+    return text[:1].upper() + text[1:]
 
 
 def data_name(part: str) -> str:

@@ -101,6 +101,14 @@ def to_original(xyxy: Array, space: BoxSpace, original: tuple[int, int], process
     >>> to_original(np.array([[100.0, 0, 500, 250]]), "thousand", (640, 480), (616, 476)).tolist()
     [[64.0, 0.0, 320.0, 120.0]]
     """
+    return xyxy * _scale(space, original, processed)
+
+
+def from_original(xyxy: Array, space: BoxSpace, original: tuple[int, int], processed: tuple[int, int]) -> Array:
+    """The way back: boxes [N, 4] in original pixels, as the family would write them; arguments as in `to_original`."""
+    return xyxy / _scale(space, original, processed)
+
+
+def _scale(space: BoxSpace, original: tuple[int, int], processed: tuple[int, int]) -> Array:
     width, height = processed if space == "processed" else (1000, 1000)
-    scale: Array = np.array((original[0] / width, original[1] / height) * 2)
-    return xyxy * scale
+    return np.array((original[0] / width, original[1] / height) * 2)

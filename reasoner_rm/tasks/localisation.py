@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.base import Task, need
-from reasoner_rm.tasks.boxes import MAX_TEXT, Boxes, boxes_of, read_boxes
+from reasoner_rm.tasks.boxes import MAX_TEXT, Array, Boxes, boxes_of, read_boxes
 from reasoner_rm.tasks.escape import check_text, escape
 
 
@@ -47,6 +50,28 @@ class Localisation(Task):
     def gold(self, sample: Sample) -> Boxes | None:
         """The true boxes, in original pixels, their labels as a prompt shows them."""
         return boxes_of(_written(sample)) if "boxes" in sample.gold else None
+
+    def respaced(self, text: str, sample: Sample, move: Callable[[Array], Array]) -> str:
+        """A completion with the boxes of its answer moved to another space and rounded to whole numbers.
+
+        A text without a readable answer, or whose boxes stay where they are, is returned as it is.
+        """
+        answer = self.parse(text, sample).answer
+        found = None if answer is None else self.read(answer, sample)
+        if answer is None or found is None:
+            return text
+        moved = move(found.xyxy)
+        if np.allclose(moved, found.xyxy):
+            return text
+        corners = np.rint(moved).astype(int)
+        corners[:, 2:] = np.maximum(corners[:, 2:], corners[:, :2] + 1)  # a box stays a box
+        items = [
+            {"bbox_2d": box, **({"label": label} if label else {})}
+            for box, label in zip(corners.tolist(), found.labels, strict=True)
+        ]
+        start = text.rindex(answer)
+        written = json.dumps(items, ensure_ascii=False, separators=(",", ":"))
+        return text[:start] + written + text[start + len(answer) :]
 
     def correct(self, answer: str, sample: Sample) -> float | None:
         gold = self.gold(sample)

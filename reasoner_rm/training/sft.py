@@ -9,6 +9,7 @@ import torch
 
 from reasoner_rm.config import SftSection
 from reasoner_rm.errors import InputError
+from reasoner_rm.policy.canvas import Canvas
 from reasoner_rm.policy.loading import Vlm
 from reasoner_rm.policy.packing import run_repeated
 from reasoner_rm.schema import Sample
@@ -21,7 +22,8 @@ class SftTrainer(SampleTrainer):
 
     def compute_loss(self, model: Any, inputs: list[Sample], return_outputs: bool = False, **_: Any) -> torch.Tensor:
         prompts = self.encoder.batch([self.encoder.encode(render(s, self.template)) for s in inputs])
-        targets = [[target_ids(self.vlm, s)] for s in inputs]
+        canvas = Canvas.of(self.encoder)
+        targets = [[target_ids(self.vlm, s, canvas)] for s in inputs]
         out = model(prompts, targets, 1.0, False, run_repeated)
         weights = torch.tensor([s.weight for s in inputs], device=out.logps.device)[:, None] * out.mask
         loss = -(out.logps * weights).sum() / weights.sum().clamp(min=1e-8)
@@ -29,15 +31,16 @@ class SftTrainer(SampleTrainer):
         return loss
 
 
-def target_ids(vlm: Vlm, sample: Sample) -> list[int]:
-    """The token ids of a sample's target with the end of turn.
+def target_ids(vlm: Vlm, sample: Sample, canvas: Canvas | None = None) -> list[int]:
+    """The token ids of a sample's target with the end of turn, its boxes in the model's own space.
 
     Raises:
         InputError: no target, or special tokens inside it.
     """
     if not sample.target:
         raise InputError(f"sample {sample.id!r} has no target", remedy="SFT needs a full assistant turn in `target`")
-    ids = vlm.tokenizer(sample.target, add_special_tokens=False).input_ids
+    target = canvas.written(sample.target, sample) if canvas else sample.target
+    ids = vlm.tokenizer(target, add_special_tokens=False).input_ids
     if set(ids) & set(vlm.tokenizer.all_special_ids):
         raise InputError(f"the target of sample {sample.id!r} holds special tokens", remedy="remove them from the data")
     return [*ids, vlm.tokenizer.eos_token_id]

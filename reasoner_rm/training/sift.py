@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 
 from reasoner_rm.config import SiftSection
 from reasoner_rm.judge.ballots import Ballot, cast
+from reasoner_rm.policy.canvas import Canvas
 from reasoner_rm.rollout import RolloutEngine, Sampling
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks import get_task
@@ -29,9 +30,19 @@ class Sifted:
 
 
 def sift(
-    engine: RolloutEngine, template: Template, samples: Sequence[Sample], section: SiftSection, *, seed: int
+    engine: RolloutEngine,
+    template: Template,
+    samples: Sequence[Sample],
+    section: SiftSection,
+    *,
+    seed: int,
+    canvas: Canvas | None = None,
 ) -> Sifted:
-    """Sample every row ``section.samples`` times and split by the share that is right."""
+    """Sample every row ``section.samples`` times and split by the share that is right.
+
+    Args:
+        canvas: brings boxes to original pixels, in which they are judged and kept; without, they stand there already.
+    """
     sft: list[Sample] = []
     rl: list[Sample] = []
     rates: list[float] = []
@@ -46,12 +57,14 @@ def sift(
                 if get_task(sample.task).canonical(sample) is None:
                     ties += 1
                     continue
-                right = [b for b in ballots if _right(b)]
+                texts = [canvas.stated(b.completion.text, sample) if canvas else b.completion.text for b in ballots]
+                right = [(b, text) for b, text in zip(ballots, texts, strict=True) if _right(text, sample)]
                 rates.append(len(right) / len(ballots))
-                best = max((b for b in right if b.parsed.well_formed), key=_confidence, default=None)
+                formed = [pair for pair in right if pair[0].parsed.well_formed]
+                best = max(formed, key=lambda pair: _confidence(pair[0]), default=None)
                 to_sft, to_rl = where(rates[-1], section)
                 if to_sft and best is not None:
-                    sft.append(dataclasses.replace(sample, target=best.completion.text))
+                    sft.append(dataclasses.replace(sample, target=best[1]))
                 if to_rl or (to_sft and best is None):
                     rl.append(dataclasses.replace(sample, target=None))
     return Sifted(tuple(sft), tuple(rl), ties, tuple(rates))
@@ -66,9 +79,10 @@ def where(rate: float, section: SiftSection) -> tuple[bool, bool]:
     return section.rest in ("both", "sft"), section.rest in ("both", "rl")
 
 
-def _right(ballot: Ballot) -> bool:
-    answer = ballot.parsed.answer
-    return answer is not None and get_task(ballot.sample.task).correct(answer, ballot.sample) == 1.0
+def _right(text: str, sample: Sample) -> bool:
+    task = get_task(sample.task)
+    answer = task.parse(text, sample).answer
+    return answer is not None and task.correct(answer, sample) == 1.0
 
 
 def _confidence(ballot: Ballot) -> float:

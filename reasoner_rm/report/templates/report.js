@@ -1,6 +1,6 @@
 "use strict";
 // The filter of the rollouts; without scripts everything is shown.
-const filters = document.querySelector(".filters");
+const filters = document.querySelector("#rollouts .filters");
 const groups = [...document.querySelectorAll("details.group")];
 const wasOpen = new Map(groups.map((group) => [group, group.open]));
 

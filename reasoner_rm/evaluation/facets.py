@@ -1,0 +1,35 @@
+"""What kinds of samples there are in an evaluation, so that a figure can be told apart by them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from reasoner_rm.schema import Sample
+
+T = TypeVar("T")
+
+
+def facets(sample: Sample) -> dict[str, str]:
+    """What a sample says of its kind: what was corrupted (or the type of the error), the skill it asks for, and how
+    difficult it is; each only where it is stated."""
+    stated = {
+        "corruption": sample.gold.get("type") or sample.meta.get("corruption"),
+        "skill": sample.meta.get("skill"),
+        "difficulty": sample.meta.get("difficulty"),
+    }
+    return {name: str(kind) for name, kind in stated.items() if isinstance(kind, (str, int)) and kind != ""}
+
+
+def by_facet(items: Sequence[T], samples: Sequence[Sample]) -> dict[str, dict[str, list[T]]]:
+    """Items by facet and kind, the kinds in order; ``samples`` is aligned with the items."""
+    found: dict[str, dict[str, list[T]]] = {}
+    for item, sample in zip(items, samples, strict=True):
+        for name, kind in facets(sample).items():
+            found.setdefault(name, {}).setdefault(kind, []).append(item)
+    return {name: {kind: kinds[kind] for kind in sorted(kinds, key=counting)} for name, kinds in found.items()}
+
+
+def counting(kind: str) -> tuple[float, str]:
+    """A sort key for kinds: numbers by value, before words."""
+    return (float(kind), "") if kind.isdecimal() else (float("inf"), kind)

@@ -1,0 +1,84 @@
+"""The answers of an evaluation as a report reads them: `evaluations/<stage>-<split>.jsonl`, a line per ballot."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reasoner_rm.evaluation.truth import by_truth
+from reasoner_rm.report.media import located
+from reasoner_rm.report.tolerant import Row, mapping, number
+from reasoner_rm.rows import sample_from_row
+from reasoner_rm.schema import Sample
+from reasoner_rm.tasks import get_task
+
+_SAMPLE = {f.name for f in dataclasses.fields(Sample)}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One ballot. ``sample`` is in shown order, its gold the truth where that is known; ``answer`` is None when
+    nothing could be read, ``correct`` (0..1) when the gold is a tie, ``preferred`` when no option was chosen.
+
+    ``listener`` and ``confidence`` are probabilities over the task's options, empty where nobody was asked.
+    """
+
+    sample: Sample
+    by: Mapping[str, str]
+    order: str
+    text: str
+    thinking: str | None
+    answer: str | None
+    why_not: str
+    correct: float | None
+    preferred: int | None
+    listener: tuple[float, ...]
+    confidence: tuple[float, ...]
+    boxes: tuple[Mapping[str, Any], ...]
+
+    @classmethod
+    def from_row(cls, row: Row, run: Path) -> Answer:
+        """A line of the file; images are found from the run directory.
+
+        Raises:
+            InputError, AttributeError, KeyError, TypeError, ValueError: the row has another shape.
+        """
+        sample = by_truth(located(sample_from_row({k: v for k, v in row.items() if k in _SAMPLE}), run))
+        get_task(sample.task).check(sample)
+        preferred = row.get("preferred")
+        return cls(
+            sample=sample,
+            by={str(facet): str(kind) for facet, kind in mapping(row, "by").items()},
+            order=str(row.get("order") or "given"),
+            text=str(row["text"]),
+            thinking=_text(row.get("thinking")),
+            answer=_text(row.get("answer")),
+            why_not=str(row.get("why_not") or ""),
+            correct=number(row.get("correct")),
+            preferred=None if preferred is None else int(preferred),
+            listener=tuple(float(p) for p in row.get("listener") or ()),
+            confidence=tuple(float(p) for p in row.get("confidence") or ()),
+            boxes=tuple(dict(box) for box in row.get("boxes") or ()),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """All answers of one stage on one split."""
+
+    stage: str
+    split: str
+    answers: tuple[Answer, ...]
+
+    @classmethod
+    def named(cls, stem: str, answers: Sequence[Answer]) -> Evaluated:
+        """From a file called ``<stage>-<split>``."""
+        stage, _, split = stem.rpartition("-")
+        return cls(stage, split, tuple(answers))
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

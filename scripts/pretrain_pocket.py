@@ -1,0 +1,128 @@
+"""Pre-trains the tiny models that `reasoner-rm pocket` starts from.
+
+    python scripts/pretrain_pocket.py base         # sees, describes, points, matches, counts a little; is no judge
+    python scripts/pretrain_pocket.py listener     # other seed, size, scenes; answers after right and wrong reasonings
+    python scripts/pretrain_pocket.py base-qwen3   # the base's skills in the Qwen3-VL architecture
+
+A tower learns to see first (`pretrain_vision`), then words alone teach matching, then everything comes together.
+Each is written to `reasoner_rm/policy/assets/`, with its log and the held-out figures of every skill. The base sees
+`train` scenes only and never two images being judged; the listener has a split of scenes to itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pocket_skills import BASE, LISTENER, WORDS, WRONG, World
+from pretrain_vision import train_vision
+from pretraining import Phase, save, train
+
+from data_recipes.pocket import building, questions
+from data_recipes.pocket.drafts import Setting
+from data_recipes.pocket.scenes import COLOURS, SHAPES, Split
+from reasoner_rm.evaluation.calibration import calibration
+from reasoner_rm.listener.transformers_listener import TransformersListener
+from reasoner_rm.policy.families import FAMILIES
+from reasoner_rm.policy.loading import ASSETS, load_vlm, wrap
+from reasoner_rm.policy.tiny import TinySize, build, build_processor, train_tokenizer
+from reasoner_rm.tasks import get_task
+from reasoner_rm.tasks.render import load_template
+
+
+@dataclass(frozen=True)
+class Role:
+    """A model to be made: its seed, its shape, the scenes it sees."""
+
+    seed: int
+    size: TinySize
+    split: Split
+
+
+ROLES = {
+    "base": Role(31, TinySize(hidden=128, layers=4), "train"),
+    "listener": Role(47, TinySize(hidden=128, layers=3, intermediate=512, vision_hidden=64), "listener"),
+    "base-qwen3": Role(59, TinySize("qwen3_vl", hidden=128, layers=3, image_side=64), "train"),
+}
+RATE = 2e-3
+
+
+def corpus() -> Iterator[str]:
+    """What the tokenizer should know as whole words: every task's prompts and targets, and the skills'.
+
+    No tag stands before a word, or `>red` would become a token and an answer's options with it.
+    """
+    rng, world = random.Random(0), World("train", 56)
+    for skill in (World.describe, World.point, World.question, World.match, World.shown):
+        for _ in range(200):
+            row = skill(world, rng)
+            yield "".join(c for c in row.prompt.content if isinstance(c, str))
+            yield row.reply
+    for task in building.MAKERS:
+        yield from re.split(r"[<>]", load_template(task, "brief").text) * 20
+        for i in range(200):
+            draft = building.draft(task, i, 0, Setting())
+            yield from (draft.prompt, *re.split(r"[<>]", draft.target), *draft.responses)
+    yield from ["system\nYou are a helpful assistant.\nuser\nassistant\n", "<think", "<answer", "</"] * 100
+    yield from [*COLOURS, *SHAPES, *questions.YES_NO] * 50
+
+
+def heard(folder: Path, n: int = 600) -> dict[str, Any]:
+    """How a listener does on unseen scenes: its accuracy and calibration after right reasonings, wrong ones, both."""
+    vlm, world = load_vlm(folder, dtype="float32"), World("heldout", 56)
+    figures: dict[str, Any] = {}
+    for said in (World.heard_pair, World.heard_answer):
+        for kind, wrong in (("right", 0.0), ("wrong", 1.0), ("mixed", WRONG)):
+            rng = random.Random(f"heard/{said.__name__}/{kind}")
+            samples, texts = zip(*(said(world, rng, wrong) for _ in range(n)), strict=True)
+            listener = TransformersListener(vlm, load_template(samples[0].task, "brief"))
+            beliefs = [row[0] for row in listener.beliefs(samples, [[text] for text in texts])]
+            truth = [np.argmax(get_task(s.task).gold_probs(s)) for s in samples]
+            found = calibration([b.probs for b in beliefs], truth)
+            right = [np.argmax(b.probs) == t for b, t in zip(beliefs, truth, strict=True)]
+            belief = [b.probs[t] for b, t in zip(beliefs, truth, strict=True)]
+            figures[f"{said.__name__}/{kind}"] = {
+                "accuracy": round(float(np.mean(right)), 4),
+                "belief_in_truth": round(float(np.mean(belief)), 4),
+                "ece": found.ece,
+                "brier": found.brier,
+            }
+    return figures
+
+
+def pretrain(name: str, out: Path, steps: tuple[int, int, int]) -> None:
+    """Make one of the models and write it with its log."""
+    role = ROLES[name]
+    torch.manual_seed(role.seed)
+    size = role.size
+    tokenizer = train_tokenizer(corpus())
+    vlm = wrap(build(size, tokenizer, role.seed), build_processor(size, tokenizer), FAMILIES[size.family], name)
+    thousand = vlm.family.box_space == "thousand"
+    world, unseen = (World(split, size.image_side, thousand) for split in (role.split, "heldout"))
+    everything = LISTENER if name == "listener" else BASE
+    phases = (
+        Phase("words", WORDS, steps[1], 96, RATE),
+        Phase("everything", everything, steps[2], 64, RATE, vision=0.2),
+    )
+    record = {"role": name, "seed": role.seed, "split": role.split, "rate": RATE}
+    seen = train_vision(vlm, world.picture, unseen.picture, world.side, role.seed, steps=steps[0], rate=RATE)
+    log = train(vlm, phases, world, unseen, role.seed, keep=lambda log: save(vlm, out, record | {"log": seen + log}))
+    if name == "listener":
+        save(vlm, out, record | {"heard": heard(out), "log": seen + log})
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("role", choices=ROLES)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--steps", type=int, nargs=3, default=(1200, 250, 1500), help="of the three phases")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    pretrain(args.role, args.out or ASSETS / f"pocket-{args.role}", tuple(args.steps))

@@ -1,0 +1,142 @@
+"""What the pre-training scripts share: rows of skills, phases, a loss on replies, held-out figures, and the record."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from reasoner_rm.policy.loading import Vlm
+from reasoner_rm.policy.logps import repeated_logps
+from reasoner_rm.policy.prompts import PromptEncoder
+from reasoner_rm.tasks.render import Prompt
+
+END = "<|im_end|>"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A question and its reply. What is ``given`` begins the reply and is read, not learnt."""
+
+    prompt: Prompt
+    reply: str
+    given: str = ""
+
+
+Skill = Callable[[Any, random.Random], Row]
+"""Makes a row from a source (a world, a pool of pictures) and dice."""
+Mixture = Mapping[Skill, int]
+"""How often each skill is drawn, relative to the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """Some steps on one mixture. The learning rate rises and falls once; ``vision`` is the tower's share of it."""
+
+    name: str
+    skills: Mixture
+    steps: int
+    batch: int
+    rate: float
+    vision: float = 1.0
+
+
+def ask(text: str, images: Sequence[Image.Image] = ()) -> Prompt:
+    """A plain question; `Image k: ` stands before each image."""
+    content: list[str | Image.Image] = []
+    for k, image in enumerate(images, start=1):
+        content += [f"Image {k}: ", image, "\n"]
+    content.append(text)
+    return Prompt(tuple(content), tuple(not isinstance(c, str) for c in content))
+
+
+def draw_rows(skills: Mixture, source: Any, rng: random.Random, n: int) -> list[Row]:
+    return [skill(source, rng) for skill in rng.choices(list(skills), list(skills.values()), k=n)]
+
+
+def loss_of(vlm: Vlm, encoder: PromptEncoder, rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean negative log-probability of what is to be learnt, and which rows have every such token above one half."""
+    batch = encoder.batch([encoder.encode(row.prompt) for row in rows])
+    given = [vlm.tokenizer(row.given, add_special_tokens=False).input_ids for row in rows]
+    learnt = [vlm.tokenizer(row.reply + END, add_special_tokens=False).input_ids for row in rows]
+    out = repeated_logps(vlm, batch, [[g + r] for g, r in zip(given, learnt, strict=True)])
+    mask = out.mask.clone()
+    for i, g in enumerate(given):
+        mask[i, : len(g)] = 0
+    per_row = -((out.logps * mask).sum(1) / mask.sum(1))
+    return per_row.mean(), ((out.logps > np.log(0.5)) | (mask == 0)).all(1)
+
+
+def held_out(vlm: Vlm, encoder: PromptEncoder, skills: Iterable[Skill], unseen: Any, n: int = 200) -> dict[str, float]:
+    """Share of unseen rows whose every token has probability above one half, by skill."""
+    figures = {}
+    with torch.no_grad():
+        for skill in skills:
+            rng = random.Random(f"held-out/{skill.__name__}")
+            right = [loss_of(vlm, encoder, [skill(unseen, rng) for _ in range(n // 2)])[1] for _ in range(2)]
+            figures[skill.__name__] = round(float(torch.cat(right).float().mean()), 4)
+    return figures
+
+
+def train(
+    vlm: Vlm,
+    phases: Sequence[Phase],
+    source: Any,
+    unseen: Any,
+    seed: int,
+    *,
+    every: int = 100,
+    keep: Callable[[list[dict[str, Any]]], None] = lambda log: None,
+) -> list[dict[str, Any]]:
+    """Train on each phase in turn; the log, with the figures of every skill on an ``unseen`` source.
+
+    Args:
+        every: so many steps the figures are taken and the log so far is handed to ``keep``.
+
+    A phase's rows depend on ``source``, ``seed`` and the phase alone.
+    """
+    encoder = PromptEncoder(vlm, cache_bytes=0)
+    log: list[dict[str, Any]] = []
+    began = time.time()
+    skills = {skill: None for phase in phases for skill in phase.skills}
+    for phase in phases:
+        rng = random.Random(f"{seed}/{phase.name}")
+        tower = {id(p) for p in vlm.model.model.visual.parameters()}
+        parts = [[p for p in vlm.model.parameters() if (id(p) in tower) == seeing] for seeing in (False, True)]
+        rates = [phase.rate, phase.rate * phase.vision]
+        optimizer = torch.optim.AdamW([{"params": part} for part in parts], weight_decay=0.02, betas=(0.9, 0.98))
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=phase.steps, pct_start=0.1)
+        for step in range(1, phase.steps + 1):
+            vlm.model.train()
+            loss, _ = loss_of(vlm, encoder, draw_rows(phase.skills, source, rng, phase.batch))
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(vlm.model.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            if step % every == 0 or step == phase.steps:
+                vlm.model.eval()
+                seconds = round(time.time() - began)
+                figures = held_out(vlm, encoder, skills, unseen)
+                log.append({"phase": phase.name, "step": step, "loss": round(loss.item(), 4), "seconds": seconds})
+                log[-1] |= figures
+                print(json.dumps(log[-1]), flush=True)
+                keep(log)
+    return log
+
+
+def save(vlm: Vlm, out: Path, record: Mapping[str, Any]) -> None:
+    """Weights in half precision, the processor, and how they came about."""
+    out.mkdir(parents=True, exist_ok=True)
+    copy.deepcopy(vlm.model).half().save_pretrained(out)
+    vlm.processor.save_pretrained(out)
+    (out / "pretraining.json").write_text(json.dumps(record, indent=1) + "\n")

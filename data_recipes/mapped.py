@@ -15,6 +15,7 @@ take `gold: {field: column}`. Optional columns: `group`, `weight`, `target`; `re
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -76,7 +77,7 @@ class Options:
 
 def mapped(row: Record, options: Options) -> Iterable[Sample]:
     """A row as its mapping reads it."""
-    by = mapping_of(options.mapping)
+    by = mapping_of(options.mapping, changed(options.mapping))
     media = {name: _items(row, getattr(by, name), name) for name in ("images", "videos", "responses")}
     prompt, meta = row.text(by.prompt), {name: row.maybe(column) for name, column in by.meta.items()}
     if "order" in meta:
@@ -106,9 +107,14 @@ def mapped(row: Record, options: Options) -> Iterable[Sample]:
     return [sample]
 
 
+def changed(name: str) -> int:
+    """When a file was changed last, in nanoseconds; 0 where there is none."""
+    return os.stat(name).st_mtime_ns if os.path.isfile(name) else 0
+
+
 @lru_cache(maxsize=8)
-def mapping_of(name: str) -> Mapping:
-    """The mapping in a file.
+def mapping_of(name: str, version: int = 0) -> Mapping:
+    """The mapping in a file; ``version`` tells its states apart.
 
     Raises:
         InputError: none given, no YAML, a field that there is not.

@@ -23,7 +23,7 @@ def data(row: Record, options: Hpdv3Options) -> Iterable[Sample]:
     prompt, source = row.text("prompt"), row.image("path_src")
     extra = {name: stated(row, name) for name in ("confidence", "model1", "model2")}
     group = prompt_group(f"{prompt}\n{row.value('path_src')}")
-    return [pair(row, "edit_preference", prompt, edits, p, shared=[source], group=group, **extra)]
+    return [pair(row, "edit_preference", prompt, edits, p, shared=[source], group=group, meta=extra)]
 
 
 def bench(row: Record, options: object) -> Iterable[Sample]:

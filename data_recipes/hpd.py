@@ -40,7 +40,7 @@ def hpdv3(row: Record, options: Hpdv3Options) -> Iterable[Sample]:
     images = [row.image("path1"), row.image("path2")]
     extra = {k: stated(row, k) for k in ("confidence", "model1", "model2")}
     p = share(stated(row, "choice_dist")) if options.soft else 1.0
-    return [pair(row, "image_preference", row.text("prompt"), images, p, **extra)]
+    return [pair(row, "image_preference", row.text("prompt"), images, p, meta=extra)]
 
 
 def stated(row: Record, column: str) -> object | None:

@@ -20,8 +20,8 @@ def llava_rlhf(row: Record, options: object) -> Iterable[Sample]:
     answers = [as_text(as_dict(row.value(f"output_{k}"), f"output_{k}").get("value"), f"output_{k}") for k in (1, 2)]
     p = row.one_of("preference", {1: 1.0, 2: 0.0})
     image = row.image("image")
-    flagged = row.maybe("hallucination")
-    return [pair(row, "response_preference", dialogue(spoken), answers, p, images=[image], hallucination=flagged)]
+    meta = {"hallucination": row.maybe("hallucination")}
+    return [pair(row, "response_preference", dialogue(spoken), answers, p, images=[image], meta=meta)]
 
 
 def dialogue(spoken: list[tuple[str, str]]) -> str:

@@ -100,9 +100,10 @@ def mapped(row: Record, options: Options) -> Iterable[Sample]:
     candidates = media.pop(kind.media)
     shared, candidates = candidates[: kind.shared], candidates[kind.shared :]
     media.pop("responses", None)
+    shown: dict[str, Any] = dict(media)
     sample = pair(
         row, by.task, prompt, candidates, _p_first(row, by), shared=shared, target=target, weight=weight, group=group,
-        **media, **meta,
+        meta=meta, **shown,
     )  # fmt: skip
     return [sample]
 

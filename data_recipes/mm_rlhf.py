@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from reasoner_rm.data.comparing import pair
 from reasoner_rm.data.recipe import PARQUET, Recipe
@@ -12,7 +13,7 @@ from reasoner_rm.schema import Sample
 
 def mm_rlhf(row: Record, options: object) -> Iterable[Sample]:
     """`dpo_pairs.jsonl` and the reward benchmark; a video is a folder of frames; `is_tie` is a tie."""
-    media: dict[str, list[object]] = {}
+    media: dict[str, Any] = {}
     if row.maybe("video"):
         media["videos"] = [row.video("video")]
     else:
@@ -21,7 +22,7 @@ def mm_rlhf(row: Record, options: object) -> Iterable[Sample]:
     p = 0.5 if row.maybe("is_tie") else 1.0
     group = f"mm_rlhf-{row.value('id')}" if row.maybe("id") is not None else ""
     answers = (row.text("chosen"), row.text("rejected"))
-    return [pair(row, "response_preference", row.text("prompt"), answers, p, group=group, **media, **extra)]
+    return [pair(row, "response_preference", row.text("prompt"), answers, p, group=group, meta=extra, **media)]
 
 
 MM_RLHF = Recipe(

@@ -24,7 +24,7 @@ def pickapic(row: Record, options: Options) -> Iterable[Sample]:
     weight = 1 / row.number_of("num_example_per_prompt", 1) if options.balanced else 1.0
     images = [row.image("jpg_0"), row.image("jpg_1")]
     extra = {name: row.maybe(name) for name in ("model_0", "model_1", "ranking_id", "user_id")}
-    return [pair(row, "image_preference", row.text("caption"), images, p, weight=weight, **extra)]
+    return [pair(row, "image_preference", row.text("caption"), images, p, weight=weight, meta=extra)]
 
 
 PICKAPIC = Recipe(

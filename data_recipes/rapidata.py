@@ -68,9 +68,9 @@ def _compared(row: Record, options: Options, noun: str, p: float, **extra: Any) 
         media = [_clip(row, k) for k in (1, 2)]
     if hidden:
         extra["caption"] = caption
-    extra |= {name: row.maybe(name) for name in ("model1", "model2")}
+    extra |= {"criterion": options.criterion, **{name: row.maybe(name) for name in ("model1", "model2")}}
     group = prompt_group(caption)
-    return pair(row, f"{noun}_preference", shown, media, p, group=group, criterion=options.criterion, **extra)
+    return pair(row, f"{noun}_preference", shown, media, p, group=group, meta=extra)
 
 
 def _clip(row: Record, k: int) -> Any:

@@ -27,7 +27,7 @@ def _answers(row: Record, question: str, chosen: str, rejected: str) -> Sample:
         raise InputError("chosen and rejected are the same", remedy="remove the row")
     extra = {name: row.maybe(name) for name in ("ds_name", "origin_dataset")}
     return pair(
-        row, "response_preference", question, (chosen, rejected), 1.0, images=[row.image("image")], **extra
+        row, "response_preference", question, (chosen, rejected), 1.0, images=[row.image("image")], meta=extra
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from data_recipes.dialects import Reading, read
 from data_recipes.talk import asked, candidates, exchange
@@ -68,7 +69,7 @@ def _pair(row: Record, instruction: str, reading: Reading, target: str | None) -
     assert p is not None
     prompt = asked(instruction)
     order = [0, 1] if target is not None else None
-    more = {**reading.more, "group": prompt_group(prompt), "target": target, "order": order}
+    more: dict[str, Any] = {"meta": reading.more, "target": target, "order": order}
     if reading.noun == "Answer":
         media = row.images("images") if row.maybe("images") else []
         return pair(row, task, prompt, candidates(instruction), p, images=media, **more)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from reasoner_rm.data.recipe import PARQUET, Recipe
 from reasoner_rm.data.record import Record, as_dict, as_list, as_number, as_text
@@ -12,7 +13,7 @@ from reasoner_rm.schema import Sample
 
 def vision_r1(row: Record, options: object) -> Iterable[Sample]:
     """`solution` is [[class, [x1, y1, x2, y2]], …]; `target_id_maps` names the classes asked for, 0 is background."""
-    boxes = []
+    boxes: list[dict[str, Any]] = []
     for item in as_list(row.parsed("solution"), "solution"):
         label, corners = as_list(item, "solution", 2)
         box = [as_number(v, "solution") for v in as_list(corners, "solution", 4)]

@@ -37,7 +37,7 @@ def vlfeedback(row: Record, options: Options) -> Iterable[Sample]:
         pair(
             row, "response_preference", prompt, (rated[a][0], rated[b][0]), float(rated[a][1] > rated[b][1]),
             part=f"{a}-{b}", images=[image], group=group,
-            ratings=[rated[a][1], rated[b][1]], models=[rated[a][2], rated[b][2]],
+            meta={"ratings": [rated[a][1], rated[b][1]], "models": [rated[a][2], rated[b][2]]},
         )
         for a, b in pairs
     ]  # fmt: skip

@@ -6,6 +6,7 @@ import io
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from reasoner_rm.errors import InputError
 
@@ -14,7 +15,8 @@ class Joined(io.RawIOBase):
     """Several files as one stream: `cat part.*`."""
 
     def __init__(self, files: Sequence[Path]):
-        self._files, self._open = list(files), None
+        self._files = list(files)
+        self._open: BinaryIO | None = None
 
     def readable(self) -> bool:
         return True
@@ -23,7 +25,7 @@ class Joined(io.RawIOBase):
         while self._open or self._files:
             if self._open is None:
                 self._open = self._files.pop(0).open("rb")
-            if n := self._open.readinto(buffer):
+            if n := self._open.readinto(buffer):  # type: ignore[attr-defined]  # a binary file has it
                 return n
             self._open.close()
             self._open = None

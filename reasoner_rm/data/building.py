@@ -135,6 +135,9 @@ def build(
         parts.remove()
         remedy = f"first: {counts.first_bad}" if counts.first_bad else f"left out: {dict(counts.left_out) or 'nothing'}"
         raise InputError("no usable row in it", file=str(data), remedy=remedy)
+    if not counts.samples[settings.split]:
+        parts.remove()
+        raise InputError("every prompt was held out", file=str(data), remedy="hold out less; the set has few prompts")
     files = _finish(parts, out, settings)
     entry = Entry(
         recipe=recipe.name, title=recipe.title, source=str(data), hub=recipe.hub, licence=recipe.licence,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from reasoner_rm.data.record import Record
@@ -32,7 +32,7 @@ def pair(
     weight: float = 1.0,
     group: str = "",
     order: Sequence[int] | None = None,
-    **meta: Any,
+    meta: Mapping[str, Any] | None = None,
 ) -> Sample:
     """Two candidates as a sample, the order drawn and kept in ``meta.order``.
 
@@ -44,6 +44,7 @@ def pair(
         target: an assistant turn about the source's order; its labels are swapped along.
         group: samples of one source prompt; by default those with the same prompt text.
         order: a fixed one, for a set that states its own.
+        meta: what else is known; None values are left out.
     """
     if len(candidates) != 2:
         raise InputError(f"{len(candidates)} candidates where 2 are due", remedy="correct or remove the row")
@@ -62,7 +63,7 @@ def pair(
         weight=weight,
         group_id=group or prompt_group(prompt),
         source=row.source,
-        meta={**{k: v for k, v in meta.items() if v is not None}, "order": shown},
+        meta={**{k: v for k, v in (meta or {}).items() if v is not None}, "order": shown},
         **media,
     )
 
@@ -78,7 +79,7 @@ def ranking(
         p = 0.5 if ranks[i] == ranks[j] else float(ranks[i] < ranks[j])
         part = f"{i}-{j}" if len(candidates) > 2 else ""
         own = {"source_ranks": [ranks[i], ranks[j]], "places": [i, j]}
-        yield pair(row, task, prompt, (candidates[i], candidates[j]), p, part=part, **own, **more)
+        yield pair(row, task, prompt, (candidates[i], candidates[j]), p, part=part, meta=own, **more)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -13,7 +13,7 @@ from reasoner_rm.schema import MediaRef, Sample
 from reasoner_rm.tasks.video import frames
 
 OVERLAP = 0.5
-"""A prompt of which at least this share of word runs stands in one benchmark prompt counts as taken from it."""
+"""A prompt of which at least this share of word runs stands in the benchmark counts as taken from it."""
 
 
 class ImageIds:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterator
@@ -42,7 +43,7 @@ class NearHashes(Generic[K]):
         self.near = near
         self._bands: dict[tuple[int, int], list[tuple[int, K]]] = defaultdict(list)
         edges = [round(i * BITS / (near + 1)) for i in range(near + 2)]
-        self._cuts = [(low, (1 << (high - low)) - 1) for low, high in zip(edges, edges[1:], strict=False)]
+        self._cuts = [(low, (1 << (high - low)) - 1) for low, high in itertools.pairwise(edges)]
 
     def add(self, value: int, key: K) -> None:
         for band in self._of(value):

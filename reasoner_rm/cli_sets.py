@@ -80,7 +80,27 @@ def add_actions(action: Any) -> None:
     sift.add_argument("--min-new", type=float, help="share of a prompt's word runs that must be new, 0 to 1")
     sift.add_argument("--task", action="append", default=[], help="only this task (may be repeated)")
 
-    for parser in (mix, dedup, clean, sift):
+    distil = action(
+        "distil", _distil, "reasoning for a cold start from a teacher endpoint, kept where its verdict is right"
+    )
+    distil.add_argument("file", type=Path)
+    distil.add_argument("--template", default="default", help="prompt template, as in training (default: default)")
+    inject = action("inject", _inject, "captions with one mistake put in by a language model endpoint")
+    inject.add_argument("file", type=Path, help="a table with an image and a caption column")
+    inject.add_argument("--image", default="image", help="column of the image (default: image)")
+    inject.add_argument("--caption", default="caption", help="column of the caption (default: caption)")
+    for parser in (distil, inject):
+        parser.add_argument("--url", required=True, help="an OpenAI-compatible endpoint, up to and including /v1")
+        parser.add_argument("--model", required=True, help="the model's name there")
+        parser.add_argument("--tries", type=int, default=2, help="answers asked for until one is kept (default: 2)")
+        parser.add_argument("--temperature", type=float, default=0.7, help="default: 0.7")
+        parser.add_argument("--max-tokens", type=int, default=1024, help="default: 1024")
+        parser.add_argument("--parallel", type=int, default=8, help="requests at a time (default: 8)")
+        parser.add_argument("--prices", metavar="IN,OUT", default="0,0", help="dollars for a million tokens in and out")
+        parser.add_argument("--budget", type=float, help="stop when so many dollars are spent")
+        parser.add_argument("--seed", type=int, default=0)
+
+    for parser in (mix, dedup, clean, sift, distil, inject):
         parser.add_argument("--out", type=Path, required=True, metavar="OUT.jsonl")
         parser.add_argument("--overwrite", action="store_true", help="replace an earlier file")
 
@@ -179,3 +199,48 @@ def _filter(args: argparse.Namespace) -> None:
         raise InputError("nothing to filter by", remedy="give --min-margin, --max-length-ratio, --at-least, …")
     samples = sift((sample for _, sample in stream(args.file)), rules)
     _write(args, samples, "filter", [args.file], rules=str(rules))
+
+
+def _endpoint(args: argparse.Namespace) -> Any:
+    from reasoner_rm.data.endpoint import Cost, Endpoint
+
+    try:
+        one, two = map(float, args.prices.split(","))
+    except ValueError:
+        raise InputError(f"--prices is {args.prices!r}", remedy="give IN,OUT in dollars, such as 2.5,10") from None
+    cost = Cost(one, two)
+    if args.budget is not None and not (cost.input_price or cost.output_price):
+        raise InputError("--budget needs --prices", remedy="say what a million tokens cost")
+    return Endpoint(args.url, args.model, args.temperature, args.max_tokens, budget=args.budget, cost=cost)
+
+
+def _asked(args: argparse.Namespace, samples: Any, by: str, endpoint: Any) -> None:
+    options = {"model": args.model, "seed": args.seed, "tries": args.tries, "temperature": args.temperature}
+    try:
+        _write(args, samples, by, [args.file], **options)
+    finally:
+        print(f"cost: {endpoint.cost}")
+
+
+def _journal(args: argparse.Namespace) -> Path:
+    """Beside the output; it stays, as it was paid for."""
+    if args.out.exists() and not args.overwrite:
+        raise InputError("exists already", file=args.out, remedy="give another --out, or --overwrite to go on with it")
+    return Path(args.out.with_suffix(".journal.jsonl"))
+
+
+def _distil(args: argparse.Namespace) -> None:
+    from reasoner_rm.data.cold_start import distil
+
+    teacher = _endpoint(args)
+    options = {"template": args.template, "tries": args.tries, "seed": args.seed, "parallel": args.parallel}
+    _asked(args, distil(args.file, _journal(args), teacher, **options), "distil", teacher)
+
+
+def _inject(args: argparse.Namespace) -> None:
+    from data_recipes.vicrit.model import inject_by_model
+
+    model = _endpoint(args)
+    columns = {"image": args.image, "caption": args.caption}
+    options = {"tries": args.tries, "seed": args.seed, "parallel": args.parallel}
+    _asked(args, inject_by_model(args.file, _journal(args), model, **columns, **options), "inject", model)

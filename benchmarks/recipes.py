@@ -135,9 +135,9 @@ def kills(work: Path, times: int = 20) -> dict[str, Any]:
     """Each round kills a build once at a random moment of its life and takes it up again."""
     data = work / "data"
     data.mkdir()
-    hpdv3(data, 30_000)
+    hpdv3(data, 10_000)
     start = time.perf_counter()
-    whole = [sys.executable, __file__, "one", "--data", str(data), "--part", "500", "--to"]
+    whole = [sys.executable, __file__, "one", "--data", str(data), "--part", "200", "--to"]
     subprocess.run([*whole, str(work / "whole" / "set")], check=True, capture_output=True)
     alive = time.perf_counter() - start
     rng, rounds = random.Random(0), []

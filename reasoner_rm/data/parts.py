@@ -32,13 +32,14 @@ class Parts:
 
     def __init__(self, folder: Path, plan: Mapping[str, Any], anew: bool = False):
         self.folder, self._next = folder, 0
+        shutil.rmtree(folder.with_name(f"{folder.name}.finished"), ignore_errors=True)
         noted = folder / "plan.json"
         text = json.dumps(plan, ensure_ascii=False, indent=1, sort_keys=True, default=str)
         if noted.is_file() and noted.read_text(encoding="utf-8") != text:
             if not anew:
                 what = "another build was stopped here, with other settings or data"
                 raise InputError(what, file=folder, remedy="finish it with its own command, or --overwrite it")
-            shutil.rmtree(folder)
+            self.remove()
         if not noted.is_file():
             with atomic(noted) as out:
                 out.write(text)
@@ -90,8 +91,11 @@ class Parts:
         return sorted({name for account in self.accounts for name in account.get("files", ())})
 
     def remove(self) -> None:
-        """The build is finished."""
-        shutil.rmtree(self.folder)
+        """The build is finished. The folder goes at once: half of its parts must never be taken for all of them."""
+        gone = self.folder.with_name(f"{self.folder.name}.finished")
+        shutil.rmtree(gone, ignore_errors=True)
+        self.folder.rename(gone)
+        shutil.rmtree(gone)
 
 
 class Part:

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from data_recipes import get_recipe
+from reasoner_rm.data import building
 from reasoner_rm.data.archives import unpack
 from reasoner_rm.data.building import Settings, build
 from reasoner_rm.data.io import load_samples
@@ -68,8 +69,28 @@ def test_a_killed_build_goes_on_to_the_same_bytes(name: str, kills: int, tmp_pat
             process.send_signal(signal.SIGKILL)
         killed += process.returncode == -signal.SIGKILL
     assert killed
-    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    out = tmp_path / "killed" / "set"
+    if not (out / "train.jsonl").is_file() or (out / ".train.building").is_dir():  # else the last one was done already
+        subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
     assert content(tmp_path / "killed") == content(tmp_path / "whole")
+
+
+def test_a_recipe_that_remembers_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped in a part's middle, well after the first: what was remembered before must make no difference."""
+    data, settings, row = captions(tmp_path / "d", 150), Settings(part=17), building._row
+    build(get_recipe("vicrit"), data, tmp_path / "whole" / "set", settings)
+    calls = iter(range(100))
+
+    def stopping(*args: Any) -> None:
+        if next(calls, None) is None:
+            raise KeyboardInterrupt
+        row(*args)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(building, "_row", stopping)
+        build(get_recipe("vicrit"), data, tmp_path / "stopped" / "set", settings)
+    build(get_recipe("vicrit"), data, tmp_path / "stopped" / "set", settings)
+    assert content(tmp_path / "stopped") == content(tmp_path / "whole")
 
 
 def test_the_size_of_a_part_and_shards_change_nothing_but_files(tmp_path: Path) -> None:

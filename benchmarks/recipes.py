@@ -150,9 +150,15 @@ def kills(work: Path, times: int = 20) -> dict[str, Any]:
             time.sleep(rng.uniform(0, alive / 2))
             process.send_signal(signal.SIGKILL)
         parts = len(list((out / ".train.building").glob("*.account.json")))
-        if not (out / "train.jsonl").is_file() or (out / ".train.building").is_dir():  # else it was done just before
-            subprocess.run([*whole, str(out)], check=True, capture_output=True)
-        rounds.append({"killed": process.returncode == -signal.SIGKILL, "parts": parts, "same": content(out) == due})
+        done = (out / "train.jsonl").is_file() and not (
+            out / ".train.building"
+        ).is_dir()  # then it says so and tidies up
+        subprocess.run([*whole, str(out)], check=not done, capture_output=True)
+        rounds.append(
+            {"killed": process.returncode == -signal.SIGKILL, "parts": parts, "same": (found := content(out)) == due}
+        )
+        if found != due:
+            rounds[-1]["differs"] = sorted(n for n in {*found, *due} if found.get(n) != due.get(n))
     return {"kills": sum(r["killed"] for r in rounds), "identical": sum(r["same"] for r in rounds), "rounds": rounds}
 
 

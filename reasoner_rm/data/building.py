@@ -18,7 +18,7 @@ from tqdm import tqdm
 from reasoner_rm.data.images import open_image
 from reasoner_rm.data.io import check_sample, sample_line
 from reasoner_rm.data.media import Media
-from reasoner_rm.data.parts import Part, Parts
+from reasoner_rm.data.parts import Part, Parts, sweep
 from reasoner_rm.data.provenance import Entry, add_entry
 from reasoner_rm.data.recipe import Recipe, asdict
 from reasoner_rm.data.record import LeftOut, Record
@@ -119,6 +119,7 @@ def build(
         raise InputError(f"heldout is {settings.heldout}", remedy=remedy)
     source = Source(recipe, str(data), settings.split, settings.config)
     work = out / f".{settings.split}.building"
+    sweep(work)
     refuse_overwriting(out, settings.split, work, settings.overwrite)
     parts = Parts(work, _plan(recipe, source, settings, options), anew=settings.overwrite)
     counts = Counts()

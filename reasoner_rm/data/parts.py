@@ -32,7 +32,7 @@ class Parts:
 
     def __init__(self, folder: Path, plan: Mapping[str, Any], anew: bool = False):
         self.folder, self._next = folder, 0
-        shutil.rmtree(folder.with_name(f"{folder.name}.finished"), ignore_errors=True)
+        sweep(folder)
         noted = folder / "plan.json"
         text = json.dumps(plan, ensure_ascii=False, indent=1, sort_keys=True, default=str)
         if noted.is_file() and noted.read_text(encoding="utf-8") != text:
@@ -92,10 +92,17 @@ class Parts:
 
     def remove(self) -> None:
         """The build is finished. The folder goes at once: half of its parts must never be taken for all of them."""
-        gone = self.folder.with_name(f"{self.folder.name}.finished")
-        shutil.rmtree(gone, ignore_errors=True)
-        self.folder.rename(gone)
-        shutil.rmtree(gone)
+        self.folder.rename(_finished(self.folder))
+        sweep(self.folder)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what is left of a finished build that was killed while it tidied up."""
+    shutil.rmtree(_finished(folder), ignore_errors=True)
+
+
+def _finished(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.finished")
 
 
 class Part:

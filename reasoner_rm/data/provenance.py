@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reasoner_rm.data.io import atomic
-
 NAME = "dataset.json"
 
 
@@ -40,11 +38,15 @@ def add_entry(folder: Path, file: str, entry: Entry) -> None:
     known = read_entries(folder)
     known[file] = {k: v for k, v in dataclasses.asdict(entry).items() if v not in ("", {}, (), None)}
     known = dict(sorted(known.items()))
-    with atomic(folder / NAME) as out:
-        json.dump(known, out, ensure_ascii=False, indent=1)
-        out.write("\n")
-    with atomic(folder / "README.md") as out:
-        out.write(_readme(folder.resolve().name, known))
+    _put(folder / NAME, json.dumps(known, ensure_ascii=False, indent=1) + "\n")
+    _put(folder / "README.md", _readme(folder.resolve().name, known))
+
+
+def _put(file: Path, text: str) -> None:
+    """Whole or not at all, and by a name that the next try uses too: a kill leaves nothing that stays."""
+    half = file.with_name(f".{file.name}.half")
+    half.write_text(text, encoding="utf-8")
+    half.replace(file)
 
 
 def read_entries(folder: Path) -> dict[str, Any]:

@@ -1,1 +1,59 @@
-"""Recipes: a dataset's real columns in, samples out. One file per dataset family."""
+"""Recipes: a dataset's real columns in, samples out. One file per dataset family, one line for each dataset here."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+
+from reasoner_rm.data.recipe import Recipe
+from reasoner_rm.errors import InputError
+
+RECIPES: dict[str, str] = {
+    "hpdv2": "hpd:HPDV2",
+    "hpdv3": "hpd:HPDV3",
+    "imagereward": "imagereward:IMAGEREWARD",
+    "pickapic": "pickapic:PICKAPIC",
+    "rapidata": "rapidata:VOTES",
+    "rapidata_weighted": "rapidata:WEIGHTED",
+    "rapidata_video": "rapidata:VIDEO",
+    "unifiedreward": "unifiedreward:UNIFIED",
+    "imagegen_cot": "unifiedreward:COT",
+    "videogen_rb": "videogen_rb:VIDEOGEN",
+    "mjbench_video": "mjbench_video:MJ_VIDEO",
+    "editreward": "editreward:DATA",
+    "editreward_bench": "editreward:BENCH",
+    "rlaif_v": "rlaif:RLAIF_V",
+    "rlhf_v": "rlaif:RLHF_V",
+    "vlfeedback": "vlfeedback:VLFEEDBACK",
+    "llava_rlhf": "llava_rlhf:LLAVA_RLHF",
+    "mm_rlhf": "mm_rlhf:MM_RLHF",
+    "llava_critic": "llava_critic:LLAVA_CRITIC",
+    "r1_reward": "r1_reward:R1_REWARD",
+    "m_haldetect": "m_haldetect:M_HALDETECT",
+    "pixmo_cap": "vicrit.recipe:PIXMO",
+    "vicrit": "vicrit.recipe:VICRIT",
+    "vicrit_train": "vicrit_train:TRAIN",
+    "refcoco": "vlm_r1:REC",
+    "ovd": "vlm_r1:OVD",
+    "coco": "coco:COCO",
+    "vision_r1": "vision_r1:VISION_R1",
+    "llava": "conversations:LLAVA",
+    "sharegpt": "conversations:SHAREGPT",
+    "vision_r1_cold": "conversations:COLD",
+    "mapped": "mapped:MAPPED",
+}
+
+
+def get_recipe(name: str) -> Recipe:
+    """The recipe of that name.
+
+    Raises:
+        InputError: an unknown name, with the nearest known one.
+    """
+    if name not in RECIPES:
+        near = difflib.get_close_matches(name, RECIPES, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(RECIPES)}"
+        raise InputError(f"unknown recipe {name!r}", remedy=hint)
+    module, _, attribute = RECIPES[name].partition(":")
+    recipe: Recipe = getattr(importlib.import_module(f"data_recipes.{module}"), attribute)
+    return recipe

@@ -19,15 +19,12 @@ a sample of its own, in the same split as the first, and is counted in the log.
 
 from __future__ import annotations
 
-import csv
 import difflib
 import hashlib
-import io
-import json
+import itertools
 import logging
 import math
 import random
-import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -35,8 +32,9 @@ from typing import Any, TypeAlias
 
 from tqdm import tqdm
 
+from reasoner_rm.data import tables
 from reasoner_rm.data.images import open_image, read_bytes
-from reasoner_rm.data.io import check_sample, json_object, write_samples
+from reasoner_rm.data.io import check_sample, write_samples
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
 
@@ -58,6 +56,7 @@ def read(
     path: str | Path,
     *,
     seed: int = 0,
+    n: int | None = None,
     skip_bad: bool = False,
     skipped: list[InputError] | None = None,
     inspect: Callable[[Sample], None] = check_sample,
@@ -66,6 +65,7 @@ def read(
 
     Args:
         path: a table, or a folder that holds `pairs.csv`, `.tsv`, `.jsonl` or `.json`.
+        n: stop after so many rows; None: all.
         skip_bad: leave bad rows out and say how many. A table that cannot be read as a whole is an error all the same.
         skipped: receives the error of each row left out.
         inspect: a look at each sample, which raises InputError to refuse it.
@@ -74,7 +74,7 @@ def read(
         InputError: with file and line: what is wrong and what to do.
     """
     file = locate(path)
-    rows = list(_rows(file))
+    rows = list(itertools.islice(tables.rows(file, _check_columns), n))
     skipped = [] if skipped is None else skipped
     already, seen = len(skipped), dict[str, int]()
     for number, (line, row) in enumerate(tqdm(rows, file.name, unit="pair", delay=2, disable=None), start=1):
@@ -100,20 +100,34 @@ def read(
 
 
 def build(
-    source: str | Path, out: str | Path, *, seed: int = 0, heldout: float = 0.1, skip_bad: bool = False
+    source: str | Path,
+    out: str | Path,
+    *,
+    seed: int = 0,
+    heldout: float = 0.1,
+    n: int | None = None,
+    skip_bad: bool = False,
+    skipped: list[InputError] | None = None,
+    overwrite: bool = True,
 ) -> dict[str, Path]:
     """Write the pairs as `train.jsonl` and `heldout.jsonl`; the images stay where they are, each opened once.
 
     Pairs that share a prompt, a group or an image (by content) stay in one split, also through other pairs.
 
     Args:
-        heldout: the share of pairs to hold out; 0 writes no `heldout.jsonl`.
+        heldout: the share of pairs to hold out, in whole groups; 0 writes no `heldout.jsonl`.
+        n, skip_bad, skipped: as in `read`.
+        overwrite: whether an earlier build may be replaced.
 
     Raises:
-        InputError: as `read`, and for a broken image, a pair of twice the same image, or pairs that cannot be split.
+        InputError: as `read`, and for a broken image, a pair of twice the same image, pairs that cannot be split, or an
+            earlier build.
     """
     if not 0 <= heldout < 1:
         raise InputError(f"heldout is {heldout}", remedy="give a share from 0 to below 1, such as 0.1")
+    there = [file for name in ("train", "heldout") if (file := Path(out) / f"{name}.jsonl").exists()]
+    if there and not overwrite:
+        raise InputError("exists already", file=there[0], remedy="give another --out, or --overwrite")
     content: dict[str, str] = {}
 
     def inspect(sample: Sample) -> None:
@@ -125,7 +139,7 @@ def build(
         if len({content[str(ref)] for ref in sample.images}) == 1:
             raise InputError("image_a and image_b are the same image", remedy="correct or drop the row")
 
-    samples = list(read(source, seed=seed, skip_bad=skip_bad, inspect=inspect))
+    samples = list(read(source, seed=seed, n=n, skip_bad=skip_bad, skipped=skipped, inspect=inspect))
     shared = {
         s.id: (("group", s.group_id), ("prompt", _plain(s.prompt)), *(("image", content[str(ref)]) for ref in s.images))
         for s in samples
@@ -146,6 +160,8 @@ def build(
     files = {name: Path(out) / f"{name}.jsonl" for name in splits}
     for name, part in splits.items():
         write_samples(files[name], part)
+    if not heldout:
+        (Path(out) / "heldout.jsonl").unlink(missing_ok=True)  # of an earlier build: it shares prompts with this train
     return files
 
 
@@ -201,74 +217,6 @@ def locate(path: str | Path) -> Path:
     if path.suffix.lower() not in SUFFIXES:
         raise InputError("not a table by its suffix", file=path, remedy=f"use {', '.join(SUFFIXES)}")
     return path
-
-
-def _rows(file: Path) -> Iterator[tuple[int, Row | InputError]]:
-    """Each row with its line; in the row's place the error, where it alone is bad."""
-    data = file.read_bytes()
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise InputError("not UTF-8", file=file, line=line, remedy="save the table as UTF-8") from None
-    if not text.strip():
-        raise InputError("the file is empty", file=file, remedy="a header and at least one pair are needed")
-    readers = {".csv": _table, ".tsv": _table, ".jsonl": _json_lines, ".json": _json_array}
-    yield from readers[file.suffix.lower()](text, file)
-
-
-def _table(text: str, file: Path) -> Iterator[tuple[int, Row | InputError]]:
-    header = text.lstrip().partition("\n")[0]
-    delimiter = max(",;\t|", key=header.count)  # the names hold none of these, whatever the prompts hold
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    columns: list[str] = []
-    while True:
-        line = reader.line_num + 1
-        try:
-            cells = [cell.strip() for cell in next(reader)]
-        except StopIteration:
-            return
-        except csv.Error as error:  # an open quote swallows the rows below, so no row can be skipped alone
-            raise InputError(f"{error}", file=file, line=line, remedy='close the quote; write " inside as ""') from None
-        if not any(cells):
-            continue
-        if not columns:
-            columns = cells
-            try:
-                _check_columns(columns)
-            except InputError as error:
-                raise InputError(str(error), file=file, line=line) from None
-        elif len(cells) != len(columns):
-            what = f"{len(cells)} cells under {len(columns)} columns"
-            yield line, InputError(what, remedy=f"put a text that holds {delimiter!r} in double quotes")
-        else:
-            yield line, {c: cell for c, cell in zip(columns, cells, strict=True) if c}  # pandas' index has no name
-
-
-def _json_lines(text: str, file: Path) -> Iterator[tuple[int, Row | InputError]]:
-    for line, row in enumerate(io.StringIO(text), start=1):
-        if row.strip():
-            try:
-                yield line, json_object(row.encode())
-            except InputError as error:
-                yield line, error
-
-
-def _json_array(text: str, file: Path) -> Iterator[tuple[int, Row | InputError]]:
-    try:
-        whole = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        line = getattr(error, "lineno", None)
-        raise InputError(f"not valid JSON: {error}", file=file, line=line, remedy="repair it, or use .jsonl") from None
-    if not isinstance(whole, list):
-        raise InputError("not a JSON array", file=file, remedy="write [{…}, {…}], or one object a line in a .jsonl")
-    at, line, decoder, gap = 0, 1, json.JSONDecoder(), re.compile(r"[\s,\[]*")
-    for row in whole:  # the text is known to be valid: walk it once more to learn each row's line
-        start = gap.match(text, at).end()  # type: ignore[union-attr]
-        line += text.count("\n", at, start)
-        yield line, row if isinstance(row, dict) else InputError(f"a pair is a JSON object, this is {row!r:.60}")
-        at = decoder.raw_decode(text, start)[1]
-        line += text.count("\n", start, at)
 
 
 def _check_columns(columns: Collection[str]) -> None:

@@ -100,35 +100,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     reward.add_argument("--json", action="store_true", help="print one JSON object")
 
-    data = verb("data", _data, "build, look at and validate datasets")
-    what = data.add_subparsers(title="actions", metavar="ACTION", required=True)
-    listing = what.add_parser("list", help="the recipes")
-    listing.set_defaults(action="list")
-    build = what.add_parser("build", help="build a dataset from a recipe")
-    build.set_defaults(action="build")
-    build.add_argument("recipe", metavar="NAME", choices=("pocket", "digits", "pairs"), help="pocket, digits or pairs")
-    build.add_argument("--out", type=Path, required=True, help="folder for the JSONL files")
-    build.add_argument("--data", type=Path, help="pairs: a CSV, JSONL or folder of one's own")
-    build.add_argument("--task", default="image_preference", help="pocket, digits: which task")
-    build.add_argument(
-        "--split", default="train", choices=("train", "heldout", "ood", "listener"), help="pocket, digits: which split"
-    )
-    build.add_argument("--n", type=int, default=1000, help="pocket, digits: how many samples")
-    build.add_argument("--heldout", type=float, default=0.1, help="pairs: share of rows held out")
-    build.add_argument("--side", type=int, default=56, help="pocket: an image's side in pixels (default: 56)")
-    build.add_argument("--levels", default="1,2,3", help="pocket: difficulties to draw from (default: 1,2,3)")
-    build.add_argument("--voters", type=int, default=5, help="pocket: how many judge a pair (default: 5)")
-    build.add_argument("--noise", type=float, default=0.0, help="pocket: how unsure they are, 0 to 1 (default: 0)")
-    build.add_argument("--seed", type=int, default=0)
-    validate = what.add_parser("validate", help="check a JSONL file of samples and open every image")
-    validate.set_defaults(action="validate")
-    validate.add_argument("file", type=Path)
+    from reasoner_rm import cli_data
 
-    show = what.add_parser("show", help="look at samples, here or as a page")
-    show.set_defaults(action="show")
-    show.add_argument("file", type=Path, metavar="FILE.jsonl")
-    show.add_argument("--html", type=Path, metavar="OUT.html", help="write a self-contained page instead")
-    show.add_argument("--limit", type=int, metavar="N", help="how many samples (default: 10 here, 60 on a page)")
+    data = verb("data", cli_data.run, "build, look at, check and combine datasets")
+    cli_data.add_actions(data)
 
     report = verb("report", _report, "write a run's report.html again")
     report.add_argument("run_dir", type=Path, metavar="RUN")
@@ -272,75 +247,6 @@ def _read(file: Path) -> str:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read it ({error})", file=file) from None
-
-
-def _data(args: argparse.Namespace) -> None:
-    if args.action == "list":
-        print("pocket   coloured shapes on paper, drawn by seed: " + _tasks_of_pocket())
-        print("digits   scanned handwritten digits (scikit-learn): image_preference, pointwise, qa")
-        print("pairs    your own pairs: a CSV or JSONL with image_a, image_b, prompt, preferred, or a folder with one")
-    elif args.action == "validate":
-        from collections import Counter
-
-        from tqdm import tqdm
-
-        from reasoner_rm.data.images import open_image
-        from reasoner_rm.data.io import load_samples
-
-        samples = load_samples(args.file)
-        for sample in tqdm(samples, desc="images", unit="sample", disable=len(samples) < 500):
-            for ref in sample.images:
-                open_image(ref)
-        tasks = ", ".join(f"{n} {task}" for task, n in Counter(s.task for s in samples).items())
-        print(
-            f"{args.file}: {len(samples)} samples ({tasks}), "
-            f"{sum(bool(s.target) for s in samples)} with a target; all images open"
-        )
-    elif args.action == "show":
-        _show(args)
-    elif args.recipe == "pairs":
-        from data_recipes import pairs
-
-        if args.data is None:
-            raise InputError("pairs needs --data", remedy="name your CSV, JSONL or folder")
-        for name, file in pairs.build(args.data, args.out, seed=args.seed, heldout=args.heldout).items():
-            print(f"{name}: {file}")
-    elif args.recipe == "pocket":
-        from data_recipes import pocket
-
-        levels = tuple(int(level) if level.strip().isdecimal() else 0 for level in args.levels.split(","))
-        setting = pocket.Setting(side=args.side, levels=levels, voters=args.voters, noise=args.noise)  # type: ignore[arg-type]
-        print(pocket.build(args.out, args.split, args.task, args.n, args.seed, setting=setting))
-    else:
-        from data_recipes import digits
-
-        if args.task not in digits.MAKERS:
-            raise InputError(f"digits has no task {args.task!r}", remedy=f"use {', '.join(digits.MAKERS)}")
-        print(digits.build(args.out, args.split, args.task, args.n, args.seed))
-
-
-def _tasks_of_pocket() -> str:
-    from data_recipes.pocket import MAKERS
-
-    return ", ".join(MAKERS)
-
-
-def _show(args: argparse.Namespace) -> None:
-    from reasoner_rm.data.cards import in_text
-    from reasoner_rm.data.io import load_samples
-
-    if args.limit is not None and args.limit < 1:
-        raise InputError(f"--limit is {args.limit}", remedy="give a number from 1")
-    samples = load_samples(args.file, check=False)  # what does not fit its task is worth looking at too
-    if args.html is not None:
-        from reasoner_rm.report.samples import write_page
-
-        print(write_page(samples[: args.limit or 60], len(samples), args.file, args.html))
-        return
-    shown = samples[: args.limit or 10]
-    print("\n\n".join(map(in_text, shown)))
-    if len(shown) < len(samples):
-        print(f"\n{len(shown)} of {len(samples)} samples; --limit N shows more, --html OUT.html makes a page of them")
 
 
 def _report(args: argparse.Namespace) -> None:

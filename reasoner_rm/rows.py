@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -83,5 +84,13 @@ def _each(items: Iterable[Any], change: Callable[[str], str], kind: Callable[[It
 
 def _relative(ref: str, folder: Path) -> str:
     """The path from a folder, links on the way resolved: ``..`` after a link leaves from where the link points."""
-    above, name = os.path.split(ref)
-    return os.path.relpath(os.path.join(os.path.realpath(above), name), os.path.realpath(folder))
+    container, mark, inside = ref.partition("#")
+    above, name = os.path.split(container)
+    return os.path.join(_way(above, str(folder), os.getcwd()), name) + mark + inside
+
+
+@functools.lru_cache(maxsize=4096)
+def _way(above: str, folder: str, here: str) -> str:
+    """From one folder to another, both taken from ``here``; empty when they are the same. The disk is asked once."""
+    way = os.path.relpath(os.path.realpath(above), os.path.realpath(folder))
+    return "" if way == os.curdir else way

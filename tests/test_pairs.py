@@ -245,7 +245,7 @@ def test_a_missing_column_is_an_error_of_the_table(folder: Path, header: str, me
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("pairs.csv", b"", ": the file is empty; a header and at least one pair are needed"),
+        ("pairs.csv", b"", ": the file is empty; a header and at least one row are needed"),
         ("pairs.jsonl", b" \n\n", ": the file is empty"),
         ("pairs.csv", HEADER.encode(), ": no usable pair in it; add rows"),
         ("pairs.json", b"[]", ": no usable pair in it; add rows"),
@@ -263,7 +263,7 @@ def test_a_missing_column_is_an_error_of_the_table(folder: Path, header: str, me
         ("pairs.json", json.dumps(row()).encode(), ": not a JSON array; write"),
         ("pairs.json", b'[\n{"image_a": "[a\\\\],"},\n7]', ":2: no column 'image_b'"),
         ("pairs.json", json.dumps([row(), row(prompt="")], indent=1).encode(), ":8: empty prompt"),
-        ("pairs.json", b"[\n\n7]", ":3: a pair is a JSON object, this is 7"),
+        ("pairs.json", b"[\n\n7]", ":3: a row is a JSON object, this is 7"),
         ("pairs.json", f"[{json.dumps(row())},\n\n  {json.dumps(row(prompt=''))}]".encode(), ":3: empty prompt"),
         ("pairs.xlsx", b"PK", ": not a table by its suffix; use .csv, .tsv, .jsonl, .json"),
     ],

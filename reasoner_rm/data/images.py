@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import io
 import tarfile
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reasoner_rm.data.parquet import image_bytes
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import MediaRef
 
@@ -58,12 +58,12 @@ def flatten(image: Image) -> Image:
 
 
 def read_bytes(ref: str) -> bytes:
-    """The bytes behind a path, ``file.parquet#row/column`` or ``archive.tar#member``."""
+    """The bytes behind a path, ``file.parquet#row/column[/item]`` or ``archive.tar#member``."""
     container, _, inside = ref.partition("#")
     path = Path(ref)
     try:
         if inside and container.endswith(".parquet"):
-            return _from_parquet(container, inside)
+            return image_bytes(container, inside)
         if inside and ".tar" in Path(container).name:
             return _from_tar(container, inside)
         return path.read_bytes()
@@ -80,21 +80,3 @@ def _from_tar(archive: str, member: str) -> bytes:
         if file is None:
             raise KeyError(f"{member} is not a file")
         return file.read()
-
-
-def _from_parquet(file: str, inside: str) -> bytes:
-    row, _, column = inside.partition("/")
-    if not row.isdecimal():  # a negative one would count from the end
-        raise ValueError(f"{row!r} is no row")
-    value = _parquet_column(file, column)[int(row)].as_py()
-    data = value.get("bytes") if isinstance(value, dict) else value
-    if not isinstance(data, bytes):
-        raise ValueError(f"column {column!r} holds no image bytes at row {row}")
-    return data
-
-
-@functools.lru_cache(maxsize=4)
-def _parquet_column(file: str, column: str):
-    import pyarrow.parquet as pq
-
-    return pq.read_table(file, columns=[column]).column(column)

@@ -113,7 +113,7 @@ def check_sample(sample: Sample) -> None:
     for text in (sample.prompt, *sample.responses, sample.target or ""):
         check_text(text, sample.id)
     for ref in (*sample.images, *(frame for video in sample.videos for frame in frames(video))):
-        if isinstance(ref, str) and not Path(ref.partition("#")[0]).is_file() and not Path(ref).is_file():
+        if isinstance(ref, str) and not os.path.isfile(ref.partition("#")[0]) and not os.path.isfile(ref):
             raise InputError(
                 f"no such image {ref}", remedy="paths are relative to the folder of the file that names them"
             )

@@ -1,0 +1,64 @@
+"""EditReward: edits of an image by an instruction; the data name the winner first, the benchmark ranks two to four."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from data_recipes.hpd import Hpdv3Options, share, stated
+from reasoner_rm.data.comparing import pair, prompt_group, ranking
+from reasoner_rm.data.recipe import PARQUET, Recipe
+from reasoner_rm.data.record import LeftOut, Record, as_dict, as_number, as_text
+from reasoner_rm.errors import InputError
+from reasoner_rm.schema import Sample
+
+
+def data(row: Record, options: Hpdv3Options) -> Iterable[Sample]:
+    """Like HPDv3, with a source image `path_src`."""
+    confidence = stated(row, "confidence")
+    if confidence is not None and as_number(confidence, "confidence", 0, 1) < options.min_confidence:
+        raise LeftOut(f"confidence below {options.min_confidence:g}")
+    p = share(stated(row, "choice_dist")) if options.soft else 1.0
+    edits = [row.image("path1"), row.image("path2")]
+    prompt, source = row.text("prompt"), row.image("path_src")
+    extra = {name: stated(row, name) for name in ("confidence", "model1", "model2")}
+    group = prompt_group(f"{prompt}\n{row.value('path_src')}")
+    return [pair(row, "edit_preference", prompt, edits, p, shared=[source], group=group, meta=extra)]
+
+
+def bench(row: Record, options: object) -> Iterable[Sample]:
+    """`human_vote.ranking` such as `A>B>C` or `A=B=Good` over `paths_generated`."""
+    edits = row.images("paths_generated", least=2)
+    said = as_text(as_dict(row.parsed("human_vote"), "human_vote").get("ranking"), "human_vote.ranking")
+    ranks = ranks_of(said, len(edits))
+    source = row.image("path_src")
+    prompt = row.text("prompt")
+    group = prompt_group(f"{prompt}\n{row.value('path_src')}")
+    return ranking(row, "edit_preference", prompt, edits, ranks, shared=[source], group=group)
+
+
+def ranks_of(text: str, n: int) -> list[float]:
+    """Ranks of A, B, … (1 = best) as `A>B=C` states them; a last `Good` or `Bad` only qualifies a tie.
+
+    >>> ranks_of("B>A=C", 3), ranks_of("A=B=Good", 2)
+    ([2.0, 1.0, 2.0], [1.0, 1.0])
+    """
+    bare = re.sub(r"=\s*(Good|Bad)\s*$", "", text.strip(), flags=re.IGNORECASE)
+    names = [chr(ord("A") + i) for i in range(n)]
+    found = {}
+    for rank, tied in enumerate(bare.split(">"), start=1):
+        for name in tied.split("="):
+            found[name.strip()] = float(rank)
+    if sorted(found) != names:
+        raise InputError(f"the ranking {text!r:.60} does not rank {', '.join(names)}")
+    return [found[name] for name in names]
+
+
+DATA = Recipe(
+    "editreward", "EditReward-Data: 200k pairs of edited images (arXiv 2509.26346)", data,
+    licence="", tables=("{split}.json", "*.json", *PARQUET), splits=("train",), options=Hpdv3Options,
+)  # fmt: skip
+BENCH = Recipe(
+    "editreward_bench", "EditReward-Bench: rankings of two to four edits (arXiv 2509.26346)", bench,
+    hub="TIGER-Lab/EditReward-Bench", licence="", tables=("{split}.json", "*.json"), splits=("test",),
+)  # fmt: skip

@@ -1,0 +1,37 @@
+"""LLaVA-Human-Preference-10K: two answers in a conversation about a COCO image, the better one by its number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from data_recipes.talk import turns, without_marks
+from reasoner_rm.data.comparing import pair
+from reasoner_rm.data.recipe import Recipe
+from reasoner_rm.data.record import Record, as_dict, as_text
+from reasoner_rm.errors import InputError
+from reasoner_rm.schema import Sample
+
+
+def llava_rlhf(row: Record, options: object) -> Iterable[Sample]:
+    """`output_1`, `output_2`, `preference` 1 or 2; of a longer conversation everything that was said is asked."""
+    spoken = turns(row.items("conversations"), "conversations")
+    if spoken[-1][0] != "user":
+        raise InputError("the conversation does not end with a question", remedy="correct or remove the row")
+    answers = [as_text(as_dict(row.value(f"output_{k}"), f"output_{k}").get("value"), f"output_{k}") for k in (1, 2)]
+    p = row.one_of("preference", {1: 1.0, 2: 0.0})
+    image = row.image("image")
+    meta = {"hallucination": row.maybe("hallucination")}
+    return [pair(row, "response_preference", dialogue(spoken), answers, p, images=[image], meta=meta)]
+
+
+def dialogue(spoken: list[tuple[str, str]]) -> str:
+    """A conversation as one question: the bare text of a single turn, else every turn with its speaker."""
+    if len(spoken) == 1:
+        return without_marks(spoken[0][1])
+    return "\n".join(f"{role.capitalize()}: {without_marks(text)}" for role, text in spoken)
+
+
+LLAVA_RLHF = Recipe(
+    "llava_rlhf", "LLaVA-Human-Preference-10K: 9.4k answer pairs on COCO images (arXiv 2309.14525)", llava_rlhf,
+    hub="zhiqings/LLaVA-Human-Preference-10K", licence="", tables=("*.json",), splits=("train",),
+)  # fmt: skip

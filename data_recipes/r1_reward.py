@@ -1,0 +1,42 @@
+"""R1-Reward-RL: a chat as a JSON text that asks which of two answers is better, and the verdict as a full tag."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from data_recipes.talk import asked, candidates, turns
+from reasoner_rm.data.comparing import pair
+from reasoner_rm.data.recipe import PARQUET, Recipe
+from reasoner_rm.data.record import Record
+from reasoner_rm.errors import InputError
+from reasoner_rm.schema import Sample
+
+
+def r1_reward(row: Record, options: object) -> Iterable[Sample]:
+    """`message` holds the instruction and its images, `answer` is `<answer>1</answer>` or `<answer>2</answer>`."""
+    message = row.parsed("message")
+    instruction = "\n".join(text for role, text in turns(message, "message") if role == "user")
+    said = re.fullmatch(r"\s*<answer>\s*([12])\s*</answer>\s*", row.text("answer"))
+    if said is None:
+        raise InputError(f"answer is {row.text('answer')!r:.60}", remedy="use <answer>1</answer> or <answer>2</answer>")
+    question = row.text("question") if row.maybe("question") else asked(instruction)
+    images = [row.refer(value, "message") for value in _pictures(message)] or row.images("image", least=1)
+    p = float(said[1] == "1")
+    return [pair(row, "response_preference", question, candidates(instruction), p, images=images)]
+
+
+def _pictures(message: list[dict[str, object]]) -> Iterable[object]:
+    for turn in message:
+        content = turn.get("content")
+        for part in content if isinstance(content, list) else ():
+            if isinstance(part, dict) and part.get("type") in ("image", "image_url"):
+                named = part.get("image", part.get("image_url"))
+                named = named.get("url") if isinstance(named, dict) and "url" in named else named
+                yield named.removeprefix("file://") if isinstance(named, str) else named
+
+
+R1_REWARD = Recipe(
+    "r1_reward", "R1-Reward-RL: answer pairs to train a reasoning reward model on (arXiv 2505.02835)", r1_reward,
+    hub="yifanzhang114/R1-Reward-RL", licence="", tables=(*PARQUET, "*.parquet"), splits=("train",),
+)  # fmt: skip

@@ -1,0 +1,111 @@
+"""UnifiedReward's sets: pairs and single items of images, videos and answers as conversations; and its CoT set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from data_recipes.dialects import Reading, read
+from data_recipes.talk import asked, candidates, exchange
+from reasoner_rm.data.comparing import pair, prompt_group
+from reasoner_rm.data.recipe import Recipe, option
+from reasoner_rm.data.record import Record
+from reasoner_rm.errors import InputError
+from reasoner_rm.schema import Sample
+from reasoner_rm.tasks import get_task
+
+TASKS = {"Image": "image_preference", "Video": "video_preference", "Answer": "response_preference"}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    scale: str = option("", "LOW,HIGH of a `Final Score` (by default as the dialect suggests: 1,5, 1,10 or 0,100)")
+    noun: str = option("Image", "what is compared where the answer does not say", choices=tuple(TASKS))
+
+
+def unified(row: Record, options: Options) -> Iterable[Sample]:
+    """`conversations` and `images`, or `problem`, `solution` and `images`: whatever dialect the answer is in."""
+    instruction, answer = said(row)
+    reading = read(answer, options.noun, scale_of(options.scale))
+    if reading.p_first is None:
+        return [_single(row, instruction, reading)]
+    return [_pair(row, instruction, reading, target=None)]
+
+
+def cot(row: Record, options: Options) -> Iterable[Sample]:
+    """Reasoned verdicts for a cold start: the assistant's turn is the target and stays in its own order."""
+    instruction, answer = said(row)
+    reading = read(answer, options.noun)
+    if reading.p_first is None:
+        raise InputError("the answer compares nothing", remedy="build it with unifiedreward")
+    sample = _pair(row, instruction, reading, target=answer.strip())
+    parsed = get_task(sample.task).parse(answer, sample)
+    if not parsed.well_formed:
+        raise InputError(f"no reasoned verdict: {parsed.why_not}", remedy="correct or remove the row")
+    return [sample]
+
+
+def said(row: Record) -> tuple[str, str]:
+    """The instruction and the answer."""
+    if "problem" in row.values:
+        return row.text("problem"), row.text("solution")
+    return exchange(row.items("conversations"), "conversations")
+
+
+def scale_of(text: str) -> tuple[float, float] | None:
+    """LOW,HIGH as numbers; None for an empty text."""
+    if not text:
+        return None
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        raise InputError(f"scale is {text!r}", remedy="give LOW,HIGH such as 1,5") from None
+    return low, high
+
+
+def _pair(row: Record, instruction: str, reading: Reading, target: str | None) -> Sample:
+    task, p = TASKS[reading.noun], reading.p_first
+    assert p is not None
+    prompt = asked(instruction)
+    order = [0, 1] if target is not None else None
+    more: dict[str, Any] = {"meta": reading.more, "target": target, "order": order}
+    if reading.noun == "Answer":
+        media = row.images("images") if row.maybe("images") else []
+        return pair(row, task, prompt, candidates(instruction), p, images=media, **more)
+    if reading.noun == "Video":
+        clips = _clips(row)
+        return pair(row, task, prompt, clips, p, **more)
+    return pair(row, task, prompt, row.images("images", 2), p, **more)
+
+
+def _clips(row: Record) -> list[object]:
+    """Two videos, or the frames of both, half and half."""
+    items = row.items("images" if "images" in row.values else "videos", least=2)
+    if len(items) == 2:
+        return [row.media.video(item) for item in items]
+    if len(items) % 2:
+        raise InputError(f"images holds {len(items)} frames, which two videos cannot share")
+    frames = [row.refer(item, "images") for item in items]
+    return [tuple(frames[: len(frames) // 2]), tuple(frames[len(frames) // 2 :])]
+
+
+def _single(row: Record, instruction: str, reading: Reading) -> Sample:
+    prompt, gold = asked(instruction), {"score": reading.score}
+    if reading.aspects:
+        gold |= {"aspects": reading.aspects}  # type: ignore[dict-item]
+    return Sample(
+        id=row.name, task="pointwise", prompt=prompt, images=tuple(row.images("images", 1)), gold=gold,
+        group_id=prompt_group(prompt), source=row.source, meta={"scale": list(reading.scale), **reading.more},
+    )  # fmt: skip
+
+
+TABLES = ("{split}_data.json", "{split}.json", "**/{split}_data.json", "{split}*.parquet", "data/{split}*.parquet")
+UNIFIED = Recipe(
+    "unifiedreward", "UnifiedReward's sets, pair, point and video (CodeGoat24/*, arXiv 2503.05236)", unified,
+    licence="mit", tables=TABLES, splits=("train",), options=Options,
+)  # fmt: skip
+COT = Recipe(
+    "imagegen_cot", "ImageGen-CoT-Reward-5K: reasoned verdicts for a cold start (arXiv 2505.03318)", cot,
+    hub="CodeGoat24/ImageGen-CoT-Reward-5K", licence="mit", tables=TABLES, splits=("train",), options=Options,
+)  # fmt: skip

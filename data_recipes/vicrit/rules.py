@@ -1,0 +1,106 @@
+"""One mistake in a caption by rule: a word gives way to another of its row, the grammar around it holds."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from data_recipes.vicrit.words import ALTERNATIVES, same
+
+_QUOTED = re.compile(r"[\"“]([A-Za-z][A-Za-z ]{1,30}[A-Za-z])[\"”]")
+_BEFORE = re.compile(r"\b(an?)(\s+)$", re.IGNORECASE)
+_VOWEL = re.compile(r"(?!one\b|uni|use|eu)[aeiou]|hour|honest", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A caption with one phrase changed: ``original`` became ``changed``, which stands at ``span`` of ``caption``."""
+
+    caption: str
+    original: str
+    changed: str
+    type: str
+    span: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A phrase that can be changed: where it stands, its type, what excludes it."""
+
+    start: int
+    end: int
+    type: str
+    others: tuple[str, ...]
+
+
+def spots(caption: str) -> Iterator[Spot]:
+    """Every place of a caption where a mistake can be put."""
+    for kind, rows in ALTERNATIVES.items():
+        for row in rows:
+            for found in _pattern(row).finditer(caption):
+                said = found[0].casefold()
+                others = tuple(word for word in row if not same(word, said))
+                if kind == "count" and caption[found.end() : found.end() + 1] in ("-", "'", "’"):
+                    continue  # two-storey, three's
+                yield Spot(found.start(), found.end(), kind, others)
+    for found in _QUOTED.finditer(caption):
+        yield Spot(found.start(1), found.end(1), "scene text", ())
+
+
+def inject(caption: str, rng: random.Random, counts: Mapping[str, int] | None = None) -> Change | None:
+    """A caption with one mistake; None where there is nothing to change.
+
+    Args:
+        counts: how often each type was made already: the rarest one possible is made next.
+    """
+    found = list(spots(caption))
+    fitting = [spot for spot in found if _once(caption, spot)]
+    if not fitting:
+        return None
+    counts = counts or {}
+    rarest = min(counts.get(spot.type, 0) for spot in fitting)
+    spot = rng.choice([spot for spot in fitting if counts.get(spot.type, 0) == rarest])
+    said = caption[spot.start : spot.end]
+    new = _misspelt(said, rng) if spot.type == "scene text" else rng.choice(_fresh(spot, caption))
+    return _replaced(caption, spot, new)
+
+
+def _once(caption: str, spot: Spot) -> bool:
+    """Whether the phrase stands once: else its other mention would contradict the change, and there would be two."""
+    said = caption[spot.start : spot.end]
+    whole = len(re.findall(rf"\b{re.escape(said)}\b", caption, re.IGNORECASE)) == 1
+    return whole and (spot.type == "scene text" or bool(_fresh(spot, caption)))
+
+
+def _fresh(spot: Spot, caption: str) -> list[str]:
+    """Alternatives that the caption does not name already: such a change might come out true."""
+    return [w for w in spot.others if not re.search(rf"\b{re.escape(w)}\b", caption, re.IGNORECASE)]
+
+
+def _replaced(caption: str, spot: Spot, new: str) -> Change:
+    said = caption[spot.start : spot.end]
+    new = new.capitalize() if said[:1].isupper() and spot.type != "scene text" else new
+    start, original, changed = spot.start, said, new
+    article = _BEFORE.search(caption[:start])
+    if article and bool(_VOWEL.match(said)) != bool(_VOWEL.match(new)):  # a and an go with the word
+        right = "an" if _VOWEL.match(new) else "a"
+        right = right.capitalize() if article[1][0].isupper() else right
+        start = article.start(1)
+        original, changed = caption[start : spot.end], right + article[2] + new
+    text = caption[:start] + changed + caption[spot.end :]
+    return Change(text, original, changed, spot.type, (start, start + len(changed)))
+
+
+def _misspelt(text: str, rng: random.Random) -> str:
+    """Other letters on a sign: one letter that is no longer the same, in its own case."""
+    at = rng.choice([i for i, letter in enumerate(text) if letter.isalpha()])
+    alphabet = "bcdfghklmnprstvw" if text[at].lower() not in "aeiou" else "aeiou"
+    other = rng.choice([letter for letter in alphabet if letter != text[at].lower()])
+    return text[:at] + (other.upper() if text[at].isupper() else other) + text[at + 1 :]
+
+
+def _pattern(row: tuple[str, ...]) -> re.Pattern[str]:
+    words = "|".join(re.escape(word) for word in sorted(row, key=len, reverse=True))
+    return re.compile(rf"\b(?:{words})\b", re.IGNORECASE)

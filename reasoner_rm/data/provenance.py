@@ -1,0 +1,107 @@
+"""The dataset card: what stands in a folder, from which sources, under which licences, how many, by which command.
+
+`dataset.json` is for programs, `README.md` says the same in the hub's form. Both depend on the build alone, not on
+when or where it ran.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+NAME = "dataset.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file of a folder. ``sources`` are the entries of the files that it was made from."""
+
+    recipe: str
+    title: str = ""
+    source: str = ""
+    hub: str = ""
+    licence: str = ""
+    split: str = ""
+    seed: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
+    command: str = ""
+    counts: Mapping[str, Any] = field(default_factory=dict)
+    sources: tuple[Mapping[str, Any], ...] = ()
+
+
+def add_entry(folder: Path, file: str, entry: Entry) -> None:
+    """Note a file in its folder's card; an earlier note of the same name gives way."""
+    known = read_entries(folder)
+    known[file] = {k: v for k, v in dataclasses.asdict(entry).items() if v not in ("", {}, (), None)}
+    known = dict(sorted(known.items()))
+    _put(folder / NAME, json.dumps(known, ensure_ascii=False, indent=1) + "\n")
+    _put(folder / "README.md", _readme(folder.resolve().name, known))
+
+
+def _put(file: Path, text: str) -> None:
+    """Whole or not at all, and by a name that the next try uses too: a kill leaves nothing that stays."""
+    half = file.with_name(f".{file.name}.half")
+    half.write_text(text, encoding="utf-8")
+    half.replace(file)
+
+
+def read_entries(folder: Path) -> dict[str, Any]:
+    """The notes of a folder, by file name; none where there is no card or an unreadable one."""
+    try:
+        found = json.loads((folder / NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def entry_of(file: Path) -> Mapping[str, Any] | None:
+    """What the card says about a file."""
+    entry = read_entries(file.parent).get(file.name)
+    return entry if isinstance(entry, Mapping) else None
+
+
+def licences(entry: Mapping[str, Any]) -> list[str]:
+    """The licences of a file and all that it was made from; an unknown one is an empty text."""
+    below = [name for source in entry.get("sources", ()) for name in licences(source)]
+    own = [entry["licence"]] if entry.get("licence") else [] if below else [""]
+    return sorted({*own, *below})
+
+
+def _readme(name: str, entries: Mapping[str, Any]) -> str:
+    found = sorted({licence for entry in entries.values() for licence in licences(entry)})
+    known = [licence for licence in found if licence]
+    lines = ["---", f"license: {_hub_licence(found)}", "---", "", f"# {name}", ""]
+    if len(known) > 1 or "" in found:
+        lines += [f"Licences: {', '.join(licence or 'unknown' for licence in found)}.", ""]
+    for file, entry in entries.items():
+        counts = entry.get("counts", {})
+        lines += [f"## {file}", ""]
+        lines += _facts(entry)
+        samples = ", ".join(f"{n} {side}" for side, n in sorted(counts.get("samples", {}).items()))
+        tasks = ", ".join(f"{n} {task}" for task, n in sorted(counts.get("tasks", {}).items()))
+        lines += [f"- samples: {samples}" * bool(samples), f"- tasks: {tasks}" * bool(tasks)]
+        lines += [f"- rows read: {counts['rows']}, bad and skipped: {counts.get('bad', 0)}"] if "rows" in counts else []
+        lines += [f"- left out: {n} rows, {reason}" for reason, n in sorted(counts.get("left_out", {}).items())]
+        lines += ["", "```bash", entry["command"], "```"] if entry.get("command") else []
+        lines.append("")
+    return "\n".join(line for i, line in enumerate(lines) if line or i == 0 or lines[i - 1]) + "\n"
+
+
+def _facts(entry: Mapping[str, Any]) -> list[str]:
+    lines = [f"- {entry['title']}"] if entry.get("title") else []
+    for what in ("source", "hub", "licence", "split"):
+        if entry.get(what):
+            lines.append(f"- {what}: {entry[what]}")
+    lines.append(f"- made by: {entry['recipe']}, seed {entry.get('seed', 0)}")
+    for source in entry.get("sources", ()):
+        lines.append(f"- from: {source.get('title') or source.get('source') or source.get('recipe')}")
+    return lines
+
+
+def _hub_licence(found: list[str]) -> str:
+    """The hub knows one licence or `other`."""
+    return found[0].lower() if len(found) == 1 and found[0] else "other"

@@ -1,0 +1,84 @@
+"""What a recipe is: where a dataset's rows stand, and how one of them becomes samples."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from reasoner_rm.data.record import Record
+from reasoner_rm.errors import InputError
+from reasoner_rm.schema import Sample
+
+PARQUET = ("{split}*.parquet", "data/{split}*.parquet", "**/{split}*.parquet")
+
+
+def option(default: Any, text: str, **more: Any) -> Any:
+    """A field of a recipe's options: its default, and what `--help` says about it."""
+    return field(default=default, metadata={"help": text, **more})
+
+
+@dataclass(frozen=True, slots=True)
+class NoOptions:
+    """For recipes with nothing to choose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A dataset family.
+
+    ``convert(row, options)`` gives a row's samples; it raises InputError for a bad row and LeftOut for one that is
+    not meant. ``tables`` are patterns of the files in a downloaded folder, ``{split}`` standing for the split.
+    ``explode`` turns one file into rows where it is no table of them. Rows in a line with the same
+    ``group_by`` become one row, whose column `rows` holds them.
+    """
+
+    name: str
+    title: str
+    convert: Callable[[Record, Any], Iterable[Sample]]
+    hub: str = ""
+    licence: str = ""
+    tables: Sequence[str] = PARQUET
+    splits: tuple[str, ...] = ("train", "validation", "test")
+    options: type = NoOptions
+    explode: Callable[[Path], Iterable[tuple[int, Any]]] | None = None
+    group_by: str = ""
+    note: str = ""
+
+    def chosen(self, **values: Any) -> Any:
+        """The options with these values.
+
+        Raises:
+            InputError: one that there is not, or that the choices exclude.
+        """
+        fields = {f.name: f for f in dataclasses.fields(self.options)}
+        for name, value in values.items():
+            if name not in fields:
+                raise InputError(f"{self.name} has no option {name!r}", remedy=f"there are {', '.join(fields)}")
+            choices = fields[name].metadata.get("choices")
+            if choices and value not in choices:
+                raise InputError(f"{name} is {value!r}", remedy=f"choose among {', '.join(map(str, choices))}")
+        return self.options(**values)
+
+    def files(self, data: Path, split: str) -> list[Path]:
+        """The tables of a split: the file itself, or what a folder holds under the first pattern that finds any.
+
+        Raises:
+            InputError: there is none.
+        """
+        if data.is_file():
+            return [data]
+        patterns = [pattern.replace("{split}", split) for pattern in self.tables]
+        for pattern in patterns:
+            found = sorted(path for path in data.glob(pattern) if path.is_file())
+            if found:
+                return found
+        what = f"no table of {self.name}'s split {split!r} in it"
+        raise InputError(what, file=data, remedy=f"looked for {', '.join(patterns)}; --data may name a file")
+
+
+def asdict(options: Any) -> Mapping[str, Any]:
+    """Options as they stand in a plan and on a card."""
+    return {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(options).items()}

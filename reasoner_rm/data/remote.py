@@ -1,0 +1,80 @@
+"""Fetching an image from an address that a dataset names: public hosts only, bounded in size and time."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from urllib.parse import urljoin, urlsplit
+
+from reasoner_rm.errors import InputError
+
+MAX_BYTES = 50 * 2**20
+MAX_HOPS = 4
+TIMEOUT = 20.0
+"""Seconds for one connection or read."""
+
+
+def is_remote(text: str) -> bool:
+    """Whether a text is an address and no path."""
+    return "://" in text[:12] or text.startswith("//")
+
+
+def fetch(address: str) -> bytes:
+    """What stands at an http or https address. Every hop is checked, and the host checked is the host asked.
+
+    Raises:
+        InputError: another scheme, a host on a private network, an answer that is no success, too much data.
+    """
+    import httpx
+
+    for _ in range(MAX_HOPS):
+        parts = urlsplit(address)
+        host = parts.hostname
+        if parts.scheme not in ("http", "https") or not host:
+            raise InputError(f"not an http address: {address[:80]!r}")
+        ip = public_address(host, parts.port or (443 if parts.scheme == "https" else 80))
+        at = parts._replace(netloc=(f"[{ip}]" if ":" in ip else ip) + (f":{parts.port}" if parts.port else ""))
+        try:
+            with (
+                httpx.Client(timeout=TIMEOUT, trust_env=False) as client,
+                client.stream(
+                    "GET", at.geturl(), headers={"Host": parts.netloc.rpartition("@")[2]},
+                    extensions={"sni_hostname": host},
+                ) as answer,
+            ):  # fmt: skip
+                if answer.is_redirect:
+                    address = urljoin(address, answer.headers["location"])
+                    continue
+                if not answer.is_success:
+                    raise InputError(f"{address[:80]} answers {answer.status_code}")
+                return _bounded(answer, address)
+        except httpx.HTTPError as error:
+            raise InputError(f"cannot fetch {address[:80]} ({error})") from None
+    raise InputError(f"{address[:80]} redirects too often")
+
+
+def _bounded(answer, address: str) -> bytes:  # type: ignore[no-untyped-def]  # httpx is imported on use
+    data = bytearray()
+    for chunk in answer.iter_bytes():
+        data += chunk
+        if len(data) > MAX_BYTES:
+            raise InputError(f"{address[:80]} holds more than {MAX_BYTES >> 20} MB")
+    return bytes(data)
+
+
+def public_address(host: str, port: int) -> str:
+    """An address of a host, if all of them are public: otherwise a name could lead into the network from inside.
+
+    Raises:
+        InputError: an unknown host, or one with a private, loopback, link-local or otherwise special address.
+    """
+    try:
+        found = [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    except OSError as error:
+        raise InputError(f"unknown host {host!r} ({error})") from None
+    for ip in found:
+        plain = ipaddress.ip_address(ip.partition("%")[0])
+        mapped = getattr(plain, "ipv4_mapped", None) or plain
+        if not mapped.is_global or mapped.is_multicast:
+            raise InputError(f"{host} is no public host ({ip})", remedy="copy the images and give --images DIR")
+    return found[0]

@@ -1,0 +1,285 @@
+"""Whether a set can be trained on: every row and every image is looked at, and what is odd is counted and shown.
+
+An *error* would stop or spoil training (a broken image, gold that does not fit, a row over the length limit); a
+*warning* is for a human to judge (the winner stands first too often, duplicates, no licence).
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from tqdm import tqdm
+
+from reasoner_rm.data.hashes import exact_hash
+from reasoner_rm.data.images import open_image, read_bytes
+from reasoner_rm.data.io import check_sample, json_object
+from reasoner_rm.data.provenance import entry_of, licences
+from reasoner_rm.errors import InputError
+from reasoner_rm.rows import sample_from_row
+from reasoner_rm.schema import CANDIDATES, MediaRef, Sample
+from reasoner_rm.tasks.video import frames
+
+LEAK = 1e-4
+"""Chance of so uneven a position of the better candidate, below which it counts as a leak."""
+EXAMPLES = 20
+BATCH = 64
+SIDES = (96, 96)
+
+
+class Lengths(Protocol):
+    """Counts tokens for a model; `policy.counting.Counter` is one."""
+
+    limit: int
+
+    def image(self, image: Any) -> int: ...
+    def text(self, sample: Sample) -> int: ...
+
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(slots=True)
+class Finding:
+    """One kind of fault: how many rows have it, and the first of them."""
+
+    severity: Severity
+    count: int = 0
+    examples: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Report:
+    """What a set holds. ``values`` are numbers by name, for histograms; ``pictures`` small images with captions."""
+
+    file: Path
+    rows: int = 0
+    images: int = 0
+    tasks: Counter[str] = field(default_factory=Counter)
+    facts: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, Counter[float]] = field(default_factory=lambda: defaultdict(Counter))
+    findings: dict[str, Finding] = field(default_factory=dict)
+    pictures: list[tuple[str, bytes]] = field(default_factory=list)
+
+    def note(self, kind: str, severity: Severity, text: str) -> None:
+        finding = self.findings.setdefault(kind, Finding(severity))
+        finding.count += 1
+        if len(finding.examples) < EXAMPLES:
+            finding.examples.append(text)
+
+    @property
+    def errors(self) -> int:
+        return sum(f.count for f in self.findings.values() if f.severity == "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What one row holds: its sample or what is wrong with it."""
+
+    line: int
+    sample: Sample | None = None
+    faults: tuple[tuple[str, str], ...] = ()
+    sides: tuple[tuple[int, int], ...] = ()
+    tokens: int | None = None
+    image_tokens: int = 0
+    key: str = ""
+    picture: bytes = b""
+
+
+def validate(
+    file: Path,
+    *,
+    lengths: Lengths | None = None,
+    max_tokens: int | None = None,
+    workers: int | None = None,
+    pictures: int = 12,
+) -> Report:
+    """Look at every row of a JSONL of samples, in parallel.
+
+    Args:
+        lengths: counts tokens; None leaves lengths out.
+        max_tokens: longer rows are errors; by default the limit of the model in ``lengths``.
+        workers: threads that decode images (the decoders let go of Python's lock); all cores unless given.
+        pictures: how many sample pictures the report keeps.
+
+    Raises:
+        InputError: no such file, or an empty one.
+    """
+    if not file.is_file():
+        raise InputError("no such file", file=file, remedy="give a JSONL file of samples")
+    report, state = Report(file), _Seen()
+    limit = max_tokens or (lengths.limit if lengths else None)
+    workers = workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with file.open("rb") as lines, ThreadPoolExecutor(workers) as pool, tqdm(unit="row", delay=2, disable=None) as bar:
+        numbered = ((n, line) for n, line in enumerate(lines, start=1) if line.strip())
+        for batch in _ahead(pool, numbered, file, lengths, pictures):
+            for looked in batch:
+                _add(report, state, looked, limit)
+                bar.update()
+    if not report.rows:
+        raise InputError("no samples in it", file=file, remedy="an empty dataset cannot be used")
+    _conclude(report, state)
+    return report
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, numbered: Iterator[tuple[int, bytes]], file: Path, lengths: Lengths | None, pictures: int
+) -> Iterator[list[Looked]]:
+    """Rows in batches, a few of them in work at any time, in order."""
+    batches = iter(lambda: list(itertools.islice(numbered, BATCH)), [])
+    waiting = []
+    kept = 0
+    for batch in batches:
+        keep = max(0, pictures - kept)
+        kept += len(batch)
+        waiting.append(pool.submit(lambda rows, k: [_look(n, r, file, lengths, i < k) for i, (n, r) in enumerate(rows)],
+                                   batch, keep))  # fmt: skip
+        if len(waiting) > 8:
+            yield waiting.pop(0).result()
+    for future in waiting:
+        yield future.result()
+
+
+def _look(number: int, line: bytes, file: Path, lengths: Lengths | None, picture: bool) -> Looked:
+    try:
+        sample = sample_from_row(json_object(line), file.parent)
+    except InputError as error:
+        return Looked(number, faults=(("unreadable row", str(error)),))
+    faults: list[tuple[str, str]] = []
+    try:
+        check_sample(sample)
+    except InputError as error:
+        faults.append(("row does not fit its task", str(error)))
+    sides: list[tuple[int, int]] = []
+    key, tokens, image_tokens, small = (
+        exact_hash(repr((sample.task, sample.prompt, sample.responses)).encode()),
+        None,
+        0,
+        b"",
+    )
+    hashes = []
+    for ref in map(str, _images(sample, faults)):
+        try:
+            data = read_bytes(ref)
+            image = open_image(data)
+        except InputError as error:
+            faults.append(
+                ("broken image", f"{ref}: {error}".replace("<bytes>: ", "").replace(f"{ref}: {ref}", f"{ref}"))
+            )
+            continue
+        hashes.append(exact_hash(data))
+        sides.append(image.size)
+        if picture and not small:
+            small = _thumbnail(image)
+        if lengths is not None:
+            try:
+                image_tokens += lengths.image(image)
+            except InputError as error:
+                faults.append(("image tokens", f"{ref}: {error}"))
+    if lengths is not None and not faults:
+        try:
+            tokens = lengths.text(sample) - len(sides) + image_tokens
+        except InputError as error:
+            faults.append(("prompt cannot be rendered", str(error)))
+    key = exact_hash((key + "".join(sorted(hashes))).encode())
+    return Looked(number, sample, tuple(faults), tuple(sides), tokens, image_tokens, key, small)
+
+
+def _images(sample: Sample, faults: list[tuple[str, str]]) -> list[MediaRef]:
+    found = list(sample.images)
+    for video in sample.videos:
+        try:
+            found += frames(video)
+        except InputError as error:
+            if not faults:
+                faults.append(("broken video", str(error)))
+    return found
+
+
+class _Seen:
+    """What is gathered over rows: hashes, not the rows."""
+
+    def __init__(self) -> None:
+        self.ids: dict[int, int] = {}
+        self.keys: dict[str, int] = {}
+        self.groups: set[int] = set()
+        self.first: Counter[str] = Counter()
+
+
+def _add(report: Report, seen: _Seen, looked: Looked, limit: int | None) -> None:
+    where = f"{report.file}:{looked.line}"
+    report.rows += 1
+    report.images += len(looked.sides)
+    for kind, text in looked.faults:
+        report.note(kind, "error", f"{where}: {text}")
+    sample = looked.sample
+    if sample is None:
+        return
+    report.tasks[sample.task] += 1
+    before = seen.ids.setdefault(hash(sample.id), looked.line)
+    if before != looked.line:
+        report.note("id stands twice", "error", f"{where}: id {sample.id!r} stands on line {before} already")
+    before = seen.keys.setdefault(looked.key, looked.line)
+    if before != looked.line and not looked.faults:
+        report.note("duplicate", "warning", f"{where}: the same as line {before}")
+    seen.groups.add(hash(sample.group_id))
+    if limit is not None and looked.tokens is not None and looked.tokens > limit:
+        report.note("too long", "error", f"{where}: {looked.tokens} tokens, the limit is {limit}")
+    _measure(report, seen, sample, looked)
+    if looked.picture:
+        report.pictures.append((f"line {looked.line}: {sample.prompt[:120]}", looked.picture))
+
+
+def _measure(report: Report, seen: _Seen, sample: Sample, looked: Looked) -> None:
+    values = report.values
+    for width, height in looked.sides:
+        values["image width, pixels"][width] += 1
+        values["image height, pixels"][height] += 1
+    values["prompt, characters"][len(sample.prompt)] += 1
+    if looked.tokens is not None:
+        values["row, tokens"][looked.tokens] += 1
+        values["images of a row, tokens"][looked.image_tokens] += 1
+    if sample.task in CANDIDATES:
+        p = sample.gold.get("p_first")
+        if isinstance(p, (int, float)) and 0 <= p <= 1:
+            values["p_first"][round(p, 2)] += 1
+            seen.first["first" if p > 0.5 else "second" if p < 0.5 else "tie"] += 1
+    elif isinstance(score := sample.gold.get("score"), (int, float)):
+        values["score"][round(float(score), 2)] += 1
+
+
+def _conclude(report: Report, seen: _Seen) -> None:
+    """What only the whole shows."""
+    from scipy.stats import binomtest
+
+    first, second = seen.first["first"], seen.first["second"]
+    report.facts["groups"] = len(seen.groups)
+    if first + second:
+        chance = binomtest(first, first + second).pvalue
+        report.facts["the better one stands first"] = f"{first / (first + second):.1%} of {first + second}"
+        report.facts["ties"] = seen.first["tie"]
+        if chance < LEAK:
+            what = f"the better candidate stands first in {first} of {first + second} rows (chance: {chance:.1g})"
+            report.note("position leak", "warning", f"{what}; build with a recipe, which draws the order")
+    entry = entry_of(report.file)
+    if entry is None or "" in licences(entry):
+        what = "no licence on the dataset's card" if entry else "no dataset card (dataset.json) beside the file"
+        report.note("licence missing", "warning", what)
+    else:
+        report.facts["licences"] = ", ".join(licences(entry))
+
+
+def _thumbnail(image: Any) -> bytes:
+    import io
+
+    small = image.copy()
+    small.thumbnail(SIDES)
+    out = io.BytesIO()
+    small.save(out, "WEBP", quality=80)
+    return out.getvalue()

@@ -1,0 +1,390 @@
+"""Every dataset family, from its own columns and types to samples: labels, orders, groups, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import fixtures
+
+from data_recipes import RECIPES, get_recipe
+from data_recipes.dialects import read
+from data_recipes.editreward import ranks_of
+from reasoner_rm.data.building import Built, Settings, build
+from reasoner_rm.data.images import open_image
+from reasoner_rm.data.io import load_samples
+from reasoner_rm.data.parquet import Stored
+from reasoner_rm.data.tables import rows
+from reasoner_rm.errors import InputError
+from reasoner_rm.schema import CANDIDATES, Sample
+
+
+def options_of(name: str, folder: Path, **more: Any) -> Any:
+    if name == "pixmo_cap":
+        more["image_map"] = str(folder / "map.csv")
+    return get_recipe(name).chosen(**more)
+
+
+def samples(name: str, tmp: Path, data: str = "", split: str | None = None, **options: Any) -> list[Sample]:
+    """A fixture, built and read back."""
+    folder = tmp / name
+    if not folder.is_dir():
+        folder.mkdir()
+        fixtures.FIXTURES[name](folder)
+    recipe = get_recipe(name)
+    split = split or recipe.splits[0]
+    settings = Settings(split=split, decode=True, overwrite=True)
+    build(recipe, folder / data, tmp / f"{name}-out", settings, options_of(name, folder, **options))
+    return load_samples(tmp / f"{name}-out" / f"{split}.jsonl")
+
+
+def p_source(sample: Sample) -> float:
+    """How much the source's first candidate is preferred, whatever the shown order."""
+    p: float = sample.gold["p_first"]
+    return round(p if sample.meta["order"] == [0, 1] else 1 - p, 6)
+
+
+def names(sample: Sample) -> list[str]:
+    """The files of the candidates in the source's order."""
+    shown = [Path(str(ref)).name for ref in sample.images[CANDIDATES[sample.task].shared :]]
+    return [shown[sample.meta["order"].index(k)] for k in (0, 1)]
+
+
+@pytest.mark.parametrize("name", fixtures.FIXTURES)
+def test_a_fixture_becomes_sound_samples_whose_images_open(name: str, tmp_path: Path) -> None:
+    found = samples(name, tmp_path)
+    assert found and len({s.id for s in found}) == len(found)
+    for sample in found:
+        assert sample.source and all(open_image(ref).width for ref in sample.images)
+
+
+def test_every_recipe_has_a_fixture() -> None:
+    assert set(fixtures.FIXTURES) == set(RECIPES) - {"mapped"}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),
+    [
+        ("hpdv2", {}, [1, 0]),
+        ("hpdv3", {}, [0.9, 1, 0.6]),
+        ("hpdv3", {"soft": False}, [1, 1, 1]),
+        ("hpdv3", {"min_confidence": 0.9}, [0.9, 1]),
+        ("imagereward", {}, [1, 1, 1, 0.5, 1, 1, 0]),
+        ("pickapic", {}, [1, 0, 0.5]),
+        ("rapidata", {}, [round(20 / 26, 6), 0.5]),
+        ("rapidata_weighted", {}, [0.7, 0]),
+        ("rapidata_video", {}, [0.8]),
+        ("videogen_rb", {}, [1, 0, 0.5]),
+        ("videogen_rb", {"aspect": "MQ"}, [0, 0, 0]),
+        ("mjbench_video", {}, [1, 0, 0.5]),
+        ("mjbench_video", {"aspect": "Alignment"}, [0, 0, 0]),
+        ("editreward", {}, [round(2 / 3, 6), 1]),
+        ("editreward_bench", {}, [1, 1, 1, 0.5]),
+        ("rlaif_v", {}, [1, 1]),
+        ("rlhf_v", {}, [1]),
+        ("vlfeedback", {}, [1, 1]),
+        ("llava_rlhf", {}, [1, 0]),
+        ("mm_rlhf", {}, [1, 1]),
+        ("r1_reward", {}, [1, 0]),
+        ("imagegen_cot", {}, [1, 0]),
+    ],
+)
+def test_labels_mean_what_the_dataset_says(name: str, options: Any, expected: list[float], tmp_path: Path) -> None:
+    found = samples(name, tmp_path, **options)
+    assert [p_source(s) for s in found] == pytest.approx(expected, abs=1e-5)
+
+
+def test_hpdv2_test_ranks_low_is_good(tmp_path: Path) -> None:
+    found = samples("hpdv2", tmp_path, split="test")
+    assert [(names(s), p_source(s)) for s in found] == [
+        (["a.jpg", "b.jpg"], 1),
+        (["a.jpg", "c.jpg"], 1),
+        (["b.jpg", "c.jpg"], 0.5),
+    ]
+    assert len({s.group_id for s in found}) == 1
+
+
+def test_imagereward_repository_file_has_gaps_and_ties(tmp_path: Path) -> None:
+    found = samples("imagereward", tmp_path, split="test")
+    assert [p_source(s) for s in found] == [1, 1, 1, 0.5, 1, 1]
+
+
+def test_pickapic_weighs_prompts_equally(tmp_path: Path) -> None:
+    assert {s.weight for s in samples("pickapic", tmp_path)} == {0.25}
+    assert {s.weight for s in samples("pickapic", tmp_path, balanced=False)} == {1.0}
+
+
+def test_rapidata_hides_what_raters_did_not_see(tmp_path: Path) -> None:
+    hidden = samples("rapidata", tmp_path)[0]
+    assert (hidden.prompt, hidden.meta["caption"]) == ("Which image do you prefer?", "a tree")
+    shown = samples("rapidata", tmp_path, show_prompt="always")[0]
+    assert shown.prompt == "a tree" and shown.group_id == hidden.group_id
+    with pytest.raises(InputError, match=r"left out: \{'no weighted_results_image1_coherence"):
+        samples("rapidata_weighted", tmp_path, criterion="coherence")
+
+
+def test_unifiedreward_speaks_eight_dialects(tmp_path: Path) -> None:
+    found = samples("unifiedreward", tmp_path)
+    assert [p_source(s) for s in found if "p_first" in s.gold] == pytest.approx([1, 0.5, 0, 0.7, 0, 1, 1])
+    points = [(s.gold["score"], s.meta["scale"]) for s in found if "score" in s.gold]
+    assert points == [(4, [1, 5]), (7, [1, 10]), (86, [0, 100]), (pytest.approx(10 / 3), [1, 5])]
+    assert found[0].prompt == "a red barn"
+    acs = next(s for s in found if "aspects" in s.gold)
+    assert acs.gold["aspects"] == {"alignment": 4.5, "coherence": 3, "style": 2.5}
+    assert acs.meta["word_scores"][0] == ["barn", 0.1]
+    answer = next(s for s in found if s.task == "response_preference")
+    assert set(answer.responses) == {"a barn", "a boat"} and answer.prompt == "what is it?"
+
+
+@pytest.mark.parametrize("text", ["", "I like them.", "Final Score: 900", "<answer>Image 3 is better</answer>"])
+def test_what_no_dialect_reads_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match=r"no verdict and no score|on a scale"):
+        read(text)
+
+
+def test_the_last_verdict_counts() -> None:
+    assert read("Image 1 is better in colour. Overall, Image 2 is better.").p_first == 0
+    assert read("<think>Image 2 is better?</think><answer>Image 1 is better</answer>").p_first == 1
+
+
+def test_cold_start_targets_agree_with_their_gold(tmp_path: Path) -> None:
+    for sample in samples("imagegen_cot", tmp_path):
+        best = 1 if sample.gold["p_first"] == 1 else 2
+        assert sample.target is not None and f"<answer>Image {best} is better</answer>" in sample.target
+    (sample,) = samples("vision_r1_cold", tmp_path)
+    assert sample.gold["answer"] == "2" and str(sample.target).startswith("<think>")
+
+
+def test_edit_preference_shows_its_source_first(tmp_path: Path) -> None:
+    for sample in samples("editreward", tmp_path):
+        assert Path(str(sample.images[0])).name == "s.png" and names(sample) == ["w.png", "l.png"]
+
+
+@pytest.mark.parametrize("text", ["A>B", "A>B>D", "A>A>B", "", "A>B>C>D"])
+def test_a_ranking_that_does_not_rank_all_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="does not rank A, B, C"):
+        ranks_of(text, 3)
+
+
+def test_conversations_keep_what_was_said_before(tmp_path: Path) -> None:
+    first, second = samples("llava", tmp_path)
+    assert (first.prompt, first.target) == ("What?", "A cat.")
+    assert second.prompt == "User: What?\nAssistant: A cat.\nUser: Which colour?" and second.group_id == first.group_id
+    assert samples("llava_rlhf", tmp_path)[0].prompt == "User: What?\nAssistant: This.\nUser: Why?"
+
+
+def test_spans_and_steps(tmp_path: Path) -> None:
+    (sample,) = samples("m_haldetect", tmp_path)
+    assert sample.responses == ("A cat sits.", "A dog runs.") and sample.gold == {"steps": [1, 0]}
+
+
+def test_boxes_are_corners_in_original_pixels(tmp_path: Path) -> None:
+    (sample,) = samples("coco", tmp_path)
+    assert sample.gold["boxes"] == [{"bbox_2d": [1, 2, 11, 7], "label": "toothbrush"}]
+    for sample in samples("refcoco", tmp_path) + samples("refcoco", tmp_path, "eval_val.json"):
+        assert sample.prompt == "the left man" and sample.gold["boxes"][0]["bbox_2d"] == [1, 2, 9, 9]
+    found, empty = samples("ovd", tmp_path)
+    assert found.gold["boxes"][0]["label"] == "cat" and empty.gold["boxes"] == [] and found.prompt == "cat, dog"
+    found, empty = samples("vision_r1", tmp_path)
+    assert found.prompt == empty.prompt == "cat, dog" and empty.gold["boxes"] == []
+
+
+def test_a_video_is_its_folder_of_frames(tmp_path: Path) -> None:
+    for name in ("videogen_rb", "rapidata_video", "mjbench_video"):
+        assert all(Path(str(video)).is_dir() for s in samples(name, tmp_path) for video in s.videos)
+
+
+# --- broken rows ---
+
+CLIMB = "../../etc/passwd"
+Broken = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def put(**values: Any) -> Broken:
+    return lambda row: {**row, **values}
+
+
+def said(text: Any) -> Broken:
+    return lambda row: {**row, "conversations": [row["conversations"][0], {"from": "gpt", "value": text}]}
+
+
+BROKEN: dict[str, list[tuple[Broken, str]]] = {
+    "hpdv2": [
+        (put(prompt=" "), "empty prompt"),
+        (put(file_path=["1.jpg"] * 3), "file_path holds 3 where 2 are due"),
+        (put(human_preference=[0, 0]), "prefers nothing"),
+        (put(file_path=["1.jpg", CLIMB]), "leaves the data folder"),
+    ],
+    "hpdv3": [
+        (put(choice_dist=[1, 2, 3]), "choice_dist holds 3"),
+        (put(confidence=9), "confidence is 9"),
+        (put(path1=None), "empty path1"),
+        (put(path2="https://x.org/1.jpg"), "the image is an address"),
+    ],
+    "imagereward": [
+        (lambda row: {**row, "rows": row["rows"][:1]}, "1 image where 2"),
+        (lambda row: {**row, "rows": [{**r, "rank": "x"} for r in row["rows"]]}, "rank is 'x'"),
+    ],
+    "pickapic": [
+        (put(label_0=0.7), "label_0 is 0.7"),
+        (put(caption=""), "empty caption"),
+        (put(num_example_per_prompt=float("nan")), "empty num_example|not valid JSON"),
+        (put(jpg_1=None), "empty jpg_1"),
+    ],
+    "rapidata": [(put(votes_image1=-1), "votes_image1 is -1"), (put(image1=CLIMB), "leaves the data folder")],
+    "rapidata_weighted": [(put(weighted_results_image1_preference="x"), "is 'x'"), (put(prompt=""), "empty prompt")],
+    "rapidata_video": [(put(file_name1="gone.mp4"), "no folder of frames"), (put(file_name2="../../x"), "leaves")],
+    "unifiedreward": [
+        (said("I like both."), "no verdict and no score"),
+        (put(images=["a.jpg"]), "images holds 1 where 2"),
+        (put(conversations=[]), "conversations holds 0"),
+        (put(images=["a.jpg", CLIMB]), "leaves"),
+    ],
+    "imagegen_cot": [
+        (said("<answer>Image 1 is better</answer>"), "no <think>"),
+        (said("Final Score: 3"), "compares nothing"),
+    ],
+    "videogen_rb": [(put(Overall="C"), "Overall is 'C'"), (put(path_A="gone.mp4"), "no folder of frames")],
+    "mjbench_video": [(put(overall_preference=2), "the preference is 2"), (put(caption=None), "empty caption")],
+    "editreward": [(put(path_src=None), "empty path_src"), (put(choice_dist=[0, 0]), "no vote")],
+    "editreward_bench": [
+        (put(human_vote={"ranking": "A>B"}), "does not rank"),
+        (put(paths_generated=["0.png"]), "2 or more"),
+    ],
+    "rlaif_v": [
+        (put(chosen="a dog"), "are the same"),
+        (put(rejected=""), "empty rejected"),
+        (put(image=CLIMB), "leaves"),
+    ],
+    "rlhf_v": [
+        (put(text="{cut"), "text is no JSON"),
+        (put(text="{}"), "text.question is None"),
+        (put(image=None), "empty image"),
+    ],
+    "vlfeedback": [
+        (put(completions=3), "completions is 3"),
+        (put(prompt=""), "empty prompt"),
+        (put(img_path=CLIMB), "leaves"),
+    ],
+    "llava_rlhf": [(put(preference=0), "preference is 0"), (put(output_1={"from": "x"}), "output_1 is None")],
+    "mm_rlhf": [(put(chosen=None), "empty chosen"), (put(image=["short/i.jpg", CLIMB]), "leaves")],
+    "llava_critic": [(said("Both are fine."), "no preference"), (put(image=None), "empty image")],
+    "r1_reward": [(put(answer="2"), "answer is '2'"), (put(message="[cut"), "message is no JSON")],
+    "m_haldetect": [
+        (put(annotations=[{"start": 0, "end": 999, "label": "ACCURATE"}]), "annotations.end is 999"),
+        (put(annotations=[{"start": 0, "end": 2, "label": "SURE"}]), "label 'SURE'"),
+        (put(image_id="x/../.."), "leaves"),
+    ],
+    "pixmo_cap": [(put(image_url="https://example.org/2.jpg"), "is not in"), (put(caption=""), "empty caption")],
+    "vicrit": [
+        (put(image="gone.jpg"), "no such image"),
+        (put(caption=None), "empty caption"),
+        (put(image=CLIMB), "leaves"),
+    ],
+    "vicrit_train": [
+        (put(solution_target="a green car"), "does not stand in the caption"),
+        (put(solution_target="a red car"), "says the same|does not stand"),
+    ],
+    "refcoco": [
+        (said([1, 2, 9]), "the box holds 3 where 4"),
+        (said([9, 9, 1, 1]), "x1 < x2"),
+        (said("none"), "the box is"),
+    ],
+    "ovd": [(said("<answer>[{]</answer>"), "no JSON"), (said('[{"bbox_2d": [1, 2]}]'), "holds no bbox_2d")],
+    "vision_r1": [(put(num_instances=4), "num_instances is 4"), (put(solution='[["cat", [1]]]'), "solution holds 1")],
+    "llava": [(put(conversations=[{"from": "gpt", "value": "x"}]), "do not take turns"), (put(image=CLIMB), "leaves")],
+    "sharegpt": [
+        (put(messages=[{"role": "narrator", "content": "x"}]), "a turn of 'narrator'"),
+        (put(images=["x.jpg"]), "no such"),
+    ],
+    "vision_r1_cold": [(said("2"), "holds no <think>"), (said(""), "empty conversations")],
+}
+
+
+def test_every_family_has_broken_rows() -> None:
+    assert set(BROKEN) == set(fixtures.FIXTURES) - {"coco"}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_rows_are_named_and_counted(name: str, tmp_path: Path) -> None:
+    """The first row of the fixture, whole, then broken in each way; beside it a picture that is cut off."""
+    folder, recipe = tmp_path / name, get_recipe(name)
+    folder.mkdir()
+    fixtures.FIXTURES[name](folder)
+    whole = first_row(name, folder)
+    cut = cut_images(whole, folder)
+    made = [whole, *(broken(whole) for broken, _ in BROKEN[name]), *cut]
+    flat = [r for row in made for r in row.get("rows", [row])]
+    if "rows" in whole:  # rows of one prompt become one again
+        flat = [{**r, "prompt_id": f"p{k}"} for k, row in enumerate(made) for r in row["rows"]]
+    file = folder / "broken.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in flat))
+    out = tmp_path / "out"
+    options = options_of(name, folder)
+    with pytest.raises(InputError, match=re.escape(f"{file}:")):
+        build(recipe, file, out, Settings(split=recipe.splits[0], decode=True), options)
+    built: Built = build(recipe, file, out, Settings(split=recipe.splits[0], skip_bad=True, decode=True), options)
+    errors = (out / f"{recipe.splits[0]}.skipped.txt").read_text().splitlines()
+    assert built.counts.bad == len(errors) == len(BROKEN[name]) + len(cut)
+    for (_, message), error in zip(BROKEN[name], errors, strict=False):
+        assert re.match(re.escape(f"{file}:") + r"\d+: .*" + f"({message})", error), error
+    assert all("broken image" in error for error in errors[len(BROKEN[name]) :])
+
+
+def first_row(name: str, folder: Path) -> dict[str, Any]:
+    """The first row as a recipe gets it, its stored pictures as paths."""
+    from reasoner_rm.data.sources import Source
+
+    recipe = get_recipe(name)
+    _, (_, values) = next(iter(Source(recipe, str(folder), recipe.splits[0])))
+    assert not isinstance(values, InputError)
+    return json.loads(json.dumps(values, default=str))
+
+
+def cut_images(row: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
+    """The row with one of its pictures cut off; none where its pictures are stored elsewhere than in a column."""
+    (folder / "cut.jpg").write_bytes(fixtures.encoded(0)[:300])
+    for column in ("path1", "jpg_0", "image1", "image", "img_path", "image_path"):
+        if isinstance(row.get(column), str) and not row[column].startswith("http") and "prompt_id" not in row:
+            return [{**row, column: "cut.jpg"}]
+    return []
+
+
+def test_coco_rows_outside_their_image_are_refused(tmp_path: Path) -> None:
+    fixtures.coco(tmp_path)
+    file = tmp_path / "instances_train2017.json"
+    whole = json.loads(file.read_text())
+    whole["annotations"][0]["bbox"] = [20, 0, 50, 5]
+    file.write_text(json.dumps(whole))
+    with pytest.raises(InputError, match=r":1: the bbox .* lies outside 24x24"):
+        build(get_recipe("coco"), tmp_path, tmp_path / "out")
+    file.write_text("{}")
+    with pytest.raises(InputError, match="no COCO instances"):
+        build(get_recipe("coco"), tmp_path, tmp_path / "out")
+
+
+def test_pictures_in_parquet_stay_there(tmp_path: Path) -> None:
+    fixtures.rlaif_v(tmp_path)
+    first, second = (row for _, row in rows(next(tmp_path.rglob("*.parquet"))))
+    assert isinstance(first["image"], Stored) and first["image"].endswith("#0/image")
+    assert second["image"] == "x.jpg"
+
+
+def test_the_order_is_drawn_by_seed(tmp_path: Path) -> None:
+    fixtures.save(tmp_path, "w.jpg", "l.jpg")
+    row = {"path1": "w.jpg", "path2": "l.jpg", "choice_dist": None, "confidence": None}
+    fixtures.array(tmp_path / "train.json", [{**row, "prompt": str(i)} for i in range(400)])
+
+    def firsts(seed: int) -> list[float]:
+        build(get_recipe("hpdv3"), tmp_path, tmp_path / f"{seed}", Settings(seed=seed, overwrite=True))
+        return [s.gold["p_first"] for s in load_samples(tmp_path / f"{seed}" / "train.jsonl")]
+
+    assert firsts(0) == firsts(0) != firsts(1)
+    assert 150 < sum(firsts(0)) < 250

@@ -1,6 +1,6 @@
 """What the recipes and the validation can do on this machine, as JSON.
 
-    python benchmarks/recipes.py rows|memory|kills|images [--out FILE.json]
+    python benchmarks/recipes.py rows|memory|kills|images [--json FILE.json]
 
 - rows: rows a second from a dataset's file to JSONL, without opening images, one process; several families.
 - memory: peak memory of building 10⁴, 10⁵ and 10⁶ rows, each in a process of its own.
@@ -198,7 +198,7 @@ def images(work: Path, n: int = 1500) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("rows", "memory", "kills", "images", "one"))
-    parser.add_argument("--out", type=Path, help="write the JSON here too")
+    parser.add_argument("--json", type=Path, help="write the JSON here too")
     parser.add_argument("--data", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--to", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--part", type=int, default=20_000, help=argparse.SUPPRESS)
@@ -212,8 +212,8 @@ def main() -> None:
     found = {"what": args.what, "load_before": round(load, 2), "cores": os.cpu_count(), **measured}
     text = json.dumps(found, indent=1)
     print(text)
-    if args.out:
-        args.out.write_text(text + "\n")
+    if args.json:
+        args.json.write_text(text + "\n")
 
 
 if __name__ == "__main__":

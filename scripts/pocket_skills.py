@@ -72,19 +72,6 @@ class World:
             if asked := asker(rng, scene, False, yes):
                 return Row(ask(asked.text, [self.drawn(rng, scene, level).image(self.side)]), asked.answer)
 
-    def relate(self, rng: random.Random) -> Row:
-        """How one thing stands to another, along each axis on which they differ."""
-        while True:
-            level, scene = self.scene(rng)
-            if len(scene.things) > 1:
-                break
-        i, j = rng.sample(range(len(scene.things)), 2)
-        one, two = scene.things[i], scene.things[j]
-        axes = [a for a in (0, 1) if (one.column, one.row)[a] != (two.column, two.row)[a]]
-        words = [claims.relation(scene, (i, j), axis, sized=False).word for axis in axes]
-        text = f"How does the {noun(one, False)} stand to the {noun(two, False)}?"
-        return Row(ask(text, [self.drawn(rng, scene, level).image(self.side)]), f"It is {' and '.join(words)} it.")
-
     def shown(self, rng: random.Random) -> Row:
         """What one image shows of a caption, in the caption's words, and whether that is what it asks for."""
         level, right, claim, wrong, found = self.contrast(rng)
@@ -206,12 +193,4 @@ def misread(text: str, rng: random.Random) -> str:
 WORDS: Mixture = {World.match: 1}
 SEEING: Mixture = {World.describe: 4, World.shown: 4, World.match: 2}
 BASE: Mixture = {**SEEING, World.point: 3, World.question: 2}
-RELATING: Mixture = {
-    World.relate: 4,
-    World.shown: 4,
-    World.describe: 2,
-    World.match: 2,
-    World.point: 3,
-    World.question: 2,
-}
 LISTENER: Mixture = {**SEEING, World.hear_pair: 4, World.hear_answer: 2}

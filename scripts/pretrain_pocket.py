@@ -12,17 +12,16 @@ Each is written to `reasoner_rm/policy/assets/`, with its log and the held-out f
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from pocket_skills import BASE, LISTENER, RELATING, WORDS, WRONG, World
+from pocket_skills import BASE, LISTENER, WORDS, WRONG, World
 from pretrain_vision import train_vision
 from pretraining import Phase, save, train
 
@@ -98,46 +97,32 @@ def heard(folder: Path, n: int = 600) -> dict[str, Any]:
     return figures
 
 
-def pretrain(name: str, out: Path, steps: Sequence[int], begun: Path | None = None) -> None:
-    """Make one of the models and write it with its log.
-
-    Args:
-        steps: of each phase: seeing, words, everything and, for a base, relations.
-        begun: a model that went through all phases but the last, which is all that is left to do.
-    """
+def pretrain(name: str, out: Path, steps: tuple[int, int, int]) -> None:
+    """Make one of the models and write it with its log."""
     role = ROLES[name]
     torch.manual_seed(role.seed)
     size = role.size
-    if begun is None:
-        tokenizer = train_tokenizer(corpus())
-        vlm = wrap(build(size, tokenizer, role.seed), build_processor(size, tokenizer), FAMILIES[size.family], name)
-    else:
-        vlm = load_vlm(begun, dtype="float32")
+    tokenizer = train_tokenizer(corpus())
+    vlm = wrap(build(size, tokenizer, role.seed), build_processor(size, tokenizer), FAMILIES[size.family], name)
     thousand = vlm.family.box_space == "thousand"
     world, unseen = (World(split, size.image_side, thousand) for split in (role.split, "heldout"))
-    seeing, *rest = steps
-    phases = [
-        Phase("words", WORDS, rest[0], 96, RATE),
-        Phase("everything", LISTENER if name == "listener" else BASE, rest[1], 64, RATE, vision=0.2),
-    ]
-    if name != "listener":
-        phases.append(Phase("relations", RELATING, rest[2], 64, RATE / 2, vision=0.5))
+    everything = LISTENER if name == "listener" else BASE
+    phases = (
+        Phase("words", WORDS, steps[1], 96, RATE),
+        Phase("everything", everything, steps[2], 64, RATE, vision=0.2),
+    )
     record = {"role": name, "seed": role.seed, "split": role.split, "rate": RATE}
-    if begun is None:
-        before = train_vision(vlm, world.picture, unseen.picture, world.side, role.seed, steps=seeing, rate=RATE)
-    else:
-        before, phases = json.loads((begun / "pretraining.json").read_text())["log"], phases[-1:]
-    log = train(vlm, phases, world, unseen, role.seed, keep=lambda log: save(vlm, out, record | {"log": before + log}))
+    seen = train_vision(vlm, world.picture, unseen.picture, world.side, role.seed, steps=steps[0], rate=RATE)
+    log = train(vlm, phases, world, unseen, role.seed, keep=lambda log: save(vlm, out, record | {"log": seen + log}))
     if name == "listener":
-        save(vlm, out, record | {"heard": heard(out), "log": before + log})
+        save(vlm, out, record | {"heard": heard(out), "log": seen + log})
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("role", choices=ROLES)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--steps", type=int, nargs=4, default=(1200, 250, 1500, 600), help="of the phases")
-    parser.add_argument("--from", dest="begun", type=Path, help="go on with the last phase of a model begun before")
+    parser.add_argument("--steps", type=int, nargs=3, default=(1200, 250, 1500), help="of the three phases")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    pretrain(args.role, args.out or ASSETS / f"pocket-{args.role}", args.steps, args.begun)
+    pretrain(args.role, args.out or ASSETS / f"pocket-{args.role}", tuple(args.steps))

@@ -110,4 +110,5 @@ def test_what_was_compared_can_be_read_back_from_a_rollout(name: str, tmp_path: 
     rollout = Rollout.from_row(rollout_record(scored, tmp_path), tmp_path)
     get_task(name).check(rollout.sample)
     assert rollout.sample.responses == sample.responses
-    assert rollout.best == 0 and [c.right for c in rollout.completions] == [False]
+    assert rollout.gold == f"{CANDIDATES[name].noun} 1 is better"
+    assert [c.right for c in rollout.completions] == [False]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from reasoner_rm.policy.prompts import PromptEncoder
 from reasoner_rm.schema import BoxSpace, Sample
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.boxes import Boxes, from_original, to_original
 from reasoner_rm.tasks.localisation import Localisation
+
+if TYPE_CHECKING:
+    from reasoner_rm.policy.prompts import PromptEncoder
 
 Size = tuple[int, int]
 

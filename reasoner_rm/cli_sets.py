@@ -37,6 +37,12 @@ def add_actions(action: Any) -> None:
     unpack.add_argument("archives", type=Path, nargs="+", metavar="ARCHIVE", help="the tarball, or all its parts")
     unpack.add_argument("--out", type=Path, required=True, help="folder to unpack into")
 
+    pack = action("pack", _pack, "images into a few parquet shards, beside a copy of the samples that points there")
+    pack.add_argument("file", type=Path)
+    pack.add_argument("--out", type=Path, required=True, help="folder for the samples and the shards")
+    pack.add_argument("--per-shard", type=int, default=2000, help="samples in a shard (default: 2000)")
+    pack.add_argument("--overwrite", action="store_true", help="replace an earlier packing")
+
     mix = action("mix", _mix, "several sets as one, by weight")
     mix.add_argument("parts", nargs="+", metavar="FILE[=WEIGHT]")
     mix.add_argument("--n", type=int, help="samples in the mix (default: as many as the weights allow)")
@@ -135,6 +141,14 @@ def _unpack(args: argparse.Namespace) -> None:
     from reasoner_rm.data.archives import unpack
 
     print(f"{unpack(args.archives, args.out)} files in {args.out}")
+
+
+def _pack(args: argparse.Namespace) -> None:
+    from reasoner_rm.data.shards import pack
+
+    made = pack(args.file, args.out, per_shard=args.per_shard, command=_command(), overwrite=args.overwrite)
+    shards = "1 shard" if made.shards == 1 else f"{made.shards} shards"
+    print(f"packed: {made.samples} samples, {made.images} images in {shards}, {args.out / args.file.name}")
 
 
 def _command() -> str:

@@ -1,0 +1,144 @@
+"""Many small image files as a few parquet shards: what a shared file system or an object store likes to read."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from reasoner_rm.data.images import read_bytes
+from reasoner_rm.data.io import sample_line
+from reasoner_rm.data.parts import Parts, sweep
+from reasoner_rm.data.provenance import Entry, add_entry, entry_of
+from reasoner_rm.data.streams import stream
+from reasoner_rm.errors import InputError
+from reasoner_rm.schema import MediaRef, Sample
+from reasoner_rm.tasks.video import frames
+
+PER_SHARD = 2000
+"""Samples in a shard: what a killed packing loses at most."""
+GROUP = 64
+"""Images in a row group: what is read to open one of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """How much stands in how many shards. An image that several samples of a shard show is there once."""
+
+    samples: int
+    images: int
+    shards: int
+
+
+def pack(file: Path, out: Path, *, per_shard: int = PER_SHARD, command: str = "", overwrite: bool = False) -> Packed:
+    """Copy a JSONL of samples into a folder, its images into `NAME-00000.parquet` and so on beside it.
+
+    The bytes of the images stay what they are. A packing that was killed goes on with the same call.
+
+    Raises:
+        InputError: no such file, an image that cannot be read, an output that is there already.
+    """
+    if not file.is_file():
+        raise InputError("no such file", file=file, remedy="give a JSONL file of samples")
+    if per_shard < 1:
+        raise InputError(f"per_shard is {per_shard}", remedy="give a number from 1")
+    packed, work = out / file.name, out / f".{file.stem}.packing"
+    sweep(work)
+    if packed.exists() and not overwrite and not work.is_dir():
+        raise InputError("exists already", file=packed, remedy="give another --out, or --overwrite")
+    about = file.stat()
+    plan = {"file": str(file.resolve()), "size": about.st_size, "changed": about.st_mtime_ns, "per_shard": per_shard}
+    parts = Parts(work, plan, anew=overwrite)
+    done = sum(account["samples"] for account in parts.accounts)
+    try:
+        _convert(file, out, parts, done, per_shard)
+    except InputError:
+        if not parts.accounts:  # nothing worth going on with, and the data is about to be mended
+            parts.remove()
+        raise
+    if not parts.accounts:
+        parts.remove()
+        raise InputError("no sample in it", file=file)
+    parts.join(file.name, packed)
+    found = Packed(
+        sum(account["samples"] for account in parts.accounts),
+        sum(account["images"] for account in parts.accounts),
+        len(parts.accounts),
+    )
+    counts = dataclasses.asdict(found) | {"samples": {file.stem: found.samples}}
+    options, made_from = {"per_shard": per_shard}, entry_of(file)
+    sources = () if made_from is None else (made_from,)
+    add_entry(out, file.name, Entry("pack", command=command, options=options, counts=counts, sources=sources))
+    parts.remove()
+    return found
+
+
+def _convert(file: Path, out: Path, parts: Parts, done: int, per_shard: int) -> None:
+    """The samples that are left to do, a part for each shard."""
+    samples = itertools.islice((sample for _, sample in stream(file)), done, None)
+    with tqdm(initial=done, unit="sample", desc="pack", delay=2, disable=None) as bar:
+        while batch := list(itertools.islice(samples, per_shard)):
+            shard = out / f"{file.stem}-{len(parts.accounts):05d}.parquet"
+            with parts.part() as part:
+                images, moved = _write(shard, batch)
+                part.file(file.name).writelines(sample_line(sample, out) for sample in moved)
+                part.account |= {"samples": len(batch), "images": images}
+            bar.update(len(batch))
+
+
+def _write(shard: Path, samples: Sequence[Sample]) -> tuple[int, list[Sample]]:
+    """Write the images of some samples; how many there were, and the samples with references into the shard."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    shard.parent.mkdir(parents=True, exist_ok=True)
+    half = shard.with_name(f".{shard.name}.half")
+    schema = pa.schema([("image", pa.binary()), ("source", pa.string())])
+    places: dict[str, str] = {}
+    with pq.ParquetWriter(half, schema, compression="none") as writer:  # images are compressed already
+        for group in _grouped(_distinct(samples)):
+            held = [_bytes(ref, sample) for ref, sample in group]
+            rows = {"image": held, "source": [Path(ref.partition("#")[0]).name for ref, _ in group]}
+            writer.write_table(pa.table(rows, schema=schema))
+            places |= {ref: f"{shard}#{len(places) + i}/image" for i, (ref, _) in enumerate(group)}
+    half.replace(shard)
+
+    def moved(ref: MediaRef) -> MediaRef:
+        return places[ref] if isinstance(ref, str) else ref
+
+    return len(places), [
+        dataclasses.replace(
+            sample,
+            images=tuple(map(moved, sample.images)),
+            videos=tuple(tuple(map(moved, frames(video))) for video in sample.videos),
+        )
+        for sample in samples
+    ]
+
+
+def _distinct(samples: Iterable[Sample]) -> Iterable[tuple[str, Sample]]:
+    """Every reference once, with the sample that shows it first."""
+    found: dict[str, Sample] = {}
+    for sample in samples:
+        for ref in (*sample.images, *(frame for video in sample.videos for frame in frames(video))):
+            if isinstance(ref, str):
+                found.setdefault(ref, sample)
+    return found.items()
+
+
+def _grouped(items: Iterable[Any]) -> Iterable[list[Any]]:
+    rest = iter(items)
+    while group := list(itertools.islice(rest, GROUP)):
+        yield group
+
+
+def _bytes(ref: str, sample: Sample) -> bytes:
+    try:
+        return read_bytes(ref)
+    except InputError as error:
+        raise InputError(f"sample {sample.id!r}: {error}") from None

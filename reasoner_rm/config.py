@@ -26,7 +26,7 @@ NonNegative = Annotated[float, Field(ge=0)]
 REFUSED = {
     "per_device_train_batch_size": "batches count prompts here, not completions: set prompts_per_device",
     "gradient_accumulation_steps": "it is called accumulation here",
-    "use_vllm": "rollouts run on the transformers engine, the only one there is as yet: remove the key",
+    "use_vllm": "set engine.name: vllm",
 }
 
 
@@ -76,6 +76,39 @@ class ListenerSection(Section):
     strip_verdict: bool = False
     both_orders: bool = False
     min_mass: Share = 0.05
+
+
+EngineName = Literal["auto", "transformers", "vllm", "http"]
+
+
+class EndpointSection(Section):
+    """An OpenAI-compatible server, or several replicas of one. The key comes from the environment (OPENAI_API_KEY),
+    never from a file. ``model`` may be left out where only one is served."""
+
+    urls: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Each up to and including `/v1`."""
+    model: str | None = None
+    concurrency: Count = 64
+    """Requests under way at once, over all replicas."""
+    timeout: Positive = 600.0
+    """Seconds for one answer."""
+    retries: Annotated[int, Field(ge=0)] = 5
+    """How often a request is sent again after a refused connection, a time-out, 429 or 5xx."""
+    requests_per_minute: Positive | None = None
+    tokens_per_minute: Positive | None = None
+    input_price: NonNegative = 0.0
+    output_price: NonNegative = 0.0
+    """Dollars for a million tokens."""
+    budget: Positive | None = None
+    """Dollars; it is checked before each request, so the last ones may pass it a little."""
+
+
+class EngineSection(Section):
+    """What rolls out. `auto`: vLLM in this process where it is installed and CUDA is there, else transformers; `http`:
+    the server of `endpoint`."""
+
+    name: EngineName = "auto"
+    endpoint: EndpointSection | None = None
 
 
 class DataSection(Section):
@@ -212,6 +245,7 @@ class Config(Section):
     task: str = "image_preference"
     template: str = "default"
     model: ModelSection = ModelSection()
+    engine: EngineSection = EngineSection()
     listener: ListenerSection = ListenerSection()
     data: DataSection = DataSection()
     sft: SftSection = SftSection()

@@ -19,6 +19,7 @@ from reasoner_rm import rewards
 from reasoner_rm.config import GrpoSection
 from reasoner_rm.errors import InputError
 from reasoner_rm.listener.transformers_listener import TransformersListener
+from reasoner_rm.notices import say_once
 from reasoner_rm.policy import families, prompts
 from reasoner_rm.policy.loading import Vlm, load_vlm
 from reasoner_rm.policy.logps import group_logps
@@ -225,7 +226,7 @@ def test_a_relative_without_an_adapter_runs_repeated_and_says_so_once(
     """Qwen2.5-VL itself, its adapter hidden: what it answers, hears and computes stays the same."""
     known = stir(load_vlm(tiny_folder, device="cpu"))
     monkeypatch.delitem(families.FAMILIES, "qwen2_5_vl")
-    families._say_once.cache_clear()
+    say_once.cache_clear()
     plain = stir(load_vlm(tiny_folder, device="cpu"))
     load_vlm(tiny_folder, device="cpu")
     assert capsys.readouterr().err.count("repeats its prompt") == 1

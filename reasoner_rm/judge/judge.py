@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from reasoner_rm.config import EngineName
 from reasoner_rm.errors import InputError
 from reasoner_rm.judge.ballots import Ballot, cast
 from reasoner_rm.rollout import RolloutEngine, Sampling
@@ -14,8 +15,6 @@ from reasoner_rm.tasks import get_task
 
 if TYPE_CHECKING:
     from reasoner_rm.policy.bundle import Card
-
-EngineName = Literal["auto", "transformers"]
 
 
 class Judge:
@@ -42,14 +41,12 @@ class Judge:
             InputError: no such model, a broken or unsupported one, an engine that is not there.
         """
         from reasoner_rm.policy.bundle import load_card
-        from reasoner_rm.policy.loading import load_vlm
-        from reasoner_rm.rollout.transformers_engine import TransformersEngine
+        from reasoner_rm.rollout.choose import choose, open_engine
 
-        if engine not in ("auto", "transformers"):
-            raise InputError(f"unknown engine {engine!r}", remedy="use auto or transformers")
+        choose(engine)  # a wrong name shows before anything is loaded
         card = load_card(path_or_id)
-        vlm = load_vlm(path_or_id, dtype=dtype, min_pixels=card.min_pixels, max_pixels=card.max_pixels)
-        return cls(TransformersEngine(vlm), card, max_tokens)
+        low, high = card.min_pixels, card.max_pixels
+        return cls(open_engine(path_or_id, engine, dtype=dtype, min_pixels=low, max_pixels=high), card, max_tokens)
 
     def compare(
         self, caption: str, image_a: MediaRef | Path, image_b: MediaRef | Path, votes: int = 1, both_orders: bool = True

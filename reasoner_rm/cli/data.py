@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reasoner_rm.cli import sets
+from reasoner_rm.cli.shared import Add, adder
 from reasoner_rm.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,15 +25,9 @@ WORLDS = {
 """Recipes that draw their own world, or split by shared images and so read all rows first."""
 
 
-def add_actions(data: argparse.ArgumentParser) -> None:
-    """The actions of `data` with their arguments."""
-    what = data.add_subparsers(title="actions", metavar="ACTION", required=True)
-
-    def action(name: str, run: Any, text: str) -> argparse.ArgumentParser:
-        sub = what.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        sub.set_defaults(act=run)
-        return sub
-
+def add_verbs(verb: Add) -> None:
+    data = verb("data", _act, "build, look at, check and combine datasets")
+    action = adder(data.add_subparsers(title="actions", metavar="ACTION", required=True), "act")
     action("list", _list, "the recipes")
     build = action("build", _build, "build a dataset from a recipe; `data build NAME --help` shows its options")
     build.add_argument("recipe", metavar="NAME", help="one of `data list`")
@@ -42,12 +38,10 @@ def add_actions(data: argparse.ArgumentParser) -> None:
     show.add_argument("--html", type=Path, metavar="OUT.html", help="write a self-contained page instead")
     show.add_argument("--limit", type=int, metavar="N", help="how many samples (default: 10 here, 60 on a page)")
 
-    from reasoner_rm import cli_sets
-
-    cli_sets.add_actions(action)
+    sets.add_actions(action)
 
 
-def run(args: argparse.Namespace) -> None:
+def _act(args: argparse.Namespace) -> None:
     """Do what was asked."""
     args.act(args)
 

@@ -1,0 +1,43 @@
+"""The shell: `reasoner-rm VERB`. Verbs import what they need when they run, so that help is instant.
+
+Exit codes: 0 fine, 1 something broke, 2 the input is wrong (one line says what and what to do).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import NoReturn
+
+from reasoner_rm.cli import data, judging, pocket, rewards, stages
+from reasoner_rm.cli.shared import adder
+from reasoner_rm.errors import InputError
+
+GROUPS = (pocket, stages, judging, rewards, data)
+"""Modules with ``add_verbs``, in the order of `--help`. They import what they need when they run."""
+
+
+def main(argv: list[str] | None = None) -> NoReturn:
+    """Run a verb and exit."""
+    args = _parser().parse_args(argv)
+    try:
+        args.run(args)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.exit(1)
+    sys.exit(0)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="reasoner-rm", description="Vision-language models that reason before they judge."
+    )
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    for group in GROUPS:
+        group.add_verbs(adder(verbs))
+    return parser

@@ -1,0 +1,56 @@
+"""The verb `reward`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from reasoner_rm.cli.shared import Add, libraries_to_stderr, read_text
+from reasoner_rm.errors import InputError
+
+
+def add_verbs(verb: Add) -> None:
+    reward = verb("reward", _reward, "score one completion with a reward, and say what was read out of it")
+    reward.add_argument("name", nargs="?", help="a component, a preset, or path/to/file.py:function")
+    reward.add_argument("--list", action="store_true", help="list rewards and presets, with ranges and sources")
+    reward.add_argument("--sample", type=Path, help="a JSON file with one sample")
+    reward.add_argument("--completion", help="a text file, or - for standard input")
+    reward.add_argument(
+        "--param", dest="params", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the reward"
+    )
+    reward.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _reward(args: argparse.Namespace) -> None:
+    from reasoner_rm.rewards.by_hand import explain, listing
+
+    if args.list:
+        print("\n".join(listing()))
+        return
+    if not (args.name and args.sample and args.completion):
+        raise InputError("reward needs NAME, --sample and --completion", remedy="or --list to see what there is")
+    text = sys.stdin.read() if args.completion == "-" else read_text(Path(args.completion))
+    try:
+        row = json.loads(read_text(args.sample))
+    except json.JSONDecodeError as error:
+        raise InputError(f"not valid JSON: {error}", file=args.sample) from None
+    if not isinstance(row, dict):
+        raise InputError("a sample is a JSON object", file=args.sample)
+    with libraries_to_stderr():
+        found = explain(args.name, text, row, params=dict(map(_assignment, args.params)))
+    print(json.dumps(found.as_json(), ensure_ascii=False) if args.json else "\n".join(found.lines()))
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    import yaml
+
+    name, sign, value = text.partition("=")
+    if not (name and sign):
+        raise InputError(f"--param {text!r} is not of the form name=value")
+    try:
+        return name, yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise InputError(f"--param {text!r}: the value is not valid YAML") from None

@@ -1,0 +1,64 @@
+"""What several verbs need."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from reasoner_rm.errors import InputError
+
+Add: TypeAlias = Callable[[str, Callable[[argparse.Namespace], None], str], argparse.ArgumentParser]
+"""Adds a verb, or an action of one: its name, what it runs, and what it is for, in a line."""
+
+
+def adder(group: Any, attribute: str = "run") -> Add:
+    """How verbs are added to a group of subparsers; ``attribute`` of the parsed arguments is what they run."""
+
+    def add(name: str, run: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+        sub: argparse.ArgumentParser = group.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        sub.set_defaults(**{attribute: run})
+        return sub
+
+    return add
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """`--set a.b=c`, any number of times."""
+    parser.add_argument(
+        "--set", dest="overrides", action="append", default=[], metavar="A.B=C", help="override a setting"
+    )
+
+
+def libraries_to_stderr() -> contextlib.AbstractContextManager[Any]:
+    """Standard output is the verb's own: DeepSpeed, for one, announces itself there when it is imported."""
+    return contextlib.redirect_stdout(sys.stderr)
+
+
+def read_text(file: Path) -> str:
+    """A text file, UTF-8.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read it ({error})", file=file) from None
+
+
+def headline(summary: dict[str, Any]) -> str:
+    """A run in a line: what was measured after each stage, and what a blind model reaches."""
+    from reasoner_rm.report.words import measure
+
+    parts = []
+    for stage, splits in summary.get("stages", {}).items():
+        figures = splits.get("heldout", {})
+        low, high = figures.get("accuracy_interval") or (float("nan"),) * 2
+        parts.append(f"{stage} {figures.get('accuracy', float('nan')):.1%} [{low:.1%}, {high:.1%}]")
+    blind = summary.get("blind", {}).get("accuracy")
+    line = f"held-out {measure(summary.get('task', ''))}: " + " → ".join(parts)
+    return line if blind is None else f"{line}; blind {blind:.1%}"

@@ -1,0 +1,75 @@
+"""The verbs of a run's stages: sft, sift, grpo, eval CONFIG.yaml; and its report."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reasoner_rm.cli.shared import Add, add_overrides, headline, libraries_to_stderr
+from reasoner_rm.errors import InputError
+
+if TYPE_CHECKING:
+    from reasoner_rm.config import Config
+
+STAGE_VERBS = {"sft": "cold_start", "sift": "sift", "grpo": "grpo"}
+
+
+def add_verbs(verb: Add) -> None:
+    for name, text in (
+        ("sft", "the cold start: supervised fine-tuning on reasoned verdicts"),
+        ("sift", "sample what the model judges right already, fine-tune on that, keep the rest for RL"),
+        ("grpo", "GRPO with rule rewards and a listener"),
+        ("eval", "evaluate the last checkpoint of a run in both candidate orders"),
+    ):
+        stage = verb(name, _stage, text)
+        stage.set_defaults(verb=name)
+        stage.add_argument("config", type=Path, metavar="CONFIG.yaml")
+        add_overrides(stage)
+        stage.add_argument("--json", action="store_true", help="print the run's summary as one JSON object")
+    report = verb("report", _report, "write a run's report.html again")
+    report.add_argument("run_dir", type=Path, metavar="RUN")
+
+
+def _stage(args: argparse.Namespace) -> None:
+    from reasoner_rm.config import load_config
+
+    config = load_config(args.config, args.overrides)
+    with libraries_to_stderr():
+        summary, report = _run_stage(args.verb, config)
+    if args.json:
+        print(json.dumps(summary))
+    else:
+        if summary.get("stages"):
+            print(headline(summary))
+        print(f"report: {report}")
+
+
+def _run_stage(verb: str, config: Config) -> tuple[dict[str, Any], Path]:
+    """The run's summary, and where its report is."""
+    from reasoner_rm.pipeline.stages import Pipeline
+    from reasoner_rm.report import write_report
+    from reasoner_rm.training.rundir import RunDir
+
+    if verb == "eval":
+        run = RunDir(config.run.out)
+        last = run.latest()
+        if last is None:
+            raise InputError("no checkpoint to evaluate", file=config.run.out, remedy="run a stage first")
+        Pipeline(config, run).measure(last.name, blind=True)  # type: ignore[arg-type]
+    else:
+        stage = STAGE_VERBS[verb]
+        run = RunDir.join(config.run.out, stage, config.yaml())  # type: ignore[arg-type]
+        pipeline = Pipeline(config, run)
+        pipeline.train(stage)  # type: ignore[arg-type]
+        pipeline.measure(stage, blind=stage == "grpo")  # type: ignore[arg-type]
+    return run.read_json("summary.json"), write_report(run.path)
+
+
+def _report(args: argparse.Namespace) -> None:
+    from reasoner_rm.report import write_report
+
+    if not (args.run_dir / "config.resolved.yaml").is_file():
+        raise InputError("not a run directory", file=args.run_dir, remedy="give the folder that a run wrote")
+    print(write_report(args.run_dir))

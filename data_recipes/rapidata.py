@@ -1,7 +1,8 @@
 """Rapidata's crowds: votes counted, votes weighted by the raters' scores, and videos.
 
 The raters of `preference` and `coherence` did not see the prompt, so a judge of the same question should not either:
-the raters' question stands in its place, and the prompt in `meta.caption`. `--show-prompt always` shows it anyway.
+the raters' question stands in its place, and the prompt in `meta.hidden_caption`, which makes templates speak of no
+caption. `--show-prompt always` shows it anyway.
 """
 
 from __future__ import annotations
@@ -65,16 +66,16 @@ def _compared(row: Record, options: Options, noun: str, p: float, **extra: Any) 
     if noun == "image":
         media: list[Any] = [row.image("image1"), row.image("image2")]
     else:
-        media = [_clip(row, k) for k in (1, 2)]
+        media = [clip(row, f"file_name{k}" if f"file_name{k}" in row.values else f"video{k}") for k in (1, 2)]
     if hidden:
-        extra["caption"] = caption
+        extra["hidden_caption"] = caption
     extra |= {"criterion": options.criterion, **{name: row.maybe(name) for name in ("model1", "model2")}}
     group = prompt_group(caption)
     return pair(row, f"{noun}_preference", shown, media, p, group=group, meta=extra)
 
 
-def _clip(row: Record, k: int) -> Any:
-    column = f"file_name{k}" if f"file_name{k}" in row.values else f"video{k}"
+def clip(row: Record, column: str) -> Any:
+    """The video in a column; a bare name stands in `videos/` or `Videos/`."""
     value = row.value(column)
     named = isinstance(value, str) and "/" not in value
     folder = next((f for f in ("videos", "Videos") if row.media.has(f)), "videos") if named else ""
@@ -84,13 +85,15 @@ def _clip(row: Record, k: int) -> Any:
 VOTES = Recipe(
     "rapidata", "Rapidata 700k: 26k pairs of four image models with 26 votes each", votes,
     hub="Rapidata/700k_Human_Preference_Dataset_FLUX_SD3_MJ_DALLE3", licence="cdla-permissive-2.0",
-    tables=PARQUET, splits=("train_0001",), options=Options, note="its splits are train_0001 to train_0026",
+    tables=PARQUET, splits=("train_0001",), options=Options, unread=("detailed_results",),
+    note="its splits are train_0001 to train_0026",
 )  # fmt: skip
 WEIGHTED = Recipe(
     "rapidata_weighted", "Rapidata's <model>_t2i_human_preference sets: pairs with weighted votes", weighted,
-    licence="cdla-permissive-2.0", options=Options,
+    licence="cdla-permissive-2.0", options=Options, unread=tuple(f"detailed_results_{name}" for name in QUESTIONS),
 )  # fmt: skip
 VIDEO = Recipe(
     "rapidata_video", "Rapidata's text-to-video sets: pairs of videos with weighted votes", video,
     licence="cdla-permissive-2.0", tables=(*PARQUET, "*.jsonl", "metadata.csv"), options=Options,
+    unread=tuple(f"detailedResults_{name.capitalize()}" for name in QUESTIONS),
 )  # fmt: skip

@@ -95,9 +95,17 @@ def _single(row: Record, instruction: str, reading: Reading) -> Sample:
     if reading.aspects:
         gold |= {"aspects": reading.aspects}  # type: ignore[dict-item]
     return Sample(
-        id=row.name, task="pointwise", prompt=prompt, images=tuple(row.images("images", 1)), gold=gold,
-        group_id=prompt_group(prompt), source=row.source, meta={"scale": list(reading.scale), **reading.more},
+        id=row.name, task="pointwise", prompt=prompt, gold=gold, group_id=prompt_group(prompt), source=row.source,
+        meta={"scale": list(reading.scale), **reading.more}, **_shown(row, instruction),
     )  # fmt: skip
+
+
+def _shown(row: Record, instruction: str) -> dict[str, Any]:
+    """The one image; or the one video, where the row has `videos`, several frames, or speaks of a `<video>`."""
+    items = row.items("videos" if row.maybe("videos") else "images", least=1)
+    if not row.maybe("videos") and len(items) == 1 and "<video>" not in instruction:
+        return {"images": (row.refer(items[0], "images"),)}
+    return {"videos": (row.media.video(items[0] if len(items) == 1 else items),)}
 
 
 TABLES = ("{split}_data.json", "{split}.json", "**/{split}_data.json", "{split}*.parquet", "data/{split}*.parquet")

@@ -141,7 +141,8 @@ def build(
         raise InputError("every prompt was held out", file=str(data), remedy="hold out less; the set has few prompts")
     files = _finish(parts, out, settings)
     entry = Entry(
-        recipe=recipe.name, title=recipe.title, source=str(data), hub=recipe.hub, licence=recipe.licence,
+        recipe=recipe.name, title=recipe.title, source=str(data), hub=recipe.hub,
+        licence=recipe.licence_of(options) if recipe.licence_of else recipe.licence,
         split=settings.split, seed=settings.seed, options=asdict(options), command=command, counts=counts.account(),
     )  # fmt: skip
     for name, made in files.items():

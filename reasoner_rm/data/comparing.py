@@ -75,10 +75,11 @@ def ranking(
     if len(ranks) != len(candidates):
         raise InputError(f"{len(candidates)} candidates but {len(ranks)} ranks", remedy="correct or remove the row")
     more.setdefault("group", prompt_group(prompt))
+    meta = more.pop("meta", {})
     for i, j in itertools.combinations(range(len(candidates)), 2):
         p = 0.5 if ranks[i] == ranks[j] else float(ranks[i] < ranks[j])
         part = f"{i}-{j}" if len(candidates) > 2 else ""
-        own = {"source_ranks": [ranks[i], ranks[j]], "places": [i, j]}
+        own = {**meta, "source_ranks": [ranks[i], ranks[j]], "places": [i, j]}
         yield pair(row, task, prompt, (candidates[i], candidates[j]), p, part=part, meta=own, **more)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ class Stored(str):
     """A reference that this program made itself, `file.parquet#row/column`: no text out of a dataset."""
 
 
-def rows(file: Path, header: Callable[[list[str]], None] | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
+def rows(
+    file: Path, header: Callable[[list[str]], None] | None = None, unread: Collection[str] = ()
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """Each row with its number from 1. `binary` columns and the hub's image structs `{bytes, path}` become
     :class:`Stored` references where they hold bytes, else the struct's path.
 
@@ -32,11 +34,12 @@ def rows(file: Path, header: Callable[[list[str]], None] | None = None) -> Itera
             schema = table.schema_arrow
             if header:
                 header(schema.names)
-            pictures = {f.name: _layout(f.type) for f in schema if _layout(f.type)}
+            fields = [f for f in schema if f.name not in unread]
+            pictures = {f.name: _layout(f.type) for f in fields if _layout(f.type)}
             number = 0
             for group in range(table.num_row_groups):
                 start = number
-                read = [c for f in schema for c in _columns(f.name, pictures.get(f.name), table, group)]
+                read = [c for f in fields for c in _columns(f.name, pictures.get(f.name), table, group)]
                 for batch in table.iter_batches(BATCH, row_groups=[group], columns=read):
                     for row in batch.to_pylist():
                         yield number + 1, _referred(row, file, number, pictures)

@@ -32,7 +32,8 @@ class Recipe:
     ``convert(row, options)`` gives a row's samples; it raises InputError for a bad row and LeftOut for one that is
     not meant. ``tables`` are patterns of the files in a downloaded folder, ``{split}`` standing for the split.
     ``explode`` turns one file into rows where it is no table of them. Rows in a line with the same
-    ``group_by`` become one row, whose column `rows` holds them.
+    ``group_by`` become one row, whose column `rows` holds them. Columns in ``unread`` are never read: they are large,
+    and nothing is made of them. ``licence_of(options)`` says the licence where the options do.
     """
 
     name: str
@@ -40,11 +41,13 @@ class Recipe:
     convert: Callable[[Record, Any], Iterable[Sample]]
     hub: str = ""
     licence: str = ""
+    licence_of: Callable[[Any], str] | None = None
     tables: Sequence[str] = PARQUET
     splits: tuple[str, ...] = ("train", "validation", "test")
     options: type = NoOptions
     explode: Callable[[Path], Iterable[tuple[int, Any]]] | None = None
     group_by: str = ""
+    unread: tuple[str, ...] = ()
     note: str = ""
 
     def chosen(self, **values: Any) -> Any:

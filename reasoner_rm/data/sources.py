@@ -59,8 +59,10 @@ class Source:
             yield from ((self.data, placed) for placed in self._grouped(self._streamed()))
             return
         for file in self.files:
-            read: Iterable[Placed] = self.recipe.explode(file) if self.recipe.explode else rows(file)
-            yield from ((str(file), placed) for placed in self._grouped(read))
+            yield from ((str(file), placed) for placed in self._grouped(self._read(file)))
+
+    def _read(self, file: Path) -> Iterable[Placed]:
+        return self.recipe.explode(file) if self.recipe.explode else rows(file, unread=self.recipe.unread)
 
     def _grouped(self, read: Iterable[Placed]) -> Iterable[Placed]:
         return _in_groups(read, self.recipe.group_by) if self.recipe.group_by else read
@@ -72,6 +74,8 @@ class Source:
             raise InputError("a hub id needs the library `datasets`", remedy="pip install datasets") from None
         try:
             stream = datasets.load_dataset(self.data, self.config, split=self.split, streaming=True)
+            if unread := sorted({*self.recipe.unread} & {*(stream.features or {})}):
+                stream = stream.remove_columns(unread)
             for name, feature in (stream.features or {}).items():
                 if isinstance(feature, datasets.Image):  # bytes as they are stored, not decoded to be encoded again
                     stream = stream.cast_column(name, datasets.Image(decode=False))
@@ -79,7 +83,15 @@ class Source:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             remedy = "check name, configuration and split, or download it and give the folder"
             raise InputError(f"cannot load {self.data!r} ({reason:.160})", remedy=remedy) from None
-        yield from enumerate(stream, start=1)
+        number = 0
+        try:
+            for number, row in enumerate(stream, start=1):
+                yield number, row
+        except Exception as error:  # the network's, mostly
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            what = f"the stream broke off after {number} rows ({reason:.160})"
+            remedy = "give the same command again: it goes on with the part that was not finished"
+            raise InputError(what, file=self.data, remedy=remedy) from None
 
 
 def _in_groups(read: Iterable[Placed], column: str) -> Iterator[Placed]:

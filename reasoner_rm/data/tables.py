@@ -10,7 +10,7 @@ import codecs
 import csv
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -29,11 +29,12 @@ Placed: TypeAlias = "tuple[int, Row | InputError]"
 Header: TypeAlias = Callable[[list[str]], None]
 
 
-def rows(file: Path, header: Header | None = None) -> Iterator[Placed]:
+def rows(file: Path, header: Header | None = None, unread: Collection[str] = ()) -> Iterator[Placed]:
     """The rows of one table with their places.
 
     Args:
         header: sees the column names of a `.csv`, `.tsv` or `.parquet` and may refuse them with an InputError.
+        unread: columns of a `.parquet` that stay on the disk.
 
     Raises:
         InputError: the table cannot be read as a whole, or from some line on.
@@ -46,7 +47,7 @@ def rows(file: Path, header: Header | None = None) -> Iterator[Placed]:
     if suffix == ".parquet":
         from reasoner_rm.data.parquet import rows as parquet_rows
 
-        yield from parquet_rows(file, header)
+        yield from parquet_rows(file, header, unread)
         return
     if not _starts(file):
         raise InputError("the file is empty", file=file, remedy="a header and at least one row are needed")

@@ -19,6 +19,7 @@ from reasoner_rm.tasks.escape import check_text, escape
 from reasoner_rm.tasks.video import frames
 
 FOLDER = Path(__file__).parent / "templates"
+HIDDEN = "hidden_caption"
 _SLOT = re.compile("\x00(\\d+)\x00")  # NUL is refused in data, so no text can forge a slot
 
 
@@ -70,12 +71,17 @@ def load_template(task: str, variant: str = "default") -> Template:
 def render(sample: Sample, template: Template) -> Prompt:
     """Fill a template with a sample. Control text in the sample is escaped; every image must be placed once.
 
-    A video becomes its frames, one image after the other: no model's own video input is used yet.
+    A video becomes its frames, one image after the other: no model's own video input is used yet. Where
+    ``meta.hidden_caption`` is, raters did not see the caption, and ``prompt`` is what they were asked instead.
 
     Raises:
-        InputError: NUL characters in the sample's text, a template that drops or repeats an image, a video that
-            has no frames.
+        InputError: NUL characters in the sample's text, a template that drops or repeats an image or knows no hidden
+            caption where one is, a video that has no frames.
     """
+    if HIDDEN in sample.meta and HIDDEN not in template.text:
+        what = f"template {template.name!r} always shows a caption, and the raters of sample {sample.id!r} saw none"
+        remedy = f"use default or brief, give it a case for meta.{HIDDEN}, or build with --show-prompt always"
+        raise InputError(what, remedy=remedy)
     media, videos = list(sample.images), []
     for video in map(frames, sample.videos):
         videos.append("".join(f"\x00{len(media) + i}\x00" for i in range(len(video))))

@@ -192,6 +192,47 @@ def rapidata_video(d: Path) -> None:
     lines(d / "train.jsonl", [{**row, "weighted_results1_Preference": 0.8, "weighted_results2_Preference": 0.2}])
 
 
+def rapidata_rich(d: Path) -> None:
+    heat = [[0.5] * 8 for _ in range(8)]
+    row = {
+        "image": picture(0),
+        "prompt": "two red kites",
+        "word_scores": json.dumps([["two", 1.25], ["red", 0.0], ["[No_mistakes]", 3.5]]),
+        "alignment_score_norm": 0.8,
+        "coherence_score_norm": 0.5,
+        "style_score_norm": 0.25,
+        "alignment_heatmap": heat,
+        "coherence_heatmap": None,
+        "alignment_score": 4.2,
+        "coherence_score": 3.0,
+        "style_score": 2.0,
+    }
+    rows = [row, {**row, "image": picture(1), "coherence_score": None, "coherence_heatmap": heat}]
+    scores = {name: pa.float32() for name in row if "_score" in name and name != "word_scores"}
+    map_type = pa.list_(pa.list_(pa.float16()))
+    maps = {"alignment_heatmap": map_type, "coherence_heatmap": map_type}
+    table(d / "data" / "train-00000-of-00001.parquet", rows, image=PICTURE, **scores, **maps)
+
+
+def rapidata_rich_video(d: Path) -> None:
+    frames(d, "Videos/0001_Sora")
+    row = {
+        "prompt": "a wave breaks",
+        "video": "<video src='…/0001_Sora.mp4'>",
+        "video_annotated": "…",
+        "likert_score_normalized_alignment": 0.75,
+        "weighted_ration_normal": 0.5,
+        "confidence_normal": 0.9,
+        "aligned_words_results": [{"selectedAmount": 4, "word": "breaks", "wordIndex": 2}],
+        "likert_score_alignment": 4.0,
+        "likert_score_physics": 2.5,
+        "likert_score_style": 3.5,
+        "filename": "0001_Sora.mp4",
+        "category": "water",
+    }
+    table(d / "data" / "train-00000-of-00001.parquet", [row, {**row, "aligned_words_results": []}])
+
+
 PAIR = "<image>\n<image>\nYou are given a text caption and two generated images.\nText Caption: [a red barn]\n"
 
 
@@ -224,6 +265,8 @@ def unifiedreward(d: Path) -> None:
             talk(point, "Final Score: 86", "a.jpg"),
             talk(point, acs + "Style Score (1-5): 2.5", "a.jpg"),
             talk("Text Caption: [waves]\n", "Video 2 is better than Video 1.", "v1", "v2"),
+            talk("<video>\nText Caption: [waves]\n", "Final Score: 2", "v1"),
+            talk("Text Caption: [waves]\n", "Final Score: 3", "v2/0.jpg", "v2/1.jpg", "v2/2.jpg"),
             talk(quoted, "Answer 1 is better than Answer 2.", "a.jpg"),
             {"problem": PAIR, "solution": "Image 1 is better", "images": ["a.jpg", "b.jpg"]},
         ],
@@ -365,6 +408,50 @@ def mm_rlhf(d: Path) -> None:
     frames(d, "video/clip")
     row = {"prompt": "?", "chosen": "yes", "rejected": "no", "chosen_reason": "right", "rejected_reason": "wrong"}
     lines(d / "dpo_pairs.jsonl", [{**row, "image": "short/i.jpg"}, {**row, "video": "video/clip", "id": 7}])
+
+
+def mm_rlhf_ranked(d: Path) -> None:
+    save(d, "short/i.jpg")
+    frames(d, "video/clip")
+    answers = [{"response": text, "rank": rank, "score": 5 - rank, "reason": "…"} for text, rank in
+               (("a cat", 1), ("a dog", 3), ("a pet", 2), ("an animal", 2))]  # fmt: skip
+    lines(
+        d / "data.jsonl",
+        [
+            {"id": 1, "prompt": "What is it?", "image": "short/i.jpg", "responses": answers},
+            {"id": 2, "prompt": "What happens?", "video": "video/clip", "responses": answers[:2]},
+        ],
+    )
+
+
+def vilreward(d: Path) -> None:
+    save(d, "i.jpg")
+    row = {"question": "What is 1 + 2?", "image": "i.jpg"}
+    steps = [{"step": "One and two.", "value": 0.75}, {"step": "That is four.", "value": 0.0}]
+    lines(d / "train.jsonl", [{**row, "steps": steps}, {**row, "steps": ["It is three."], "values": [1.0]}])
+
+
+def vl_prm300k(d: Path) -> None:
+    save(d, "images/RAVEN/8135.png")
+    steps = [
+        {"step": "A 3x3 grid.", "score": 0.0625, "num_mc_correct": 1, "num_mc_total": 16},
+        {"step": "It shows a hexagon.", "score": 0.0, "num_mc_correct": 0, "num_mc_total": 16},
+    ]
+    row = {
+        "id": "698d978c",
+        "conversations": [{"role": "system", "content": [{"type": "text", "text": "…"}]}],
+        "first_incorrect_step": "['Visual Elements', 2]",
+        "steps_with_score": steps,
+        "rollout_ground_truth_answer": "6",
+        "consensus_filtering_algo_label": "…",
+        "verifier_identified_first_incorrect_step_solution": None,
+        "image": "images/RAVEN/8135.png",
+        "image_qwen_smart_resize": "images/RAVEN/8135_qwen_smart_resize.png",
+        "source": "RAVEN",
+        "question_type": "abstract_visual_reasoning",
+        "question": "Which tile is missing?",
+    }
+    table(d / "train" / "VL_PRM300K_V2.parquet", [row])
 
 
 def llava_critic(d: Path) -> None:
@@ -544,6 +631,8 @@ FIXTURES: dict[str, Callable[[Path], None]] = {
         rapidata,
         rapidata_weighted,
         rapidata_video,
+        rapidata_rich,
+        rapidata_rich_video,
         unifiedreward,
         imagegen_cot,
         videogen_rb,
@@ -555,9 +644,12 @@ FIXTURES: dict[str, Callable[[Path], None]] = {
         vlfeedback,
         llava_rlhf,
         mm_rlhf,
+        mm_rlhf_ranked,
         llava_critic,
         r1_reward,
         m_haldetect,
+        vilreward,
+        vl_prm300k,
         pixmo_cap,
         vicrit,
         vicrit_train,

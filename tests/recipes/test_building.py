@@ -206,6 +206,17 @@ def test_any_table_by_a_mapping(tmp_path: Path) -> None:
     assert (sample.gold, len(sample.images)) == ({"answer": "2", "kind": "text"}, 2)
 
 
+def test_a_mapping_expands_rankings_and_puts_its_source_and_licence_on_the_card(tmp_path: Path) -> None:
+    by = {"task": "response_preference", "prompt": "q", "responses": "says", "ranks": "places", "source": "mine"}
+    row = {"q": "why?", "says": ["a", "b", "c"], "places": [2, 1, 1]}
+    found = mapped(tmp_path, [row], {**by, "licence": "cc0-1.0"})
+    p = [s.gold["p_first"] if s.meta["order"] == [0, 1] else 1 - s.gold["p_first"] for s in found]
+    assert p == [0, 0, 0.5] and {s.source for s in found} == {"mine"} and len({s.group_id for s in found}) == 1
+    assert licences(entry_of(tmp_path / "out" / "train.jsonl") or {}) == ["cc0-1.0"]
+    with pytest.raises(InputError, match="3 candidates but 2 ranks"):
+        mapped(tmp_path, [{**row, "places": [1, 2]}], by)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -24,6 +24,7 @@ from reasoner_rm.data.parquet import Stored
 from reasoner_rm.data.tables import rows
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import CANDIDATES, Sample
+from reasoner_rm.tasks.render import load_template, render
 
 
 def options_of(name: str, folder: Path, **more: Any) -> Any:
@@ -92,6 +93,7 @@ def test_every_recipe_has_a_fixture() -> None:
         ("vlfeedback", {}, [1, 1]),
         ("llava_rlhf", {}, [1, 0]),
         ("mm_rlhf", {}, [1, 1]),
+        ("mm_rlhf_ranked", {}, [1, 1, 1, 0, 0, 0.5, 1]),
         ("r1_reward", {}, [1, 0]),
         ("imagegen_cot", {}, [1, 0]),
     ],
@@ -123,18 +125,58 @@ def test_pickapic_weighs_prompts_equally(tmp_path: Path) -> None:
 
 def test_rapidata_hides_what_raters_did_not_see(tmp_path: Path) -> None:
     hidden = samples("rapidata", tmp_path)[0]
-    assert (hidden.prompt, hidden.meta["caption"]) == ("Which image do you prefer?", "a tree")
+    assert (hidden.prompt, hidden.meta["hidden_caption"]) == ("Which image do you prefer?", "a tree")
     shown = samples("rapidata", tmp_path, show_prompt="always")[0]
     assert shown.prompt == "a tree" and shown.group_id == hidden.group_id
+    for name, options in (("rapidata", {}), ("rapidata_video", {}), ("rapidata_rich", {"criterion": "style"})):
+        sample = samples(name, tmp_path, **options)[0]
+        for variant in ("default", "brief"):
+            text = said_to_the_model(sample, variant)
+            assert f"Question: {sample.prompt}" in text and "aption" not in text
+            assert sample.meta["hidden_caption"] not in text
+    assert "Caption: a tree" in said_to_the_model(shown) and "Question" not in said_to_the_model(shown)
+    with pytest.raises(InputError, match="template 'unified' always shows a caption"):
+        said_to_the_model(hidden, "unified")
     with pytest.raises(InputError, match=r"left out: \{'no weighted_results_image1_coherence"):
         samples("rapidata_weighted", tmp_path, criterion="coherence")
+
+
+def said_to_the_model(sample: Sample, variant: str = "default") -> str:
+    prompt = render(sample, load_template(sample.task, variant))
+    parts = zip(prompt.content, prompt.is_image, strict=True)
+    return "".join(str(part) for part, image in parts if not image)
+
+
+def test_rich_feedback_is_three_scores_and_the_words_that_are_missing(tmp_path: Path) -> None:
+    found = samples("rapidata_rich", tmp_path)
+    assert [s.gold["score"] for s in found] == pytest.approx([4.2, 4.2])
+    assert found[0].prompt == "two red kites" and found[0].meta["word_scores"][0] == ["two", 1.25]
+    assert found[0].gold["aspects"] == pytest.approx({"alignment": 4.2, "coherence": 3, "style": 2})
+    assert len(samples("rapidata_rich", tmp_path, criterion="coherence")) == 1  # the other one was not rated for it
+    with pytest.raises(InputError, match=r"outside its scale 0 to 1"):
+        samples("rapidata_rich", tmp_path, scale="0,1")
+    (film, _) = samples("rapidata_rich_video", tmp_path, criterion="physics")
+    assert film.gold["score"] == 2.5 and film.meta["hidden_caption"] == "a wave breaks"
+    assert film.meta["word_scores"] == [["breaks", 4]] and Path(str(film.videos[0])).name == "0001_Sora"
+
+
+def test_large_columns_that_nothing_is_made_of_are_not_read(tmp_path: Path) -> None:
+    fixtures.rapidata_rich(tmp_path)
+    (file,) = tmp_path.glob("data/*.parquet")
+    unread = get_recipe("rapidata_rich").unread
+    for (_, some), (_, every) in zip(rows(file, unread=unread), rows(file), strict=True):
+        assert not isinstance(some, InputError) and not isinstance(every, InputError)
+        assert set(every) - set(some) == set(unread) == {"alignment_heatmap", "coherence_heatmap"}
 
 
 def test_unifiedreward_speaks_eight_dialects(tmp_path: Path) -> None:
     found = samples("unifiedreward", tmp_path)
     assert [p_source(s) for s in found if "p_first" in s.gold] == pytest.approx([1, 0.5, 0, 0.7, 0, 1, 1])
     points = [(s.gold["score"], s.meta["scale"]) for s in found if "score" in s.gold]
-    assert points == [(4, [1, 5]), (7, [1, 10]), (86, [0, 100]), (pytest.approx(10 / 3), [1, 5])]
+    films = [(2, [1, 5]), (3, [1, 5])]
+    assert points == [(4, [1, 5]), (7, [1, 10]), (86, [0, 100]), (pytest.approx(10 / 3), [1, 5]), *films]
+    assert [len(s.videos) for s in found if "score" in s.gold] == [0, 0, 0, 0, 1, 1]
+    assert "the video serves" in said_to_the_model(next(s for s in found if s.videos and "score" in s.gold))
     assert found[0].prompt == "a red barn"
     acs = next(s for s in found if "aspects" in s.gold)
     assert acs.gold["aspects"] == {"alignment": 4.5, "coherence": 3, "style": 2.5}
@@ -183,6 +225,16 @@ def test_conversations_keep_what_was_said_before(tmp_path: Path) -> None:
 def test_spans_and_steps(tmp_path: Path) -> None:
     (sample,) = samples("m_haldetect", tmp_path)
     assert sample.responses == ("A cat sits.", "A dog runs.") and sample.gold == {"steps": [1, 0]}
+
+
+def test_a_step_is_right_by_the_value_of_what_follows_it(tmp_path: Path) -> None:
+    one, two = samples("vilreward", tmp_path)
+    assert one.responses == ("One and two.", "That is four.") and one.gold == {"steps": [1, 0]}
+    assert two.gold == {"steps": [1]} and one.group_id != "" and one.meta["step_values"] == [0.75, 0]
+    (sample,) = samples("vl_prm300k", tmp_path)
+    assert sample.gold == {"steps": [1, 0]} and sample.meta["rollout_ground_truth_answer"] == "6"
+    with pytest.raises(InputError, match="no column 'trace'"):
+        samples("vilreward", tmp_path, steps="trace")
 
 
 def test_boxes_are_corners_in_original_pixels(tmp_path: Path) -> None:
@@ -241,6 +293,17 @@ BROKEN: dict[str, list[tuple[Broken, str]]] = {
     "rapidata": [(put(votes_image1=-1), "votes_image1 is -1"), (put(image1=CLIMB), "leaves the data folder")],
     "rapidata_weighted": [(put(weighted_results_image1_preference="x"), "is 'x'"), (put(prompt=""), "empty prompt")],
     "rapidata_video": [(put(file_name1="gone.mp4"), "no folder of frames"), (put(file_name2="../../x"), "leaves")],
+    "rapidata_rich": [
+        (put(alignment_score=9), "outside its scale 1 to 5"),
+        (put(word_scores="[cut"), "word_scores is no JSON"),
+        (put(word_scores='[["a"]]'), "word_scores holds 1"),
+        (put(image=CLIMB), "leaves"),
+    ],
+    "rapidata_rich_video": [
+        (put(likert_score_alignment="x"), "likert_score_alignment is 'x'"),
+        (put(filename="../../x"), "leaves"),
+        (put(filename="gone.mp4"), "no folder of frames"),
+    ],
     "unifiedreward": [
         (said("I like both."), "no verdict and no score"),
         (put(images=["a.jpg"]), "images holds 1 where 2"),
@@ -275,6 +338,22 @@ BROKEN: dict[str, list[tuple[Broken, str]]] = {
     ],
     "llava_rlhf": [(put(preference=0), "preference is 0"), (put(output_1={"from": "x"}), "output_1 is None")],
     "mm_rlhf": [(put(chosen=None), "empty chosen"), (put(image=["short/i.jpg", CLIMB]), "leaves")],
+    "mm_rlhf_ranked": [
+        (put(responses=[{"response": "a", "rank": 1}]), "responses holds 1 where 2 or more"),
+        (put(responses=[{"text": "a", "rank": 1}] * 2), "without 'response'; there is text, rank"),
+        (put(responses=[{"response": "a", "rank": 0}, {"response": "b", "rank": 2}]), "rank is 0"),
+        (put(responses={"a": 1, "b": 2}), "responses is"),
+    ],
+    "vilreward": [
+        (put(steps=[{"step": "a", "note": "b", "value": 1}]), "one text and one number are due"),
+        (put(steps=["a", "b"], values=[1]), "values holds 1 where 2"),
+        (put(steps=["a"]), "no column 'values'"),
+        (put(steps=[{"step": "a", "value": float("inf")}]), "a step's value is inf|not valid JSON"),
+    ],
+    "vl_prm300k": [
+        (put(steps_with_score=[{"step": "a", "score": 2}]), "steps_with_score.score is 2"),
+        (put(image=CLIMB), "leaves"),
+    ],
     "llava_critic": [(said("Both are fine."), "no preference"), (put(image=None), "empty image")],
     "r1_reward": [(put(answer="2"), "answer is '2'"), (put(message="[cut"), "message is no JSON")],
     "m_haldetect": [

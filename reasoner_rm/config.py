@@ -82,12 +82,14 @@ EngineName = Literal["auto", "transformers", "vllm", "http"]
 
 
 class EndpointSection(Section):
-    """An OpenAI-compatible server, or several replicas of one. The key comes from the environment (OPENAI_API_KEY),
-    never from a file. ``model`` may be left out where only one is served."""
+    """An OpenAI-compatible server, or several replicas of one."""
 
     urls: Annotated[tuple[str, ...], Field(min_length=1)]
     """Each up to and including `/v1`."""
-    model: str | None = None
+    model: str = ""
+    """May be left out where only one is served."""
+    key_variable: str = "OPENAI_API_KEY"
+    """The environment variable that holds the key: it never stands in a file."""
     concurrency: Count = 64
     """Requests under way at once, over all replicas."""
     timeout: Positive = 600.0

@@ -1,4 +1,4 @@
-"""The one exception that users are meant to read."""
+"""The exceptions that users are meant to read."""
 
 from __future__ import annotations
 
@@ -12,3 +12,11 @@ class InputError(Exception):
         where = f"{file}:{line}: " if file and line else f"{file}: " if file else ""
         text = where + what.rstrip(".") + (f"; {remedy}" if remedy else "")
         super().__init__(" ".join(text.split()))
+
+
+class ServiceError(Exception):
+    """A service that the work depends on failed or went away: one line. Nothing is wrong with the input, so the same
+    command can go on when the service is back. The shell exits with 1 on it."""
+
+    def __init__(self, what: str, *, remedy: str = ""):
+        super().__init__(" ".join((what.rstrip(".") + (f"; {remedy}" if remedy else "")).split()))

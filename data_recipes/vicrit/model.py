@@ -10,11 +10,12 @@ from typing import Any
 
 from data_recipes.vicrit.verify import verify
 from data_recipes.vicrit.words import TYPES
-from reasoner_rm.data.endpoint import Endpoint, OutOfBudget
+from reasoner_rm.data.costs import OutOfBudget
 from reasoner_rm.data.journal import Journal, work_through
 from reasoner_rm.data.media import Media
 from reasoner_rm.data.seeding import stable_seed
 from reasoner_rm.data.tables import rows
+from reasoner_rm.data.teacher import Teacher
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
 
@@ -33,7 +34,7 @@ Answer with one JSON object and nothing else: {{"original": "the phrase as it st
 
 
 def inject_by_model(
-    file: Path, journal_file: Path, model: Endpoint, *, image: str = "image", caption: str = "caption", tries: int = 3,
+    file: Path, journal_file: Path, model: Teacher, *, image: str = "image", caption: str = "caption", tries: int = 3,
     seed: int = 0, parallel: int = 8,
 ) -> Iterator[Sample | str]:  # fmt: skip
     """Samples from a table of images and captions, in its order; in place of the others a reason.
@@ -81,7 +82,7 @@ def _captions(file: Path, media: Media, image: str, caption: str) -> Iterator[tu
             raise InputError(str(error), file=file, line=line) from None
 
 
-def _asked(n: int, caption: str, model: Endpoint, tries: int, seed: int) -> dict[str, Any]:
+def _asked(n: int, caption: str, model: Teacher, tries: int, seed: int) -> dict[str, Any]:
     kind, why = TYPES[n % len(TYPES)], ""
     for attempt in range(tries):
         text = model.ask([ASK.format(caption=caption, type=kind)], seed=stable_seed("vicrit", seed, n, attempt))

@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from reasoner_rm.data.endpoint import Endpoint, OutOfBudget, encoded
+from reasoner_rm.data.chat import encoded
+from reasoner_rm.data.costs import OutOfBudget
 from reasoner_rm.data.journal import Journal, work_through
 from reasoner_rm.data.seeding import stable_seed
 from reasoner_rm.data.streams import stream
+from reasoner_rm.data.teacher import Teacher
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.render import load_template, render
@@ -33,7 +35,7 @@ class Distilled:
 def distil(
     file: Path,
     journal_file: Path,
-    teacher: Endpoint,
+    teacher: Teacher,
     *,
     template: str = "default",
     tries: int = 1,
@@ -74,7 +76,7 @@ def load_text(file: Path, template: str) -> dict[str, str]:
     return {} if sample is None else {sample.task: load_template(sample.task, template).hash}
 
 
-def _asked(sample: Sample, teacher: Endpoint, template: str, tries: int, seed: int) -> dict[str, Any]:
+def _asked(sample: Sample, teacher: Teacher, template: str, tries: int, seed: int) -> dict[str, Any]:
     prompt = render(sample, load_template(sample.task, template))
     parts = zip(prompt.content, prompt.is_image, strict=True)
     content = [encoded(part) if image else str(part) for part, image in parts]

@@ -1,146 +1,258 @@
-"""Asking a model behind any OpenAI-compatible endpoint: retries, a budget, and an account of what it cost."""
+"""The one client of OpenAI-compatible servers: several replicas, retries, a pace, a budget.
+
+Requests run on one event loop, in a thread of its own; whoever asks, asks in plain calls, from any thread.
+"""
 
 from __future__ import annotations
 
-import base64
-import io
+import asyncio
+import functools
+import json
 import os
+import queue
+import random
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from reasoner_rm.data.images import open_image, read_bytes
-from reasoner_rm.errors import InputError
-from reasoner_rm.schema import MediaRef
+from reasoner_rm.config import EndpointSection
+from reasoner_rm.data.costs import Cost, OutOfBudget, Pace
+from reasoner_rm.data.refusals import refusal, retry_after
+from reasoner_rm.data.replicas import AllGone, Replica, Replicas
+from reasoner_rm.errors import InputError, ServiceError
 
-RETRIES = 5
-MAX_WAIT = 30.0
-"""Seconds between two tries at most."""
-KEY = "OPENAI_API_KEY"
+if TYPE_CHECKING:
+    import httpx
 
+Body: TypeAlias = Mapping[str, Any]
 
-class OutOfBudget(Exception):  # noqa: N818  # it is an end, no error
-    """What was set aside is spent: what was made so far is kept, and the same command with more goes on."""
-
-
-@dataclass(slots=True)
-class Cost:
-    """Tokens used so far and what they cost. Prices are in dollars for a million tokens."""
-
-    input_price: float = 0.0
-    output_price: float = 0.0
-    requests: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-
-    @property
-    def dollars(self) -> float:
-        return (self.input_tokens * self.input_price + self.output_tokens * self.output_price) / 1e6
-
-    def __str__(self) -> str:
-        used = f"{self.requests} requests, {self.input_tokens} tokens in, {self.output_tokens} out"
-        return used + (f", ${self.dollars:.2f}" if self.input_price or self.output_price else "")
+FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
+"""Seconds before a request is sent again: each time about twice as long."""
+CONNECT = 10.0
+"""Seconds for a connection."""
+TRIES_AT_FIRST = 2
+"""A server that never answered is asked again this often at most."""
+CHAT = "/chat/completions"
 
 
-@dataclass(slots=True)
-class Endpoint:
-    """A chat endpoint. The key comes from the environment (OPENAI_API_KEY), never from a file of the project.
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A request to be: its body is made when its turn comes, so that no more images are held than are on their way.
 
-    Attributes:
-        url: up to and including `/v1`.
-        budget: dollars; None: no limit. It is checked before each request, so the last ones may pass it a little.
+    ``lane``: requests of one lane go to one replica while it is well.
     """
 
-    url: str
-    model: str
-    temperature: float = 0.7
-    max_tokens: int = 1024
-    timeout: float = 120.0
-    budget: float | None = None
-    cost: Cost = field(default_factory=Cost)
-    _lock: Any = field(default_factory=threading.Lock)
+    path: str
+    body: Callable[[], Body]
+    lane: int | None = None
 
-    def ask(self, content: Sequence[str | bytes], seed: int = 0) -> str:
-        """The answer to one user turn of texts and encoded images.
+
+class Endpoint:
+    """Asks a server, or several that serve the same model."""
+
+    def __init__(self, section: EndpointSection):
+        self.section = section
+        self.urls = tuple(url.rstrip("/") for url in section.urls)
+        self.cost = Cost(section.input_price, section.output_price, section.budget)
+        self._replicas = Replicas(self.urls, patience=section.retries)
+        self._requests, self._tokens = Pace(section.requests_per_minute), Pace(section.tokens_per_minute)
+        self._answered: float | None = None
+        self._room: asyncio.Semaphore | None = None
+        self._http: httpx.AsyncClient | None = None
+
+    # --- what callers use -----------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def served(self) -> Mapping[str, Any]:
+        """What the server says of the model: `id`, and with vLLM `owned_by` and `max_model_len`.
 
         Raises:
-            OutOfBudget: nothing is left to spend.
-            InputError: the endpoint cannot be reached, refuses, or answers what is no completion.
+            InputError: nothing is there, it is no such server, or it does not serve the model.
         """
+        found = self._wait(self._call("GET", "/models", None))
+        match found:
+            case {"data": [*models]} if all(isinstance(m, dict) and "id" in m for m in models):
+                pass
+            case _:
+                raise InputError(f"{self.urls[0]} is no OpenAI-compatible server", remedy="give its URL up to /v1")
+        names = [str(m["id"]) for m in models]
+        wanted = self.section.model
+        if not wanted and len(models) != 1:
+            raise InputError(f"{self.urls[0]} serves {len(names)} models", remedy=f"name one: {', '.join(names)}")
+        if wanted and wanted not in names:
+            raise InputError(f"{self.urls[0]} has no model {wanted!r}", remedy=f"it serves: {', '.join(names[:8])}")
+        return models[names.index(wanted) if wanted else 0]  # type: ignore[no-any-return]
+
+    @property
+    def model(self) -> str:
+        """The name under which the model is asked."""
+        return self.section.model or str(self.served["id"])
+
+    def post(self, path: str, body: Body) -> Any:
+        """One answer.
+
+        Raises:
+            InputError: the request is refused, or the server was never there.
+            ServiceError: the server failed or went away.
+            OutOfBudget: nothing is left to spend.
+        """
+        return self._wait(self._do(Job(path, lambda: body)))
+
+    def stream(self, jobs: Sequence[Job]) -> Iterator[tuple[int, Any]]:
+        """Each job's place with its answer, or with the ServiceError that stands in for it, as they come.
+
+        What is under way is cancelled when the caller goes away.
+
+        Raises:
+            InputError, OutOfBudget: as `post`.
+        """
+        done: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
+
+        async def one(place: int, job: Job) -> None:
+            try:
+                done.put((place, await self._do(job)))
+            except Exception as error:
+                done.put((place, error))
+
+        async def every() -> None:
+            async with asyncio.TaskGroup() as group:
+                for place, job in enumerate(jobs):
+                    group.create_task(one(place, job))
+
+        running = asyncio.run_coroutine_threadsafe(every(), _loop(os.getpid()))
+        try:
+            for _ in jobs:
+                place, answer = done.get()
+                if isinstance(answer, Exception) and (
+                    not isinstance(answer, ServiceError) or isinstance(answer, OutOfBudget)
+                ):
+                    raise answer
+                yield place, answer
+        finally:
+            running.cancel()
+
+    # --- one request ----------------------------------------------------------------------------------------------
+
+    def _wait(self, work: Any) -> Any:
+        running = asyncio.run_coroutine_threadsafe(work, _loop(os.getpid()))
+        try:
+            return running.result()
+        finally:
+            running.cancel()
+
+    async def _do(self, job: Job) -> Any:
+        if self._room is None:
+            self._room = asyncio.Semaphore(self.section.concurrency)
+        async with self._room:
+            self.cost.check()
+            body = await asyncio.to_thread(job.body)
+            expected = self._expected(body)
+            await self._requests.take(1)
+            await self._tokens.take(expected)
+            answer = await self._call("POST", job.path, json.dumps(body).encode(), job.lane)
+            usage = answer.get("usage") if isinstance(answer, dict) else None
+            used = self.cost.add(usage if isinstance(usage, dict) else {})
+            self._tokens.correct(used - expected)
+            return answer
+
+    def _expected(self, body: Body) -> float:
+        """Tokens that a request will use: as many as those before it, at first as many as it may write."""
+        known = self.cost.input_tokens + self.cost.output_tokens
+        return known / self.cost.requests if known else (body.get("max_tokens") or 0) * (body.get("n") or 1)
+
+    async def _call(self, method: str, path: str, data: bytes | None, lane: int | None = None) -> Any:
+        """Sent until it is answered, refused, or hopeless."""
+        failed, wait, began = 0, FIRST_WAIT, time.monotonic()
+        while True:
+            try:
+                replica = await self._replicas.free(lane)
+            except AllGone as gone:
+                raise self._failure(str(gone)) from None
+            try:
+                return await self._try(replica, method, path, data)
+            except _Busy as busy:
+                replica.pause(max(busy.after, _jittered(wait)))
+                if time.monotonic() - max(began, self._answered or 0) > self.section.timeout:
+                    raise self._failure(f"{replica.url} answers nothing but 429 (too many requests)") from None
+            except _Failed as error:
+                replica.failed(str(error))
+                failed += 1
+                if failed > (self.section.retries if self._answered else min(self.section.retries, TRIES_AT_FIRST)):
+                    raise self._failure(f"{replica.url}: {error}") from None
+                await asyncio.sleep(_jittered(wait))
+            wait = min(2 * wait, LONGEST_WAIT)
+
+    async def _try(self, replica: Replica, method: str, path: str, data: bytes | None) -> Any:
         import httpx
 
-        with self._lock:
-            if self.budget is not None and self.cost.dollars >= self.budget:
-                raise OutOfBudget(f"the budget of ${self.budget:g} is spent ({self.cost})")
-        body = {
-            "model": self.model, "temperature": self.temperature, "max_tokens": self.max_tokens, "seed": seed % 2**31,
-            "messages": [{"role": "user", "content": [_part(part) for part in content]}],
-        }  # fmt: skip
-        key = os.environ.get(KEY, "")
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        wait = 0.5
-        for left in reversed(range(RETRIES)):
-            try:
-                answer = httpx.post(
-                    f"{self.url.rstrip('/')}/chat/completions", json=body, headers=headers, timeout=self.timeout
-                )
-                if answer.status_code == 429 or answer.status_code >= 500:
-                    raise _TryAgain(f"it answers {answer.status_code}", _retry_after(answer.headers))
-                return self._read(answer)
-            except (httpx.TransportError, _TryAgain) as error:
-                if not left:
-                    remedy = "check that it runs and has room, then run the same command again"
-                    raise InputError(f"{self.url}: {error or type(error).__name__}", remedy=remedy) from None
-                time.sleep(min(MAX_WAIT, max(wait, getattr(error, "after", 0.0))))
-                wait *= 2
-            except httpx.InvalidURL as error:
-                raise InputError(f"{self.url!r} is no address ({error})") from None
-        raise AssertionError("unreachable")
-
-    def _read(self, answer: Any) -> str:
-        if not answer.is_success:
-            what = f"{self.url} answers {answer.status_code}: {answer.text[:200]}"
-            raise InputError(what, remedy=f"check --url, --model and {KEY}")
+        url = replica.url + path
+        replica.busy += 1
         try:
-            said = answer.json()
-            text = said["choices"][0]["message"]["content"]
-            used = said.get("usage") or {}
-        except (ValueError, KeyError, IndexError, TypeError):
-            raise InputError(f"{self.url} answers no chat completion: {answer.text[:120]}") from None
-        with self._lock:
-            self.cost.requests += 1
-            self.cost.input_tokens += int(used.get("prompt_tokens") or 0)
-            self.cost.output_tokens += int(used.get("completion_tokens") or 0)
-        return text if isinstance(text, str) else ""
+            answer = await self._client().request(method, url, content=data, headers=self._headers())
+        except httpx.TransportError as error:
+            raise _Failed(_words(error)) from None
+        except httpx.InvalidURL as error:
+            raise InputError(f"{replica.url!r} is no address ({error})") from None
+        finally:
+            replica.busy -= 1
+        if answer.status_code >= 500:
+            raise _Failed(f"it answers {answer.status_code}: {answer.text[:120]}".rstrip(": "))
+        if answer.status_code == 429 and "insufficient_quota" not in answer.text:
+            raise _Busy(retry_after(answer.headers))
+        replica.succeeded()
+        if not answer.is_success:
+            raise refusal(replica.url, answer.status_code, answer.text, self.section)
+        try:
+            found = answer.json()
+        except ValueError:
+            raise InputError(f"{url} answers no JSON: {answer.text[:80]!r}", remedy="give its URL up to /v1") from None
+        self._answered = time.monotonic()
+        return found
+
+    def _failure(self, what: str) -> InputError | ServiceError:
+        """A server that never answered is a wrong setting; one that did and no longer does is not."""
+        if self._answered is None:
+            return InputError(what, remedy="check its URL, that it runs and has room, then run the same command again")
+        return ServiceError(what, remedy="start it again, then run the same command again")
+
+    def _headers(self) -> dict[str, str]:
+        key = os.environ.get(self.section.key_variable, "")
+        return {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+
+    def _client(self) -> httpx.AsyncClient:
+        if self._http is None:
+            import httpx
+
+            room = self.section.concurrency
+            limits = httpx.Limits(max_connections=room, max_keepalive_connections=room, keepalive_expiry=4.0)
+            self._http = httpx.AsyncClient(timeout=httpx.Timeout(self.section.timeout, connect=CONNECT), limits=limits)
+        return self._http
 
 
-class _TryAgain(Exception):  # noqa: N818
-    def __init__(self, what: str, after: float):
-        super().__init__(what)
+class _Busy(Exception):  # noqa: N818
+    def __init__(self, after: float):
+        super().__init__()
         self.after = after
 
 
-def _retry_after(headers: Any) -> float:
-    try:
-        return float(headers.get("retry-after", 0))
-    except ValueError:
-        return 0.0
+class _Failed(Exception):  # noqa: N818
+    pass
 
 
-def _part(part: str | bytes) -> dict[str, Any]:
-    if isinstance(part, str):
-        return {"type": "text", "text": part}
-    kind = "png" if part.startswith(b"\x89PNG") else "jpeg"
-    return {"type": "image_url", "image_url": {"url": f"data:image/{kind};base64,{base64.b64encode(part).decode()}"}}
+def _jittered(wait: float) -> float:
+    """Between half of it and all of it, so that many do not come back at the same moment."""
+    return wait * random.uniform(0.5, 1.0)
 
 
-def encoded(ref: MediaRef) -> bytes:
-    """An image as PNG or JPEG bytes: its own where they are of these kinds."""
-    data = read_bytes(ref) if isinstance(ref, str) else ref if isinstance(ref, bytes) else b""
-    if data.startswith((b"\x89PNG", b"\xff\xd8\xff")):
-        return data
-    out = io.BytesIO()
-    open_image(ref).save(out, "PNG")
-    return out.getvalue()
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".rstrip(": ")
+
+
+@functools.cache
+def _loop(process: int) -> asyncio.AbstractEventLoop:
+    """The event loop of this process: a thread does not survive a fork."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="endpoints", daemon=True).start()
+    return loop

@@ -1,0 +1,65 @@
+"""What a server's refusal means, in one line, with what to change."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import time
+from collections.abc import Mapping
+
+from reasoner_rm.config import EndpointSection
+from reasoner_rm.errors import InputError
+
+TOO_LONG = ("maximum context length", "maximum model length", "max_model_len", "context_length_exceeded", "too long")
+
+
+class Refused(InputError):
+    """A request that the server will not answer, with the server's own words."""
+
+    def __init__(self, what: str, remedy: str, status: int, words: str):
+        super().__init__(what, remedy=remedy)
+        self.status, self.words = status, words
+
+
+def refusal(url: str, status: int, text: str, section: EndpointSection) -> Refused:
+    """A 4xx answer as an error."""
+    words = _message(text)
+    key = section.key_variable
+    if status in (401, 403):
+        remedy = f"set {key} to a key that it accepts"
+    elif "insufficient_quota" in text:
+        remedy = "its account has nothing left"
+    elif status == 404:
+        remedy = "check its URL (up to /v1) and the model's name"
+    elif any(sign in words.lower() for sign in TOO_LONG):
+        remedy = "serve it with a larger --max-model-len, or lower max_completion_length or model.max_pixels"
+    elif status == 413:
+        remedy = "the images are too large: lower their size"
+    else:
+        remedy = f"check its URL, the model's name and {key}"
+    return Refused(f"{url} answers {status}: {words[:240]}", remedy, status, words)
+
+
+def _message(text: str) -> str:
+    """The sentence in an error body, of OpenAI's form or FastAPI's."""
+    try:
+        body = json.loads(text)
+    except ValueError:
+        return text.strip()
+    match body:
+        case {"error": {"message": str(words)}} | {"message": str(words)} | {"detail": str(words)}:
+            return words
+    return text.strip()
+
+
+def retry_after(headers: Mapping[str, str]) -> float:
+    """Seconds that a server asks to wait: a number, or until a date; 0 when it says nothing."""
+    said = headers.get("retry-after", "")
+    try:
+        return max(0.0, float(said))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(said).timestamp() - time.time())
+    except ValueError:
+        return 0.0

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from reasoner_rm.cli import data, judging, pocket, rewards, stages
 from reasoner_rm.cli.shared import adder
-from reasoner_rm.errors import InputError
+from reasoner_rm.errors import InputError, ServiceError
 
 GROUPS = (pocket, stages, judging, rewards, data)
 """Modules with ``add_verbs``, in the order of `--help`. They import what they need when they run."""
@@ -25,6 +25,9 @@ def main(argv: list[str] | None = None) -> NoReturn:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except ServiceError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(1)

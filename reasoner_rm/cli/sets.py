@@ -216,25 +216,29 @@ def _filter(args: argparse.Namespace) -> None:
     _write(args, samples, "filter", [args.file], rules=str(rules))
 
 
-def _endpoint(args: argparse.Namespace) -> Any:
-    from reasoner_rm.data.endpoint import Cost, Endpoint
+def _teacher(args: argparse.Namespace) -> Any:
+    from reasoner_rm.config import EndpointSection
+    from reasoner_rm.data.endpoint import Endpoint
+    from reasoner_rm.data.teacher import Teacher
 
     try:
         one, two = map(float, args.prices.split(","))
     except ValueError:
         raise InputError(f"--prices is {args.prices!r}", remedy="give IN,OUT in dollars, such as 2.5,10") from None
-    cost = Cost(one, two)
-    if args.budget is not None and not (cost.input_price or cost.output_price):
+    if args.budget is not None and not (one or two):
         raise InputError("--budget needs --prices", remedy="say what a million tokens cost")
-    return Endpoint(args.url, args.model, args.temperature, args.max_tokens, budget=args.budget, cost=cost)
+    section = EndpointSection(
+        urls=(args.url,), model=args.model, input_price=one, output_price=two, budget=args.budget, timeout=120.0
+    )
+    return Teacher(Endpoint(section), args.temperature, args.max_tokens)
 
 
-def _asked(args: argparse.Namespace, samples: Any, by: str, endpoint: Any) -> None:
+def _asked(args: argparse.Namespace, samples: Any, by: str, teacher: Any) -> None:
     options = {"model": args.model, "seed": args.seed, "tries": args.tries, "temperature": args.temperature}
     try:
         _write(args, samples, by, [args.file], **options)
     finally:
-        print(f"cost: {endpoint.cost}")
+        print(f"cost: {teacher.endpoint.cost}")
 
 
 def _journal(args: argparse.Namespace) -> Path:
@@ -247,7 +251,7 @@ def _journal(args: argparse.Namespace) -> Path:
 def _distil(args: argparse.Namespace) -> None:
     from reasoner_rm.data.cold_start import distil
 
-    teacher = _endpoint(args)
+    teacher = _teacher(args)
     options = {"template": args.template, "tries": args.tries, "seed": args.seed, "parallel": args.parallel}
     _asked(args, distil(args.file, _journal(args), teacher, **options), "distil", teacher)
 
@@ -255,7 +259,7 @@ def _distil(args: argparse.Namespace) -> None:
 def _inject(args: argparse.Namespace) -> None:
     from data_recipes.vicrit.model import inject_by_model
 
-    model = _endpoint(args)
+    model = _teacher(args)
     columns = {"image": args.image, "caption": args.caption}
     options = {"tries": args.tries, "seed": args.seed, "parallel": args.parallel}
     _asked(args, inject_by_model(args.file, _journal(args), model, **columns, **options), "inject", model)

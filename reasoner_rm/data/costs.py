@@ -11,7 +11,7 @@ from typing import Any
 from reasoner_rm.errors import ServiceError
 
 
-class OutOfBudget(ServiceError):
+class OutOfBudget(ServiceError):  # noqa: N818  # it is an end, no error
     """What was set aside is spent: what was made so far is kept, and the same command with more goes on."""
 
 

@@ -13,7 +13,7 @@ from reasoner_rm.errors import InputError
 TOO_LONG = ("maximum context length", "maximum model length", "max_model_len", "context_length_exceeded", "too long")
 
 
-class Refused(InputError):
+class Refused(InputError):  # noqa: N818
     """A request that the server will not answer, with the server's own words."""
 
     def __init__(self, what: str, remedy: str, status: int, words: str):

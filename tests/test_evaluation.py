@@ -9,7 +9,7 @@ import scipy.stats
 from reasoner_rm.evaluation.judged import judged
 from reasoner_rm.evaluation.metrics import bootstrap, figures
 from reasoner_rm.judge.ballots import Ballot, cast
-from reasoner_rm.judge.judge import count
+from reasoner_rm.judge.counting import count
 from reasoner_rm.rollout import Request, Sampling
 from reasoner_rm.schema import Belief, Completion, Sample
 from reasoner_rm.tasks import get_task

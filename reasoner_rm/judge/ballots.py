@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -45,8 +46,13 @@ def cast(
     both_orders: bool = True,
     sampling: Sampling,
     seed: int = 0,
+    watch: Callable[[str], None] | None = None,
 ) -> list[list[Ballot]]:
-    """All ballots of each sample: ``votes`` per order. Seeds depend on sample, order and vote alone."""
+    """All ballots of each sample: ``votes`` per order. Seeds depend on sample, order and vote alone.
+
+    Args:
+        watch: is told how the first ballot's text grows, where the engine can say.
+    """
     shown: list[tuple[int, Order, Sample]] = []
     for index, sample in enumerate(samples):
         for order in orders_of(sample.task, both_orders):
@@ -55,6 +61,9 @@ def cast(
         Request(render(sample, template), tuple(stable_seed(seed, sample.id, order, vote) for vote in range(votes)))
         for _, order, sample in shown
     ]
+    if watch is not None and requests:
+        first = lambda index, text: watch(text) if index == 0 else None  # noqa: E731  # one line says it
+        requests[0] = dataclasses.replace(requests[0], watch=first)
     ballots: list[list[Ballot]] = [[] for _ in samples]
     for (index, order, sample), completions in zip(shown, engine.generate(requests, sampling), strict=True):
         task = get_task(sample.task)

@@ -2,110 +2,303 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from reasoner_rm.config import EngineName
 from reasoner_rm.errors import InputError
+from reasoner_rm.judge import ranking, reading, scoring
 from reasoner_rm.judge.ballots import Ballot, cast
+from reasoner_rm.judge.counting import count, weigh
+from reasoner_rm.judge.engines import SharedEngine
+from reasoner_rm.judge.media import ImageLike, as_images, as_media
 from reasoner_rm.rollout import RolloutEngine, Sampling
-from reasoner_rm.schema import CANDIDATES, MediaRef, Sample, Verdict, swap_labels
+from reasoner_rm.schema import CANDIDATES, MediaRef, Sample, Verdict
 from reasoner_rm.tasks import get_task
+from reasoner_rm.tasks.render import Template, load_template
 
 if TYPE_CHECKING:
+    from reasoner_rm.judge.cache import CompletionCache
     from reasoner_rm.policy.bundle import Card
+
+Sureness: TypeAlias = Literal["votes", "tokens"]
+"""Where ``p_first`` comes from: the share of votes, or the verdict token's probabilities after each reasoning (one
+forward pass more), softened by the temperature that the judge was calibrated with."""
 
 
 class Judge:
-    """Compares images for a caption, with its reasons.
+    """Compares, ranks and scores, with its reasons. Any number of threads may share one: their calls are merged.
+
+    A trained judge answers the task it was trained for; a plain instruction-tuned model is asked any, with the default
+    templates. Wherever an image is due, a path, bytes, a data URI, a PIL image or an array will do (`judge.media`).
 
     Example:
-        judge = Judge.from_pretrained("runs/pocket-digits-1")
-        verdict = judge.compare("a handwritten 7", "a.png", "b.png")
+        judge = Judge.from_pretrained("runs/pocket-shapes-preference-1")
+        verdict = judge.compare("a red circle", "a.png", "b.png")
         verdict.preferred, verdict.p_first, verdict.reasoning
+
+    Args:
+        plain: the card is no trained judge's: other tasks may be asked with the template variant of its name.
+        urls: whether images may be given by http address; private networks are never asked.
+        cache: remembers completions; may be shared by judges.
+        deterministic: every request runs in a batch of its own, so that no rounding depends on its neighbours: the
+            same input, the same verdict, bit for bit, and slower.
     """
 
-    def __init__(self, engine: RolloutEngine, card: Card, max_tokens: int = 1024):
-        self.engine = engine
+    def __init__(
+        self,
+        engine: RolloutEngine,
+        card: Card,
+        max_tokens: int = 1024,
+        *,
+        plain: bool = False,
+        urls: bool = False,
+        cache: CompletionCache | None = None,
+        deterministic: bool = False,
+        name: str = "judge",
+    ):
         self.card = card
         self.max_tokens = max_tokens
+        self.plain, self.urls, self.name = plain, urls, name
+        self.engine = SharedEngine(engine, model=name, cache=cache, deterministic=deterministic)
 
     @classmethod
     def from_pretrained(
-        cls, path_or_id: str | Path, engine: EngineName = "auto", *, dtype: str = "auto", max_tokens: int = 1024
+        cls,
+        path_or_id: str | Path,
+        engine: EngineName = "auto",
+        *,
+        dtype: str = "auto",
+        max_tokens: int = 1024,
+        template: str = "default",
+        **settings: Any,
     ) -> Judge:
-        """Load a run, a released judge, or a plain instruction-tuned checkpoint (asked with the default template).
+        """Load a run, a released judge, or a plain instruction-tuned checkpoint.
+
+        Args:
+            template: the variant with which a plain checkpoint is asked.
+            settings: of the constructor.
 
         Raises:
             InputError: no such model, a broken or unsupported one, an engine that is not there.
         """
-        from reasoner_rm.policy.bundle import load_card
+        from reasoner_rm.judge.cache import model_key
+        from reasoner_rm.policy.bundle import has_card, load_card
+        from reasoner_rm.policy.loading import resolve_model
         from reasoner_rm.rollout.choose import choose, open_engine
 
         choose(engine)  # a wrong name shows before anything is loaded
-        card = load_card(path_or_id)
+        card = load_card(path_or_id, variant=template)
         low, high = card.min_pixels, card.max_pixels
-        return cls(open_engine(path_or_id, engine, dtype=dtype, min_pixels=low, max_pixels=high), card, max_tokens)
+        settings = {"plain": not has_card(path_or_id), "name": model_key(resolve_model(path_or_id)), **settings}
+        opened = open_engine(path_or_id, engine, dtype=dtype, min_pixels=low, max_pixels=high)
+        return cls(opened, card, max_tokens, **settings)
+
+    # --- comparing ----------------------------------------------------------------------------------------------
 
     def compare(
-        self, caption: str, image_a: MediaRef | Path, image_b: MediaRef | Path, votes: int = 1, both_orders: bool = True
+        self,
+        caption: str,
+        image_a: ImageLike,
+        image_b: ImageLike,
+        votes: int = 1,
+        both_orders: bool = True,
+        **how: Any,
     ) -> Verdict:
         """Which of two images serves the caption better: ``preferred`` is 0, 1 or None.
 
         Args:
-            image_a, image_b: a path, encoded bytes, or a PIL image.
             votes: votes per order; one is greedy and deterministic, more are sampled at temperature 1.
             both_orders: ask with the images exchanged as well, so that position cannot decide.
+            how: further settings of :meth:`verdicts`.
         """
-        images = tuple(str(i) if isinstance(i, Path) else i for i in (image_a, image_b))
-        sample = Sample("compare", "image_preference", caption, images=images)
-        return self.verdicts([sample], votes=votes, both_orders=both_orders)[0]
+        return self.compare_batch([caption], [image_a], [image_b], votes, both_orders, **how)[0]
 
-    def verdicts(self, samples: Sequence[Sample], votes: int = 1, both_orders: bool = True) -> list[Verdict]:
-        """Verdicts on any preference samples, in order.
+    def compare_batch(
+        self,
+        captions: Sequence[str],
+        images_a: Any,
+        images_b: Any,
+        votes: int = 1,
+        both_orders: bool = True,
+        **how: Any,
+    ) -> list[Verdict]:
+        """:meth:`compare` for N captions and pairs, in one batch.
+
+        Raises:
+            InputError: lists of unequal lengths, broken media.
+        """
+        first, second = self.images(images_a), self.images(images_b)
+        if not len(captions) == len(first) == len(second):
+            raise InputError(f"{len(captions)} captions for {len(first)} and {len(second)} images")
+        pairs = zip(captions, first, second, strict=True)
+        samples = [Sample("compare", "image_preference", caption, images=(a, b)) for caption, a, b in pairs]
+        return self.verdicts(samples, votes, both_orders, **how)
+
+    def compare_edits(self, instruction: str, source: ImageLike, a: ImageLike, b: ImageLike, **how: Any) -> Verdict:
+        """Which of two edits of a source image carries out the instruction better."""
+        sample = Sample("compare", "edit_preference", instruction, images=tuple(self.images([source, a, b])))
+        return self.verdicts([sample], **how)[0]
+
+    def compare_videos(self, caption: str, a: Sequence[ImageLike], b: Sequence[ImageLike], **how: Any) -> Verdict:
+        """Which of two videos, given as frames in the order of time, serves the caption better."""
+        videos = (tuple(self.images(a)), tuple(self.images(b)))
+        return self.verdicts([Sample("compare", "video_preference", caption, videos=videos)], **how)[0]
+
+    def compare_answers(self, question: str, a: str, b: str, images: Any = (), **how: Any) -> Verdict:
+        """Which of two answers to a question about images is better."""
+        shown = tuple(self.images(images))
+        return self.verdicts([Sample("compare", "response_preference", question, shown, responses=(a, b))], **how)[0]
+
+    def verdicts(
+        self,
+        samples: Sequence[Sample],
+        votes: int = 1,
+        both_orders: bool = True,
+        *,
+        p_first: Sureness = "votes",
+        temperature: float | None = None,
+        seed: int = 0,
+        watch: Callable[[str], None] | None = None,
+    ) -> list[Verdict]:
+        """Verdicts on any preference samples of one task, in order.
+
+        Args:
+            p_first: where the probability comes from.
+            temperature: of sampling; None: 0 for a single vote, else 1.
+            watch: is told how the text of the first vote grows.
 
         Raises:
             InputError: a sample of another task, or broken media.
         """
-        if votes < 1:
-            raise InputError(f"votes is {votes}", remedy="ask for at least one")
         for sample in samples:
             if sample.task not in CANDIDATES:
-                raise InputError(
-                    f"sample {sample.id!r} is {sample.task}, a judge compares", remedy=f"use {', '.join(CANDIDATES)}"
-                )
-            get_task(sample.task)
-            if sample.task != self.card.task:
-                raise InputError(f"sample {sample.id!r} is {sample.task}, this judge was trained for {self.card.task}")
-        sampling = Sampling(0.0 if votes == 1 else 1.0, self.max_tokens)
-        ballots = cast(
-            self.engine, self.card.template, samples, votes=votes, both_orders=both_orders, sampling=sampling
+                what = f"sample {sample.id!r} is {sample.task}, a judge compares"
+                raise InputError(what, remedy=f"use {', '.join(CANDIDATES)}")
+        if p_first not in ("votes", "tokens"):
+            raise InputError(f"p_first from {p_first!r}", remedy="use votes or tokens")
+        ballots = self.ballots(samples, votes, both_orders, temperature=temperature, seed=seed, watch=watch)
+        counted = [count(row) for row in ballots]
+        if p_first == "votes" or not samples:
+            return counted
+        shown = [ballot for row in ballots for ballot in row]
+        texts = [[ballot.completion.text] for ballot in shown]
+        sure = iter(self.engine.beliefs(self.template(samples[0].task), [b.sample for b in shown], texts))
+        beliefs = [[next(sure)[0] for _ in row] for row in ballots]
+        rows = zip(counted, ballots, beliefs, strict=True)
+        return [weigh(verdict, row, believed, self.card.temperature) for verdict, row, believed in rows]
+
+    # --- ranking and scoring ------------------------------------------------------------------------------------
+
+    def rank(self, caption: str, images: Any, method: ranking.Method = "auto", **how: Any) -> list[int]:
+        """The images' indices, best first; see :meth:`tournament`."""
+        return self.tournament(caption, images, method, **how).order
+
+    def tournament(self, caption: str, images: Any, method: ranking.Method = "auto", **how: Any) -> ranking.Ranking:
+        """Images ranked by comparing pairs: how, and how many comparisons it took, is said (`judge.ranking`)."""
+        shown = self.images(images)
+        return ranking.rank(len(shown), self._referee(caption, shown, how), method)
+
+    def best_of(self, caption: str, images: Any, **how: Any) -> int:
+        """The index of the best image, by a knock-out of N - 1 comparisons."""
+        shown = self.images(images)
+        return ranking.best(len(shown), self._referee(caption, shown, how))[0]
+
+    def score(
+        self,
+        images: Any,
+        captions: Sequence[str],
+        mode: scoring.Mode = "auto",
+        *,
+        votes: int = 1,
+        on_unparsed: scoring.OnUnparsed = "nan",
+    ) -> scoring.Scores:
+        """A number for each of N images with its caption; see :func:`reasoner_rm.judge.scoring.score`."""
+        return scoring.score(self, self.images(images), captions, mode, votes, on_unparsed)
+
+    # --- reading ------------------------------------------------------------------------------------------------
+
+    def explain(self, caption: str, image_a: ImageLike, image_b: ImageLike, **how: Any) -> reading.Explanation:
+        """A verdict with its reasoning and the points for each dimension that the reasoning states."""
+        return reading.explain(self.compare(caption, image_a, image_b, **how))
+
+    def step_scores(self, question: str, steps: Sequence[str], images: Any = (), *, votes: int = 1) -> list[float]:
+        """For each step of a solution the share of votes that call it right, 0..1; nan where none can be read."""
+        return reading.step_scores(self, question, steps, self.images(images), votes)
+
+    def find_errors(self, caption: str, image: ImageLike, *, votes: int = 1) -> list[reading.Finding]:
+        """Phrases of the caption that the image contradicts, by the share of votes, most named first."""
+        return reading.find_errors(self, caption, self.media(image), votes)
+
+    def annotate(
+        self, images: Any, captions: Sequence[str], aspects: Sequence[str] = reading.ASPECTS, *, votes: int = 1
+    ) -> list[reading.Annotation]:
+        """For each image a score and a rationale on each aspect, as in VisionPrefer (arXiv 2404.15100)."""
+        return reading.annotate(self, self.images(images), captions, aspects, votes)
+
+    # --- what the above stands on -------------------------------------------------------------------------------
+
+    def ballots(
+        self,
+        samples: Sequence[Sample],
+        votes: int = 1,
+        both_orders: bool = True,
+        *,
+        temperature: float | None = None,
+        seed: int = 0,
+        watch: Callable[[str], None] | None = None,
+    ) -> list[list[Ballot]]:
+        """All votes on samples of one task, whichever it is.
+
+        Raises:
+            InputError: no votes wanted, several tasks at once, a task that this judge was not trained for.
+        """
+        if votes < 1:
+            raise InputError(f"votes is {votes}", remedy="ask for at least one")
+        if not samples:
+            return []
+        tasks = {sample.task for sample in samples}
+        if len(tasks) > 1:
+            raise InputError(f"samples of several tasks at once: {', '.join(sorted(tasks))}", remedy="ask task by task")
+        warmth = (0.0 if votes == 1 else 1.0) if temperature is None else temperature
+        return cast(
+            self.engine,
+            self.template(samples[0].task),
+            samples,
+            votes=votes,
+            both_orders=both_orders,
+            sampling=Sampling(warmth, self.max_tokens),
+            seed=seed,
+            watch=watch,
         )
-        return [count(b) for b in ballots]
 
+    def template(self, task: str) -> Template:
+        """The prompt that a task is asked with.
 
-def count(ballots: Sequence[Ballot]) -> Verdict:
-    """Ballots of one sample into a verdict. Unreadable votes count for nobody."""
-    votes = tuple(b.candidate for b in ballots)
-    by_order = [_majority([b.candidate for b in ballots if b.order == order]) for order in ("given", "swapped")]
-    both = any(b.order == "swapped" for b in ballots)
-    preferred = _majority(votes)
-    readable = [v for v in votes if v is not None]
-    speaker = next((b for b in ballots if b.candidate is not None and b.candidate == preferred), ballots[0])
-    reasoning = speaker.parsed.thinking or ""
-    if speaker.order == "swapped":
-        reasoning = swap_labels(reasoning, CANDIDATES[speaker.sample.task].noun)
-    return Verdict(
-        preferred=preferred,
-        p_first=readable.count(0) / len(readable) if readable else None,
-        reasoning=reasoning,
-        consistent=by_order[0] is not None and by_order[0] == by_order[1] if both else None,
-        votes=votes,
-        parsed=bool(readable),
-    )
+        Raises:
+            InputError: the judge was trained for another task.
+        """
+        get_task(task)
+        if task == self.card.task:
+            return self.card.template
+        if not self.plain:
+            raise InputError(f"{task} is asked, this judge was trained for {self.card.task}")
+        return load_template(task, self.card.template.name)
 
+    def answers(self, task: str) -> bool:
+        """Whether a task may be asked."""
+        return self.plain or task == self.card.task
 
-def _majority(votes: Sequence[int | None]) -> int | None:
-    first, second = votes.count(0), votes.count(1)
-    return None if first == second else int(second > first)
+    def media(self, image: ImageLike) -> MediaRef:
+        return as_media(image, urls=self.urls)
+
+    def images(self, images: Any) -> list[MediaRef]:
+        return as_images(images, urls=self.urls)
+
+    def _referee(self, caption: str, images: Sequence[MediaRef], how: dict[str, Any]) -> ranking.Compare:
+        def compare(pairs: Sequence[ranking.Pair]) -> list[float | None]:
+            asked = [Sample("compare", "image_preference", caption, images=(images[a], images[b])) for a, b in pairs]
+            return [verdict.p_first for verdict in self.verdicts(asked, **how)]
+
+        return compare

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,17 @@ FILE = "reasoner_rm.json"
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """How a model was taught to be asked: its task and the very prompt text, images' bounds, and its listener."""
+    """How a model was taught to be asked: its task and the very prompt text, images' bounds, and its listener.
+
+    ``temperature`` divides the log-odds of its verdict tokens, as fitted on held-out pairs; 1: it was not calibrated.
+    """
 
     task: str
     template: Template
     min_pixels: int | None = None
     max_pixels: int | None = None
     listener: str | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
+    temperature: float = 1.0
 
     def as_json(self) -> dict[str, Any]:
         row = asdict(self)
@@ -49,19 +52,46 @@ def save_bundle(vlm: Vlm, card: Card, out: Path) -> None:
     beside.rename(out)
 
 
-def load_card(path_or_id: str | Path, task: str = "image_preference") -> Card:
-    """The card of a trained judge; for a plain checkpoint, the task's default template.
+def has_card(path_or_id: str | Path) -> bool:
+    """Whether this is a trained judge and no plain checkpoint."""
+    return card_file(path_or_id) is not None
+
+
+def card_file(path_or_id: str | Path) -> Path | None:
+    """Where a judge's card is on this machine; one on the hub is fetched. None: there is none."""
+    source = resolve_model(path_or_id)
+    if Path(source).is_dir():
+        file = Path(source) / FILE
+        return file if file.is_file() else None
+    from transformers.utils.hub import cached_file
+
+    try:
+        found = cached_file(source, FILE, _raise_exceptions_for_missing_entries=False)
+    except (OSError, ValueError):  # no such model: whoever loads it says so
+        return None
+    return None if found is None else Path(found)
+
+
+def load_card(path_or_id: str | Path, task: str = "image_preference", variant: str = "default") -> Card:
+    """The card of a trained judge; for a plain checkpoint, the task's template of that variant.
 
     Raises:
         InputError: a broken card, or one whose template text no longer has the hash it was saved with.
     """
-    file = Path(resolve_model(path_or_id)) / FILE
-    if not file.is_file():
-        return Card(task, load_template(task))
+    file = card_file(path_or_id)
+    if file is None:
+        return Card(task, load_template(task, variant))
     try:
         row = json.loads(file.read_text(encoding="utf-8"))
         template = Template(row["template"]["name"], row["template"]["text"])
-        card = Card(row["task"], template, row.get("min_pixels"), row.get("max_pixels"), row.get("listener"))
+        card = Card(
+            row["task"],
+            template,
+            row.get("min_pixels"),
+            row.get("max_pixels"),
+            row.get("listener"),
+            float(row.get("temperature", 1.0)),
+        )
         stored = row["template"]["hash"]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"broken judge card ({error})", file=file, remedy="save the judge again") from None

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from reasoner_rm.data.images import open_image
+from reasoner_rm.errors import InputError
 from reasoner_rm.schema import MediaRef
 
 
@@ -38,10 +39,14 @@ def process_image(key: str, ref: MediaRef, processor: Any) -> EncodedImage:
     """Open an image and run the family's own processor on it.
 
     Raises:
-        InputError: a missing or broken image.
+        InputError: a missing or broken image, or a strip too narrow for the processor.
     """
     image = open_image(ref)
-    out = processor(images=[image], return_tensors="pt")
+    try:
+        out = processor(images=[image], return_tensors="pt")
+    except ValueError as error:  # the ratio of its sides
+        name = ref if isinstance(ref, str) else "<image>"
+        raise InputError(f"{image.width}x{image.height} pixels: {error}", file=name, remedy="crop it") from None
     grid, patch = out["image_grid_thw"], processor.patch_size
     processed = (int(grid[0, 2]) * patch, int(grid[0, 1]) * patch)
     return EncodedImage(key, out["pixel_values"], grid, image.size, processed)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from reasoner_rm.schema import Completion
@@ -20,10 +20,15 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One prompt and a seed for each completion wanted of it."""
+    """One prompt and a seed for each completion wanted of it.
+
+    ``watch`` is told the text so far of a completion, by its index, whenever it has grown; an engine that cannot say
+    tells nothing. It must not raise.
+    """
 
     prompt: Prompt
     seeds: tuple[int, ...]
+    watch: Callable[[int, str], None] | None = field(default=None, compare=False)
 
 
 class RolloutEngine(Protocol):

@@ -65,12 +65,23 @@ class TransformersEngine:
             )
             alive = state.index[state.alive]
             tokens[alive, step], logps[alive, step] = token[state.alive], logp[state.alive]
+            self._tell(requests, count, tokens[:, : step + 1], alive)
             state.alive &= ~torch.isin(token, stop)
             if step + 1 == sampling.max_tokens or not bool(state.alive.any()):
                 break
             self._advance(state, token)
         rows = self._completions(tokens.tolist(), logps.tolist())
         return [tuple(next(rows) for _ in range(count)) for _ in range(n)]
+
+    def _tell(self, requests: Sequence[Request], count: int, tokens: Tensor, grown: Tensor) -> None:
+        """Show those who watch how far their completions are, without a character that is not whole yet."""
+        if not any(request.watch for request in requests):
+            return
+        for row in grown.tolist():
+            watch = requests[row // count].watch
+            if watch is not None:
+                ids = [t for t in tokens[row].tolist() if t not in self.vlm.stop]
+                watch(row % count, self.vlm.tokenizer.decode(ids, skip_special_tokens=False).rstrip("\ufffd"))
 
     def _prefill(self, requests: Sequence[Request], count: int) -> _State:
         prompts = self.encoder.batch([self.encoder.encode(r.prompt) for r in requests])

@@ -1,0 +1,104 @@
+"""One model for many callers: their calls are merged, and what was drawn before is remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from reasoner_rm.errors import InputError
+from reasoner_rm.judge.cache import CompletionCache, request_key
+from reasoner_rm.judge.merging import Merger
+from reasoner_rm.listener import Listener
+from reasoner_rm.rollout import Request, RolloutEngine, Sampling
+from reasoner_rm.schema import Belief, Completion, Sample
+from reasoner_rm.tasks.render import Template
+
+
+class SharedEngine:
+    """A rollout engine that any number of threads may call.
+
+    Args:
+        model: what identifies the model in the cache.
+        cache: where completions are kept; None: nowhere.
+        deterministic: every request runs alone. Otherwise rounding, and in a near tie a token, may depend on what else
+            is in the batch.
+        rows: completions that one run holds at most.
+        told: is told after each run how many callers and items it had.
+    """
+
+    def __init__(
+        self,
+        engine: RolloutEngine,
+        *,
+        model: str = "",
+        cache: CompletionCache | None = None,
+        deterministic: bool = False,
+        rows: int = 128,
+        told: Callable[[int, int], None] = lambda callers, items: None,
+    ):
+        self.engine, self.model, self.cache = engine, model, cache
+        self.deterministic = deterministic
+        self.merger = Merger(self._work, _rows, limit=1 if deterministic else rows, told=told)
+        self._listeners: dict[str, Listener] = {}
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[tuple[Completion, ...]]:
+        if self.cache is None:
+            return self.merger(("generate", sampling), requests)
+        keys = [request_key(request, sampling, self.model) for request in requests]
+        found = {key: self.cache.get(key) for key in keys}
+        new = {key: r for key, r in zip(keys, requests, strict=True) if found[key] is None}
+        for key, drawn in zip(new, self.merger(("generate", sampling), list(new.values())), strict=True):
+            self.cache.put(key, drawn)
+            found[key] = drawn
+        return [drawn for key in keys if (drawn := found[key]) is not None]
+
+    def beliefs(
+        self, template: Template, samples: Sequence[Sample], texts: Sequence[Sequence[str]]
+    ) -> list[tuple[Belief | None, ...]]:
+        """How probable the model itself finds each option after its own reasonings.
+
+        Raises:
+            InputError: the engine cannot tell.
+        """
+        return self.merger(("believe", template), list(zip(samples, texts, strict=True)))
+
+    def _work(self, key: tuple[Literal["generate", "believe"], Any], items: list[Any]) -> Sequence[Any]:
+        kind, setting = key
+        if kind == "believe":
+            listener = self._listener(setting)
+            return (
+                [listener.beliefs([s], [t])[0] for s, t in items]
+                if self.deterministic
+                else listener.beliefs([s for s, _ in items], [t for _, t in items])
+            )
+        if self.deterministic:
+            return [self.engine.generate([request], setting)[0] for request in items]
+        return self.engine.generate(items, setting) if items else []
+
+    def _listener(self, template: Template) -> Listener:
+        if template.hash not in self._listeners:
+            self._listeners[template.hash] = own_listener(self.engine, template)
+        return self._listeners[template.hash]
+
+
+def own_listener(engine: RolloutEngine, template: Template) -> Listener:
+    """The engine's own model as a listener.
+
+    Raises:
+        InputError: the engine does not say how probable its options are.
+    """
+    from reasoner_rm.listener.transformers_listener import TransformersListener
+    from reasoner_rm.rollout.transformers_engine import TransformersEngine
+
+    if isinstance(engine, TransformersEngine):
+        listener = TransformersListener(engine.vlm, template, min_mass=0.0, rows=engine.rows)
+        listener.encoder = engine.encoder  # images that were just judged are not processed again
+        return listener
+    raise InputError(
+        f"{type(engine).__name__} does not tell its options' probabilities",
+        remedy="take p_first from votes, or use the transformers engine",
+    )
+
+
+def _rows(item: Any) -> int:
+    return len(item.seeds) if isinstance(item, Request) else len(item[1])

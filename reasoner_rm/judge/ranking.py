@@ -1,0 +1,134 @@
+"""From comparisons of pairs to an order: each round of a tournament is one batch."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from reasoner_rm.errors import InputError
+
+Pair: TypeAlias = tuple[int, int]
+Compare: TypeAlias = Callable[[Sequence[Pair]], Sequence[float | None]]
+"""The probability that the first of each pair is better; None and 0.5 are ties."""
+
+Method: TypeAlias = Literal["auto", "round_robin", "swiss", "merge"]
+
+SMALL = 8
+"""Up to so many items everybody meets everybody (28 comparisons)."""
+
+
+@dataclass(slots=True)
+class Ranking:
+    """An order of N items, best first, and what it took. ``points`` [N]: what each won, a tie half."""
+
+    order: list[int]
+    method: str
+    comparisons: int
+    points: list[float] = field(default_factory=list)
+
+
+def rank(n: int, compare: Compare, method: Method = "auto") -> Ranking:
+    """Rank ``n`` items. Comparisons needed: n(n-1)/2 for `round_robin`, about n/2·(log2(n)+1) for `swiss`, at most
+    n·log2(n) for `merge`, which trusts every single one. `auto`: round robin up to 8 items, then merge.
+
+    Raises:
+        InputError: an unknown method, fewer than one item.
+    """
+    if n < 1:
+        raise InputError("nothing to rank", remedy="give at least one image")
+    ways = {"round_robin": _round_robin, "swiss": _swiss, "merge": _merge}
+    name = ("round_robin" if n <= SMALL else "merge") if method == "auto" else method
+    if name not in ways:
+        raise InputError(f"unknown ranking method {method!r}", remedy=f"use auto, {', '.join(ways)}")
+    table = _Table(n, compare)
+    order = ways[name](n, table)
+    return Ranking(order, name, table.comparisons, table.points)
+
+
+def best(n: int, compare: Compare) -> tuple[int, int]:
+    """The winner of a knock-out and the number of comparisons, n - 1; of a tie the earlier one stays.
+
+    Raises:
+        InputError: nothing to choose from.
+    """
+    if n < 1:
+        raise InputError("nothing to choose from", remedy="give at least one image")
+    table, left = _Table(n, compare), list(range(n))
+    while len(left) > 1:
+        pairs = list(zip(left[::2], left[1::2], strict=False))
+        winners = [b if table.second_wins(p) else a for (a, b), p in zip(pairs, table.ask(pairs), strict=True)]
+        left = winners + left[2 * len(pairs) :]
+    return left[0], table.comparisons
+
+
+class _Table:
+    """Who met whom, and what it brought."""
+
+    def __init__(self, n: int, compare: Compare):
+        self.compare, self.comparisons = compare, 0
+        self.points = [0.0] * n
+        self.met: set[frozenset[int]] = set()
+
+    def ask(self, pairs: Sequence[Pair]) -> list[float]:
+        """One round; an unreadable verdict is a tie."""
+        found = [0.5 if p is None else p for p in self.compare(pairs)] if pairs else []
+        self.comparisons += len(pairs)
+        for (a, b), p in zip(pairs, found, strict=True):
+            self.met.add(frozenset((a, b)))
+            self.points[a] += p
+            self.points[b] += 1 - p
+        return found
+
+    @staticmethod
+    def second_wins(p: float) -> bool:
+        return p < 0.5
+
+    def standing(self, n: int) -> list[int]:
+        return sorted(range(n), key=lambda i: (-self.points[i], i))
+
+
+def _round_robin(n: int, table: _Table) -> list[int]:
+    table.ask(list(itertools.combinations(range(n), 2)))
+    return table.standing(n)
+
+
+def _swiss(n: int, table: _Table) -> list[int]:
+    """Neighbours in the standing meet, nobody twice."""
+    for _ in range(math.ceil(math.log2(n)) + 1 if n > 1 else 0):
+        left, pairs = table.standing(n), []
+        while left:
+            first = left.pop(0)
+            other = next((i for i in left if frozenset((first, i)) not in table.met), None)
+            if other is not None:
+                left.remove(other)
+                pairs.append((first, other))
+        if not pairs:
+            break
+        table.ask(pairs)
+    return table.standing(n)
+
+
+def _merge(n: int, table: _Table) -> list[int]:
+    """Merge sort; the merges of one level go on side by side."""
+    runs = [[i] for i in range(n)]
+    while len(runs) > 1:
+        merges = [_Merge(a, b) for a, b in zip(runs[::2], runs[1::2], strict=False)]
+        rest = runs[2 * len(merges) :]
+        while going := [m for m in merges if m.left and m.right]:
+            for m, p in zip(going, table.ask([(m.left[0], m.right[0]) for m in going]), strict=True):
+                m.take(second=table.second_wins(p))
+        runs = [m.done + m.left + m.right for m in merges] + rest
+    return runs[0]
+
+
+@dataclass(slots=True)
+class _Merge:
+    left: list[int]
+    right: list[int]
+    done: list[int] = field(default_factory=list)
+
+    def take(self, second: bool) -> None:
+        self.done.append((self.right if second else self.left).pop(0))

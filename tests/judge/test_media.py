@@ -1,0 +1,106 @@
+"""Images in every form that people hold them in."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from reasoner_rm.data.images import open_image
+from reasoner_rm.errors import InputError
+from reasoner_rm.judge.media import as_images, as_media
+
+
+def png(image: Image.Image) -> bytes:
+    out = io.BytesIO()
+    image.save(out, "PNG")
+    return out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def picture() -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8))
+
+
+def test_every_form_is_the_same_image(picture: Image.Image, tmp_path: Path) -> None:
+    data, array = png(picture), np.asarray(picture)
+    (tmp_path / "a.png").write_bytes(data)
+    forms = {
+        "path": tmp_path / "a.png",
+        "text": str(tmp_path / "a.png"),
+        "bytes": data,
+        "data URI": "data:image/png;base64," + base64.b64encode(data).decode(),
+        "PIL": picture,
+        "PIL with a palette": picture.convert("RGB"),
+        "uint8 HWC": array,
+        "float CHW": torch.from_numpy(array.copy()).permute(2, 0, 1).float() / 255,
+        "half CHW": (torch.from_numpy(array.copy()).permute(2, 0, 1).float() / 255).half(),
+        "bfloat16 on its way": torch.from_numpy(array.copy()).permute(2, 0, 1).double() / 255,
+        "uint8 tensor HWC": torch.from_numpy(array.copy()),
+    }
+    for name, form in forms.items():
+        assert np.array_equal(np.asarray(open_image(as_media(form))), array), name
+
+
+def test_batches(picture: Image.Image) -> None:
+    array = np.stack([np.asarray(picture), 255 - np.asarray(picture)])
+    floats = torch.from_numpy(array).permute(0, 3, 1, 2).float() / 255
+    for batch in (array, floats, floats.requires_grad_(), list(array), [picture, array[1]]):
+        found = [np.asarray(open_image(m)) for m in as_images(batch)]
+        assert np.array_equal(np.stack(found), array)
+
+
+def test_a_file_is_read_when_it_is_given(picture: Image.Image, tmp_path: Path) -> None:
+    """An answer belongs to what the file held then, whatever is written there later."""
+    file = tmp_path / "a.png"
+    picture.save(file)
+    held = as_media(file)
+    Image.new("RGB", (8, 8)).save(file)
+    assert open_image(held).size == picture.size
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("https://example.com/a.png", "is an address"),
+        ("//example.com/a.png", "is an address"),
+        ("file:///etc/passwd", "is an address"),
+        ("no/such.png", "no such image"),
+        ("data:text/html;base64,AAAA", "not a base64 data URI of an image"),
+        ("data:image/png,AAAA", "not a base64 data URI of an image"),
+        ("data:image/png;base64,@@@", "broken base64"),
+        (7, "no image but int"),
+        (None, "no image but NoneType"),
+        (np.zeros((4, 4), np.uint8), "an array of uint8 and shape (4, 4)"),
+        (np.zeros((4, 4, 3), np.int64), "an array of int64"),
+        (torch.full((3, 4, 4), 2.0), "floats from 2 to 2"),
+        (torch.full((3, 4, 4), float("nan")), "scale images to 0..1"),
+        (torch.full((3, 4, 4), -1.0), "scale images to 0..1"),
+        (torch.zeros(3, 0, 4), "an array of float32"),
+    ],
+)
+def test_what_is_no_image(value: object, says: str) -> None:
+    with pytest.raises(InputError, match=says.replace("(", r"\(").replace(")", r"\)")):
+        as_media(value)
+
+
+def test_a_private_address_is_never_asked() -> None:
+    for address in ("http://127.0.0.1/a.png", "http://169.254.169.254/latest", "http://[::1]/a", "http://10.0.0.1/"):
+        with pytest.raises(InputError, match="no public host"):
+            as_media(address, urls=True)
+    with pytest.raises(InputError, match="not an http address"):
+        as_media("file:///etc/passwd", urls=True)
+
+
+def test_a_list_says_which() -> None:
+    with pytest.raises(InputError, match="image 1: no image but int"):
+        as_images([b"x", 7])
+    with pytest.raises(InputError, match="one image where several"):
+        as_images("a.png")
+    with pytest.raises(InputError, match="images of shape"):
+        as_images(torch.zeros(3, 4, 4))

@@ -1,0 +1,93 @@
+"""Many callers, one model."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from reasoner_rm.judge.merging import Merger
+
+
+class Work:
+    """Squares numbers, slowly; two threads inside at once, or unequal keys together, are an error."""
+
+    def __init__(self, seconds: float = 0.002):
+        self.seconds, self.lock, self.runs = seconds, threading.Lock(), []  # type: ignore[var-annotated]
+
+    def __call__(self, key: Any, items: list[int]) -> list[int]:
+        assert self.lock.acquire(blocking=False)
+        try:
+            time.sleep(self.seconds)
+            self.runs.append((key, len(items)))
+            if -1 in items:
+                raise ValueError("minus one")
+            assert all(i % 2 == key for i in items)
+            return [i * i for i in items]
+        finally:
+            self.lock.release()
+
+
+def together(n: int, job: Callable[[int], Any]) -> list[Any]:
+    start = threading.Barrier(n)
+
+    def run(i: int) -> Any:
+        start.wait()
+        return job(i)
+
+    with ThreadPoolExecutor(n) as threads:
+        return list(threads.map(run, range(n)))
+
+
+def test_everybody_gets_their_own() -> None:
+    work = Work()
+    merger = Merger(work, limit=16)
+
+    def many(i: int) -> bool:
+        return all(merger(k % 2, [k, k + 2]) == [k * k, (k + 2) ** 2] for k in range(i, i + 40))
+
+    assert all(together(24, many))
+    assert sum(n for _, n in work.runs) == 24 * 40 * 2
+    assert len(work.runs) < 24 * 40 / 2, "calls were merged"
+    assert max(n for _, n in work.runs) <= 16
+
+
+def test_one_caller_alone_does_not_wait() -> None:
+    merger, began = Merger(Work(0.0), linger=5.0), time.monotonic()
+    for i in range(0, 20, 2):
+        assert merger(0, [i]) == [i * i]
+    assert time.monotonic() - began < 2
+
+
+def test_an_error_finds_its_own_caller() -> None:
+    merger = Merger(Work(0.02))
+
+    def call(i: int) -> str:
+        try:
+            return str(merger(1, [-1 if i == 3 else 1]))
+        except ValueError as error:
+            return str(error)
+
+    for _ in range(5):
+        assert together(8, call) == ["[1]"] * 3 + ["minus one"] + ["[1]"] * 4
+
+
+def test_a_call_heavier_than_the_limit_is_run_alone() -> None:
+    work = Work()
+    assert Merger(work, limit=4)(0, [2] * 9) == [4] * 9
+    assert work.runs == [(0, 9)]
+
+
+def test_an_interrupt_reaches_everybody() -> None:
+    def broken(key: Any, items: list[int]) -> list[int]:
+        raise KeyboardInterrupt
+
+    merger = Merger(broken)
+    with pytest.raises(KeyboardInterrupt):
+        merger(0, [1])
+    with pytest.raises(KeyboardInterrupt):
+        merger(0, [1])  # and it is not left busy

@@ -1,0 +1,96 @@
+"""Tournaments, against orders that are known."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+
+import pytest
+
+from reasoner_rm.errors import InputError
+from reasoner_rm.judge.ranking import Pair, best, rank
+
+
+class Referee:
+    """Knows how good everybody is, and counts what it is asked."""
+
+    def __init__(self, worth: Sequence[float], noise: float = 0.0, seed: int = 0):
+        self.worth, self.noise, self.rng = worth, noise, random.Random(seed)
+        self.asked: list[Pair] = []
+        self.rounds = 0
+
+    def __call__(self, pairs: Sequence[Pair]) -> list[float | None]:
+        self.asked += pairs
+        self.rounds += 1
+        return [self._verdict(a, b) for a, b in pairs]
+
+    def _verdict(self, a: int, b: int) -> float | None:
+        if self.worth[a] == self.worth[b]:
+            return None
+        right = self.worth[a] > self.worth[b]
+        return float(right if self.rng.random() >= self.noise else not right)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 8, 9, 16, 23])
+@pytest.mark.parametrize("method", ["auto", "round_robin", "merge"])
+def test_an_honest_referee_gives_the_true_order(n: int, method: str) -> None:
+    worth = random.Random(n).sample(range(100), n)
+    referee = Referee(worth)
+    ranking = rank(n, referee, method)  # type: ignore[arg-type]
+    assert ranking.order == sorted(range(n), key=lambda i: -worth[i])
+    assert ranking.comparisons == len(referee.asked) == len({frozenset(p) for p in referee.asked})
+    assert math.isclose(sum(ranking.points), ranking.comparisons)
+
+
+@pytest.mark.parametrize("n", [2, 4, 8, 16, 32])
+def test_swiss_finds_the_best_and_nobody_meets_twice(n: int) -> None:
+    worth = random.Random(n).sample(range(1000), n)
+    referee = Referee(worth)
+    ranking = rank(n, referee, "swiss")
+    assert ranking.order[0] == max(range(n), key=lambda i: worth[i])
+    assert sorted(ranking.order) == list(range(n))
+    assert len({frozenset(p) for p in referee.asked}) == len(referee.asked) <= n / 2 * (math.log2(n) + 1)
+
+
+def test_costs() -> None:
+    """What the docstring promises."""
+    for n in (4, 8, 16, 40):
+        worth = random.Random(n).sample(range(1000), n)
+        assert rank(n, Referee(worth), "round_robin").comparisons == n * (n - 1) // 2
+        merge = Referee(worth)
+        assert rank(n, merge, "merge").comparisons <= n * math.log2(n)
+        assert merge.rounds < len(merge.asked), "merges of one level share their rounds"
+    assert rank(8, Referee(range(8))).method == "round_robin" and rank(9, Referee(range(9))).method == "merge"
+
+
+def test_ties_keep_the_given_order() -> None:
+    for method in ("round_robin", "swiss", "merge"):
+        assert rank(6, Referee([1] * 6), method).order == list(range(6))  # type: ignore[arg-type]
+    assert best(6, Referee([1] * 6)) == (0, 5)
+
+
+def test_knock_out() -> None:
+    for n in range(1, 20):
+        worth = random.Random(n).sample(range(100), n)
+        assert best(n, Referee(worth)) == (max(range(n), key=lambda i: worth[i]), n - 1)
+
+
+def test_round_robin_is_steadier_than_merge_under_noise() -> None:
+    def inversions(order: list[int]) -> int:
+        return sum(order[i] > order[j] for i in range(len(order)) for j in range(i + 1, len(order)))
+
+    found = {m: 0 for m in ("round_robin", "merge")}
+    for seed in range(60):
+        for method in found:
+            found[method] += inversions(rank(8, Referee(range(8, 0, -1), 0.2, seed), method).order)  # type: ignore[arg-type]
+    assert found["round_robin"] < found["merge"]
+
+
+def test_wrong_questions() -> None:
+    with pytest.raises(InputError, match="nothing to rank"):
+        rank(0, Referee([]))
+    with pytest.raises(InputError, match="nothing to choose from"):
+        best(0, Referee([]))
+    with pytest.raises(InputError, match="unknown ranking method 'elo'"):
+        rank(2, Referee([1, 2]), "elo")  # type: ignore[arg-type]

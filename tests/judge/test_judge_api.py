@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 import random
 from concurrent.futures import ThreadPoolExecutor
@@ -239,7 +240,7 @@ def test_text_is_watched_as_it_grows(real: Judge, pictures) -> None:  # type: ig
     )[0]
     whole = ballots[0].completion.text
     assert len(seen) == 12 and all(whole.startswith(text) for text in seen)
-    assert all(a.startswith(b) for b, a in zip(seen, seen[1:], strict=False))
+    assert all(a.startswith(b) for b, a in itertools.pairwise(seen))
 
 
 def test_p_first_from_tokens_equals_the_models_own_softmax(real: Judge, pictures) -> None:  # type: ignore[no-untyped-def]

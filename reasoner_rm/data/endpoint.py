@@ -11,6 +11,7 @@ import json
 import os
 import queue
 import random
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from reasoner_rm.config import EndpointSection
 from reasoner_rm.data.costs import Cost, OutOfBudget, Pace
-from reasoner_rm.data.refusals import refusal, retry_after
+from reasoner_rm.data.refusals import Refused, refusal, retry_after
 from reasoner_rm.data.replicas import AllGone, Replica, Replicas
 from reasoner_rm.errors import InputError, ServiceError
 
@@ -32,8 +33,8 @@ FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 """Seconds before a request is sent again: each time about twice as long."""
 CONNECT = 10.0
 """Seconds for a connection."""
-TRIES_AT_FIRST = 2
-"""A server that never answered is asked again this often at most."""
+KNOCKS = 2
+"""Where nobody ever answered, a connection is tried again this often at most: it is likely the wrong address."""
 CHAT = "/chat/completions"
 
 
@@ -101,7 +102,7 @@ class Endpoint:
         return self._wait(self._do(Job(path, lambda: body)))
 
     def stream(self, jobs: Sequence[Job]) -> Iterator[tuple[int, Any]]:
-        """Each job's place with its answer, or with the ServiceError that stands in for it, as they come.
+        """Each job's place with its answer, or with the ServiceError or Refused in its place, as they come.
 
         What is under way is cancelled when the caller goes away.
 
@@ -125,9 +126,8 @@ class Endpoint:
         try:
             for _ in jobs:
                 place, answer = done.get()
-                if isinstance(answer, Exception) and (
-                    not isinstance(answer, ServiceError) or isinstance(answer, OutOfBudget)
-                ):
+                stands_in = isinstance(answer, (ServiceError, Refused)) and not isinstance(answer, OutOfBudget)
+                if isinstance(answer, Exception) and not stands_in:
                     raise answer
                 yield place, answer
         finally:
@@ -179,7 +179,8 @@ class Endpoint:
             except _Failed as error:
                 replica.failed(str(error))
                 failed += 1
-                if failed > (self.section.retries if self._answered else min(self.section.retries, TRIES_AT_FIRST)):
+                never_there = error.unreachable and self._answered is None
+                if failed > min(self.section.retries, KNOCKS if never_there else self.section.retries):
                     raise self._failure(f"{replica.url}: {error}") from None
                 await asyncio.sleep(_jittered(wait))
             wait = min(2 * wait, LONGEST_WAIT)
@@ -192,7 +193,7 @@ class Endpoint:
         try:
             answer = await self._client().request(method, url, content=data, headers=self._headers())
         except httpx.TransportError as error:
-            raise _Failed(_words(error)) from None
+            raise _Failed(_words(error), isinstance(error, httpx.ConnectError)) from None
         except httpx.InvalidURL as error:
             raise InputError(f"{replica.url!r} is no address ({error})") from None
         finally:
@@ -227,7 +228,8 @@ class Endpoint:
 
             room = self.section.concurrency
             limits = httpx.Limits(max_connections=room, max_keepalive_connections=room, keepalive_expiry=4.0)
-            self._http = httpx.AsyncClient(timeout=httpx.Timeout(self.section.timeout, connect=CONNECT), limits=limits)
+            patience = httpx.Timeout(self.section.timeout, connect=CONNECT)
+            self._http = httpx.AsyncClient(timeout=patience, limits=limits, verify=_certificates())
         return self._http
 
 
@@ -238,7 +240,9 @@ class _Busy(Exception):  # noqa: N818
 
 
 class _Failed(Exception):  # noqa: N818
-    pass
+    def __init__(self, what: str, unreachable: bool = False):
+        super().__init__(what)
+        self.unreachable = unreachable
 
 
 def _jittered(wait: float) -> float:
@@ -248,6 +252,14 @@ def _jittered(wait: float) -> float:
 
 def _words(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".rstrip(": ")
+
+
+@functools.cache
+def _certificates() -> ssl.SSLContext:
+    """Read once: it takes longer than many a request."""
+    import httpx
+
+    return httpx.create_ssl_context()
 
 
 @functools.cache

@@ -14,16 +14,16 @@ TOO_LONG = ("maximum context length", "maximum model length", "max_model_len", "
 
 
 class Refused(InputError):  # noqa: N818
-    """A request that the server will not answer, with the server's own words."""
+    """A request that the server will not answer. ``param`` is the setting at fault, where the server names one."""
 
-    def __init__(self, what: str, remedy: str, status: int, words: str):
+    def __init__(self, what: str, remedy: str, status: int, param: str):
         super().__init__(what, remedy=remedy)
-        self.status, self.words = status, words
+        self.status, self.param = status, param
 
 
 def refusal(url: str, status: int, text: str, section: EndpointSection) -> Refused:
     """A 4xx answer as an error."""
-    words = _message(text)
+    words, param = _message(text)
     key = section.key_variable
     if status in (401, 403):
         remedy = f"set {key} to a key that it accepts"
@@ -37,19 +37,20 @@ def refusal(url: str, status: int, text: str, section: EndpointSection) -> Refus
         remedy = "the images are too large: lower their size"
     else:
         remedy = f"check its URL, the model's name and {key}"
-    return Refused(f"{url} answers {status}: {words[:240]}", remedy, status, words)
+    return Refused(f"{url} answers {status}: {words[:240]}", remedy, status, param)
 
 
-def _message(text: str) -> str:
-    """The sentence in an error body, of OpenAI's form or FastAPI's."""
+def _message(text: str) -> tuple[str, str]:
+    """The sentence in an error body and the parameter that it names, of OpenAI's form or FastAPI's."""
     try:
         body = json.loads(text)
     except ValueError:
-        return text.strip()
-    match body:
-        case {"error": {"message": str(words)}} | {"message": str(words)} | {"detail": str(words)}:
-            return words
-    return text.strip()
+        return text.strip(), ""
+    error = body.get("error", body) if isinstance(body, dict) else {}
+    match error:
+        case {"message": str(words), **rest} | {"detail": str(words), **rest}:
+            return words, str(rest.get("param") or "")
+    return text.strip(), ""
 
 
 def retry_after(headers: Mapping[str, str]) -> float:

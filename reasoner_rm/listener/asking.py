@@ -34,6 +34,9 @@ class AskingListener(ABC):
         min_mass: beliefs whose options hold less of the vocabulary's probability are None.
     """
 
+    failed = 0.0
+    """Share of the last call's questions that whoever answers failed on; each was a None."""
+
     def __init__(
         self,
         template: Template,

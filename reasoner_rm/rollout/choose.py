@@ -80,4 +80,11 @@ def open_engine(
         from reasoner_rm.rollout.transformers_engine import TransformersEngine
 
         return TransformersEngine(load_vlm(path_or_id, dtype=dtype, min_pixels=min_pixels, max_pixels=max_pixels))
+    if name == "http":
+        from reasoner_rm.data.endpoint import Endpoint
+        from reasoner_rm.rollout.http_engine import HttpEngine
+
+        if endpoint is None:
+            raise InputError("engine http needs a server", remedy="give its URL up to /v1: engine.endpoint.urls, --url")
+        return HttpEngine(Endpoint(endpoint))
     raise InputError(f"engine {name} is not there yet", remedy="use transformers")

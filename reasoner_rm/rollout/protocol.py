@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from reasoner_rm.schema import Completion
 from reasoner_rm.tasks.render import Prompt
@@ -35,3 +35,17 @@ class RolloutEngine(Protocol):
     """Answers requests; the result is aligned with them, G completions each."""
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[tuple[Completion, ...]]: ...
+
+
+@runtime_checkable
+class StreamingEngine(RolloutEngine, Protocol):
+    """An engine that hands over groups as they are ready, so that they can be worked on while others are under way."""
+
+    def stream(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, tuple[Completion, ...]]]:
+        """Each request's place with its G completions, in whatever order they come; every place once."""
+        ...
+
+
+def in_order(streamed: Iterable[tuple[int, tuple[Completion, ...]]]) -> list[tuple[Completion, ...]]:
+    """What `stream` gave, aligned with its requests."""
+    return [completions for _, completions in sorted(streamed, key=lambda pair: pair[0])]

@@ -1,0 +1,54 @@
+"""A real vLLM server on loopback, with a checkpoint of the tests."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+
+STARTING = 280.0
+"""Seconds: half a minute on a quiet machine."""
+
+
+class VllmServer:
+    """Starts at once; ``wait`` until it answers. ``url`` goes up to `/v1`."""
+
+    def __init__(self, model: Path, log: Path, *options: str):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/v1"
+        self.log = log
+        here = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_NO_USAGE_STATS": "1"}
+        command = [
+            sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model),
+            "--served-model-name", "tiny", "--host", "127.0.0.1", "--port", str(self.port), "--dtype", "float32",
+            "--enforce-eager", "--max-model-len", "1024", "--max-num-seqs", "64",
+            "--logprobs-mode", "processed_logprobs", *options,
+        ]  # fmt: skip
+        with log.open("w") as out:
+            self.process = subprocess.Popen(
+                command, stdout=out, stderr=subprocess.STDOUT, env=os.environ | here, start_new_session=True
+            )
+
+    def wait(self) -> VllmServer:
+        end = time.monotonic() + STARTING
+        while time.monotonic() < end and self.process.poll() is None:
+            try:
+                if httpx.get(self.url.removesuffix("/v1") + "/health", timeout=5).is_success:
+                    return self
+            except httpx.TransportError:
+                time.sleep(0.3)
+        self.kill()
+        raise RuntimeError("vLLM did not start:\n" + self.log.read_text()[-3000:])
+
+    def kill(self) -> None:
+        """kill -9, with the processes that it started."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, 9)
+            self.process.wait()

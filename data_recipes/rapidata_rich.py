@@ -69,15 +69,11 @@ def _rated(
 ) -> Sample:  # fmt: skip
     if options.criterion not in aspects:
         raise LeftOut(f"not rated for {options.criterion}")
-    caption, meta = (
-        row.text("prompt"),
-        {"criterion": options.criterion, "scale": list(scale_of(options.scale) or (1, 5))},
-    )
+    caption, scale = row.text("prompt"), list(scale_of(options.scale) or (1, 5))
     question = QUESTIONS[options.criterion].format(noun=noun) if options.show_prompt == "as-rated" else ""
-    if question:
-        meta["hidden_caption"] = caption
-    if words:
-        meta["word_scores"] = words
+    meta: dict[str, Any] = {"criterion": options.criterion, "scale": scale}
+    meta |= {"hidden_caption": caption} if question else {}
+    meta |= {"word_scores": words} if words else {}
     return Sample(
         id=row.name, task="pointwise", prompt=question or caption, gold={"score": aspects[options.criterion],
         "aspects": aspects}, group_id=prompt_group(caption), source=row.source, meta=meta, **media,

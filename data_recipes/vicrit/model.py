@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from reasoner_rm.data.journal import Journal, work_through
 from reasoner_rm.data.media import Media
 from reasoner_rm.data.seeding import stable_seed
 from reasoner_rm.data.tables import rows
-from reasoner_rm.data.teacher import Teacher
+from reasoner_rm.data.teacher import EndpointTeacher
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
 
@@ -34,8 +35,8 @@ Answer with one JSON object and nothing else: {{"original": "the phrase as it st
 
 
 def inject_by_model(
-    file: Path, journal_file: Path, model: Teacher, *, image: str = "image", caption: str = "caption", tries: int = 3,
-    seed: int = 0, parallel: int = 8,
+    file: Path, journal_file: Path, model: EndpointTeacher, *, image: str = "image", caption: str = "caption",
+    tries: int = 3, seed: int = 0,
 ) -> Iterator[Sample | str]:  # fmt: skip
     """Samples from a table of images and captions, in its order; in place of the others a reason.
 
@@ -49,7 +50,8 @@ def inject_by_model(
     spent = ""
     try:
         items = ((f"vicrit-{n}", (n, text)) for n, text, _ in _captions(file, media, image, caption))
-        work_through(items, journal, lambda item: _asked(item[0], item[1], model, tries, seed), parallel)
+        ask = functools.partial(_asked, model=model, tries=tries, seed=seed)
+        work_through(items, journal, lambda some: [ask(*item) for item in some], model.parallel)
     except OutOfBudget as end:
         spent = str(end)
     finally:
@@ -82,7 +84,7 @@ def _captions(file: Path, media: Media, image: str, caption: str) -> Iterator[tu
             raise InputError(str(error), file=file, line=line) from None
 
 
-def _asked(n: int, caption: str, model: Teacher, tries: int, seed: int) -> dict[str, Any]:
+def _asked(n: int, caption: str, model: EndpointTeacher, tries: int, seed: int) -> dict[str, Any]:
     kind, why = TYPES[n % len(TYPES)], ""
     for attempt in range(tries):
         text = model.ask([ASK.format(caption=caption, type=kind)], seed=stable_seed("vicrit", seed, n, attempt))

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reasoner_rm.cli import sets
+from reasoner_rm.cli import sets, teaching
 from reasoner_rm.cli.shared import Add, adder
 from reasoner_rm.errors import InputError
 
@@ -39,6 +39,7 @@ def add_verbs(verb: Add) -> None:
     show.add_argument("--limit", type=int, metavar="N", help="how many samples (default: 10 here, 60 on a page)")
 
     sets.add_actions(action)
+    teaching.add_actions(action)
 
 
 def _act(args: argparse.Namespace) -> None:

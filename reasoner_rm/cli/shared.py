@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -62,3 +63,19 @@ def headline(summary: dict[str, Any]) -> str:
     blind = summary.get("blind", {}).get("accuracy")
     line = f"held-out {measure(summary.get('task', ''))}: " + " → ".join(parts)
     return line if blind is None else f"{line}; blind {blind:.1%}"
+
+
+def command() -> str:
+    """What was typed, for the card of what it makes."""
+    return shlex.join(["reasoner-rm", *sys.argv[1:]])
+
+
+def write_set(args: argparse.Namespace, samples: Any, by: str, inputs: Sequence[Path], **options: Any) -> None:
+    """Write samples to ``args.out``, note it on its folder's card, and say what was kept and why the rest was not."""
+    from reasoner_rm.data.streams import write
+
+    chosen = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
+    made = write(args.out, samples, by=by, inputs=inputs, options=chosen, command=command(), overwrite=args.overwrite)
+    print(f"kept: {made.kept} samples, {args.out}")
+    for reason, n in sorted(made.dropped.items(), key=lambda item: -item[1]):
+        print(f"dropped: {n}, {reason}")

@@ -6,19 +6,21 @@ trained with, byte for byte.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from reasoner_rm.data.chat import encoded
 from reasoner_rm.data.costs import OutOfBudget
 from reasoner_rm.data.journal import Journal, work_through
 from reasoner_rm.data.seeding import stable_seed
 from reasoner_rm.data.streams import stream
-from reasoner_rm.data.teacher import Teacher
+from reasoner_rm.data.teacher import Asked, Teacher
+from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks import get_task
+from reasoner_rm.tasks.escape import check_text
 from reasoner_rm.tasks.render import load_template, render
 
 WRONG = {"wrong": "the teacher's verdict is not the label's", "malformed": "the teacher's answer is not well formed"}
@@ -33,29 +35,23 @@ class Distilled:
 
 
 def distil(
-    file: Path,
-    journal_file: Path,
-    teacher: Teacher,
-    *,
-    template: str = "default",
-    tries: int = 1,
-    seed: int = 0,
-    parallel: int = 8,
+    file: Path, journal_file: Path, teacher: Teacher, *, template: str = "default", tries: int = 1, seed: int = 0
 ) -> Iterator[Sample | str]:
     """Each sample with the teacher's reasoning as its target, in the file's order; in place of the others a reason.
 
-    Work goes on where a killed or unpaid run stopped: a sample asked is never asked again.
+    Work goes on where a killed or unpaid run stopped: a sample that was answered is never asked again.
 
     Raises:
-        InputError: the endpoint fails, or the journal is of another run.
+        InputError, ServiceError: the teacher fails, an id stands twice, or the journal is of another run.
     """
-    plan = {"model": teacher.model, "template": load_text(file, template), "tries": tries, "seed": seed,
-            "temperature": teacher.temperature, "max_tokens": teacher.max_tokens}  # fmt: skip
+    plan = {**teacher.plan, "template": load_text(file, template), "tries": tries, "seed": seed}
     journal = Journal(journal_file, plan)
     spent = ""
     try:
-        items = ((sample.id, sample) for _, sample in stream(file))
-        work_through(items, journal, lambda sample: _asked(sample, teacher, template, tries, seed), parallel)
+        work_through(
+            _numbered(file), journal, lambda some: _asked(some, teacher, template, tries, seed), teacher.parallel,
+            teacher.together,
+        )  # fmt: skip
     except OutOfBudget as end:
         spent = str(end)
     finally:
@@ -76,26 +72,53 @@ def load_text(file: Path, template: str) -> dict[str, str]:
     return {} if sample is None else {sample.task: load_template(sample.task, template).hash}
 
 
-def _asked(sample: Sample, teacher: Teacher, template: str, tries: int, seed: int) -> dict[str, Any]:
-    prompt = render(sample, load_template(sample.task, template))
-    parts = zip(prompt.content, prompt.is_image, strict=True)
-    content = [encoded(part) if image else str(part) for part, image in parts]
-    why = ""
+def _numbered(file: Path) -> Iterator[tuple[str, Sample]]:
+    """Samples by their ids, which a journal knows them by."""
+    seen: dict[str, int] = {}
+    for line, sample in stream(file):
+        if sample.id in seen:
+            what = f"id {sample.id!r} stands on line {seen[sample.id]} already"
+            raise InputError(what, file=file, line=line, remedy="make ids unique")
+        seen[sample.id] = line
+        yield sample.id, sample
+
+
+def _asked(
+    samples: Sequence[Sample], teacher: Teacher, template: str, tries: int, seed: int
+) -> list[dict[str, Any]]:  # fmt: skip
+    """The journal's entries; who gave no good answer is asked again, with another seed."""
+    prompts = [render(sample, load_template(sample.task, template)) for sample in samples]
+    entries: list[dict[str, Any]] = [{"turn": None, "why_not": ""} for _ in samples]
+    left = list(range(len(samples)))
     for attempt in range(tries):
-        text = teacher.ask(content, seed=stable_seed("distil", seed, sample.id, attempt))
-        found = judged(sample, text)
-        if found.turn is not None:
-            return {"turn": found.turn, "tries": attempt + 1}
-        why = found.why_not
-    return {"turn": None, "why_not": why}
+        asked = [Asked(samples[i], prompts[i], stable_seed("distil", seed, samples[i].id, attempt)) for i in left]
+        for i, text in zip(left, teacher.answers(asked), strict=True):
+            found = judged(samples[i], text)
+            good = found.turn is not None
+            entries[i] = {"turn": found.turn, **({"tries": attempt + 1} if good else {"why_not": found.why_not})}
+        left = [i for i in left if entries[i]["turn"] is None]
+        if not left:
+            break
+    return entries
 
 
 def judged(sample: Sample, text: str) -> Distilled:
     """The teacher's turn, if it is well formed and right; a tie cannot be told from a wrong verdict, so it is wrong."""
     task = get_task(sample.task)
     parsed = task.parse(text, sample)
-    if not parsed.well_formed or parsed.answer is None:
+    if not parsed.well_formed or parsed.answer is None or not _usable(text):
         return Distilled(None, WRONG["malformed"])
     if task.correct(parsed.answer, sample) != 1.0:
         return Distilled(None, WRONG["wrong"])
     return Distilled(text.strip())
+
+
+def _usable(text: str) -> bool:
+    """Whether a student can be taught it: no half characters, nothing that a tokenizer takes for control."""
+    if re.search(r"<\|[^|<>\s]{1,40}\|>", text):
+        return False
+    try:
+        check_text(text, "")
+    except InputError:
+        return False
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -63,30 +64,35 @@ def _plain(value: Mapping[str, Any]) -> Any:
 
 
 def work_through(
-    items: Iterable[tuple[str, Any]], journal: Journal, do: Callable[[Any], dict[str, Any]], parallel: int
+    items: Iterable[tuple[str, Any]],
+    journal: Journal,
+    do: Callable[[list[Any]], list[dict[str, Any]]],
+    parallel: int,
+    together: int = 1,
 ) -> None:
     """Do what the journal does not hold yet, several at a time; an error stops after what is under way.
 
-    ``do`` gives an item's entry without its id.
+    ``do`` gives the entries of ``together`` items, without their ids; ``parallel`` such calls run side by side.
     """
     todo: Iterator[tuple[str, Any]] = ((key, item) for key, item in items if key not in journal.done)
-    running: dict[Future[dict[str, Any]], str] = {}
+    running: dict[Future[list[dict[str, Any]]], list[str]] = {}
     failure: BaseException | None = None
     with ThreadPoolExecutor(parallel) as pool, tqdm(initial=len(journal.done), unit="item", disable=None) as bar:
         while True:
             while failure is None and len(running) < parallel:
-                following = next(todo, None)
-                if following is None:
+                following = list(itertools.islice(todo, together))
+                if not following:
                     break
-                running[pool.submit(do, following[1])] = following[0]
+                running[pool.submit(do, [item for _, item in following])] = [key for key, _ in following]
             if not running:
                 break
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in finished:
-                key = running.pop(future)
+                keys = running.pop(future)
                 try:
-                    journal.add({"id": key, **future.result()})
-                    bar.update()
+                    for key, entry in zip(keys, future.result(), strict=True):
+                        journal.add({"id": key, **entry})
+                        bar.update()
                 except BaseException as error:
                     failure = failure or error
     if failure is not None:

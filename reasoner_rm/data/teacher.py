@@ -1,26 +1,69 @@
-"""A model behind an endpoint that writes texts for data: reasoning, mistakes."""
+"""Who writes texts for data, reasoning and mistakes: anything that answers prompts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
 
-from reasoner_rm.data.chat import user_message
+from reasoner_rm.data.chat import user_message, user_turn
 from reasoner_rm.data.endpoint import CHAT, Endpoint
 from reasoner_rm.errors import InputError
+from reasoner_rm.schema import Sample
+from reasoner_rm.tasks.render import Prompt
 
 
 @dataclass(frozen=True, slots=True)
-class Teacher:
-    """Asks for one text at a time; from several threads if need be."""
+class Asked:
+    """A sample, the prompt it became, and the seed of the answer."""
+
+    sample: Sample
+    prompt: Prompt
+    seed: int
+
+
+class Teacher(Protocol):
+    """Answers prompts: a server (`EndpointTeacher`), or a rollout engine in this process (`rollout.teacher`).
+
+    ``model`` names it, ``plan`` holds all that its answers depend on. It is best asked ``together`` prompts at once,
+    and ``parallel`` such calls may run side by side. It raises OutOfBudget where no more is to be asked. Boxes in its
+    answers are in original pixels, as in samples.
+    """
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def plan(self) -> Mapping[str, Any]: ...
+    @property
+    def together(self) -> int: ...
+    @property
+    def parallel(self) -> int: ...
+    def answers(self, asked: Sequence[Asked]) -> list[str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointTeacher:
+    """Asks a server for one text at a time; from several threads if need be. Boxes are taken as they stand."""
 
     endpoint: Endpoint
     temperature: float = 0.7
     max_tokens: int = 1024
+    together: ClassVar[int] = 1
 
     @property
     def model(self) -> str:
         return self.endpoint.model
+
+    @property
+    def parallel(self) -> int:
+        return self.endpoint.section.concurrency
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        return {"model": self.model, "temperature": self.temperature, "max_tokens": self.max_tokens}
+
+    def answers(self, asked: Sequence[Asked]) -> list[str]:
+        return [self._said(user_turn(one.prompt), one.seed) for one in asked]
 
     def ask(self, content: Sequence[str | bytes], seed: int = 0) -> str:
         """The answer to one user turn of texts and encoded images.
@@ -28,9 +71,12 @@ class Teacher:
         Raises:
             OutOfBudget, ServiceError, InputError: as `Endpoint.post`; or the answer is no completion.
         """
+        return self._said(user_message(content), seed)
+
+    def _said(self, message: Mapping[str, Any], seed: int) -> str:
         body = {
             "model": self.model, "temperature": self.temperature, "max_tokens": self.max_tokens, "seed": seed % 2**31,
-            "messages": [user_message(content)],
+            "messages": [message],
         }  # fmt: skip
         said = self.endpoint.post(CHAT, body)
         try:

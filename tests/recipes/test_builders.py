@@ -8,7 +8,8 @@ import re
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -20,15 +21,23 @@ from data_recipes.vicrit.model import accepted, inject_by_model
 from data_recipes.vicrit.rules import inject, spots
 from data_recipes.vicrit.verify import verify
 from data_recipes.vicrit.words import ALTERNATIVES, TYPES, same
-from reasoner_rm.config import EndpointSection
+from reasoner_rm.cli import main
+from reasoner_rm.config import EndpointSection, SftSection
 from reasoner_rm.data.building import Settings, build
 from reasoner_rm.data.cold_start import distil, judged
 from reasoner_rm.data.endpoint import Endpoint
 from reasoner_rm.data.io import load_samples, write_samples
-from reasoner_rm.data.teacher import Teacher
+from reasoner_rm.data.teacher import EndpointTeacher
 from reasoner_rm.errors import InputError
-from reasoner_rm.schema import Sample
+from reasoner_rm.policy.bundle import Card, save_bundle
+from reasoner_rm.policy.canvas import Canvas
+from reasoner_rm.policy.loading import load_vlm
+from reasoner_rm.rollout import Request, Sampling
+from reasoner_rm.rollout.teacher import EngineTeacher
+from reasoner_rm.schema import Completion, Sample
 from reasoner_rm.tasks import get_task
+from reasoner_rm.tasks.render import load_template
+from reasoner_rm.training.sft import train_sft
 
 sys.path.insert(0, str(Path(__file__).parent))
 import fixtures
@@ -162,8 +171,8 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Answer], Server
         server.http.server_close()
 
 
-def teacher(url: str, model: str = "m", **section: Any) -> Teacher:
-    return Teacher(Endpoint(EndpointSection(urls=(url,), model=model, **section)))
+def teacher(url: str, model: str = "m", **section: Any) -> EndpointTeacher:
+    return EndpointTeacher(Endpoint(EndpointSection(urls=(url,), model=model, **section)))
 
 
 def question(body: dict[str, Any]) -> str:
@@ -233,11 +242,11 @@ def test_no_one_is_asked_twice_however_often_it_stops(serve: Any, tmp_path: Path
     server = serve(answer)
     for _ in range(3):
         with pytest.raises(InputError, match="answers 400"):
-            list(distil(file, tmp_path / "j.jsonl", teacher(server.url), parallel=1))
+            list(distil(file, tmp_path / "j.jsonl", teacher(server.url, concurrency=1)))
         with (tmp_path / "j.jsonl").open("ab") as journal:
             journal.write(b'{"id": "s2')  # as a kill would leave it
         state["left"] = next(fail)
-    made = list(distil(file, tmp_path / "j.jsonl", teacher(server.url), parallel=4))
+    made = list(distil(file, tmp_path / "j.jsonl", teacher(server.url, concurrency=4)))
     assert len(asked) == 30 and set(asked.values()) == {1} and sum(isinstance(s, Sample) for s in made) == 15
     fresh = list(distil(file, tmp_path / "fresh.jsonl", teacher(serve(lambda body: verdict(1)).url)))
     assert made == fresh
@@ -247,8 +256,8 @@ def test_no_one_is_asked_twice_however_often_it_stops(serve: Any, tmp_path: Path
 
 def test_a_budget_ends_the_run_and_more_goes_on(serve: Any, tmp_path: Path) -> None:
     file, server = pairs(tmp_path, 10), serve(lambda body: verdict(1))
-    poor = teacher(server.url, budget=0.009, input_price=2, output_price=10)  # three answers
-    made = list(distil(file, tmp_path / "j.jsonl", poor, parallel=1))
+    poor = teacher(server.url, budget=0.009, input_price=2, output_price=10, concurrency=1)  # three answers
+    made = list(distil(file, tmp_path / "j.jsonl", poor))
     assert len(server.bodies) == 3 and sum(str(r).startswith("not asked: the budget") for r in made) == 7
     list(distil(file, tmp_path / "j.jsonl", teacher(server.url)))
     assert len(server.bodies) == 10
@@ -260,6 +269,86 @@ def test_a_second_try_may_do(serve: Any, tmp_path: Path) -> None:
     (made,) = list(distil(pairs(tmp_path, 1), tmp_path / "j.jsonl", teacher(server.url), tries=2))
     assert isinstance(made, Sample) and made.target == verdict(2)
     assert server.bodies[0]["seed"] != server.bodies[1]["seed"]
+
+
+class Scripted:
+    """A rollout engine whose answers are a function of the prompt's text and the seed."""
+
+    def __init__(self, say: Callable[[str, int], str]):
+        self.say, self.calls = say, list[int]()
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[tuple[Completion, ...]]:
+        self.calls.append(len(requests))
+        return [tuple(Completion(self._said(r, seed), (1,), (0.0,), "stop") for seed in r.seeds) for r in requests]
+
+    def _said(self, request: Request, seed: int) -> str:
+        return self.say("".join(p for p in request.prompt.content if isinstance(p, str)), seed)
+
+
+def test_an_engine_teaches_in_batches_and_asks_again_only_where_it_failed(tmp_path: Path) -> None:
+    """Even rows are said wrong by the first seeds, so a second try is due; then the engine breaks and goes on."""
+    file, seeds = pairs(tmp_path, 10), set[int]()
+
+    def say(text: str, seed: int) -> str:
+        assert seed not in seeds
+        seeds.add(seed)
+        return verdict(1 if len(seeds) <= 4 else 2)
+
+    engine = Scripted(say)
+    made = list(distil(file, tmp_path / "j.jsonl", EngineTeacher(engine, "m", Sampling(), together=4), tries=2))
+    assert engine.calls == [4, 2, 4, 2, 2, 1] and len(seeds) == 15
+    assert [s.id for s in made if isinstance(s, Sample)] == [f"s{i}" for i in (0, 1, 2, 3, 4, 6, 8)]
+
+    def broken(text: str, seed: int) -> str:
+        raise AssertionError("asked again")
+
+    again = list(distil(file, tmp_path / "j.jsonl", EngineTeacher(Scripted(broken), "m", Sampling()), tries=2))
+    assert again == made
+
+
+def test_an_engine_says_boxes_in_its_own_space_and_they_are_kept_in_the_samples(tmp_path: Path) -> None:
+    fixtures.save(tmp_path, "1.jpg")
+    box = {"bbox_2d": [6, 6, 12, 12], "label": "cat"}
+    sample = Sample("d", "detection", "cat", (str(tmp_path / "1.jpg"),), gold={"boxes": [box]})
+    write_samples(tmp_path / "set.jsonl", [sample])
+    said = '<think>A cat.</think>\n<answer>[{"bbox_2d": [250, 250, 500, 500], "label": "cat"}]</answer>'
+    teacher = EngineTeacher(
+        Scripted(lambda text, seed: said), "m", Sampling(), Canvas("thousand", lambda s: ((24, 24), (28, 28)))
+    )
+    (made,) = distil(tmp_path / "set.jsonl", tmp_path / "j.jsonl", teacher)
+    assert isinstance(made, Sample) and made.target is not None
+    found = get_task("detection").parse(made.target, made)
+    assert found.answer is not None and json.loads(found.answer)[0]["bbox_2d"] == [6, 6, 12, 12]
+
+
+def test_a_model_teaches_from_the_shell(tiny_folder: Path, tmp_path: Path, capsys: Any) -> None:
+    """A tiny model that has learnt one verdict by heart, asked by the real engine."""
+    file = pairs(tmp_path, 4)
+    vlm, card = (
+        load_vlm(tiny_folder, device="cpu"),
+        Card("image_preference", load_template("image_preference", "brief")),
+    )
+    rows = [replace(s, target=verdict(1)) for s in load_samples(file)]
+    section = SftSection(learning_rate=3e-3, max_steps=45, batch_size=4, lr_scheduler_type="constant")
+    train_sft(vlm, card.template, rows, section, log=lambda *a, **k: None, seed=0, title="by heart")
+    save_bundle(vlm, card, tmp_path / "taught")
+    asked = ("distil", file, "--model", tmp_path / "taught", "--template", "brief", "--engine", "transformers")
+    with pytest.raises(SystemExit) as end:
+        main(["data", *map(str, (*asked, "--temperature", 0, "--max-tokens", 64, "--out", tmp_path / "o.jsonl"))])
+    said = capsys.readouterr()
+    assert end.value.code == 0, said.err
+    assert "kept: 2 samples" in said.out and "dropped: 2, the teacher's verdict" in said.out and "cost" not in said.out
+    assert all(s.target == verdict(1) for s in load_samples(tmp_path / "o.jsonl"))
+    with pytest.raises(SystemExit):
+        main(["data", *map(str, (*asked, "--budget", 1, "--out", tmp_path / "p.jsonl"))])
+    assert "--budget and --prices go with --url" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("end", ["<|im_end|>", "\ud800", "\x00", "<|image_pad|>"])
+def test_what_no_student_can_be_taught_is_not_kept(end: str) -> None:
+    sample = Sample("t", "image_preference", "x", ("a", "b"), gold={"p_first": 1.0})
+    assert judged(sample, verdict(1)).turn == verdict(1)
+    assert judged(sample, verdict(1).replace("fits", f"fits{end}")).turn is None
 
 
 def test_a_tie_teaches_nothing() -> None:

@@ -67,6 +67,9 @@ def test_validate_ends_with_2_where_training_would_fail(tmp_path: Path, capsys: 
     assert code == 2 and "broken image" in error and "w.jpg" in error
 
 
+DISTIL = ("distil", "x", "--out", "y", "--model", "m")
+
+
 def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "t.csv").write_text("a,b\n")
     for args, message in (
@@ -76,7 +79,12 @@ def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (("build", "mapped", "--data", tmp_path / "t.csv", "--out", tmp_path / "o"), "no usable row"),
         (("filter", tmp_path / "t.jsonl", "--out", tmp_path / "f.jsonl"), "nothing to filter by"),
         (("unpack", tmp_path / "t.csv", "--out", tmp_path / "u"), "not a whole tarball"),
-        (("distil", "x", "--out", "y", "--url", "u", "--model", "m", "--budget", "1"), "--budget needs --prices"),
+        ((*DISTIL, "--url", "u", "--budget", "1"), "--budget needs --prices"),
+        ((*DISTIL, "--url", "u", "--prices", "1"), "--prices is '1'; give IN,OUT"),
+        ((*DISTIL, "--url", "u", "--prices=-1,2"), "--prices is '-1,2'"),
+        ((*DISTIL, "--url", "u", "--prices", "1,2", "--budget", "nan"), "--budget is nan"),
+        ((*DISTIL, "--url", "u", "--parallel", "0"), "--parallel is 0"),
+        ((*DISTIL, "--temperature", "nan"), "--temperature is nan"),
     ):
         code, _, error = shell(capsys, *args)
         assert code == 2 and message in error and error.count("\n") == 1, error

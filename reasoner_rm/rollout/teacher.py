@@ -1,0 +1,38 @@
+"""A rollout engine as a teacher, which answers in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from reasoner_rm.data.teacher import Asked
+from reasoner_rm.policy.canvas import Canvas
+from reasoner_rm.rollout.protocol import Request, RolloutEngine, Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class EngineTeacher:
+    """See `data.teacher.Teacher`. ``model`` is the name or path that answers are credited to.
+
+    Without a ``canvas`` boxes are taken as the engine writes them.
+    """
+
+    engine: RolloutEngine
+    model: str
+    sampling: Sampling
+    canvas: Canvas | None = None
+    together: int = 64
+    parallel: ClassVar[int] = 1  # an engine is one thread's
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        sampled = {"temperature": self.sampling.temperature, "max_tokens": self.sampling.max_tokens}
+        return {"model": self.model, "engine": type(self.engine).__name__, **sampled}
+
+    def answers(self, asked: Sequence[Asked]) -> list[str]:
+        requests = [Request(one.prompt, (one.seed,)) for one in asked]
+        texts = [group[0].text for group in self.engine.generate(requests, self.sampling)]
+        if self.canvas is None:
+            return texts
+        return [self.canvas.stated(text, one.sample) for text, one in zip(texts, asked, strict=True)]

@@ -107,10 +107,28 @@ class EndpointSection(Section):
 
 class EngineSection(Section):
     """What rolls out. `auto`: vLLM in this process where it is installed and CUDA is there, else transformers; `http`:
-    the server of `endpoint`."""
+    the server of `endpoint`. The rest is vLLM's: its own names where it has one, and `None` where it may choose."""
 
     name: EngineName = "auto"
     endpoint: EndpointSection | None = None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """`auto`: the policy's own. Another precision is another policy, by as much as `sampler_gap` shows."""
+    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] | None = None
+    """The share of a GPU's memory for the engine's weights and its keys and values. None: 0.9 alone, 0.4 beside
+    training."""
+    kv_cache_gb: Positive | None = None
+    """So much for keys and values, in the place of that share. On a CPU: 1."""
+    max_model_len: Count | None = None
+    """The most tokens of a prompt with its completion. None: the model's own, or what memory allows."""
+    tensor_parallel_size: Count = 1
+    """GPUs for one engine. Beside training each process has an engine of its own, on its own GPU: 1."""
+    enforce_eager: bool = False
+    """Neither CUDA graphs nor compilation: a faster start, slower rollouts."""
+    sleep: bool = True
+    """Beside training on CUDA: the engine's memory is given back while the policy is trained."""
+    max_logp_gap: Positive = 0.1
+    """How far the engine's log-probabilities may be from the trainer's in the mean, in nats, right after the weights
+    were handed over. Beyond it the run stops: the engine answers for another model."""
 
 
 class DataSection(Section):

@@ -63,6 +63,7 @@ def load_vlm(
     max_pixels: int | None = None,
     attn_implementation: str | None = None,
     device: str | None = None,
+    weights: bool = True,
 ) -> Vlm:
     """Load a Qwen-VL-class checkpoint from a folder or by hub id.
 
@@ -71,12 +72,13 @@ def load_vlm(
         dtype: `auto` keeps the checkpoint's, but fp32 on a CPU; or `float32`, `bfloat16`, `float16`.
         min_pixels, max_pixels: bounds of an image after resizing; None keeps the processor's own.
         device: default CUDA when present, else the CPU.
+        weights: False leaves them out, for an engine that loads its own: the model is a shape on torch's meta device.
 
     Raises:
         InputError: nothing there, a broken checkpoint, or another architecture.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, GenerationConfig
 
     source = resolve_model(path_or_id)
     local = Path(source).is_dir()
@@ -93,7 +95,12 @@ def load_vlm(
         dtype = "float32"
     kwargs = {"attn_implementation": attn_implementation} if attn_implementation else {}
     try:
-        model = AutoModelForImageTextToText.from_pretrained(source, dtype=dtype, **kwargs).to(device)
+        if weights:
+            model = AutoModelForImageTextToText.from_pretrained(source, dtype=dtype, **kwargs).to(device)
+        else:
+            with torch.device("meta"):
+                model = AutoModelForImageTextToText.from_config(config, dtype=dtype)
+            model.generation_config = GenerationConfig.from_pretrained(source)
         processor = AutoProcessor.from_pretrained(source)
     except Exception as error:  # transformers and safetensors raise many kinds on broken files
         reason = (str(error).splitlines() or [type(error).__name__])[0]

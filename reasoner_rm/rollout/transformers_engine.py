@@ -15,7 +15,8 @@ from reasoner_rm.policy.loading import Vlm
 from reasoner_rm.policy.logps import processed_logits
 from reasoner_rm.policy.prompts import PromptEncoder
 from reasoner_rm.rollout.protocol import Request, Sampling
-from reasoner_rm.schema import Completion, FinishReason
+from reasoner_rm.rollout.reading import read
+from reasoner_rm.schema import Completion
 
 SHRINK = 0.75
 """Finished rows leave the batch as soon as what remains fits in this share of it."""
@@ -70,7 +71,7 @@ class TransformersEngine:
             if step + 1 == sampling.max_tokens or not bool(state.alive.any()):
                 break
             self._advance(state, token)
-        rows = self._completions(tokens.tolist(), logps.tolist())
+        rows = (read(self.vlm, *row) for row in zip(tokens.tolist(), logps.tolist(), strict=True))
         return [tuple(next(rows) for _ in range(count)) for _ in range(n)]
 
     def _tell(self, requests: Sequence[Request], count: int, tokens: Tensor, grown: Tensor) -> None:
@@ -107,14 +108,6 @@ class TransformersEngine:
         ).last_hidden_state[:, -1]
         state.memory.step()
         state.position = state.position + 1
-
-    def _completions(self, tokens: list[list[int]], logps: list[list[float]]) -> Iterator[Completion]:
-        for ids, values in zip(tokens, logps, strict=True):
-            end = next((i for i, t in enumerate(ids) if t in self.vlm.stop), None)
-            length = len(ids) if end is None else end + 1
-            text = self.vlm.tokenizer.decode(ids[:end], skip_special_tokens=False)
-            reason: FinishReason = "length" if end is None else "stop"
-            yield Completion(text, tuple(ids[:length]), tuple(values[:length]), reason)
 
 
 @dataclass(slots=True)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from torch import Tensor
+
 from reasoner_rm.schema import Completion
 from reasoner_rm.tasks.render import Prompt
 
@@ -49,3 +51,12 @@ class StreamingEngine(RolloutEngine, Protocol):
 def in_order(streamed: Iterable[tuple[int, tuple[Completion, ...]]]) -> list[tuple[Completion, ...]]:
     """What `stream` gave, aligned with its requests."""
     return [completions for _, completions in sorted(streamed, key=lambda pair: pair[0])]
+
+
+@runtime_checkable
+class FollowingEngine(RolloutEngine, Protocol):
+    """An engine with weights of its own, which have to be made the policy's before a rollout."""
+
+    def follow(self, weights: Iterable[tuple[str, Tensor]]) -> None:
+        """Take over weights by their checkpoint's names, and forget what was computed with the old ones."""
+        ...

@@ -13,6 +13,4 @@ def read(vlm: Vlm, token_ids: Sequence[int], logprobs: Sequence[float]) -> Compl
     end = next((i for i, token in enumerate(token_ids) if token in vlm.stop), None)
     length = len(token_ids) if end is None else end + 1
     text = vlm.tokenizer.decode(list(token_ids[:end]), skip_special_tokens=False)
-    return Completion(
-        text, tuple(token_ids[:length]), tuple(logprobs[:length]), "length" if end is None else "stop"
-    )
+    return Completion(text, tuple(token_ids[:length]), tuple(logprobs[:length]), "length" if end is None else "stop")

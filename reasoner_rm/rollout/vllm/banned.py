@@ -1,8 +1,10 @@
 """Tokens that may never be sampled, inside vLLM: their logits are minus infinity before anything else is done.
 
-vLLM's own ways are not exact, or not for this: a `logit_bias` ends at -100, `bad_words` must be words, and an allow-list
-of a vocabulary travels with every request. A server takes the same class:
-`vllm serve … --logits-processors reasoner_rm.rollout.vllm.banned:BannedTokens --additional-config '{"banned_tokens": […]}'`.
+vLLM's own ways are not exact, or not for this: a `logit_bias` ends at -100, `bad_words` must be words, and an allowed
+list of a whole vocabulary travels with every request. A server takes the same class:
+
+    vllm serve MODEL --logits-processors reasoner_rm.rollout.vllm.banned:BannedTokens \\
+        --additional-config '{"banned_tokens": [151652, 151653]}'
 """
 
 from __future__ import annotations

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from reasoner_rm.config import EngineSection
 from reasoner_rm.errors import InputError
@@ -17,6 +21,15 @@ from reasoner_rm.rollout.vllm.start import start
 from reasoner_rm.schema import Completion
 
 
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What vLLM is asked: a prompt, tokens of the answer that are given, and settings of its `SamplingParams`."""
+
+    prompt: EncodedPrompt
+    sampling: dict[str, Any]
+    said: Sequence[int] = ()
+
+
 class VllmEngine:
     """One request per prompt with ``n`` completions; all of a call are under way at once, and a prompt is prefilled
     once for all its completions by the prefix cache.
@@ -26,7 +39,11 @@ class VllmEngine:
 
     Args:
         vlm: the policy, or its shape only (``load_vlm(…, weights=False)``) for a model as it is on disk.
-        following: the engine has no weights of its own until it is handed the policy's.
+        following: the engine has no weights of its own until it is handed the policy's (:meth:`follow`).
+        stats: keep count of prefix-cache hits (:meth:`cached_share`).
+
+    Raises:
+        InputError: as :func:`start`; later, a prompt that does not fit into the engine's context.
     """
 
     def __init__(
@@ -41,61 +58,85 @@ class VllmEngine:
         self.vlm = vlm
         self.encoder = encoder or PromptEncoder(vlm)
         self.llm = start(vlm, settings or EngineSection(), following=following, stats=stats)
-        self._ids = itertools.count()
+        self.sleeps = self.llm.llm_engine.model_config.enable_sleep_mode
+        self._names = itertools.count()
+        self._rest()
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[tuple[Completion, ...]]:
         answers = dict(self.stream(requests, sampling))
         return [answers[i] for i in range(len(requests))]
 
-    def stream(
-        self, requests: Sequence[Request], sampling: Sampling
-    ) -> Iterator[tuple[int, tuple[Completion, ...]]]:
+    def stream(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, tuple[Completion, ...]]]:
         """Each request's index with its completions, as soon as the last of these is done."""
+        shared = {
+            "temperature": sampling.temperature,
+            "max_tokens": sampling.max_tokens,
+            "stop_token_ids": list(self.vlm.stop),
+            "logprobs": 0,
+            "flat_logprobs": True,
+        }
+        asked = [Ask(self.encoder.encode(r.prompt), shared | {"n": len(r.seeds), "seed": r.seeds[0]}) for r in requests]
+        for index, output in self.run(asked):
+            yield index, tuple(read(self.vlm, o.token_ids, o.logprobs.logprobs) for o in output.outputs)
+        self._rest()
+
+    def run(self, asked: Sequence[Ask]) -> Iterator[tuple[int, Any]]:
+        """Indices with vLLM's own outputs, in the order in which they are done. All are queued at once; what is not
+        waited for to the end is called off."""
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
+        engine = self.llm.llm_engine
         under_way: dict[str, int] = {}
-        for index, request in enumerate(requests):
-            prompt = self.encoder.encode(request.prompt)
-            self._check_length(prompt, sampling.max_tokens)
-            params = SamplingParams(
-                n=len(request.seeds),
-                seed=request.seeds[0],
-                temperature=sampling.temperature,
-                max_tokens=sampling.max_tokens,
-                stop_token_ids=list(self.vlm.stop),
-                logprobs=0,
-                flat_logprobs=True,
-                detokenize=False,
-                output_kind=RequestOutputKind.FINAL_ONLY,
-            )
-            under_way[self.submit(engine_input(self.llm, self.vlm, prompt), params)] = index
-        for output in self.finished(under_way):
-            completions = tuple(read(self.vlm, o.token_ids, o.logprobs.logprobs) for o in output.outputs)
-            yield under_way[output.request_id], completions
-
-    def submit(self, prompt: Any, params: Any) -> str:
-        """Queue a request; its id."""
-        name = str(next(self._ids))
-        self.llm.llm_engine.add_request(name, prompt, params)
-        return name
-
-    def finished(self, names: Any) -> Iterator[Any]:
-        """Outputs in the order in which they are done. What is not waited for to its end is called off."""
-        left = set(names)
         try:
-            while left:
-                for output in self.llm.llm_engine.step():
-                    left.discard(output.request_id)
-                    yield output
+            for index, ask in enumerate(asked):
+                self._check_length(ask)
+                final = RequestOutputKind.FINAL_ONLY
+                params = SamplingParams(detokenize=False, output_kind=final, **ask.sampling)
+                name = str(next(self._names))
+                engine.add_request(name, engine_input(self.llm, self.vlm, ask.prompt, ask.said), params)
+                under_way[name] = index
+            while under_way:
+                for output in engine.step():
+                    yield under_way.pop(output.request_id), output
         finally:
-            if left:
-                self.llm.llm_engine.abort_request(list(left))
+            if under_way:
+                engine.abort_request(list(under_way))
 
-    def _check_length(self, prompt: EncodedPrompt, new: int) -> None:
+    def follow(self, weights: Iterable[tuple[str, Tensor]]) -> None:
+        """Load the policy's weights under their checkpoint's names, and forget what was computed with the old ones.
+
+        Raises:
+            RuntimeError: some of the engine's weights were not among them.
+        """
+        engine = self.llm.llm_engine
+        if self.sleeps:
+            torch.cuda.empty_cache()
+            engine.wake_up(["weights"])
+        model = engine.model_executor.driver_worker.model_runner.model
+        missing = {name for name, _ in model.named_parameters()} - set(model.load_weights(weights))
+        if missing:
+            raise RuntimeError(f"weights that the engine was not handed: {', '.join(sorted(missing)[:5])}")
+        if self.sleeps:
+            engine.wake_up(["kv_cache"])
+        engine.reset_prefix_cache()
+        engine.reset_encoder_cache()
+
+    def cached_share(self) -> float:
+        """Of all prompt tokens so far, the share that the prefix cache already had. Needs ``stats``."""
+        counts = {metric.name: metric.value for metric in self.llm.get_metrics() if hasattr(metric, "value")}
+        return counts["vllm:prefix_cache_hits"] / max(1, counts["vllm:prefix_cache_queries"])
+
+    def _rest(self) -> None:
+        """Give the memory back until the next weights come. What a sleeping engine held is gone."""
+        if self.sleeps:
+            self.llm.llm_engine.sleep(level=2)
+
+    def _check_length(self, ask: Ask) -> None:
         room = self.llm.llm_engine.model_config.max_model_len
-        if len(prompt.input_ids) + new > room:
+        given, new = len(ask.prompt.input_ids) + len(ask.said), ask.sampling["max_tokens"]
+        if given + new > room:
             raise InputError(
-                f"a prompt of {len(prompt.input_ids)} tokens and {new} new ones do not fit into {room}",
+                f"a prompt of {given} tokens and {new} new ones do not fit into the engine's {room}",
                 remedy="raise engine.max_model_len, or lower max_completion_length or model.max_pixels",
             )

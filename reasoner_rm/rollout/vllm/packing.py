@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -30,5 +31,5 @@ def weights_stay() -> Iterator[None]:
         utils.dispatch_cpu_unquantized_gemm = packing
 
 
-def _plain(layer: torch.nn.Module, remove_weight: bool) -> None:
+def _plain(layer: Any, remove_weight: bool) -> None:
     layer.cpu_linear = torch.nn.functional.linear

@@ -72,6 +72,7 @@ def start(vlm: Vlm, settings: EngineSection, *, following: bool = False, stats: 
         "kv_cache_memory_bytes": None if cache_gb is None else int(cache_gb * 2**30),
         "enable_sleep_mode": cuda and following and settings.sleep,
         "enable_prefix_caching": True,
+        "block_size": None if cuda else 32,  # of the prefix cache; a CPU's own is 128, more than many prompts have
         "logprobs_mode": "processed_logprobs",
         "logits_processors": ["reasoner_rm.rollout.vllm.banned:BannedTokens"],
         "additional_config": {"banned_tokens": list(vlm.banned)},
@@ -142,7 +143,7 @@ def _explained(error: Exception) -> InputError:
     for pattern, remedy in REMEDIES:
         if re.search(pattern, f"{type(error).__name__}: {text}", re.DOTALL):
             return InputError(f"vLLM cannot start ({_first_sentence(text)})", remedy=remedy)
-    return InputError(f"vLLM cannot start ({type(error).__name__}: {_first_sentence(text)})", remedy="see the error above")
+    return InputError(f"vLLM cannot start ({type(error).__name__}: {_first_sentence(text)})", remedy="see `doctor`")
 
 
 def _first_sentence(text: str) -> str:

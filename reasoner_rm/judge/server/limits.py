@@ -7,7 +7,7 @@ from dataclasses import dataclass
 MB = 2**20
 
 TEXT, VOTES, IMAGES, SAMPLES = 20_000, 16, 32, 64
-"""Characters of one text, votes of one order, images and samples of one request; these stand in the OpenAPI document."""
+"""Characters of one text, votes of one order, images and samples of a request; the OpenAPI document states them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,95 @@
+"""P(yes) as a function of pixels, for ReNO, DRaFT and AlignProp: the one form of a judge that has a gradient.
+
+A judge that reasons samples words, and no gradient passes through a sampled word. What can be differentiated is one
+forward pass that reads the probability of an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
+
+from reasoner_rm.errors import InputError
+from reasoner_rm.judge.judge import Judge
+from reasoner_rm.listener.asking import as_tokens
+from reasoner_rm.policy.loading import Vlm
+from reasoner_rm.policy.logps import processed_logits
+from reasoner_rm.policy.prompts import PromptEncoder
+from reasoner_rm.rollout.transformers_engine import TransformersEngine
+from reasoner_rm.tasks.escape import escape
+from reasoner_rm.tasks.render import Prompt
+
+QUESTION = "Does the image show exactly this: {caption}? Answer yes or no."
+PREFIX = "<answer>"
+
+
+def as_differentiable(
+    judge: Judge, *, question: str = QUESTION, options: tuple[str, str] = ("yes", "no"), reasoning: bool = False
+) -> Callable[[Tensor, Sequence[str]], Tensor]:
+    """``fn(images [N, 3, H, W] in 0..1, captions) -> [N]``: the probability of the first option against the second,
+    0..1, with a gradient to the images. The model's weights get none.
+
+    Raises:
+        InputError: with ``reasoning``; another engine than transformers; options that are not single tokens.
+    """
+    if reasoning:
+        raise InputError(
+            "a verdict after reasoning has no gradient: its words are sampled",
+            remedy="use P(yes), as this does without reasoning, or a policy-gradient trainer with as_flow_grpo",
+        )
+    engine = judge.engine.engine
+    if not isinstance(engine, TransformersEngine):
+        raise InputError("a gradient needs the transformers engine", remedy='load the judge with engine="transformers"')
+    vlm = engine.vlm
+    tokens = as_tokens(PREFIX, options, vlm.tokenizer)
+    if tokens is None:
+        raise InputError(f"the options {options} are no single tokens of this model")
+    prefix, (yes, no) = tokens
+    vlm.model.requires_grad_(False)
+    encoder = PromptEncoder(vlm, cache_bytes=0)
+
+    def reward(images: Tensor, captions: Sequence[str]) -> Tensor:
+        if images.dim() != 4 or images.shape[1] != 3 or len(images) != len(captions):
+            raise InputError(f"images of shape {tuple(images.shape)} for {len(captions)} captions")
+        return torch.stack([one(image, caption) for image, caption in zip(images, captions, strict=True)])
+
+    def one(image: Tensor, caption: str) -> Tensor:
+        pixels, grid = patches(image, vlm)
+        size = (grid[2] * vlm.processor.image_processor.patch_size, grid[1] * vlm.processor.image_processor.patch_size)
+        asked = question.format(caption=escape(caption))
+        ids = encoder.encode(Prompt((Image.new("RGB", size), f"\n{asked}"), (True, False))).input_ids
+        row = torch.tensor([[*ids, *prefix]], device=vlm.device)
+        mask, grids = torch.ones_like(row), torch.tensor([grid], device=vlm.device)
+        hidden = vlm.model.model(
+            input_ids=row,
+            attention_mask=mask,
+            position_ids=vlm.family.positions(vlm.model, row, mask, grids),
+            pixel_values=pixels,
+            image_grid_thw=grids,
+        ).last_hidden_state[:, -1]
+        logits = processed_logits(vlm.model.lm_head, hidden, vlm.banned, 1.0)[0]
+        return (logits[yes] - logits[no]).sigmoid()
+
+    return reward
+
+
+def patches(image: Tensor, vlm: Vlm) -> tuple[Tensor, tuple[int, int, int]]:
+    """An image [3, H, W] in 0..1 as its processor would cut it, in the graph: patches [P, D], grid (t, h, w)."""
+    how: Any = vlm.processor.image_processor
+    patch, merge, frames = how.patch_size, how.merge_size, how.temporal_patch_size
+    height, width = smart_resize(
+        image.shape[1], image.shape[2], patch * merge, how.size.shortest_edge, how.size.longest_edge
+    )
+    resized = F.interpolate(image[None].float(), (height, width), mode="bicubic", antialias=True)[0].clamp(0, 1)
+    mean, std = (torch.tensor(v, device=image.device)[:, None, None] for v in (how.image_mean, how.image_std))
+    h, w = height // patch, width // patch
+    cut = ((resized - mean) / std).expand(frames, -1, -1, -1)
+    cut = cut.reshape(frames, 3, h // merge, merge, patch, w // merge, merge, patch)
+    cut = cut.permute(2, 5, 3, 6, 1, 0, 4, 7)
+    return cut.reshape(h * w, -1).to(vlm.device, vlm.model.dtype), (1, h, w)

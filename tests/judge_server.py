@@ -1,0 +1,51 @@
+"""A server of a judge on loopback, in a thread, and what its clients send."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from PIL import Image
+
+from reasoner_rm.judge.server.running import bind
+
+
+@contextlib.contextmanager
+def serving(app: FastAPI) -> Iterator[str]:
+    """The server's address, up to and without a final slash."""
+    listening = bind("127.0.0.1", 0)
+    config = uvicorn.Config(app, log_level="error", lifespan="off", h11_max_incomplete_event_size=64 * 1024)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def encoded(image: Image.Image, kind: str = "PNG") -> bytes:
+    out = io.BytesIO()
+    image.save(out, kind)
+    return out.getvalue()
+
+
+def uri(image: Image.Image | bytes, kind: str = "png") -> str:
+    data = image if isinstance(image, bytes) else encoded(image, kind.upper())
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def user(text: str, *images: str) -> dict[str, Any]:
+    """A user message with images behind its text."""
+    shown = [{"type": "image_url", "image_url": {"url": image}} for image in images]
+    return {"role": "user", "content": [{"type": "text", "text": text}, *shown]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import threading
@@ -191,10 +192,8 @@ def test_a_slow_or_endless_body_is_ended() -> None:
     head = {"content-type": "application/json"}
     with serving(app) as address:
         assert httpx.post(f"{address}/v1/compare", content=slow(), headers=head).status_code == 408
-        try:
+        with contextlib.suppress(httpx.WriteError):  # or the connection is closed in mid-body
             assert httpx.post(f"{address}/v1/compare", content=endless(), headers=head).status_code == 413
-        except httpx.WriteError:
-            pass  # the connection was closed in mid-body
         large = httpx.post(f"{address}/v1/compare", content=b" " * 100_001, headers=head)
         assert large.status_code == 413
         deadline = time.monotonic() + 5

@@ -30,8 +30,8 @@ def per_image(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         for annotation in whole["annotations"]:
             mine[annotation["image_id"]].append(annotation)
         images = as_list(whole["images"], "images")
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        what = f"no COCO instances ({type(error).__name__}: {error})"
+    except (InputError, ValueError, KeyError, TypeError, RecursionError) as error:
+        what = f"no COCO instances ({type(error).__name__}: {error!s:.120})"
         raise InputError(what, file=file, remedy="it needs images, annotations and categories") from None
     for number, image in enumerate(images, start=1):
         yield number, {**as_dict(image, "images"), "annotations": mine[image.get("id")], "categories": names}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasoner_rm.cli import sets, teaching
-from reasoner_rm.cli.shared import Add, adder
+from reasoner_rm.cli.shared import Add, adder, within
 from reasoner_rm.errors import InputError
 
 if TYPE_CHECKING:
@@ -151,6 +152,7 @@ def _pairs(rest: list[str], command: str) -> None:
     parser.add_argument("--n", type=int, help="stop after so many rows")
     parser.add_argument("--skip-bad", action="store_true", help="leave bad rows out and count them")
     given = parser.parse_args(rest)
+    within(given, 1, math.inf, "n")
     if given.data is None:
         raise InputError("pairs needs --data", remedy="name your CSV, JSONL or folder")
     skipped: list[InputError] = []
@@ -159,6 +161,8 @@ def _pairs(rest: list[str], command: str) -> None:
         overwrite=given.overwrite, skipped=skipped,
     )  # fmt: skip
     _noted(files, given, command, "pairs", bad=len(skipped), data=str(given.data))
+    if "heldout" in files:
+        print("held out whole: pairs that share a prompt, a group or an image stay together (--heldout 0 keeps all)")
     for error in skipped:
         print(f"skipped: {error}", file=sys.stderr)
 
@@ -172,7 +176,8 @@ def _world_parser(name: str) -> argparse.ArgumentParser:
 
 
 def _free(given: argparse.Namespace) -> None:
-    """Refuse to replace an earlier build."""
+    """Refuse to replace an earlier build, and to make nothing."""
+    within(given, 1, math.inf, "n")
     file = given.out / f"{given.split}-{given.task}.jsonl"
     if file.exists() and not given.overwrite:
         raise InputError("exists already", file=file, remedy="give another --out, or --overwrite")
@@ -228,8 +233,7 @@ def _show(args: argparse.Namespace) -> None:
     from reasoner_rm.data.cards import in_text
     from reasoner_rm.data.io import load_samples
 
-    if args.limit is not None and args.limit < 1:
-        raise InputError(f"--limit is {args.limit}", remedy="give a number from 1")
+    within(args, 1, math.inf, "limit")
     if args.file.is_file() and args.file.suffix.lower() not in (".jsonl", ".json", ""):
         remedy = "build samples from it first: reasoner-rm data build pairs (or mapped) --data FILE --out DIR"
         raise InputError("this is a table, not a JSONL of samples", file=args.file, remedy=remedy)

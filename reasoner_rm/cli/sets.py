@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reasoner_rm.cli.shared import Add, command, write_set
+from reasoner_rm.cli.shared import Add, command, within, write_set
 from reasoner_rm.errors import InputError
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def _validate(args: argparse.Namespace) -> None:
     from reasoner_rm.data.validation import validate
     from reasoner_rm.data.validation_page import in_text, write_page
 
+    within(args, 1, math.inf, "workers", "max_tokens", "min_pixels", "max_pixels")
     lengths = None
     if args.model:
         from reasoner_rm.policy.counting import Counter
@@ -112,7 +114,8 @@ def _validate(args: argparse.Namespace) -> None:
         print(f"page: {args.html}" if args.html else "--html OUT.html writes histograms and pictures")
     if report.errors:
         first = next(f.examples[0] for f in report.findings.values() if f.severity == "error")
-        raise InputError(f"training would fail, {report.errors} errors; the first: {first}")
+        found = "1 error" if report.errors == 1 else f"{report.errors} errors; the first"
+        raise InputError(f"training would fail, {found}: {first}")
 
 
 def _unpack(args: argparse.Namespace) -> None:
@@ -124,6 +127,7 @@ def _unpack(args: argparse.Namespace) -> None:
 def _pack(args: argparse.Namespace) -> None:
     from reasoner_rm.data.shards import pack
 
+    within(args, 1, math.inf, "per_shard")
     made = pack(args.file, args.out, per_shard=args.per_shard, command=command(), overwrite=args.overwrite)
     shards = "1 shard" if made.shards == 1 else f"{made.shards} shards"
     print(f"packed: {made.samples} samples, {made.images} images in {shards}, {args.out / args.file.name}")
@@ -132,6 +136,7 @@ def _pack(args: argparse.Namespace) -> None:
 def _mix(args: argparse.Namespace) -> None:
     from reasoner_rm.data.mixing import mix, parts_of
 
+    within(args, 1, math.inf, "n", "cap")
     parts = parts_of(args.parts)
     samples = mix(parts, args.n, args.cap, args.seed)
     write_set(args, samples, "mix", [p.file for p in parts], seed=args.seed, n=args.n, cap=args.cap, parts=args.parts)
@@ -141,6 +146,7 @@ def _dedup(args: argparse.Namespace) -> None:
     from reasoner_rm.data.duplicates import dedup
     from reasoner_rm.data.streams import stream
 
+    within(args, 0, 64, "near")
     near = None if args.exact else args.near
     rows = (sample for _, sample in stream(args.file))
     samples = dedup(rows, near, args.by != "images", args.by != "prompt")
@@ -151,6 +157,7 @@ def _decontaminate(args: argparse.Namespace) -> None:
     from reasoner_rm.data.duplicates import Benchmark, decontaminate
     from reasoner_rm.data.streams import stream
 
+    within(args, 0, 64, "near")
     benchmark = Benchmark(args.against, args.near)
     samples = decontaminate((sample for _, sample in stream(args.file)), benchmark)
     against = [str(file) for file in args.against]
@@ -161,6 +168,8 @@ def _filter(args: argparse.Namespace) -> None:
     from reasoner_rm.data.filtering import Rules, at_least_of, sift
     from reasoner_rm.data.streams import stream
 
+    within(args, 0, 1, "min_margin", "min_new")
+    within(args, 1, math.inf, "max_length_ratio", "max_per_group")
     rules = Rules(
         args.min_margin,
         args.max_length_ratio,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -32,6 +33,19 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", dest="overrides", action="append", default=[], metavar="A.B=C", help="override a setting"
     )
+
+
+def within(args: argparse.Namespace, low: float, high: float, *names: str) -> None:
+    """Whether these arguments, where they are given, lie from ``low`` to ``high``.
+
+    Raises:
+        InputError: the first that does not.
+    """
+    for name in names:
+        value = getattr(args, name)
+        if value is not None and not low <= value <= high:
+            bounds = f"from {low:g}" + (f" to {high:g}" if high < math.inf else "")
+            raise InputError(f"--{name.replace('_', '-')} is {value:g}", remedy=f"give a number {bounds}")
 
 
 def libraries_to_stderr() -> contextlib.AbstractContextManager[Any]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reasoner_rm.cli.shared import Add, libraries_to_stderr, write_set
+from reasoner_rm.cli.shared import Add, libraries_to_stderr, within, write_set
 from reasoner_rm.errors import InputError
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def add_actions(action: Add) -> None:
 def _distil(args: argparse.Namespace) -> None:
     from reasoner_rm.data.cold_start import distil
 
-    journal, options = _journal(args), {"template": args.template, "tries": _tries(args), "seed": args.seed}
+    _check(args)
+    journal, options = _journal(args), {"template": args.template, "tries": args.tries, "seed": args.seed}
     if args.url is None:
         with libraries_to_stderr():
             here = _engine_teacher(args)
@@ -69,9 +71,10 @@ def _distil(args: argparse.Namespace) -> None:
 def _inject(args: argparse.Namespace) -> None:
     from data_recipes.vicrit.model import inject_by_model
 
+    _check(args)
     model = _endpoint_teacher(args)
     columns = {"image": args.image, "caption": args.caption}
-    made = inject_by_model(args.file, _journal(args), model, **columns, tries=_tries(args), seed=args.seed)
+    made = inject_by_model(args.file, _journal(args), model, **columns, tries=args.tries, seed=args.seed)
     _written(args, made, "inject", model)
 
 
@@ -92,13 +95,9 @@ def _journal(args: argparse.Namespace) -> Path:
     return Path(args.out.with_suffix(".journal.jsonl"))
 
 
-def _tries(args: argparse.Namespace) -> int:
-    for name in ("tries", "parallel", "max_tokens"):
-        if getattr(args, name) < 1:
-            raise InputError(f"--{name.replace('_', '-')} is {getattr(args, name)}", remedy="give a number from 1")
-    if not 0 <= args.temperature <= 2:
-        raise InputError(f"--temperature is {args.temperature:g}", remedy="give a number from 0 to 2")
-    return int(args.tries)
+def _check(args: argparse.Namespace) -> None:
+    within(args, 1, math.inf, "tries", "parallel", "max_tokens")
+    within(args, 0, 2, "temperature")
 
 
 def _endpoint_teacher(args: argparse.Namespace) -> EndpointTeacher:

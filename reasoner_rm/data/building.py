@@ -117,6 +117,8 @@ def build(
     if not 0 <= settings.heldout < 1:
         remedy = "give a share of prompts from 0 to below 1, such as 0.1"
         raise InputError(f"heldout is {settings.heldout}", remedy=remedy)
+    if settings.n is not None and settings.n < 1:
+        raise InputError(f"n is {settings.n}", remedy="give a number of rows, from 1")
     source = Source(recipe, str(data), settings.split, settings.config)
     work = out / f".{settings.split}.building"
     sweep(work)

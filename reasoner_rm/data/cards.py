@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,11 @@ from reasoner_rm.schema import CANDIDATES, MediaRef, Sample, VideoRef
 
 WIDTH = 100
 """How wide a card is in a terminal, in characters."""
+LONGEST = 4000
+"""A longer text is cut off there, in characters."""
+
+_UNSEEN = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+"""What a terminal would obey or refuse instead of showing it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,7 @@ def in_text(sample: Sample) -> str:
     """A card for a terminal."""
     made = card(sample)
     before, phrase, after = made.prompt
-    lines = [f"── {made.id}  [{'] ['.join(made.badges)}]"]
+    lines = [_UNSEEN.sub("�", f"── {made.id}  [{'] ['.join(made.badges)}]")]
     lines += _row("prompt", before + (f"»{phrase}«" if phrase else "") + after)
     for item in made.items:
         mark = {True: " ✓", False: " ✗", None: ""}[item.right]
@@ -73,6 +79,9 @@ def in_text(sample: Sample) -> str:
 def _row(name: str, text: str) -> list[str]:
     if not text:
         return []
+    if len(text) > LONGEST:
+        text = f"{text[:LONGEST]} … ({len(text):,} characters)"
+    text = _UNSEEN.sub(lambda found: repr(found[0])[1:-1], text)
     return textwrap.wrap(text, WIDTH, initial_indent=f"   {name:9} ", subsequent_indent=" " * 13)
 
 

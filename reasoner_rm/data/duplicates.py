@@ -32,7 +32,8 @@ class ImageIds:
             return self._exact[key]  # type: ignore[index]  # None is never a key
         found = value = None
         if self.near is not None:
-            value = perceptual_hash(open_image(ref if data is None else data))
+            name = ref if isinstance(ref, str) else ""
+            value = perceptual_hash(open_image(ref if data is None else data, name))
             found = self._near.find(value)
         if found is None:
             if known:

@@ -96,6 +96,8 @@ def at_least_of(texts: Iterable[str]) -> tuple[tuple[str, float], ...]:
         name, _, value = text.partition("=")
         try:
             found.append((name, float(value)))
+            if math.isnan(found[-1][1]):
+                raise ValueError
         except ValueError:
             raise InputError(f"{text!r} is no NAME=VALUE", remedy="such as confidence=0.9") from None
     return tuple(found)

@@ -19,18 +19,21 @@ MAX_PIXELS = 200_000_000
 """Larger images are refused: they are a decompression bomb or a mistake."""
 
 
-def open_image(ref: MediaRef) -> Image:
+def open_image(ref: MediaRef, name: str = "") -> Image:
     """The referenced image as RGB, EXIF orientation applied; transparency is laid on white.
 
+    Args:
+        name: what an error calls the image; by default its reference.
+
     Raises:
-        InputError: a missing or broken image, naming the reference.
+        InputError: a missing or broken image.
     """
     from PIL import Image as PILImage
     from PIL import ImageOps
 
     if not isinstance(ref, (str, bytes)):
         return flatten(ref)
-    name = "<bytes>" if isinstance(ref, bytes) else ref
+    name = name or ("<bytes>" if isinstance(ref, bytes) else ref)
     data = ref if isinstance(ref, bytes) else read_bytes(ref)
     try:
         with PILImage.open(io.BytesIO(data)) as image:
@@ -42,6 +45,21 @@ def open_image(ref: MediaRef) -> Image:
     except Exception as error:  # PIL raises many kinds on broken files
         reason = str(error).split(" <")[0]  # not the buffer that it was read from
         raise InputError(f"broken image ({reason})", file=name, remedy="replace the file or drop its row") from None
+
+
+def check_header(data: bytes, name: str) -> None:
+    """Whether these are the bytes of an image, by what they begin with; nothing is decoded.
+
+    Raises:
+        InputError: they are not, naming the reference.
+    """
+    from PIL import Image as PILImage
+
+    try:
+        with PILImage.open(io.BytesIO(data)):
+            return
+    except Exception:  # PIL raises many kinds
+        raise InputError("this is no image", file=name, remedy="correct the path or drop its row") from None
 
 
 def flatten(image: Image) -> Image:

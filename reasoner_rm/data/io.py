@@ -61,16 +61,33 @@ def write_samples(file: str | Path, samples: Iterable[Sample]) -> int:
 
 
 def sample_line(sample: Sample, folder: Path | None = None) -> str:
-    """A sample as a line of JSON; without a folder its references stay as they are."""
-    return json.dumps(sample_to_row(sample, folder), ensure_ascii=False) + "\n"
+    """A sample as a line of JSON; without a folder its references stay as they are.
+
+    Raises:
+        InputError: half a character somewhere in it, which no file of text can hold.
+    """
+    line = json.dumps(sample_to_row(sample, folder), ensure_ascii=False) + "\n"
+    try:
+        line.encode()
+    except UnicodeEncodeError:
+        what = f"sample {sample.id!r} holds half a character (a lone surrogate)"
+        raise InputError(what, remedy="remove it from the data") from None
+    return line
 
 
 @contextlib.contextmanager
 def atomic(file: str | Path) -> Iterator[IO[str]]:
-    """A text file that appears under its name only once it is whole."""
+    """A text file that appears under its name only once it is whole.
+
+    Raises:
+        InputError: no file can be made there.
+    """
     path = Path(file)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise InputError(f"cannot be written ({error.strerror})", file=path, remedy="give another --out") from None
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as out:
             yield out

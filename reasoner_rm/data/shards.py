@@ -11,7 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from reasoner_rm.data.images import read_bytes
+from reasoner_rm.data.images import check_header, read_bytes
 from reasoner_rm.data.io import sample_line
 from reasoner_rm.data.parts import Parts, sweep
 from reasoner_rm.data.provenance import Entry, add_entry, entry_of
@@ -138,7 +138,10 @@ def _grouped(items: Iterable[Any]) -> Iterable[list[Any]]:
 
 
 def _bytes(ref: str, sample: Sample) -> bytes:
+    """The image's bytes as they are; a file that is no image, such as a key that a foreign row names, is not copied."""
     try:
-        return read_bytes(ref)
+        data = read_bytes(ref)
+        check_header(data, ref)
     except InputError as error:
         raise InputError(f"sample {sample.id!r}: {error}") from None
+    return data

@@ -19,7 +19,9 @@ from reasoner_rm.errors import InputError
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 MAX_OBJECT = 64 * 2**20
-"""A longer object in a `.json` array is taken for a broken file, in characters."""
+"""A longer object in a `.json` array, or cell in a `.csv`, is taken for a broken file, in characters."""
+
+csv.field_size_limit(MAX_OBJECT)  # the library's own is 131,072 characters
 
 _CHUNK = 2**20
 _GAP = re.compile(r"[\s,]*")

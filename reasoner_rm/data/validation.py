@@ -167,11 +167,9 @@ def _look(number: int, line: bytes, file: Path, lengths: Lengths | None, picture
     for ref in map(str, _images(sample, faults)):
         try:
             data = read_bytes(ref)
-            image = open_image(data)
+            image = open_image(data, ref)
         except InputError as error:
-            faults.append(
-                ("broken image", f"{ref}: {error}".replace("<bytes>: ", "").replace(f"{ref}: {ref}", f"{ref}"))
-            )
+            faults.append(("broken image", str(error)))
             continue
         hashes.append(exact_hash(data))
         sides.append(image.size)

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from reasoner_rm.cli import main
+from reasoner_rm.data.tables import rows
+from reasoner_rm.errors import InputError
 
 sys.path.insert(0, str(Path(__file__).parent))
 import fixtures
@@ -88,3 +90,83 @@ def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     ):
         code, _, error = shell(capsys, *args)
         assert code == 2 and message in error and error.count("\n") == 1, error
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("mix", "--n", "0"),
+        ("mix", "--cap", "-2"),
+        ("dedup", "--near", "-1"),
+        ("decontaminate", "--near", "65"),
+        ("filter", "--min-margin", "nan"),
+        ("filter", "--max-length-ratio", "-1"),
+        ("filter", "--min-new", "1.5"),
+        ("validate", "--workers", "-1"),
+        ("validate", "--max-tokens", "0"),
+        ("pack", "--per-shard", "0"),
+        ("show", "--limit", "0"),
+        ("distil", "--tries", "0"),
+    ],
+)
+def test_a_number_out_of_its_range_is_named(
+    args: tuple[str, str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    verb, flag, value = args
+    (tmp_path / "f.jsonl").write_text(json.dumps(ROW))
+    more = {"decontaminate": ("--against", tmp_path / "f.jsonl"), "distil": ("--model", "m")}.get(verb, ())
+    out = () if verb in ("validate", "show") else ("--out", tmp_path / "o.jsonl")
+    code, _, error = shell(capsys, verb, tmp_path / "f.jsonl", flag, value, *more, *out)
+    assert code == 2 and f"error: {flag} is {value}; give a number from" in error and error.count("\n") == 1
+
+
+ROW = {"id": "x", "task": "image_preference", "prompt": "a cat", "images": ["a", "b"], "gold": {"p_first": 1.0}}
+
+
+@pytest.mark.parametrize("verb", ["mix", "dedup", "filter", "decontaminate", "pack"])
+def test_half_a_character_is_named_and_nothing_is_left_half_written(
+    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fixtures.save(tmp_path, "a", "b")
+    file, other = tmp_path / "f.jsonl", tmp_path / "g.jsonl"
+    file.write_text(json.dumps({**ROW, "meta": {"note": "\ud800"}}) + "\n")
+    other.write_text(json.dumps({**ROW, "prompt": "something else altogether", "images": []}) + "\n")
+    more = {"filter": ("--min-margin", "0.1"), "decontaminate": ("--against", other)}.get(verb, ())
+    code, _, error = shell(capsys, verb, file, *more, "--out", tmp_path / "out")
+    assert code == 2 and "sample 'x' holds half a character" in error and error.count("\n") == 1
+    left = [p for p in (tmp_path / "out").rglob("*") if p.suffix != ".parquet" and p.is_file()]
+    assert not left
+
+
+def test_what_a_terminal_would_obey_is_shown_instead(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    prompt = "red \x1b[31m \x07 \ud800 " + "a cat " * 20_000
+    (tmp_path / "f.jsonl").write_text(json.dumps({**ROW, "id": "\x1b]0;x", "prompt": prompt}) + "\n")
+    code, out, _ = shell(capsys, "show", tmp_path / "f.jsonl")
+    assert code == 0 and "\x1b" not in out and "\x07" not in out and "\\x1b[31m" in out
+    assert out.encode() and len(out) < 8000 and f"{len(prompt):,} characters" in out
+
+
+def test_only_images_are_packed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A row from elsewhere may name any file; its bytes must not end up in what is published."""
+    (tmp_path / "secret").write_text("key = 123")
+    fixtures.save(tmp_path / "d", "b")
+    (tmp_path / "d" / "f.jsonl").write_text(json.dumps({**ROW, "images": ["../secret", "b"]}) + "\n")
+    code, _, error = shell(capsys, "pack", tmp_path / "d" / "f.jsonl", "--out", tmp_path / "o")
+    assert code == 2 and "secret: this is no image" in error
+    assert not any(b"key = 123" in p.read_bytes() for p in (tmp_path / "o").rglob("*") if p.is_file())
+
+
+def test_an_output_that_cannot_be_made_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fixtures.hpdv3(tmp_path / "d")
+    (tmp_path / "file").write_text("x")
+    for args in (("build", "hpdv3", "--data", tmp_path / "d"), ("mix", tmp_path / "d" / "train.json")):
+        code, _, error = shell(capsys, *args, "--out", tmp_path / "file" / "x.jsonl")
+        assert code == 2 and "give another --out" in error and error.count("\n") == 1
+    code, _, error = shell(capsys, "build", "hpdv3", "--data", tmp_path / "d", "--out", tmp_path / "o", "--n", "-3")
+    assert code == 2 and "n is -3" in error
+
+
+def test_long_cells_are_read(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b\n" + "x" * 200_000 + ",1\n")
+    ((_, row),) = rows(tmp_path / "t.csv")
+    assert not isinstance(row, InputError) and len(row["a"]) == 200_000

@@ -33,6 +33,14 @@ def test_reasoning_and_answer_are_told_apart() -> None:
     assert card(Sample("1", "qa", "?", target="<answer>3</answer>")).thinking == ""
 
 
+def test_a_caption_that_raters_did_not_see_is_shown_as_such(tmp_path: Path) -> None:
+    meta = {"hidden_caption": "two red kites"}
+    sample = Sample("1", "image_preference", "Which do you prefer?", ("a", "b"), gold={"p_first": 0.5}, meta=meta)
+    assert "unseen    two red kites" in in_text(sample) and "gold      a tie" in in_text(sample)
+    assert "not shown: two red kites" in write_page([sample], 1, "x.jsonl", tmp_path / "page.html").read_text()
+    assert "gold      score 3.333" in in_text(Sample("2", "pointwise", "x", ("a",), gold={"score": 10 / 3}))
+
+
 def test_only_readable_boxes_are_drawn() -> None:
     boxes = [{"bbox_2d": [1, 2, 3, 4], "label": "star"}, {"bbox_2d": [1, 2]}, "box", None]
     (item,) = card(Sample("1", "detection", "star", images=("a",), gold={"boxes": boxes})).items

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from reasoner_rm.schema import CANDIDATES, MediaRef, Sample, VideoRef
+from reasoner_rm.tasks.render import HIDDEN
 
 WIDTH = 100
 """How wide a card is in a terminal, in characters."""
@@ -35,13 +36,15 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """``prompt`` is the text before, in and after the phrase that ``meta.span`` marks; the latter two may be empty."""
+    """``prompt`` is the text before, in and after the phrase that ``meta.span`` marks; the latter two may be empty.
+    ``hidden`` is the caption that raters did not see."""
 
     id: str
     badges: tuple[str, ...]
     prompt: tuple[str, str, str]
     items: tuple[Item, ...]
     gold: str
+    hidden: str
     thinking: str
     answer: str
 
@@ -57,6 +60,7 @@ def card(sample: Sample) -> Card:
         prompt=_marked(sample.prompt, sample.meta.get("span")),
         items=tuple(_items(sample)),
         gold=_gold(sample.gold),
+        hidden=str(sample.meta.get(HIDDEN, "")),
         thinking=thinking.replace("<think>", "").strip(),
         answer=answer.replace("<answer>", "").replace("</answer>", "").strip(),
     )
@@ -68,6 +72,7 @@ def in_text(sample: Sample) -> str:
     before, phrase, after = made.prompt
     lines = [_UNSEEN.sub("�", f"── {made.id}  [{'] ['.join(made.badges)}]")]
     lines += _row("prompt", before + (f"»{phrase}«" if phrase else "") + after)
+    lines += _row("unseen", made.hidden)
     for item in made.items:
         mark = {True: " ✓", False: " ✗", None: ""}[item.right]
         shown = item.text or (item.ref if isinstance(item.ref, str) else "(in memory)")
@@ -157,12 +162,12 @@ def _boxes(gold: Mapping[str, Any]) -> tuple[tuple[tuple[float, ...], str], ...]
 def _gold(gold: Mapping[str, Any]) -> str:
     """Gold in words, as far as the items and boxes do not show it."""
     match gold:
-        case {"p_first": int() | float() as p}:
-            return f"{p:.0%} prefer the first"
+        case {"p_first": int() | float() as p} if 0 <= p <= 1:
+            return "a tie" if p == 0.5 else f"{p:.0%} prefer the first"
         case {"ranks": ranks}:
             return f"ranks {ranks}"
         case {"score": score}:
-            return f"score {score}"
+            return f"score {score:.4g}" if isinstance(score, float) else f"score {score}"
         case {"original": original, "changed": changed}:
             return f"“{changed}” should be “{original}”"
         case {"boxes": list() as boxes}:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,14 @@ from reasoner_rm.data.io import atomic
 from reasoner_rm.data.validation import Report
 
 BARS = 24
+FEW = 7
+"""Up to so many values have a bar each with its own label; more are drawn to scale."""
 TEMPLATE = Path(__file__).parent / "templates" / "validation.html.jinja"
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A bar of a histogram that is 300 wide and 70 high."""
+    """A bar of a histogram that is 300 wide and 70 high; its ``own`` label stands below it."""
 
     x: float
     width: float
@@ -24,6 +27,11 @@ class Bar:
     count: int
     low: str
     high: str
+    own: bool = False
+
+    @property
+    def middle(self) -> float:
+        return round(self.x + self.width / 2, 2)
 
     @property
     def label(self) -> str:
@@ -32,12 +40,18 @@ class Bar:
 
 def facts(report: Report) -> list[tuple[str, str]]:
     """What the set holds, in words."""
-    found = [("rows", str(report.rows)), ("images", str(report.images))]
-    found += [(task, f"{n} rows") for task, n in report.tasks.most_common()]
+    found = [("rows", f"{report.rows:,}"), ("images", f"{report.images:,}")]
+    found += [(task, counted(n, "row")) for task, n in report.tasks.most_common()]
     found += [(name, str(value)) for name, value in report.facts.items()]
     for name, values in report.values.items():
-        found.append((name, f"{min(values):g} to {max(values):g}, median {_median(values):g}"))
+        low, high = min(values), max(values)
+        found.append((name, f"{low:g}" if low == high else f"{low:g} to {high:g}, median {_median(values):g}"))
     return found
+
+
+def counted(n: int, noun: str) -> str:
+    """`1 row`, `2 rows`."""
+    return f"{n:,} {noun}" + "s" * (n != 1)
 
 
 def in_text(report: Report) -> str:
@@ -55,6 +69,10 @@ def write_page(report: Report, out: Path) -> Path:
     page = jinja2.Environment(autoescape=True).from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         name=report.file.name,
         report=report,
+        verdict=f"Training would fail: {counted(report.errors, 'error')}." if report.errors else "Nothing stands in "
+        "the way of training.",
+        findings=[(kind, f.severity, f.count, [_short(report, text) for text in f.examples]) for kind, f in
+                  report.findings.items()],
         facts=facts(report),
         histograms=[(name, histogram(values)) for name, values in report.values.items()],
         pictures=[(caption, base64.b64encode(data).decode()) for caption, data in report.pictures],
@@ -64,21 +82,30 @@ def write_page(report: Report, out: Path) -> Path:
     return out
 
 
+def _short(report: Report, text: str) -> str:
+    """An example without the file's name, which stands above all of them."""
+    return re.sub(rf"^{re.escape(str(report.file))}:(\d+): ", r"line \1: ", text)
+
+
 def histogram(values: Counter[float]) -> list[Bar]:
     """Bars of equal width from the least to the greatest value; one for each value where there are few."""
-    low, high = min(values), max(values)
-    if len(values) <= BARS:
+    low, high, few = min(values), max(values), len(values) <= FEW
+    if few:
         counts = [(value, value, n) for value, n in sorted(values.items())]
     else:
         step, bins = (high - low) / BARS, [0] * BARS
         for value, n in values.items():
             bins[min(BARS - 1, int((value - low) / step))] += n
         counts = [(low + i * step, low + (i + 1) * step, n) for i, n in enumerate(bins)]
-    most, width = max(n for _, _, n in counts), 300 / len(counts)
+    most, step = max(n for _, _, n in counts), 300 / len(counts)
+    width = min(0.9 * step, 60)
     return [
-        Bar(round(i * width, 2), round(width * 0.9, 2), round(70 * n / most, 2), n, f"{a:.4g}", f"{b:.4g}")
+        Bar(
+            round(i * step + (step - width) / 2, 2), round(width, 2), round(70 * n / most, 2), n, f"{a:.4g}",
+            f"{b:.4g}", few,
+        )
         for i, (a, b, n) in enumerate(counts)
-    ]
+    ]  # fmt: skip
 
 
 def _median(values: Counter[float]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import io
 import json
 import random
@@ -153,16 +154,21 @@ def test_the_page_stands_alone_and_escapes(tmp_path: Path) -> None:
     break_line(file, 2, gold={})
     report = validate(file)
     page = write_page(report, tmp_path / "page.html").read_text()
-    assert "<script>" not in page and "data:image/webp" in page and "Training would fail: 1 errors" in page
+    assert "<script>" not in page and "data:image/webp" in page and "Training would fail: 1 error." in page
     assert "http" not in page.replace("http-equiv", "") and "error" in in_text(report)
 
 
 @given(st.dictionaries(st.floats(-1e6, 1e6), st.integers(1, 99), min_size=1, max_size=60))
 def test_a_histogram_loses_nothing(values: Any) -> None:
-    import collections
-
     bars = histogram(collections.Counter(values))
     assert sum(bar.count for bar in bars) == sum(values.values()) and max(bar.height for bar in bars) == 70
+
+
+def test_few_values_have_their_own_labels_and_many_are_drawn_to_scale() -> None:
+    few = histogram(collections.Counter({1.0: 3, 5.0: 1, 86.0: 2}))
+    assert [(bar.low, bar.own, bar.height) for bar in few] == [("1", True, 70), ("5", True, 23.33), ("86", True, 46.67)]
+    many = histogram(collections.Counter({float(v): 1 for v in (*range(9), 240)}))
+    assert len(many) == 24 and not any(bar.own for bar in many) and [bar.count for bar in many][-2:] == [0, 1]
 
 
 # --- hashes ---

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import json
 import os
 import shutil
@@ -25,7 +27,7 @@ from reasoner_rm.data.io import write_samples
 from reasoner_rm.data.provenance import Entry, add_entry
 from reasoner_rm.errors import InputError
 from reasoner_rm.policy.bundle import Card, save_bundle
-from reasoner_rm.policy.loading import Vlm, load_vlm
+from reasoner_rm.policy.loading import Vlm, load_vlm, set_pixels
 from reasoner_rm.release.checking import check
 from reasoner_rm.release.folder import prepare
 from reasoner_rm.release.hub import upload
@@ -75,7 +77,9 @@ def run(tmp_path_factory: pytest.TempPathFactory, tiny: Vlm, stir) -> Path:  # t
     }
     (run / "evaluations" / "cold_start-heldout.jsonl").write_text(json.dumps(row) + "\n")
     card = Card("image_preference", template, 56 * 56, 84 * 84, str(run / "listener"), temperature=1.5)
-    save_bundle(stir(tiny), card, run / "final")
+    vlm = dataclasses.replace(stir(tiny), processor=copy.deepcopy(tiny.processor))
+    set_pixels(vlm.processor, 56 * 56, 84 * 84)
+    save_bundle(vlm, card, run / "final")
     return run
 
 

@@ -210,7 +210,7 @@ def _plain(repo_id: str, record: Record) -> str:
 
     prompt = render(Sample("card", "image_preference", "a red circle", images=("a.png", "b.png")), record.card.template)
     content = [
-        f'    {{"type": "image", "image": Image.open("{part}")}},'
+        f'    {{"type": "image", "image": Image.open("{part!s}")}},'
         if is_image
         else f'    {{"type": "text", "text": {part!r}}},'
         for part, is_image in zip(prompt.content, prompt.is_image, strict=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from reasoner_rm.schema import Sample
@@ -12,7 +12,9 @@ T = TypeVar("T")
 
 def facets(sample: Sample) -> dict[str, str]:
     """What a sample says of its kind: what was corrupted (or the type of the error), the skill it asks for, and how
-    difficult it is; each only where it is stated."""
+    difficult it is, each only where it is stated; or, of a benchmark's item, what ``meta.by`` states."""
+    if isinstance(by := sample.meta.get("by"), Mapping):
+        return {str(name): str(kind) for name, kind in by.items()}
     stated = {
         "corruption": sample.gold.get("type") or sample.meta.get("corruption"),
         "skill": sample.meta.get("skill"),

@@ -1,0 +1,147 @@
+"""How a benchmark is scored, as data: every published protocol is a point in this space."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+from reasoner_rm.data.seeding import stable_seed
+from reasoner_rm.errors import InputError
+from reasoner_rm.evaluation.readers import by_task
+from reasoner_rm.evaluation.votes import Answered, Vote
+from reasoner_rm.judge.ballots import Order
+from reasoner_rm.schema import CANDIDATES, Sample
+
+if TYPE_CHECKING:
+    from reasoner_rm.evaluation.measured import Measured
+
+Orders = Literal["given", "random", "both", "best_first", "parity"]
+Combine = Literal["mean", "majority", "strict"]
+Tie = Literal["drop", "wrong", "right", "half", "exact", "calibrated"]
+Unparsed = Literal["wrong", "coin", "exclude", "spoil"]
+Average = Literal["micro", "macro", "all"]
+
+Reader: TypeAlias = Callable[[str, Sample], Any]
+"""What a text says of a sample as it was shown; None when nothing can be read. Never raises."""
+
+Measure: TypeAlias = "Callable[[Sequence[Answered], Protocol], Measured]"
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """One way to ask and to count.
+
+    Asking
+        order: `given` by the benchmark; `random`, drawn for each vote by ``seed``; `both`; `best_first`, the right one
+            always first, as some published scripts do; `parity`, by the parity of both answers' length (lmms-eval).
+        votes: how many, K; in `both` orders so many in each.
+        temperature, top_p: of the sampling; 0 is greedy.
+        template: a file of `evaluation/templates`; empty: the task's own.
+        reader: how a text is read.
+
+    Counting
+        combine: an item's score is the `mean` over its votes, that of their `majority` (equal counts are a tie), or of
+            more than half of all its votes (`strict`; without one the item is left out).
+        tie: rows whose gold is a tie are left out of `drop` and `wrong`; a tied verdict on another row is left out, or
+            wrong. `right`: a tie on either side agrees with anything. `half`: a tie on one side alone is worth 0.5.
+            `exact`: a verdict must say what the gold says. `calibrated`: exact, where a verdict is a tie if its margin
+            is at most the ε that makes the accuracy greatest on these very data (arXiv 2305.14324).
+        threshold: verdicts whose margin is at most so large are ties.
+        unparsed: an unreadable vote is `wrong`, a `coin` by ``seed``, left out (`exclude`), or leaves its whole item
+            out (`spoil`).
+        average: over items (`micro`), over the kinds of the facet ``over`` (`macro`), or of units: those items that
+            share ``over`` are right if they are `all` right. ``over`` may also be `group_id`.
+        measure: what is counted; None: whether verdicts on pairs are right.
+    """
+
+    name: str
+    about: str = ""
+    order: Orders = "both"
+    votes: int = 1
+    temperature: float = 0.0
+    top_p: float = 1.0
+    template: str = ""
+    reader: Reader = by_task
+    combine: Combine = "mean"
+    tie: Tie = "wrong"
+    threshold: float = 0.0
+    unparsed: Unparsed = "wrong"
+    average: Average = "micro"
+    over: str = "group"
+    measure: Measure | None = None
+    seed: int = 0
+
+    def changed(self, **knobs: Any) -> Protocol:
+        """This protocol with other values, and a name that says so.
+
+        Raises:
+            InputError: a knob that there is not, or a value that it does not take.
+        """
+        for knob, value in knobs.items():
+            if knob not in KNOBS:
+                raise InputError(f"a protocol has no knob {knob!r}", remedy=f"there are {', '.join(KNOBS)}")
+            allowed = _CHOICES.get(knob)
+            if allowed and value not in allowed:
+                raise InputError(f"{knob} is {value!r}", remedy=f"choose among {', '.join(allowed)}")
+        if knobs.get("votes", 1) < 1 or knobs.get("temperature", 0) < 0 or knobs.get("threshold", 0) < 0:
+            raise InputError("votes are at least 1, temperature and threshold at least 0")
+        new = {k: v for k, v in knobs.items() if v != getattr(self, k)}
+        what = ", ".join(f"{k}={v}" for k, v in new.items())
+        return dataclasses.replace(self, **new, name=f"{self.name} ({what})") if new else self
+
+    def as_json(self) -> dict[str, Any]:
+        row: dict[str, Any] = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {k: getattr(v, "__name__", v) if callable(v) else v for k, v in row.items()}
+
+    def orders(self, sample: Sample, vote: int) -> tuple[Order, ...]:
+        """In which order a vote sees an item."""
+        if sample.task not in CANDIDATES:
+            return ("given",)
+        match self.order:
+            case "given":
+                return ("given",)
+            case "both":
+                return ("given", "swapped")
+            case "random":
+                swap = stable_seed("shown", self.seed, sample.id, vote) & 1
+            case "best_first":
+                swap = int(gold_share(sample) < 0.5)
+            case "parity":
+                swap = sum(map(len, sample.responses)) % 2
+        return ("swapped",) if swap else ("given",)
+
+    def asked(self, sample: Sample) -> list[tuple[Order, int]]:
+        """All votes that an item gets: order and number."""
+        return [(order, vote) for vote in range(self.votes) for order in self.orders(sample, vote)]
+
+    def counted(self, item: Answered) -> list[Vote]:
+        """The votes of an item that this protocol counts, out of all that were cast.
+
+        Raises:
+            InputError: some that it needs were never cast.
+        """
+        cast = {(vote.order, vote.number): vote for vote in item.votes}
+        needed = self.asked(item.sample)
+        missing = [key for key in needed if key not in cast]
+        if missing:
+            order, number = missing[0]
+            raise InputError(
+                f"protocol {self.name!r} needs vote {number + 1} of item {item.sample.id!r} in {order} order, "
+                "which was not cast",
+                remedy="evaluate with --order both and as many --votes, or choose a protocol that needs less",
+            )
+        return [cast[key] for key in needed]
+
+
+_CHOICES = {
+    "order": get_args(Orders), "combine": get_args(Combine), "tie": get_args(Tie),
+    "unparsed": get_args(Unparsed), "average": get_args(Average),
+}  # fmt: skip
+KNOBS = (*_CHOICES, "votes", "temperature", "top_p", "threshold", "seed", "over")
+
+
+def gold_share(sample: Sample) -> float:
+    """How sure the gold is that the first candidate is better, 0..1; 0.5 is a tie, or nothing known."""
+    return float(sample.gold.get("p_first", 0.5))

@@ -1,0 +1,67 @@
+"""What a judge said of an item, as it stands in a predictions file: every vote, raw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from reasoner_rm.judge.ballots import Order
+from reasoner_rm.schema import Sample
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """One answer to an item shown in one order.
+
+    A judge gives a ``text`` that a protocol reads, or ``scores`` of the candidates as they were shown (a scalar head),
+    or a ``choice`` as shown (0 or 1). ``grades`` are what a grader wrote about the text.
+    """
+
+    order: Order
+    number: int
+    text: str | None = None
+    scores: tuple[float, ...] | None = None
+    choice: int | None = None
+    tokens: int | None = None
+    finish: str | None = None
+    grades: tuple[Vote, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Without the fields that say nothing."""
+        row: dict[str, Any] = {"order": self.order, "vote": self.number}
+        for name in ("text", "scores", "choice", "tokens", "finish"):
+            if getattr(self, name) is not None:
+                row[name] = getattr(self, name)
+        return row | ({"grades": [g.as_json() for g in self.grades]} if self.grades else {})
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Vote:
+        """
+        Raises:
+            KeyError, TypeError, ValueError: the row is no vote.
+        """
+        order, text, choice = row["order"], row.get("text"), row.get("choice")
+        if order not in ("given", "swapped") or not isinstance(text, (str, type(None))) or choice not in (None, 0, 1):
+            raise ValueError(f"no vote: {str(row)[:80]}")
+        scores = row.get("scores")
+        return cls(
+            order, int(row["vote"]), text, None if scores is None else tuple(map(float, scores)), choice,
+            row.get("tokens"), row.get("finish"), tuple(cls.from_json(g) for g in row.get("grades", ())),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An item, in the benchmark's own order, with its votes."""
+
+    sample: Sample
+    votes: tuple[Vote, ...]
+
+    def with_votes(self, votes: Sequence[Vote]) -> Answered:
+        return replace(self, votes=tuple(votes))
+
+
+def shown(sample: Sample, order: Order) -> Sample:
+    """The item as a vote saw it."""
+    return sample if order == "given" else sample.swapped()

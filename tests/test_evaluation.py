@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from reasoner_rm.evaluation.intervals import bootstrap
 from reasoner_rm.evaluation.judged import judged
-from reasoner_rm.evaluation.metrics import bootstrap, figures
+from reasoner_rm.evaluation.metrics import figures
 from reasoner_rm.judge.ballots import Ballot, cast
 from reasoner_rm.judge.counting import count
 from reasoner_rm.rollout import Request, Sampling

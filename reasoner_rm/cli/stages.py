@@ -1,9 +1,10 @@
-"""The verbs of a run's stages: sft, sift, grpo, eval CONFIG.yaml; and its report."""
+"""The verbs of a run's stages: sft, sift, grpo; and its report."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,6 @@ def add_verbs(verb: Add) -> None:
         ("sft", "the cold start: supervised fine-tuning on reasoned verdicts"),
         ("sift", "sample what the model judges right already, fine-tune on that, keep the rest for RL"),
         ("grpo", "GRPO with rule rewards and a listener"),
-        ("eval", "evaluate the last checkpoint of a run in both candidate orders"),
     ):
         stage = verb(name, _stage, text)
         stage.set_defaults(verb=name)
@@ -33,12 +33,17 @@ def add_verbs(verb: Add) -> None:
 
 
 def _stage(args: argparse.Namespace) -> None:
+    run_stage(args.verb, args.config, args.overrides, args.json)
+
+
+def run_stage(verb: str, file: Path, overrides: Sequence[str], as_json: bool) -> None:
+    """Run a stage, or `eval`, of a config and print what it came to."""
     from reasoner_rm.config import load_config
 
-    config = load_config(args.config, args.overrides)
+    config = load_config(file, overrides)
     with libraries_to_stderr():
-        summary, report = _run_stage(args.verb, config)
-    if args.json:
+        summary, report = _run_stage(verb, config)
+    if as_json:
         print(json.dumps(summary))
     else:
         if summary.get("stages"):

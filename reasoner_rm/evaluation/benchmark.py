@@ -49,6 +49,9 @@ class Benchmark:
     rows: the row counts of the known revisions, by split; what has another count is another revision.
     protocols: the first is the one that a bare `eval NAME` uses.
     tables: patterns of the files in a downloaded folder, `{split}` standing for the split.
+    layouts: the columns of each layout, where there are several.
+    grading: how an item's answer is graded, for those that no rule can.
+    baselines: answers that cost nothing, by name; pairs have their own.
     """
 
     name: str
@@ -65,6 +68,7 @@ class Benchmark:
     explode: Callable[[Path], Iterable[tuple[int, Any]]] | None = None
     layouts: tuple[tuple[str, ...], ...] = ()
     grading: Callable[[Sample], Grading | None] | None = None
+    baselines: Mapping[str, Callable[[Sample], str]] = field(default_factory=dict)
     note: str = ""
 
     def protocol(self, name: str | None = None) -> Protocol:

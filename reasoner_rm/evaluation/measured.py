@@ -88,59 +88,65 @@ def figures(found: Measured, protocol: Protocol, intervals: bool = True) -> Figu
     """The figures of a measure under a protocol's average."""
     if protocol.average == "all":
         found = found.united(protocol.over)
-    sampler = Resampler([s.group_id for s in found.samples], protocol.seed) if intervals else None
-    counted = np.array([s is not None for s in found.scores], dtype=bool)
-
-    def figure(statistic: Statistic, held: Array | None = None) -> Figure:
-        columns = found.columns if held is None else found.columns * held[:, None]
-        n = int(counted.sum() if held is None else (counted & (held > 0)).sum())
-        return Figure(_value(statistic(columns.sum(0))), sampler and sampler.interval(columns, statistic), n)
-
-    overall = {name: figure(statistic) for name, statistic in found.statistics.items()}
+    if not found.statistics:
+        return Figures(found.also, {})
+    reckon = _Reckoner(found, protocol.seed if intervals else None)
+    own = next(iter(found.statistics.values()))
+    overall = {name: reckon.figure(statistic) for name, statistic in found.statistics.items()}
     kinds = by_facet(range(len(found.samples)), found.samples)
-    masks = {
-        facet: {kind: np.isin(np.arange(len(counted)), rows).astype(float) for kind, rows in parts.items()}
-        for facet, parts in kinds.items()
+    groups = {
+        facet: {kind: reckon.figure(own, rows) for kind, rows in parts.items()} for facet, parts in kinds.items()
     }
-    groups: dict[str, dict[str, Figure]] = {}
-    if found.statistics:
-        own = next(iter(found.statistics.values()))
-        groups = {facet: {kind: figure(own, held) for kind, held in held_by.items()} for facet, held_by in masks.items()}
-        over = protocol.over if protocol.average == "macro" else "group"
-        if over in masks or (over == "group_id" and protocol.average == "macro"):
-            overall |= {f"macro {found.headline}": _macro(found, over, own, sampler)}
-    overall |= found.also
-    if protocol.average == "macro" and (name := f"macro {found.headline}") in overall:
-        overall = {name: overall.pop(name), **overall}
-    return Figures(overall, groups)
+    if protocol.average == "macro" or (protocol.average == "micro" and protocol.over in kinds):
+        macro = {f"macro {found.headline}": reckon.macro(own, protocol.over)}
+        overall = macro | overall if protocol.average == "macro" else overall | macro
+    return Figures({**overall, **found.also}, groups)
 
 
-def _macro(found: Measured, over: str, statistic: Statistic, sampler: Resampler | None) -> Figure:
-    """The plain mean over the kinds of a facet that count anything."""
-    kinds: dict[str, list[int]] = {}
-    for i, sample in enumerate(found.samples):
-        kinds.setdefault(kind_of(sample, over), []).append(i)
-    values = np.array([statistic(found.columns[rows].sum(0)) for rows in kinds.values()])
-    n = sum(s is not None for s in found.scores)
-    value = _value(np.nanmean(values)) if not np.isnan(values).all() else None
-    if sampler is None or value is None:
-        return Figure(value, None, n)
-    if over == "group_id":  # a group is drawn whole, so that its own value is what is averaged
-        known = [(v, 1.0) if not np.isnan(v) else (0.0, 0.0) for v in values]
-        names = [found.samples[rows[0]].group_id for rows in kinds.values()]
-        return Figure(value, Resampler(names, 0).interval(np.array(known), mean), n)
-    draws = []
-    for rows in kinds.values():
-        held = np.zeros((len(found.samples), 1))
-        held[rows] = 1
-        draws.append(statistic(sampler.sums(found.columns * held)))
-    return Figure(value, bounds(_nanmean(np.array(draws))), n)
+class _Reckoner:
+    """Figures of one measure's columns, with intervals where there is a seed to draw them by."""
 
+    def __init__(self, found: Measured, seed: int | None):
+        self.found = found
+        self.counted = np.array([s is not None for s in found.scores], dtype=bool)
+        self.sampler = None if seed is None else Resampler([s.group_id for s in found.samples], seed)
 
-def _nanmean(draws: Array) -> Array:
-    known = ~np.isnan(draws)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.where(known, draws, 0).sum(0) / known.sum(0))
+    def figure(self, statistic: Statistic, rows: Sequence[int] | None = None) -> Figure:
+        """Over these items, or all."""
+        columns = self._only(rows)
+        interval = self.sampler.interval(columns, statistic) if self.sampler else None
+        n = int(self.counted[list(rows)].sum() if rows is not None else self.counted.sum())
+        return Figure(_value(statistic(columns.sum(0))), interval, n)
+
+    def macro(self, statistic: Statistic, over: str) -> Figure:
+        """The plain mean over the kinds of a facet that count anything."""
+        kinds: dict[str, list[int]] = {}
+        for i, sample in enumerate(self.found.samples):
+            kinds.setdefault(kind_of(sample, over), []).append(i)
+        values = np.array([statistic(self.found.columns[rows].sum(0)) for rows in kinds.values()])
+        known = ~np.isnan(values)
+        value = _value(values[known].mean()) if known.any() else None
+        return Figure(value, self._macro_interval(statistic, kinds, values, over), int(self.counted.sum()))
+
+    def _macro_interval(
+        self, statistic: Statistic, kinds: Mapping[str, Sequence[int]], values: Array, over: str
+    ) -> tuple[float, float] | None:
+        if self.sampler is None or np.isnan(values).all():
+            return None
+        if over == "group_id":  # a group is drawn whole, so that its own value is what is averaged
+            columns = np.stack([np.nan_to_num(values), (~np.isnan(values)).astype(float)], axis=1)
+            return Resampler(list(kinds), 0).interval(columns, mean)
+        draws = np.array([statistic(self.sampler.sums(self._only(rows))) for rows in kinds.values()])
+        known = ~np.isnan(draws)
+        with np.errstate(invalid="ignore"):
+            return bounds(np.where(known, draws, 0).sum(0) / known.sum(0))
+
+    def _only(self, rows: Sequence[int] | None) -> Array:
+        if rows is None:
+            return self.found.columns
+        held = np.zeros((len(self.counted), 1))
+        held[list(rows)] = 1
+        return self.found.columns * held
 
 
 def _value(value: Any) -> float | None:

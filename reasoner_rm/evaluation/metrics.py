@@ -12,6 +12,7 @@ import numpy as np
 from reasoner_rm.evaluation.calibration import Calibration, calibration
 from reasoner_rm.evaluation.detections import mean_and_ap50
 from reasoner_rm.evaluation.facets import by_facet
+from reasoner_rm.evaluation.intervals import bootstrap
 from reasoner_rm.evaluation.judged import Judged, same_candidate
 from reasoner_rm.evaluation.truth import by_truth
 from reasoner_rm.schema import CANDIDATES, Belief
@@ -103,18 +104,6 @@ def accuracy(rows: Sequence[Sequence[Judged]], seed: int = 0) -> Accuracy:
     groups = [row[0].ballot.sample.group_id for row in counted]
     interval = bootstrap(scores, groups, seed) if scores else None
     return Accuracy(_mean(scores), interval, len(rows), len(rows) - len(counted))
-
-
-def bootstrap(scores: Sequence[float], groups: Sequence[str], seed: int, rounds: int = 2000) -> tuple[float, float]:
-    """95 % interval of the mean score, resampling whole groups with replacement."""
-    names = {g: i for i, g in enumerate(dict.fromkeys(groups))}
-    index = np.array([names[g] for g in groups])
-    sums = np.bincount(index, weights=np.asarray(scores, dtype=float))
-    sizes = np.bincount(index)
-    picks = np.random.default_rng(seed).integers(0, len(names), size=(rounds, len(names)))
-    means = sums[picks].sum(1) / sizes[picks].sum(1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return round(float(low), 4), round(float(high), 4)
 
 
 def _calibration(rows: Sequence[Sequence[Judged]], said: Sequence[Sequence[Belief | None]]) -> Calibration | None:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from reasoner_rm.data.seeding import stable_seed
+from reasoner_rm.evaluation.knobs import Tie
 from reasoner_rm.evaluation.measured import Measured
-from reasoner_rm.evaluation.protocol import Protocol, Tie, gold_share
+from reasoner_rm.evaluation.protocol import Protocol, gold_share
 from reasoner_rm.evaluation.readers import Said
 from reasoner_rm.evaluation.votes import Answered, Vote, shown
 from reasoner_rm.schema import Sample

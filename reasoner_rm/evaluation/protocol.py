@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 from reasoner_rm.data.seeding import stable_seed
 from reasoner_rm.errors import InputError
+from reasoner_rm.evaluation.knobs import Average, Combine, Orders, Tie, Unparsed
 from reasoner_rm.evaluation.readers import by_task
 from reasoner_rm.evaluation.votes import Answered, Vote
 from reasoner_rm.judge.ballots import Order
@@ -16,12 +17,6 @@ from reasoner_rm.schema import CANDIDATES, Sample
 
 if TYPE_CHECKING:
     from reasoner_rm.evaluation.measured import Measured
-
-Orders = Literal["given", "random", "both", "best_first", "parity"]
-Combine = Literal["mean", "majority", "strict"]
-Tie = Literal["drop", "wrong", "right", "half", "exact", "calibrated"]
-Unparsed = Literal["wrong", "coin", "exclude", "spoil"]
-Average = Literal["micro", "macro", "all"]
 
 Reader: TypeAlias = Callable[[str, Sample], Any]
 """What a text says of a sample as it was shown; None when nothing can be read. Never raises."""
@@ -90,6 +85,11 @@ class Protocol:
         new = {k: v for k, v in knobs.items() if v != getattr(self, k)}
         what = ", ".join(f"{k}={v}" for k, v in new.items())
         return dataclasses.replace(self, **new, name=f"{self.name} ({what})") if new else self
+
+    @property
+    def published(self) -> str:
+        """The name without what was changed."""
+        return self.name.partition(" (")[0]
 
     def as_json(self) -> dict[str, Any]:
         row: dict[str, Any] = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}

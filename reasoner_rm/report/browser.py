@@ -65,12 +65,13 @@ def flags(answers: Sequence[Answer]) -> list[str]:
     """What a reader may look for in one stage's answers to an item."""
     scores = [a.correct for a in answers if a.correct is not None]
     orders = {o: [_candidate(a) for a in answers if a.order == o] for o in ("given", "swapped")}
+    named = {*orders["given"], *orders["swapped"]}
     found = {
         "right": bool(scores) and min(scores) == 1,
         "wrong": 0.0 in scores,
         "partly": any(0 < score < 1 for score in scores),
         "tie": not scores,
-        "inconsistent": all(orders.values()) and (None in orders["given"] or orders["given"] != orders["swapped"]),
+        "inconsistent": all(orders.values()) and ((None in named) or len(named) > 1),
         "unparsed": any(a.answer is None for a in answers),
         "disagrees": any(a.listener and a.preferred not in (None, _top(a.listener)) for a in answers),
     }

@@ -1,0 +1,250 @@
+"""A benchmark from its files to its report: asked, killed, gone on with, counted again, compared."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from benchmark_files import vl_rewardbench
+from chromium import dom, needs_chromium
+
+from reasoner_rm.cli import main
+from reasoner_rm.data.journal import Journal
+from reasoner_rm.errors import InputError
+from reasoner_rm.evaluation.asking import Ask, CallableJudge, EngineJudge
+from reasoner_rm.evaluation.comparison import compare
+from reasoner_rm.evaluation.folder import ResultFolder
+from reasoner_rm.evaluation.prompts import prompts
+from reasoner_rm.evaluation.registry import get_benchmark, load_benchmark
+from reasoner_rm.evaluation.running import Subject, rescore, run
+from reasoner_rm.evaluation.votes import Vote
+from reasoner_rm.policy.loading import Vlm
+from reasoner_rm.report.benchmark import write_benchmark_report
+from reasoner_rm.rollout import Sampling
+from reasoner_rm.rollout.transformers_engine import TransformersEngine
+from reasoner_rm.schema import Sample
+
+VLRB = get_benchmark("vl_rewardbench")
+
+
+@pytest.fixture
+def samples(tmp_path: Path) -> list[Sample]:
+    return load_benchmark("vl_rewardbench", vl_rewardbench(tmp_path / "data"), any_revision=True)
+
+
+def longer(sample: Sample) -> str:
+    """Says that the longer answer is better; nothing readable where they are equally long."""
+    one, two = map(len, sample.responses)
+    return "They are alike." if one == two else f"Overall Judgment: Answer {1 + (two > one)} is better."
+
+
+def evaluated(samples: Sequence[Sample], out: Path, judge=longer, protocol: str = "both_orders", **how):  # type: ignore[no-untyped-def]
+    return run(VLRB, samples, Subject(CallableJudge(judge), {"model": judge.__name__}), VLRB.protocol(protocol), out, **how)
+
+
+def test_figures_by_hand(samples: list[Sample], tmp_path: Path) -> None:
+    """The second answer is longer where i % 3 is not 0; it is the better one in row 3 only. So rows 0, 6 and 3 are
+    equally long but for their number: `A square` against `A red square` — the second is always longer."""
+    scores = evaluated(samples, tmp_path / "out", blind=True)
+    assert scores.figures.headline[1].value == pytest.approx(1 / 8)
+    assert scores.habits.consistency == 1.0 and scores.habits.first_position == 0.5
+    assert scores.baselines["always first"].value == 0.5 and scores.baselines["longer wins"].value == pytest.approx(1 / 8)
+    assert scores.baselines["blind"].value == pytest.approx(1 / 8)
+    assert {k: f.n for k, f in scores.figures.groups["group"].items()} == {"general": 2, "hallucination": 4, "reasoning": 2}
+
+
+def test_a_repeated_id_stays_an_item_of_its_own(samples: list[Sample]) -> None:
+    assert [s.id for s in samples if s.id.startswith("RLAIF")] == ["RLAIF-V-1", "RLAIF-V-1~2"]
+    assert len({s.group_id for s in samples if s.id.startswith("RLAIF")}) == 1
+    assert samples[0].prompt == "What is shown in 0?"
+
+
+def test_all_protocols_follow_from_both_orders(samples: list[Sample], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(VLRB, samples, Subject(CallableJudge(longer)), VLRB.protocol("official").changed(order="both"), out)
+    found = {p.name: rescore(out, p.name).figures.headline[1].value for p in VLRB.protocols}
+    assert found["r1_reward"] is not None and found["unifiedreward"] == pytest.approx(1 / 8)
+    assert json.loads((out / "scores.json").read_text())["protocol"]["name"] == "lmms_eval"
+
+
+def test_votes_that_were_never_cast_are_named(samples: list[Sample], tmp_path: Path) -> None:
+    evaluated(samples, tmp_path, protocol="unifiedreward")
+    with pytest.raises(InputError, match=r"protocol 'official' needs vote 2 of item 'RLAIF-V-1'.*--votes"):
+        rescore(tmp_path, "official")
+
+
+class Dying:
+    """A judge that is cut off after some batches."""
+
+    def __init__(self, batches: int):
+        self.left, self.asked = batches, []
+
+    def __call__(self, asks: Sequence[Ask]) -> list[list[Vote]]:
+        if not self.left:
+            raise KeyboardInterrupt
+        self.left -= 1
+        self.asked += [(ask.sample.id, ask.order) for ask in asks]
+        return CallableJudge(longer)(asks)
+
+
+def test_a_run_goes_on_where_it_was_killed(samples: list[Sample], tmp_path: Path) -> None:
+    first, second = Dying(2), Dying(99)
+    protocol = VLRB.protocol("both_orders")
+    with pytest.raises(KeyboardInterrupt):
+        run(VLRB, samples, Subject(first), protocol, tmp_path / "a", batch=3)
+    with (tmp_path / "a" / "predictions.jsonl").open("ab") as file:
+        file.write(b'{"id": "half a li')  # as if it was killed within a line
+    scores = run(VLRB, samples, Subject(second), protocol, tmp_path / "a", batch=3)
+    assert len(first.asked) == 12 and len(second.asked) == 4  # six items in two orders, then the other two
+    whole = run(VLRB, samples, Subject(Dying(99)), protocol, tmp_path / "b", batch=3)
+    assert scores.as_json() == whole.as_json()
+    assert (tmp_path / "a" / "predictions.jsonl").read_bytes() == (tmp_path / "b" / "predictions.jsonl").read_bytes()
+
+
+def test_another_evaluation_is_not_gone_on_with(samples: list[Sample], tmp_path: Path) -> None:
+    evaluated(samples, tmp_path)
+    with pytest.raises(InputError, match="other settings"):
+        evaluated(samples, tmp_path, protocol="unifiedreward")
+
+
+def test_a_real_kill(tmp_path: Path) -> None:
+    """The shell's own verb, killed in mid-run by the system, and then run again."""
+    data = vl_rewardbench(tmp_path / "data")
+    judge = tmp_path / "judge.py"
+    judge.write_text(
+        "import time\ndef slow(sample):\n    time.sleep(0.15)\n    return 'Overall Judgment: Answer 1 is better'\n"
+    )
+    command = [
+        sys.executable, "-m", "reasoner_rm", "eval", "vl_rewardbench", "--data", str(data), "--any-revision", "--model",
+        f"{judge}:slow", "--protocol", "both_orders", "--out", str(tmp_path / "out"), "--batch", "1",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    predictions = tmp_path / "out" / "predictions.jsonl"
+    deadline = time.monotonic() + 60
+    while not (predictions.is_file() and predictions.read_bytes().count(b"\n") >= 3) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    before = predictions.read_bytes()
+    assert 3 <= before.count(b"\n") < 9
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert predictions.read_bytes().startswith(before[: before.rfind(b"\n") + 1])
+    assert [json.loads(line)["id"] for line in predictions.open() if '"votes": [' in line and '"id"' in line].__len__() == 8
+    assert "accuracy" in done.stdout and (tmp_path / "out" / "report.html").is_file()
+
+
+def test_a_judge_without_verdicts_gets_a_report_that_says_so(samples: list[Sample], tmp_path: Path) -> None:
+    def silent(sample: Sample) -> str:
+        return "I would rather not say."
+
+    for protocol in ("official", "both_orders", "lmms_eval"):
+        out = tmp_path / protocol
+        scores = evaluated(samples, out, silent, protocol)
+        assert scores.habits.unparsed == 1.0 and "No vote could be read" in scores.remarks[0]
+        assert "No vote could be read" in write_benchmark_report(out).read_text()
+    assert evaluated(samples, tmp_path / "official", silent, "official").figures.headline[1].value is None
+    assert evaluated(samples, tmp_path / "both_orders", silent).figures.headline[1].value == 0.0
+
+
+def test_repeated_and_missing_predictions_are_counted(samples: list[Sample], tmp_path: Path) -> None:
+    evaluated(samples, tmp_path)
+    file = tmp_path / "predictions.jsonl"
+    lines = file.read_text().splitlines(keepends=True)
+    other = json.loads(lines[1])
+    for vote in other["votes"]:
+        vote["text"] = "hm"
+    file.write_text("".join([*lines[:-1], json.dumps(other) + "\n", '{"id": "who", "votes": []}\n']))
+    scores = rescore(tmp_path)
+    assert scores.n == 7 and scores.each["RLAIF-V-1"] == 0.0  # the last line counts
+    assert ResultFolder(tmp_path).scores()["odd"] == {"missing": 1, "repeated": 1, "unknown": 1}
+
+
+def test_a_scalar_head_needs_no_words(samples: list[Sample], tmp_path: Path) -> None:
+    scores = evaluated(samples, tmp_path, lambda s: [float(len(r)) for r in s.responses])
+    assert scores.figures.headline[1].value == pytest.approx(1 / 8)
+    assert scores.habits.consistency == 1.0
+
+
+def test_what_a_callable_may_not_return(samples: list[Sample], tmp_path: Path) -> None:
+    for wrong in (True, "x".encode(), 3, object()):
+        with pytest.raises(InputError, match="the judge gave"):
+            evaluated(samples, tmp_path / repr(type(wrong)), lambda s, wrong=wrong: wrong)
+
+
+def test_two_results_are_compared_item_by_item(samples: list[Sample], tmp_path: Path) -> None:
+    def shorter(sample: Sample) -> str:
+        return longer(sample).translate(str.maketrans("12", "21"))
+
+    evaluated(samples, tmp_path / "a")
+    evaluated(samples, tmp_path / "b", shorter)
+    found = compare(tmp_path / "a", tmp_path / "b")
+    assert (found.overall.a, found.overall.b) == (pytest.approx(1 / 8), pytest.approx(7 / 8))
+    assert found.overall.difference == 0.75 and (found.overall.only_a, found.overall.only_b) == (1, 7)
+    assert found.overall.interval[0] < 0.75 <= found.overall.interval[1]
+    assert {k: d.n for k, d in found.groups["group"].items()} == {"general": 2, "hallucination": 4, "reasoning": 2}
+    evaluated(samples, tmp_path / "c", protocol="unifiedreward")
+    with pytest.raises(InputError, match="another protocol"):
+        compare(tmp_path / "a", tmp_path / "c")
+
+
+def test_a_model_is_asked_with_the_protocols_prompt(samples: list[Sample], tmp_path: Path, tiny: Vlm) -> None:
+    protocol = VLRB.protocol("both_orders")
+    judge = EngineJudge(TransformersEngine(tiny), prompts(protocol), Sampling(0.0, 8))
+    scores = run(VLRB, samples[:3], Subject(judge, {"model": "tiny"}), protocol, tmp_path)
+    assert scores.habits.unparsed == 1.0 and scores.habits.tokens == 16.0 and scores.habits.truncated is not None
+    first = ResultFolder(tmp_path).answered()[0][0]
+    assert {v.order for v in first.votes} == {"given", "swapped"} and all(v.text for v in first.votes)
+
+
+def test_the_shell(tmp_path: Path, tiny_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = vl_rewardbench(tmp_path / "data")
+    common = ["eval", "vl-rewardbench", "--data", str(data), "--model", str(tiny_folder), "--out", str(tmp_path / "out")]
+
+    def shell(*command: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as done:
+            main([*command])
+        said = capsys.readouterr()
+        return int(done.value.code or 0), said.out, said.err
+
+    code, _, err = shell(*common)
+    assert code == 2 and "8 rows in split 'test' where 1,250 or 1,247 are expected" in err
+    code, out, err = shell(*common, "--any-revision", "--protocol", "both_orders", "--max-tokens", "4", "--json")
+    assert code == 0 and json.loads(out)["protocol"]["name"] == "both_orders", err
+    code, out, err = shell("rescore", str(tmp_path / "out"), "--unparsed", "coin", "--json")
+    assert code == 0 and json.loads(out)["protocol"]["name"] == "both_orders (unparsed=coin)"
+    assert shell("rescore", str(tmp_path / "out"), "--tie", "maybe")[0] == 2
+    code, out, _ = shell("eval", "compare", str(tmp_path / "out"), str(tmp_path / "out"))
+    assert code == 0 and "B - A" in out
+    assert "official" in shell("eval", "--list")[1]
+    assert shell("eval", "vl_reward_bench")[0] == 2
+
+
+@needs_chromium
+@pytest.mark.browser
+def test_the_page_shows_items_to_choose_among(samples: list[Sample], tmp_path: Path) -> None:
+    def mixed(sample: Sample) -> str:
+        return "hm" if sample.id.startswith("mmmu") else "Therefore, Answer 1 is better."
+
+    evaluated(samples, tmp_path / "out", mixed)
+    page = write_benchmark_report(tmp_path / "out").read_text()
+    assert "both_orders" in page and "first position" in page
+    script = 'document.querySelector(`[data-flag="unparsed"]`).click()'
+    shown = dom(page, tmp_path, script)
+    assert shown.count('<article class="item"') == 1 and "mmmu_pro-5" in shown
+
+
+def test_a_missing_image_names_the_item(tmp_path: Path) -> None:
+    data = vl_rewardbench(tmp_path / "data")
+    journal = Journal(tmp_path / "j.jsonl", {})
+    journal.close()
+    samples = load_benchmark("vl_rewardbench", data, any_revision=True)
+    (data / "test-00000-of-00001.parquet").rename(data / "gone.parquet")
+    with pytest.raises(InputError, match="gone|no such"):
+        load_benchmark("vl_rewardbench", data / "test-00000-of-00001.parquet", any_revision=True)
+    assert samples

@@ -59,7 +59,8 @@ VLRB_IDS = (
 
 def vl_rewardbench_row(name: str, i: int, ranking: Sequence[int] = (0, 1)) -> dict[str, Any]:
     return {
-        "id": name, "query": f"<image>\nWhat is shown in {i}?", "response": [f"A square, {i}.", f"A {'very ' * (i % 3)}red square, {i}."],
+        "id": name, "query": f"<image>\nWhat is shown in {i}?",
+        "response": [f"A square, {i}.", f"A {'very ' * (i % 3)}red square, {i}."],
         "image": struct(i), "human_ranking": list(ranking), "models": ["m1", "m2"], "judge": "j", "rationale": "",
         "query_source": "q", "ground_truth": "",
     }  # fmt: skip

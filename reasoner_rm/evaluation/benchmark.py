@@ -30,13 +30,11 @@ TEMPLATES = Path(__file__).parent / "templates"
 class Grading:
     """How a second model grades answers that no rule can.
 
-    ask: an item and the answer to it, as a sample for the grader, in the order ``given``.
-    template: the grader's prompt, a file of `evaluation/templates`.
+    ask: an item and the answer to it, as a sample for the grader; ``meta.prompt`` names its template.
     both: whether it is asked in both orders.
     """
 
     ask: Callable[[Sample, str], Sample]
-    template: str
     both: bool = False
 
 

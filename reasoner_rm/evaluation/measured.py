@@ -16,14 +16,17 @@ from reasoner_rm.schema import Sample
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A value with its 95 % bootstrap interval; None where nothing could be counted. ``n``: the items that count."""
+    """A value with its 95 % bootstrap interval; None where nothing could be counted. ``n``: the items that count.
+    ``share``: whether it is one, 0..1, and no rating."""
 
     value: float | None
     interval: tuple[float, float] | None = None
     n: int = 0
+    share: bool = True
 
     def as_json(self) -> dict[str, Any]:
-        return {"value": self.value, "interval": None if self.interval is None else list(self.interval), "n": self.n}
+        interval = None if self.interval is None else list(self.interval)
+        return {"value": self.value, "interval": interval, "n": self.n, "share": self.share}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class Measured:
     statistics: by name, functions of the summed columns; the first is the benchmark's own figure.
     scores: how right each item is, 0..1 (a rating may be more); None if it does not count.
     also: figures that are no function of sums.
+    ratings: the statistics that are no shares.
     """
 
     samples: Sequence[Sample]
@@ -41,6 +45,7 @@ class Measured:
     columns: Array
     statistics: Mapping[str, Statistic]
     also: Mapping[str, Figure] = field(default_factory=dict)
+    ratings: frozenset[str] = frozenset()
 
     @classmethod
     def of_scores(
@@ -92,13 +97,16 @@ def figures(found: Measured, protocol: Protocol, intervals: bool = True) -> Figu
         return Figures(found.also, {})
     reckon = _Reckoner(found, protocol.seed if intervals else None)
     own = next(iter(found.statistics.values()))
-    overall = {name: reckon.figure(statistic) for name, statistic in found.statistics.items()}
+    overall = {
+        name: reckon.figure(statistic, share=name not in found.ratings) for name, statistic in found.statistics.items()
+    }
+    share = found.headline not in found.ratings
     kinds = by_facet(range(len(found.samples)), found.samples)
     groups = {
-        facet: {kind: reckon.figure(own, rows) for kind, rows in parts.items()} for facet, parts in kinds.items()
+        facet: {kind: reckon.figure(own, rows, share) for kind, rows in parts.items()} for facet, parts in kinds.items()
     }
     if protocol.average == "macro" or (protocol.average == "micro" and protocol.over in kinds):
-        macro = {f"macro {found.headline}": reckon.macro(own, protocol.over)}
+        macro = {f"macro {found.headline}": reckon.macro(own, protocol.over, share)}
         overall = macro | overall if protocol.average == "macro" else overall | macro
     return Figures({**overall, **found.also}, groups)
 
@@ -111,14 +119,14 @@ class _Reckoner:
         self.counted = np.array([s is not None for s in found.scores], dtype=bool)
         self.sampler = None if seed is None else Resampler([s.group_id for s in found.samples], seed)
 
-    def figure(self, statistic: Statistic, rows: Sequence[int] | None = None) -> Figure:
+    def figure(self, statistic: Statistic, rows: Sequence[int] | None = None, share: bool = True) -> Figure:
         """Over these items, or all."""
         columns = self._only(rows)
         interval = self.sampler.interval(columns, statistic) if self.sampler else None
         n = int(self.counted[list(rows)].sum() if rows is not None else self.counted.sum())
-        return Figure(_value(statistic(columns.sum(0))), interval, n)
+        return Figure(_value(statistic(columns.sum(0))), interval, n, share)
 
-    def macro(self, statistic: Statistic, over: str) -> Figure:
+    def macro(self, statistic: Statistic, over: str, share: bool = True) -> Figure:
         """The plain mean over the kinds of a facet that count anything."""
         kinds: dict[str, list[int]] = {}
         for i, sample in enumerate(self.found.samples):
@@ -126,7 +134,8 @@ class _Reckoner:
         values = np.array([statistic(self.found.columns[rows].sum(0)) for rows in kinds.values()])
         known = ~np.isnan(values)
         value = _value(values[known].mean()) if known.any() else None
-        return Figure(value, self._macro_interval(statistic, kinds, values, over), int(self.counted.sum()))
+        interval = self._macro_interval(statistic, kinds, values, over)
+        return Figure(value, interval, int(self.counted.sum()), share)
 
     def _macro_interval(
         self, statistic: Statistic, kinds: Mapping[str, Sequence[int]], values: Array, over: str

@@ -118,10 +118,11 @@ def two_scores(text: str, sample: Sample) -> tuple[float, float] | None:
 
 
 def whole_numbers(text: str, sample: Sample) -> list[int] | None:
-    """VLRMBench's steps: every whole number, above 1 taken as 1; too few are filled up with 0, too many cut off."""
-    found = [min(int(n[:9]), 1) for n in re.findall(r"\d+", text)]
+    """VLRMBench's steps, 1 = sound: every whole number of the text, where 0 is said of a sound step and anything above
+    of a faulty one; too few are filled up with sound ones, too many cut off at the end."""
+    found = [1 - min(int(n[:9]), 1) for n in re.findall(r"\d+", text)]
     due = len(sample.gold["steps"])
-    return (found + [0] * due)[:due] if found else None
+    return (found + [1] * due)[:due] if found else None
 
 
 def yes_or_no(text: str, sample: Sample) -> str | None:

@@ -13,6 +13,33 @@ from reasoner_rm.schema import Sample
 
 BENCHMARKS: dict[str, str] = {
     "vl_rewardbench": "vl_rewardbench:VL_REWARDBENCH",
+    "multimodal_rewardbench": "multimodal_rewardbench:MULTIMODAL_REWARDBENCH",
+    "mm_rlhf_rewardbench": "mm_rlhf_rewardbench:MM_RLHF_REWARDBENCH",
+    "vlrmbench": "vlrmbench:VLRMBENCH",
+    "vilbench": "vilbench:VILBENCH",
+    "mj_bench": "mj_bench:MJ_BENCH",
+    "mj_bench_bias": "mj_bench:MJ_BENCH_BIAS",
+    "imagereward": "generated_images:IMAGEREWARD",
+    "hpdv2": "generated_images:HPDV2",
+    "pickapic": "generated_images:PICKAPIC",
+    "rapidata": "generated_images:RAPIDATA",
+    "genai_bench_image": "genai_bench:GENAI_IMAGE",
+    "genai_bench_edit": "genai_bench:GENAI_EDIT",
+    "genai_bench_video": "genai_bench:GENAI_VIDEO",
+    "videogen_rewardbench": "videogen_rewardbench:OVERALL",
+    "videogen_rewardbench_vq": "videogen_rewardbench:VISUAL",
+    "videogen_rewardbench_mq": "videogen_rewardbench:MOTION",
+    "videogen_rewardbench_ta": "videogen_rewardbench:ALIGNMENT",
+    "editreward_bench": "editreward_bench:EDITREWARD_BENCH",
+    "geneval": "geneval:GENEVAL",
+    "vicrit_bench": "vicrit_bench:VICRIT_BENCH",
+    "refcoco": "localisation:REFCOCO",
+    "coco": "localisation:COCO",
+    "ovd": "localisation:OVD",
+    "pope": "pope:POPE",
+    "mmhal_bench": "mmhal_bench:MMHAL_BENCH",
+    "pocket": "own:POCKET",
+    "samples": "own:SAMPLES",
 }
 
 

@@ -15,7 +15,8 @@ class Vote:
     """One answer to an item shown in one order.
 
     A judge gives a ``text`` that a protocol reads, or ``scores`` of the candidates as they were shown (a scalar head),
-    or a ``choice`` as shown (0 or 1). ``grades`` are what a grader wrote about the text.
+    or a ``choice`` as shown (0 or 1). ``scale`` brings the boxes of a text to original pixels (x, y). ``grades`` are
+    what a grader wrote about the text.
     """
 
     order: Order
@@ -25,12 +26,13 @@ class Vote:
     choice: int | None = None
     tokens: int | None = None
     finish: str | None = None
+    scale: tuple[float, float] | None = None
     grades: tuple[Vote, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Without the fields that say nothing."""
         row: dict[str, Any] = {"order": self.order, "vote": self.number}
-        for name in ("text", "scores", "choice", "tokens", "finish"):
+        for name in ("text", "scores", "choice", "tokens", "finish", "scale"):
             if getattr(self, name) is not None:
                 row[name] = getattr(self, name)
         return row | ({"grades": [g.as_json() for g in self.grades]} if self.grades else {})
@@ -44,10 +46,11 @@ class Vote:
         order, text, choice = row["order"], row.get("text"), row.get("choice")
         if order not in ("given", "swapped") or not isinstance(text, (str, type(None))) or choice not in (None, 0, 1):
             raise ValueError(f"no vote: {str(row)[:80]}")
-        scores = row.get("scores")
+        scores = None if row.get("scores") is None else tuple(map(float, row["scores"]))
+        scale = None if row.get("scale") is None else (float(row["scale"][0]), float(row["scale"][1]))
+        grades = tuple(cls.from_json(g) for g in row.get("grades", ()))
         return cls(
-            order, int(row["vote"]), text, None if scores is None else tuple(map(float, scores)), choice,
-            row.get("tokens"), row.get("finish"), tuple(cls.from_json(g) for g in row.get("grades", ())),
+            order, int(row["vote"]), text, scores, choice, row.get("tokens"), row.get("finish"), scale, grades
         )  # fmt: skip
 
 

@@ -12,7 +12,8 @@ from reasoner_rm.evaluation.readers import four_way, four_way_released, substrin
 from reasoner_rm.schema import Sample
 
 VOTES = {
-    "leftvote": (1.0, {}), "rightvote": (0.0, {}), "tievote": (0.5, {"tie": "good"}), "bothbad_vote": (0.5, {"tie": "bad"}),
+    "leftvote": (1.0, {}), "rightvote": (0.0, {}), "tievote": (0.5, {"tie": "good"}),
+    "bothbad_vote": (0.5, {"tie": "bad"}),
 }  # fmt: skip
 
 
@@ -43,19 +44,25 @@ def edit(row: Record) -> Iterable[Sample]:
 def video(row: Record) -> Iterable[Sample]:
     """`left_video` and `right_video` are addresses: their frames stand in folders of the same names below --images."""
     better, tie = row.one_of("vote_type", VOTES)
+    films = [_frames(row, "left_video"), _frames(row, "right_video")]
     yield compared(
-        row, row.name, "video_preference", row.text("prompt"), [_frames(row, "left_video"), _frames(row, "right_video")],
-        better, gold=tie, by={"vote": row.text("vote_type")}, group=row.text("prompt"), meta=_models(row),
+        row, row.name, "video_preference", row.text("prompt"), films, better, gold=tie,
+        by={"vote": row.text("vote_type")}, group=row.text("prompt"), meta=_models(row),
     )  # fmt: skip
 
 
 def _frames(row: Record, column: str) -> str | tuple[str, ...]:
     value = row.value(column)
-    return row.media.video(value.rpartition("/")[2]) if isinstance(value, str) and is_remote(value) else row.video(column)
+    local = isinstance(value, str) and is_remote(value)
+    return row.media.video(value.rpartition("/")[2]) if local else row.video(column)
 
 
 def _benchmark(
-    name: str, config: str, read: Callable[[Record], Iterable[Sample]], columns: tuple[str, ...], rows: dict[str, tuple[int, ...]]
+    name: str,
+    config: str,
+    read: Callable[[Record], Iterable[Sample]],
+    columns: tuple[str, ...],
+    rows: dict[str, tuple[int, ...]],
 ) -> Benchmark:
     template = f"four_way_{name}"
     return Benchmark(

@@ -44,7 +44,10 @@ MJ_BENCH = Benchmark(
     "MJ-Bench",
     read,
     columns=("caption", "image0", "image1", "label"),
-    layouts=(("caption", "image0", "image1", "label", "info"), ("image0", "image1", "label", "category", "subcategory")),
+    layouts=(
+        ("caption", "image0", "image1", "label", "info"),
+        ("image0", "image1", "label", "category", "subcategory"),
+    ),
     hub="MJ-Bench/MJ-Bench",
     licence="mit",
     splits=("alignment", "safety", "quality"),
@@ -76,7 +79,7 @@ def read_bias(row: Record) -> Iterable[Sample]:
 
 
 def rating(text: str, sample: Sample) -> float | None:
-    """The first number, in digits or as a word; above 10 is none. Without one, the first word of the narrative scale."""
+    """The first number, in digits or as a word; above 10 is none. Without one, the narrative scale's first word."""
     text = text.lower()
     if found := re.search(r"\d+", text):
         value = int(found[0][:9])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 
 from reasoner_rm.data.record import Record
@@ -29,7 +30,7 @@ def read(row: Record) -> Iterable[Sample]:
     )  # fmt: skip
 
 
-_WAY = {"template": "response_verdict", "reader": first_number, "combine": "majority"}
+_asked = functools.partial(Protocol, template="response_verdict", reader=first_number)
 
 MM_RLHF_REWARDBENCH = Benchmark(
     "mm_rlhf_rewardbench",
@@ -40,13 +41,10 @@ MM_RLHF_REWARDBENCH = Benchmark(
     tables=(*tables("mm_reward_bench.jsonl"), *tables("*.jsonl")),
     rows={"test": (170,)},
     protocols=(
-        Protocol("acc", "rows where the chosen answer wins, in both orders together; equal is wrong", **_WAY),
-        Protocol(
-            "acc_plus", "questions all of whose rows are right", average="all", over="group_id", **_WAY,
+        _asked("acc", "rows where the chosen answer wins, in both orders together; equal is wrong", combine="majority"),
+        _asked(
+            "acc_plus", "questions all of whose rows are right", combine="majority", average="all", over="group_id",
         ),
-        Protocol(
-            "chosen_first", "one order, the chosen answer first, as most scripts have it", order="best_first",
-            template="response_verdict", reader=first_number,
-        ),
+        _asked("chosen_first", "one order, the chosen answer first, as most scripts have it", order="best_first"),
     ),
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 
 from reasoner_rm.data.record import Record
@@ -30,7 +31,7 @@ def reader(aspect: str) -> Callable[[Record], Iterable[Sample]]:
 
 def _benchmark(aspect: str) -> Benchmark:
     plain = aspect == "Overall"
-    way = {"template": "video_verdict" if plain else "video_aspect", "reader": substring}
+    asked = functools.partial(Protocol, template="video_verdict" if plain else "video_aspect", reader=substring)
     return Benchmark(
         "videogen_rewardbench" if plain else f"videogen_rewardbench_{aspect.lower()}",
         f"VideoGen-RewardBench, {ASPECTS[aspect]}",
@@ -41,16 +42,14 @@ def _benchmark(aspect: str) -> Benchmark:
         tables=(*tables("videogen-rewardbench.csv"), *tables("*.csv")),
         splits=("eval",),
         protocols=(
-            Protocol(
-                "without_ties", "pairs that people did not tie; a tied verdict is wrong", combine="majority", **way,
-            ),
-            Protocol(
+            asked("without_ties", "pairs that people did not tie; a tied verdict is wrong", combine="majority"),
+            asked(
                 "with_ties", "all pairs; what is a tie is calibrated on these very data", combine="majority",
-                tie="calibrated", **way,
+                tie="calibrated",
             ),
-            Protocol(
+            asked(
                 "unifiedreward", "pairs that people did not tie, one drawn order, a substring as verdict",
-                order="random", **way,
+                order="random",
             ),
         ),
         note="extract each film's frames into a folder of its name without suffix",

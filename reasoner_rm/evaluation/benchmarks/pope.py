@@ -1,0 +1,71 @@
+"""POPE (arXiv 2305.10355): is there such a thing in the image, yes or no; random, popular and adversarial things."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from reasoner_rm.data.record import Record
+from reasoner_rm.evaluation.benchmark import Benchmark, tables
+from reasoner_rm.evaluation.measured import Measured
+from reasoner_rm.evaluation.measures import (
+    accuracy_of,
+    cells_of,
+    confused,
+    f1_of,
+    precision_of,
+    recall_of,
+    said,
+    yes_ratio_of,
+)  # fmt: skip
+from reasoner_rm.evaluation.protocol import Protocol
+from reasoner_rm.evaluation.readers import yes_or_no
+from reasoner_rm.evaluation.votes import Answered
+from reasoner_rm.schema import Sample
+
+KINDS = ("random", "popular", "adversarial")
+
+
+def read(row: Record) -> Iterable[Sample]:
+    """`text` is the question, `label` yes or no; the file's name says how the things were chosen."""
+    file = row.name.rpartition("-")[0]
+    kind = next((kind for kind in KINDS if kind in file), file)
+    yield Sample(
+        f"{file}-{row.value('question_id')}", "qa", row.text("text"), images=(row.image("image"),),
+        gold={"answer": row.one_of("label", {"yes": "yes", "no": "no"}), "kind": "choice"},
+        group_id=f"image-{row.value('image')}", source=row.source,
+        meta={"choices": ["yes", "no"], "by": {"group": kind}},
+    )  # fmt: skip
+
+
+def measure(items: Sequence[Answered], protocol: Protocol) -> Measured:
+    """Accuracy, precision, recall, F1 (yes is positive) and the share of yes. An unreadable answer, which the published
+    reader does not know, is the wrong one."""
+    cells = []
+    for item in items:
+        gold = int(item.sample.gold["answer"] == "yes")
+        values = [said(item, vote, protocol) for vote in protocol.counted(item)]
+        if protocol.unparsed != "wrong":
+            values = [v for v in values if v is not None]
+        answers = [1 - gold if v is None else int(v == "yes") for v in values]
+        cells.append(cells_of(answers, [gold] * len(answers)) if answers else None)
+    columns, scores = confused(items, cells)
+    figures = {"accuracy": accuracy_of, "precision": precision_of, "recall": recall_of, "F1": f1_of}
+    return Measured([i.sample for i in items], scores, columns, {**figures, "yes ratio": yes_ratio_of})
+
+
+POPE = Benchmark(
+    "pope",
+    "POPE",
+    read,
+    columns=("question_id", "image", "text", "label"),
+    hub="RUCAIBox/POPE",
+    licence="mit",
+    tables=(*tables("coco_pope_*.json"), *tables("*pope*.jsonl"), *tables("*.jsonl"), *tables("*.json")),
+    protocols=(
+        Protocol(
+            "official", "the first sentence: no if it holds No, not or no, else yes", reader=yes_or_no,
+            template="pope", measure=measure,
+        ),
+    ),
+    baselines={"always yes": lambda sample: "Yes", "always no": lambda sample: "No"},
+)  # fmt: skip

@@ -1,0 +1,64 @@
+"""ViCrit-Bench (arXiv 2506.10128): find the one phrase of a caption that the image contradicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from reasoner_rm.data.record import LeftOut, Record
+from reasoner_rm.evaluation.benchmark import Benchmark
+from reasoner_rm.evaluation.measures import marks
+from reasoner_rm.evaluation.protocol import Protocol
+from reasoner_rm.evaluation.readers import phrase
+from reasoner_rm.rewards.vicrit import first_difference
+from reasoner_rm.schema import Sample
+from reasoner_rm.tasks import get_task
+from reasoner_rm.tasks.caption_critic import phrase as plain
+
+
+def read(row: Record) -> Iterable[Sample]:
+    """`image` is bare bytes; the phrase before and after the change. A row in which nothing was changed is left out."""
+    was, now = _phrase(row, "original_noun_phrases"), _phrase(row, "changed_noun_phrases")
+    if plain(was) == plain(now):
+        raise LeftOut("nothing was changed")
+    kind = str(row.maybe("type") or row.maybe("category") or "")
+    by = {name: value for name, value in (("type", kind), ("domain", str(row.maybe("domain") or ""))) if value}
+    gold = {"original": was, "changed": now, **({"type": kind} if kind else {})}
+    yield Sample(
+        row.name, "caption_critic", row.text("changed_caption"), images=(row.image("image"),), gold=gold,
+        source=row.source, meta={"by": by},
+    )  # fmt: skip
+
+
+def _phrase(row: Record, column: str) -> str:
+    value = row.value(column)
+    return str(value[0]) if isinstance(value, (list, tuple)) and value else str(value)
+
+
+def exact(said: Any, sample: Sample) -> float | None:
+    """The whole changed phrase and nothing else."""
+    return get_task(sample.task).correct(str(said), sample)
+
+
+def released(said: Any, sample: Sample) -> float:
+    """The first changed word stands anywhere in the answer, in lower case; for a phrase that only lost words, the
+    whole phrase (the released script crashes there)."""
+    was, now = (str(sample.gold[key]).lower().split() for key in ("original", "changed"))
+    return float((first_difference(was, now) or " ".join(now)) in str(said).lower())
+
+
+VICRIT_BENCH = Benchmark(
+    "vicrit_bench",
+    "ViCrit-Bench",
+    read,
+    columns=("image", "changed_caption", "original_noun_phrases", "changed_noun_phrases"),
+    hub="russwang/ViCrit-Bench",
+    splits=("train",),
+    rows={"train": (607,)},
+    protocols=(
+        Protocol("exact", "the phrase, word for word (the paper)", reader=phrase, measure=marks(exact), over="type",
+                 template="vicrit_bench"),
+        Protocol("released", "the first changed word anywhere in the answer (the script)", reader=phrase,
+                 measure=marks(released), over="type", template="vicrit_bench"),
+    ),
+)  # fmt: skip

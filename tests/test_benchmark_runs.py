@@ -239,5 +239,3 @@ def test_the_page_shows_items_to_choose_among(samples: list[Sample], tmp_path: P
     script = 'document.querySelector(`[data-flag="unparsed"]`).click()'
     shown = dom(page, tmp_path, script)
     assert shown.count('<article class="item"') == 1 and "mmmu_pro-5" in shown
-
-

@@ -125,7 +125,7 @@ class Benchmark:
                 for sample in self.read(record):
                     sample = _numbered(sample, names)
                     if media:
-                        check_sample(sample)
+                        _check(sample)
                     samples.append(sample)
             except LeftOut:
                 left_out += 1
@@ -158,6 +158,15 @@ class Benchmark:
 def load_prompt(name: str) -> Template:
     """A protocol's own prompt."""
     return Template(name, (TEMPLATES / f"{name}.txt").read_text(encoding="utf-8").strip())
+
+
+def _check(sample: Sample) -> None:
+    """As `check_sample`, with the item's name in every error."""
+    try:
+        check_sample(sample)
+    except InputError as error:
+        named = "" if repr(sample.id) in str(error) else f"item {sample.id!r}: "
+        raise InputError(f"{named}{error}") from None
 
 
 def _numbered(sample: Sample, names: Counter[str]) -> Sample:

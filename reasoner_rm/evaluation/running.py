@@ -140,9 +140,7 @@ class _Blind:
         return self.judge([dataclasses.replace(ask, sample=s) for ask, s in zip(asks, grey, strict=True)])
 
 
-def _grade(
-    benchmark: Benchmark, answered: Sequence[Answered], grader: Judging, journal: Journal, batch: int
-) -> None:
+def _grade(benchmark: Benchmark, answered: Sequence[Answered], grader: Judging, journal: Journal, batch: int) -> None:
     """Have every answer graded that is not yet."""
     assert benchmark.grading is not None
     asked: dict[str, tuple[Sample, bool]] = {}

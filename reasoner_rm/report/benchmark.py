@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup
-
 from reasoner_rm.data.io import atomic
 from reasoner_rm.evaluation.folder import ResultFolder
 from reasoner_rm.report import words
@@ -80,17 +78,29 @@ HABITS = (
 )  # fmt: skip
 
 
-def in_words(figure: Mapping[str, Any], share: bool = True) -> str:
+def shown(figure: Mapping[str, Any]) -> str:
     """
-    >>> in_words({"value": 0.5, "interval": [0.25, 0.75], "n": 4}).replace(words.SPACE, " ")
-    '50.0 %  [25.0 %, 75.0 %]  n 4'
+    >>> shown({"value": 0.5, "share": True}).replace(words.SPACE, " "), shown({"value": 3.25, "share": False})
+    ('50.0 %', '3.25')
     """
-    if figure["value"] is None:
-        return f"no figure  n {figure['n']}"
-    show = words.percent if figure["value"] <= 1 else words.figure
-    interval = figure["interval"]
-    between = f"  [{show(interval[0])}, {show(interval[1])}]" if interval else ""
-    return f"{show(figure['value'])}{between}" + (f"  n {words.whole(figure['n'])}" if figure["n"] else "")
+    return words.percent(figure["value"]) if figure["share"] else words.figure(figure["value"])
+
+
+def between(figure: Mapping[str, Any]) -> str:
+    """The interval, or a dash."""
+    if not figure["interval"]:
+        return words.MISSING
+    return " – ".join(shown({**figure, "value": end}) for end in figure["interval"])
+
+
+def in_words(figure: Mapping[str, Any]) -> str:
+    """
+    >>> in_words({"value": 0.5, "interval": [0.25, 0.75], "n": 4, "share": True}).replace(words.SPACE, " ")
+    '50.0 %  [25.0 % – 75.0 %]  n 4'
+    """
+    value = "no figure" if figure["value"] is None else shown(figure)
+    interval = f"  [{between(figure)}]" if figure["interval"] else ""
+    return f"{value}{interval}" + (f"  n {words.whole(figure['n'])}" if figure["n"] else "")
 
 
 def _by_kind(scores: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any]]) -> Plot | None:
@@ -102,7 +112,7 @@ def _by_kind(scores: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any]])
         if facet == own or len(groups) == 1:
             rows += [(str(kind), figure) for kind, figure in kinds.items()]
     rows = [(name, figure) for name, figure in rows if figure["value"] is not None]
-    if not rows or max(figure["value"] for _, figure in rows) > 1:
+    if not rows or not headline["share"]:
         return None
     lines_at = {name: f["value"] for name, f in scores["baselines"].items() if f["value"] is not None}
 
@@ -154,4 +164,4 @@ def confusion_rows(table: Mapping[str, Mapping[str, int]]) -> tuple[list[str], l
     return known, [(right, [row.get(name, 0) for name in known]) for right, row in table.items()]
 
 
-environment().filters |= {"in_words": lambda figure: Markup.escape(in_words(figure)), "confusion": confusion_rows}
+environment().filters |= {"shown": shown, "between": between, "confusion": confusion_rows}

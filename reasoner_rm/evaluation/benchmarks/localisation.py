@@ -145,6 +145,6 @@ COCO = Benchmark(
     tables=tuple(COCO_DATA.tables), splits=("val", "train"), explode=COCO_DATA.explode, protocols=_AP,
 )  # fmt: skip
 OVD = Benchmark(
-    "ovd", "open-vocabulary detection in VLM-R1's form", ovd, columns=("image", "conversations"),
+    "ovd", "OVD, open-vocabulary detection", ovd, columns=("image", "conversations"),
     tables=("*.jsonl", "*.json"), splits=("test",), protocols=_AP,
 )  # fmt: skip

@@ -30,6 +30,6 @@ POCKET = Benchmark(
     splits=("heldout", "ood"), protocols=(_BOTH,),
 )  # fmt: skip
 SAMPLES = Benchmark(
-    "samples", "samples of one's own", read, columns=("id", "task", "prompt"), tables=("{split}.jsonl", "*.jsonl"),
+    "samples", "own samples", read, columns=("id", "task", "prompt"), tables=("{split}.jsonl", "*.jsonl"),
     splits=("heldout", "test"), protocols=(_BOTH,),
 )  # fmt: skip

@@ -154,12 +154,12 @@ def _dedup(args: argparse.Namespace) -> None:
 
 
 def _decontaminate(args: argparse.Namespace) -> None:
-    from reasoner_rm.data.duplicates import Benchmark, decontaminate
+    from reasoner_rm.data.duplicates import Benchmarks, decontaminate
     from reasoner_rm.data.streams import stream
 
     within(args, 0, 64, "near")
-    benchmark = Benchmark(args.against, args.near)
-    samples = decontaminate((sample for _, sample in stream(args.file)), benchmark)
+    held = ((file.name, (sample for _, sample in stream(file))) for file in args.against)
+    samples = decontaminate((sample for _, sample in stream(args.file)), Benchmarks(held, args.near))
     against = [str(file) for file in args.against]
     write_set(args, samples, "decontaminate", [args.file], against=against, near=args.near)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterable, Iterator
 
 from reasoner_rm.data.comparing import plain
 from reasoner_rm.data.hashes import NEAR, NearHashes, exact_hash, perceptual_hash, shingles
 from reasoner_rm.data.images import open_image, read_bytes
-from reasoner_rm.data.streams import stream
+from reasoner_rm.errors import InputError
 from reasoner_rm.schema import MediaRef, Sample
 from reasoner_rm.tasks.video import frames
 
@@ -70,38 +70,60 @@ def dedup(samples: Iterable[Sample], near: int | None, prompt: bool, images: boo
             yield sample
 
 
-class Benchmark:
-    """What must not be trained on: the images and prompts of benchmark files.
+class Benchmarks:
+    """What must not be trained on: the images and texts of benchmarks.
 
     Texts count as the same when they agree but for case and white space, or share half of their runs of eight words;
-    prompts of fewer than four words are common property and do not count.
+    texts of fewer than four words are common property and do not count.
+
+    Args:
+        held: each benchmark's name with its samples.
+
+    Raises:
+        InputError: a benchmark without samples.
     """
 
-    def __init__(self, files: Sequence[Path], near: int | None = NEAR):
-        self.images, self.prompts, self.runs = ImageIds(near), set[str](), set[int]()
-        for file in files:
-            for _, sample in stream(file):
-                for ref in images_of(sample):
-                    self.images.of(ref)
-                for text in (sample.prompt, *sample.responses):
-                    if len(text.split()) >= 4:
-                        self.prompts.add(plain(text))
-                        self.runs |= shingles(text)
+    def __init__(self, held: Iterable[tuple[str, Iterable[Sample]]], near: int | None = NEAR):
+        self._ids = ImageIds(near)
+        self._images, self._texts, self._runs = dict[int, str](), dict[str, str](), dict[int, str]()
+        for name, samples in held:
+            if not sum(self._add(name, sample) for sample in samples):
+                raise InputError(f"{name} holds no samples", remedy="nothing could be found to stand in it")
+
+    def _add(self, name: str, sample: Sample) -> int:
+        """Take a sample in; 1, for one."""
+        for ref in images_of(sample):
+            number = self._ids.of(ref)
+            assert number is not None
+            self._images.setdefault(number, name)
+        for text in _texts(sample):
+            self._texts.setdefault(plain(text), name)
+            for run in shingles(text):
+                self._runs.setdefault(run, name)
+        return 1
 
     def holds(self, sample: Sample) -> str:
         """Why a sample may not be trained on; empty if it may."""
-        for text in (sample.prompt, *sample.responses):
-            if plain(text) in self.prompts:
-                return "its text stands in a benchmark"
+        for text in _texts(sample):
+            if name := self._texts.get(plain(text)):
+                return f"its text stands in {name}"
             mine = shingles(text)
-            if len(text.split()) >= 4 and mine and len(mine & self.runs) >= OVERLAP * len(mine):
-                return "its text overlaps with a benchmark"
-        if any(self.images.of(ref, known=True) is not None for ref in images_of(sample)):
-            return "its image stands in a benchmark"
+            shared = [self._runs[run] for run in mine if run in self._runs]
+            if shared and len(shared) >= OVERLAP * len(mine):
+                return f"its text overlaps with {Counter(shared).most_common(1)[0][0]}"
+        for ref in images_of(sample):
+            number = self._ids.of(ref, known=True)
+            if number is not None:
+                return f"its image stands in {self._images[number]}"
         return ""
 
 
-def decontaminate(samples: Iterable[Sample], against: Benchmark) -> Iterator[Sample | str]:
-    """The samples that no benchmark holds."""
+def _texts(sample: Sample) -> list[str]:
+    """What a sample says that is its own."""
+    return [text for text in (sample.prompt, *sample.responses) if len(text.split()) >= 4]
+
+
+def decontaminate(samples: Iterable[Sample], against: Benchmarks) -> Iterator[Sample | str]:
+    """The samples that no benchmark holds; in place of each other one the reason, which names the benchmark."""
     for sample in samples:
         yield against.holds(sample) or sample

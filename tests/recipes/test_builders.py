@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import subprocess
 import sys
 import threading
 from collections import Counter
@@ -321,27 +322,45 @@ def test_an_engine_says_boxes_in_its_own_space_and_they_are_kept_in_the_samples(
     assert found.answer is not None and json.loads(found.answer)[0]["bbox_2d"] == [6, 6, 12, 12]
 
 
-def test_a_model_teaches_from_the_shell(tiny_folder: Path, tmp_path: Path, capsys: Any) -> None:
-    """A tiny model that has learnt one verdict by heart, asked by the real engine."""
-    file = pairs(tmp_path, 4)
-    vlm, card = (
-        load_vlm(tiny_folder, device="cpu"),
-        Card("image_preference", load_template("image_preference", "brief")),
-    )
+@pytest.fixture(scope="module")
+def taught(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A tiny model that has learnt one verdict by heart, and the pairs it learnt it on."""
+    folder = tmp_path_factory.mktemp("taught")
+    file, template = pairs(folder, 4), load_template("image_preference", "brief")
+    vlm = load_vlm(tiny_folder, device="cpu")
     rows = [replace(s, target=verdict(1)) for s in load_samples(file)]
     section = SftSection(learning_rate=3e-3, max_steps=45, batch_size=4, lr_scheduler_type="constant")
-    train_sft(vlm, card.template, rows, section, log=lambda *a, **k: None, seed=0, title="by heart")
-    save_bundle(vlm, card, tmp_path / "taught")
-    asked = ("distil", file, "--model", tmp_path / "taught", "--template", "brief", "--engine", "transformers")
+    train_sft(vlm, template, rows, section, log=lambda *a, **k: None, seed=0, title="by heart")
+    save_bundle(vlm, Card("image_preference", template), folder / "model")
+    return folder / "model", file
+
+
+def asking(model: Path, file: Path, engine: str, out: Path, *more: object) -> list[str]:
+    """`data distil` with an engine in process, as it is typed."""
+    how = ("--template", "brief", "--engine", engine, "--temperature", 0, "--max-tokens", 64)
+    return [*map(str, ("data", "distil", file, "--model", model, *how, "--out", out, *more))]
+
+
+def test_a_model_teaches_from_the_shell(taught: tuple[Path, Path], tmp_path: Path, capsys: Any) -> None:
     with pytest.raises(SystemExit) as end:
-        main(["data", *map(str, (*asked, "--temperature", 0, "--max-tokens", 64, "--out", tmp_path / "o.jsonl"))])
+        main(asking(*taught, "transformers", tmp_path / "o.jsonl"))
     said = capsys.readouterr()
     assert end.value.code == 0, said.err
     assert "kept: 2 samples" in said.out and "dropped: 2, the teacher's verdict" in said.out and "cost" not in said.out
     assert all(s.target == verdict(1) for s in load_samples(tmp_path / "o.jsonl"))
     with pytest.raises(SystemExit):
-        main(["data", *map(str, (*asked, "--budget", 1, "--out", tmp_path / "p.jsonl"))])
+        main(asking(*taught, "transformers", tmp_path / "p.jsonl", "--budget", 1))
     assert "--budget and --prices go with --url" in capsys.readouterr().err
+
+
+@pytest.mark.vllm
+def test_vllm_in_process_teaches_the_same(taught: tuple[Path, Path], tmp_path: Path) -> None:
+    """In a process of its own: an engine leaves marks on the one it starts in."""
+    typed = [sys.executable, "-m", "reasoner_rm", *asking(*taught, "vllm", tmp_path / "o.jsonl")]
+    done = subprocess.run(typed, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0].startswith("kept: 2 samples") and "dropped: 2, the teacher's" in done.stdout
+    assert [s.id for s in load_samples(tmp_path / "o.jsonl")] == ["s1", "s3"]
 
 
 @pytest.mark.parametrize("end", ["<|im_end|>", "\ud800", "\x00", "<|image_pad|>"])

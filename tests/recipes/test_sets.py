@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from reasoner_rm.data.duplicates import Benchmark, decontaminate, dedup
+from reasoner_rm.data.duplicates import Benchmarks, decontaminate, dedup
 from reasoner_rm.data.filtering import Rules, at_least_of, sift
 from reasoner_rm.data.hashes import NearHashes, perceptual_hash
 from reasoner_rm.data.io import load_samples, write_samples
@@ -263,15 +263,16 @@ def test_what_a_benchmark_holds_is_dropped(tmp_path: Path) -> None:
     question = Sample("q", "qa", f"Tell me: {long}", gold={"answer": "1", "kind": "number"})
     near = Sample("near", "qa", f"{long} until noon", gold=question.gold)
     fine = Sample("fine", "qa", "the quick brown fox is not here today, it went away for good", gold=question.gold)
-    write_samples(tmp_path / "bq.jsonl", [question])
-    against = Benchmark([bench, tmp_path / "bq.jsonl"])
+    against = Benchmarks([("pairs", (s for _, s in stream(bench))), ("questions", [question])])
     made = list(decontaminate([*(s for _, s in stream(train)), near, fine], against))
     kept = [s.id for s in made if isinstance(s, Sample)]
     assert kept == ["s1", "s2", "s3", "fine"]
     assert [r for r in made if isinstance(r, str)] == [
-        "its image stands in a benchmark",
-        "its text overlaps with a benchmark",
+        "its image stands in pairs",
+        "its text overlaps with questions",
     ]
+    with pytest.raises(InputError, match="nothing holds no samples"):
+        Benchmarks([("nothing", [])])
 
 
 def answers(name: str, p: float, one: str, two: str, **meta: Any) -> Sample:

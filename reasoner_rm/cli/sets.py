@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,7 @@ from reasoner_rm.cli.shared import Add, command, within, write_set
 from reasoner_rm.errors import InputError
 
 if TYPE_CHECKING:
-    pass
+    from reasoner_rm.schema import Sample
 
 
 def add_actions(action: Add) -> None:
@@ -60,11 +62,10 @@ def add_actions(action: Add) -> None:
     clean.add_argument("file", type=Path)
     clean.add_argument(
         "--against",
-        type=Path,
         nargs="+",
         required=True,
-        metavar="BENCHMARK.jsonl",
-        help="benchmarks as samples, built with `data build`",
+        metavar="NAME=PATH",
+        help="a benchmark of `eval` and its published file or folder, or hub id; or a JSONL of samples",
     )
     clean.add_argument("--near", type=int, default=6, help="bits of 64 in which the same image may differ (default: 6)")
 
@@ -158,10 +159,22 @@ def _decontaminate(args: argparse.Namespace) -> None:
     from reasoner_rm.data.streams import stream
 
     within(args, 0, 64, "near")
-    held = ((file.name, (sample for _, sample in stream(file))) for file in args.against)
-    samples = decontaminate((sample for _, sample in stream(args.file)), Benchmarks(held, args.near))
-    against = [str(file) for file in args.against]
-    write_set(args, samples, "decontaminate", [args.file], against=against, near=args.near)
+    with tempfile.TemporaryDirectory() as kept:
+        benchmarks = Benchmarks((_held(text, Path(kept)) for text in args.against), args.near)
+    samples = decontaminate((sample for _, sample in stream(args.file)), benchmarks)
+    write_set(args, samples, "decontaminate", [args.file], against=args.against, near=args.near)
+
+
+def _held(text: str, keep: Path) -> tuple[str, Iterable[Sample]]:
+    """What a benchmark holds, by NAME=PATH in the form it was published in, or as a JSONL of samples."""
+    from reasoner_rm.data.streams import stream
+
+    name, mark, data = text.partition("=")
+    if not mark or Path(text).exists():
+        return Path(text).name, (sample for _, sample in stream(Path(text)))
+    from reasoner_rm.evaluation.registry import load_benchmark
+
+    return name, load_benchmark(name, data, keep=keep, any_revision=True)
 
 
 def _filter(args: argparse.Namespace) -> None:

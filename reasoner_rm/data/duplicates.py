@@ -87,11 +87,14 @@ class Benchmarks:
         self._ids = ImageIds(near)
         self._images, self._texts, self._runs = dict[int, str](), dict[str, str](), dict[int, str]()
         for name, samples in held:
-            if not sum(self._add(name, sample) for sample in samples):
+            taken = 0
+            for sample in samples:
+                self._add(name, sample)
+                taken += 1
+            if not taken:
                 raise InputError(f"{name} holds no samples", remedy="nothing could be found to stand in it")
 
-    def _add(self, name: str, sample: Sample) -> int:
-        """Take a sample in; 1, for one."""
+    def _add(self, name: str, sample: Sample) -> None:
         for ref in images_of(sample):
             number = self._ids.of(ref)
             assert number is not None
@@ -100,7 +103,6 @@ class Benchmarks:
             self._texts.setdefault(plain(text), name)
             for run in shingles(text):
                 self._runs.setdefault(run, name)
-        return 1
 
     def holds(self, sample: Sample) -> str:
         """Why a sample may not be trained on; empty if it may."""

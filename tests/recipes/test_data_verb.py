@@ -6,11 +6,15 @@ import json
 import sys
 from pathlib import Path
 
+import benchmark_files
 import pytest
 
 from reasoner_rm.cli import main
+from reasoner_rm.data.io import write_samples
 from reasoner_rm.data.tables import rows
 from reasoner_rm.errors import InputError
+from reasoner_rm.evaluation.registry import load_benchmark
+from reasoner_rm.schema import Sample
 
 sys.path.insert(0, str(Path(__file__).parent))
 import fixtures
@@ -136,6 +140,27 @@ def test_half_a_character_is_named_and_nothing_is_left_half_written(
     assert code == 2 and "sample 'x' holds half a character" in error and error.count("\n") == 1
     left = [p for p in (tmp_path / "out").rglob("*") if p.suffix != ".parquet" and p.is_file()]
     assert not left
+
+
+@pytest.mark.parametrize("name", ["vl_rewardbench", "hpdv2", "pickapic", "pope"])
+def test_a_set_is_cleaned_of_a_benchmark_by_its_name(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The benchmark's own items, as training rows, all go; a row of its own stays. Nothing is left lying about."""
+    monkeypatch.chdir(tmp_path)
+    made = getattr(benchmark_files, name)(tmp_path / "bench")
+    items = load_benchmark(name, made, any_revision=True, keep=tmp_path / "kept")
+    fixtures.frames(tmp_path, "own")
+    own = Sample("own", "qa", "x", (str(tmp_path / "own" / "2.jpg"),), gold={"answer": "1", "kind": "text"})
+    write_samples(tmp_path / "f.jsonl", [*items, own])
+    before = sorted(tmp_path.iterdir())
+    args = ("decontaminate", tmp_path / "f.jsonl", "--against", f"{name}={made}", "--near", "0")
+    code, out, error = shell(capsys, *args, "--out", tmp_path / "out" / "o.jsonl")
+    assert code == 0, error
+    assert "kept: 1 samples" in out and f"stands in {name}" in out
+    assert sorted(tmp_path.iterdir()) == sorted([*before, tmp_path / "out"])
+    code, _, error = shell(capsys, *args[:3], f"vl_rewardbenhc={made}", "--out", tmp_path / "p.jsonl")
+    assert code == 2 and "did you mean 'vl_rewardbench'?" in error
 
 
 def test_what_a_terminal_would_obey_is_shown_instead(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -66,18 +66,6 @@ class ModelSection(Section):
     lora: LoraSection | None = None
 
 
-class ListenerSection(Section):
-    """The frozen model that reads along. Without a path there is none, and `listener_belief` cannot be used. With the
-    path `policy`, a LoRA policy lends its weights as they were before the stage, adapter off, at no extra memory."""
-
-    path: str | None = None
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    temperature: Positive = 1.0
-    strip_verdict: bool = False
-    both_orders: bool = False
-    min_mass: Share = 0.05
-
-
 EngineName = Literal["auto", "transformers", "vllm", "http"]
 
 
@@ -103,6 +91,22 @@ class EndpointSection(Section):
     """Dollars for a million tokens."""
     budget: Positive | None = None
     """Dollars; it is checked before each request, so the last ones may pass it a little."""
+
+
+class ListenerSection(Section):
+    """The frozen model that reads along. Without a path there is none, and `listener_belief` cannot be used. With the
+    path `policy`, a LoRA policy lends its weights as they were before the stage, adapter off, at no extra memory. With
+    an `endpoint`, a server is asked instead: vLLM's, or another that goes on with an assistant's unfinished message."""
+
+    path: str | None = None
+    endpoint: EndpointSection | None = None
+    max_failed: Share = 0.1
+    """The share of questions on which the server may fail, each a reading that is missing; beyond it the run stops."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    temperature: Positive = 1.0
+    strip_verdict: bool = False
+    both_orders: bool = False
+    min_mass: Share = 0.05
 
 
 class EngineSection(Section):

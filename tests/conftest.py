@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 # Before torch and transformers are imported: nothing may be fetched, and tiny matrices lose time to threads.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -19,6 +19,7 @@ import pytest
 import torch
 from hypothesis import settings
 from PIL import Image
+from vllm_server import VllmServer
 
 from reasoner_rm.policy.loading import Vlm, load_vlm
 from reasoner_rm.policy.tiny import TinySize, make_tiny
@@ -97,6 +98,32 @@ def pictures() -> tuple[Image.Image, ...]:
     """Noise in three shapes, so that images differ in their number of visual tokens."""
     rng = np.random.default_rng(0)
     return tuple(Image.fromarray(rng.integers(0, 256, (*shape, 3), dtype=np.uint8)) for shape in SHAPES)
+
+
+@pytest.fixture(scope="session")
+def _vllm_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[VllmServer]]:
+    started: list[VllmServer] = []
+    yield started
+    for server in started:
+        server.kill()
+
+
+@pytest.fixture
+def served(
+    tiny: Vlm,
+    stir: Callable[[Vlm], Vlm],
+    _vllm_servers: list[VllmServer],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[VllmServer, Vlm]:
+    """A vLLM server and the model that it serves. Tests share it; one that kills it goes last, as the next would start
+    another."""
+    vlm = stir(tiny)
+    if not _vllm_servers or _vllm_servers[-1].process.poll() is not None:
+        folder = tmp_path_factory.mktemp("served")
+        vlm.model.save_pretrained(folder / "model")
+        vlm.processor.save_pretrained(folder / "model")
+        _vllm_servers.append(VllmServer(folder / "model", folder / "vllm.log").wait())
+    return _vllm_servers[-1], vlm
 
 
 SHAPES = ((56, 56), (40, 112), (120, 48))

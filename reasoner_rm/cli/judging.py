@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from reasoner_rm.cli.shared import Add, libraries_to_stderr
+from reasoner_rm.cli.shared import Add, add_engine, libraries_to_stderr
 from reasoner_rm.errors import InputError
 
 
@@ -19,6 +19,7 @@ def add_verbs(verb: Add) -> None:
     )
     judge.add_argument("--both-orders", action=argparse.BooleanOptionalAction, default=True, help="ask in both orders")
     judge.add_argument("--max-tokens", type=int, default=1024)
+    add_engine(judge)
     judge.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -31,7 +32,7 @@ def _judge(args: argparse.Namespace) -> None:
         raise InputError("--caption is empty", remedy="say what the images should show")
     first, second = args.images
     with libraries_to_stderr():
-        judge = Judge.from_pretrained(args.model, max_tokens=args.max_tokens)
+        judge = Judge.from_pretrained(args.model, args.engine, url=args.url, max_tokens=args.max_tokens)
         verdict = judge.compare(args.caption, first, second, votes=args.votes, both_orders=args.both_orders)
     if args.json:
         print(json.dumps(dataclasses.asdict(verdict), ensure_ascii=False))

@@ -48,6 +48,16 @@ def within(args: argparse.Namespace, low: float, high: float, *names: str) -> No
             raise InputError(f"--{name.replace('_', '-')} is {value:g}", remedy=f"give a number {bounds}")
 
 
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """`--engine` and, for a server, `--url`."""
+    parser.add_argument(
+        "--engine", default="auto", metavar="ENGINE", help="auto, transformers, vllm or http (default: auto)"
+    )
+    parser.add_argument(
+        "--url", help="with --engine http: an OpenAI-compatible server, up to and including /v1; replicas with commas"
+    )
+
+
 def libraries_to_stderr() -> contextlib.AbstractContextManager[Any]:
     """Standard output is the verb's own: DeepSpeed, for one, announces itself there when it is imported."""
     return contextlib.redirect_stdout(sys.stderr)

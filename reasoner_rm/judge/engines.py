@@ -87,14 +87,18 @@ def own_listener(engine: RolloutEngine, template: Template) -> Listener:
     Raises:
         InputError: the engine does not say how probable its options are.
     """
+    from reasoner_rm.listener.remote_listener import RemoteListener
     from reasoner_rm.listener.transformers_listener import TransformersListener
     from reasoner_rm.rollout.choose import vllm_installed
+    from reasoner_rm.rollout.http_engine import HttpEngine
     from reasoner_rm.rollout.transformers_engine import TransformersEngine
 
     if isinstance(engine, TransformersEngine):
         listener = TransformersListener(engine.vlm, template, min_mass=0.0, rows=engine.rows)
         listener.encoder = engine.encoder  # images that were just judged are not processed again
         return listener
+    if isinstance(engine, HttpEngine):
+        return RemoteListener(engine.endpoint, template, min_mass=0.0)
     if vllm_installed():
         from reasoner_rm.listener.vllm_listener import VllmListener
         from reasoner_rm.rollout.vllm.engine import VllmEngine

@@ -69,6 +69,7 @@ class Judge:
         path_or_id: str | Path,
         engine: EngineName = "auto",
         *,
+        url: str | None = None,
         dtype: str = "auto",
         max_tokens: int = 1024,
         template: str = "default",
@@ -77,6 +78,8 @@ class Judge:
         """Load a run, a released judge, or a plain instruction-tuned checkpoint.
 
         Args:
+            url: where the model is served, up to and including `/v1`, for the engine `http`: any OpenAI-compatible
+                server. ``path_or_id`` is then its name there; or a folder, for how it wants to be asked.
             template: the variant with which a plain checkpoint is asked.
             settings: of the constructor.
 
@@ -86,13 +89,14 @@ class Judge:
         from reasoner_rm.judge.cache import model_key
         from reasoner_rm.policy.bundle import has_card, load_card
         from reasoner_rm.policy.loading import resolve_model
-        from reasoner_rm.rollout.choose import choose, open_engine
+        from reasoner_rm.rollout.choose import choose, endpoint_at, open_engine
 
         choose(engine)  # a wrong name shows before anything is loaded
         card = load_card(path_or_id, variant=template)
         low, high = card.min_pixels, card.max_pixels
         settings = {"plain": not has_card(path_or_id), "name": model_key(resolve_model(path_or_id)), **settings}
-        opened = open_engine(path_or_id, engine, dtype=dtype, min_pixels=low, max_pixels=high)
+        where = endpoint_at(url, path_or_id) if url else None
+        opened = open_engine(path_or_id, engine, dtype=dtype, min_pixels=low, max_pixels=high, endpoint=where)
         return cls(opened, card, max_tokens, **settings)
 
     # --- comparing ----------------------------------------------------------------------------------------------

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from reasoner_rm.config import Config
+from reasoner_rm.data.endpoint import Endpoint
 from reasoner_rm.data.io import atomic, load_samples, write_samples
 from reasoner_rm.errors import InputError
 from reasoner_rm.evaluation import Evaluation, blinded, evaluate
 from reasoner_rm.listener import Listener
+from reasoner_rm.listener.remote_listener import RemoteListener
 from reasoner_rm.listener.transformers_listener import TransformersListener
 from reasoner_rm.policy.bundle import Card, save_bundle
 from reasoner_rm.policy.canvas import Canvas
@@ -37,6 +39,8 @@ from reasoner_rm.training.sift import sift
 
 SFT_FILE, RL_FILE = "sft.jsonl", "rl.jsonl"
 LENT = "policy"
+HEARING = ("temperature", "strip_verdict", "both_orders", "min_mass")
+"""What every listener is told of its section."""
 
 
 class Pipeline:
@@ -201,9 +205,12 @@ class Pipeline:
             lender: the policy that is being trained, for ``listener.path: policy``; without one, the run's base.
 
         Raises:
-            InputError: the policy should lend its base, but every weight of it is trained.
+            InputError: the policy should lend its base, but every weight of it is trained; or a server cannot be used.
         """
         section, model = self.config.listener, self.config.model
+        settings = {name: getattr(section, name) for name in HEARING}
+        if section.endpoint is not None:
+            return RemoteListener(Endpoint(section.endpoint), self.template, max_failed=section.max_failed, **settings)
         if section.path is None:
             return None
         if section.path == LENT and model.lora is None:
@@ -213,14 +220,7 @@ class Pipeline:
         else:
             path = model.path if section.path == LENT else section.path
             vlm = load_vlm(path, dtype=section.dtype, min_pixels=model.min_pixels, max_pixels=model.max_pixels)
-        return TransformersListener(
-            vlm,
-            self.template,
-            temperature=section.temperature,
-            strip_verdict=section.strip_verdict,
-            both_orders=section.both_orders,
-            min_mass=section.min_mass,
-        )
+        return TransformersListener(vlm, self.template, **settings)
 
     # --- records ------------------------------------------------------------------------------------------------
 

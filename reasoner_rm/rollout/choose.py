@@ -56,6 +56,15 @@ def vllm_installed() -> bool:
     return importlib.util.find_spec("vllm") is not None
 
 
+def endpoint_at(url: str, path_or_id: str | Path) -> EndpointSection:
+    """The server at an address, or at several with commas between them. It is asked for the model by its name; where
+    that is a folder of this machine, for the only one that it serves."""
+    from reasoner_rm.policy.loading import resolve_model
+
+    local = Path(resolve_model(path_or_id)).is_dir()
+    return EndpointSection(urls=tuple(url.split(",")), model="" if local else str(path_or_id))
+
+
 def open_engine(
     path_or_id: str | Path,
     wanted: EngineName = "auto",

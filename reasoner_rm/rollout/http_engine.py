@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,9 @@ VLLM = {
 """What vLLM offers beyond OpenAI's form."""
 ROUNDS = 4
 """How often in a row everything may come back without a single completion, each time asked in another form."""
+_UNHEARD_OF = re.compile(
+    "unsupported|not support|unrecogni[sz]ed|unknown|not permitted|not allowed|only", re.IGNORECASE
+)
 SHOWN_AFTER = 5.0
 """Seconds until a progress bar appears."""
 
@@ -118,7 +122,7 @@ class HttpEngine:
 
     def _gives_in(self, refused: Refused) -> bool:
         """Whether to ask again without what the server would not have; nothing that changes the sampler goes."""
-        if refused.param not in ("logprobs", "seed", "n", "max_tokens"):
+        if refused.param not in ("logprobs", "seed", "n", "max_tokens") or not _UNHEARD_OF.search(str(refused)):
             return False
         self._left_out.add(refused.param)
         say_once(f"{self.endpoint.model} takes no {refused.param!r}: asked without")

@@ -18,6 +18,7 @@ from reasoner_rm.config import GrpoSection
 from reasoner_rm.data.seeding import stable_seed
 from reasoner_rm.errors import InputError
 from reasoner_rm.listener import Listener
+from reasoner_rm.listener.asking import AskingListener
 from reasoner_rm.policy.loading import Vlm
 from reasoner_rm.policy.logps import GroupLogps
 from reasoner_rm.policy.lora import adapter_off
@@ -184,6 +185,8 @@ class GroupTrainer(SampleTrainer):
             beliefs = self.listener.beliefs(
                 [g.sample for g in groups], [[c.text for c in g.completions] for g in groups]
             )
+            if isinstance(self.listener, AskingListener):
+                self.gather(listener_failed=self.listener.failed)
         step = self.state.global_step
         sizes = [tuple((image.original, image.processed) for image in prompt.images) for prompt in encoded]
         scored = self.scores(groups, sizes, beliefs, step, step / max(1, self.state.max_steps))

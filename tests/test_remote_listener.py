@@ -1,0 +1,158 @@
+"""A listener behind a server: it believes what the same model believes here; what fails is a None that is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from chat_server import ChatServer, FlakyProxy, Reply
+from PIL import Image
+from test_listener import TEXTS
+from vllm_server import VllmServer
+
+from reasoner_rm.config import EndpointSection
+from reasoner_rm.data.endpoint import Endpoint
+from reasoner_rm.errors import InputError, ServiceError
+from reasoner_rm.listener.remote_listener import RemoteListener
+from reasoner_rm.listener.transformers_listener import TransformersListener
+from reasoner_rm.policy.loading import Vlm
+from reasoner_rm.schema import Sample
+from reasoner_rm.tasks.render import load_template
+
+TEMPLATE = load_template("image_preference", "brief")
+THOUGHT = "<think>A 7 and a 3.</think><answer>Image 1 is better</answer>"
+Serve = Callable[..., ChatServer]
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
+    monkeypatch.setattr("reasoner_rm.data.endpoint.FIRST_WAIT", 0.01)
+    servers: list[ChatServer] = []
+
+    def start(answer: Callable[[dict[str, Any]], Any], **settings: Any) -> ChatServer:
+        servers.append(ChatServer(answer, **settings))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def samples(pictures: tuple[Image.Image, ...]) -> list[Sample]:
+    one = Sample("a", "image_preference", "a 3", images=pictures[:2], gold={"p_first": 0.0})
+    return [one, one.swapped(), Sample("b", "image_preference", "a 7", images=pictures[1:], gold={"p_first": 1.0})]
+
+
+def remote(url: str, template: Any = TEMPLATE, endpoint: dict[str, Any] | None = None, **how: Any) -> RemoteListener:
+    return RemoteListener(Endpoint(EndpointSection(urls=(url,), **(endpoint or {}))), template, **how)
+
+
+def told(**logprobs: float) -> dict[str, Any]:
+    top = [{"token": token.removeprefix("_"), "logprob": value} for token, value in logprobs.items()]
+    return {"choices": [{"message": {"content": "x"}, "logprobs": {"content": [{**top[0], "top_logprobs": top}]}}]}
+
+
+# --- any server -----------------------------------------------------------------------------------------------------
+
+
+def test_the_likeliest_tokens_are_searched_for_the_options(serve: Serve, samples: list[Sample]) -> None:
+    server = serve(lambda body: told(_1=-0.5, _2=-1.5, x=-3.0))
+    ((belief,),) = remote(server.url).beliefs(samples[:1], [[THOUGHT]])
+    assert belief is not None and belief.options == ("1", "2")
+    assert belief.probs == pytest.approx((0.7311, 0.2689), abs=1e-4) and belief.mass == pytest.approx(0.8297, abs=1e-4)
+    (body,) = server.bodies
+    assert body["messages"][1] == {"role": "assistant", "content": "<think>A 7 and a 3.</think>\n<answer>Image "}
+    assert (body["continue_final_message"], body["add_generation_prompt"]) == (True, False)
+    assert (body["max_tokens"], body["top_logprobs"]) == (1, 20) and "Image 1 is better" not in str(body["messages"][1])
+    assert remote(serve(lambda body: told(_1=-0.5, x=-1.5)).url).beliefs(samples[:1], [[THOUGHT]]) == [(None,)]
+
+
+def test_failures_are_none_and_counted_and_too_many_end_it(serve: Serve, samples: list[Sample]) -> None:
+    def answer(body: dict[str, Any]) -> Any:
+        return Reply({"error": "oops"}, 400) if "bad" in body["messages"][1]["content"] else told(_1=-0.5, _2=-1.5)
+
+    listener = remote(serve(answer).url, max_failed=0.3)
+    good = [f"<think>good {i}</think>" for i in range(8)]
+    row = listener.beliefs(samples[:1], [[*good, "<think>bad</think>", "<think>bad too</think>", "no thought"]])[0]
+    assert [b is None for b in row] == [False] * 8 + [True] * 3 and listener.failed == pytest.approx(0.2)
+    assert None not in listener.beliefs(samples[:1], [good[:1]])[0] and listener.failed == 0.0
+    with pytest.raises(ServiceError, match=r"failed on 60% of 5 questions, and on 31% .* \(listener.max_failed is 30%"):
+        listener.beliefs(samples[:1], [[*good[:2], *(f"<think>bad {i}</think>" for i in range(3))]])
+
+
+def test_a_server_that_answers_nothing_ends_it_at_once(serve: Serve, samples: list[Sample]) -> None:
+    listener = remote(serve(lambda body: Reply({"error": "oops"}, 500)).url, max_failed=1.0, endpoint={"retries": 1})
+    with pytest.raises((ServiceError, InputError)):
+        listener.beliefs(samples, [[THOUGHT]] * 3)
+
+
+def test_a_template_that_lays_out_a_thought_anew_is_found_at_the_start() -> None:
+    """A vLLM whose prompt does not end with the assistant's beginning; another that refuses to go on with it."""
+
+    def answer(read: Any) -> Callable[[dict[str, Any]], Any]:
+        def say(body: dict[str, Any]) -> Any:
+            return Reply({"tokens": [7, 8, 9]}) if "prompt" in body else read
+
+        return say
+
+    models = Reply({"data": [{"id": "m", "owned_by": "vllm"}]})
+    for read in ({"prompt_token_ids": [1, 2, 7, 9]}, {}, Reply({"error": {"message": "final message"}}, 400)):
+        server = ChatServer(answer(read), models=models)
+        with pytest.raises(InputError, match=r"assistant.*; serve it with a --chat-template"):
+            remote(server.url)
+        server.stop()
+    server = ChatServer(answer({"prompt_token_ids": [1, 2, 7, 8, 9]}), models=models)
+    remote(server.url)
+    server.stop()
+
+
+def test_log_probabilities_are_needed(serve: Serve, samples: list[Sample]) -> None:
+    server = serve(lambda body: "yes")
+    with pytest.raises(InputError, match="tells no log-probabilities"):
+        remote(server.url).beliefs(samples[:1], [[THOUGHT]])
+
+
+# --- vLLM -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.vllm
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("both_orders", [False, True])
+def test_it_believes_what_transformers_believes(
+    served: tuple[VllmServer, Vlm], samples: list[Sample], both_orders: bool
+) -> None:
+    server, vlm = served
+    how: dict[str, Any] = {"min_mass": 0.0, "both_orders": both_orders, "temperature": 1.5}
+    here = TransformersListener(vlm, TEMPLATE, **how)
+    there = remote(server.url, banned=vlm.banned, **how)
+    texts = [[*TEXTS, "never closed"], [TEXTS[0]], [TEXTS[1], "<think>Tabs\t and \n\n lines, é</think>"]]
+    for ours, theirs in zip(there.beliefs(samples, texts), here.beliefs(samples, texts), strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            assert (a is None) == (b is None)
+            if a is not None and b is not None:
+                assert a.probs == pytest.approx(b.probs, abs=1e-4) and a.mass == pytest.approx(b.mass, abs=1e-4)
+                assert a.spread == pytest.approx(b.spread, abs=1e-4)
+
+
+@pytest.mark.vllm
+@pytest.mark.timeout(900)
+def test_options_of_several_tokens_cannot_be_asked(served: tuple[VllmServer, Vlm]) -> None:
+    server, _ = served
+    choices = {"choices": ["banana split", "kiwi"]}
+    sample = Sample("q", "qa", "what?", gold={"answer": "banana split", "kind": "choice"}, meta=choices)
+    assert remote(server.url, load_template("qa", "brief")).beliefs([sample], [[THOUGHT]]) == [(None,)]
+
+
+@pytest.mark.vllm
+@pytest.mark.timeout(900)
+def test_it_hears_through_a_flaky_proxy(served: tuple[VllmServer, Vlm], samples: list[Sample]) -> None:
+    server, _ = served
+    want = remote(server.url, min_mass=0.0).beliefs(samples, [list(TEXTS)] * 3)
+    harms: tuple[Any, ...] = (None, Reply(), None, Reply({}, 503), True)
+    proxy = FlakyProxy(server.url, lambda n: harms[n % len(harms)])
+    got = remote(proxy.url, min_mass=0.0, endpoint={"retries": 9}).beliefs(samples, [list(TEXTS)] * 3)
+    proxy.stop()
+    for a, b in zip(got, want, strict=True):
+        assert [x.probs for x in a if x] == [pytest.approx(y.probs, abs=1e-5) for y in b if y] and None not in a

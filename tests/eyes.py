@@ -57,12 +57,14 @@ class Eyes:
     def __init__(self, delay: float = 0.0):
         self.delay = delay
         self.runs: list[int] = []
+        self.asked: list[Request] = []
         self._inside = threading.Lock()
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[tuple[Completion, ...]]:
         assert self._inside.acquire(blocking=False), "two threads in the engine"
         try:
             self.runs.append(len(requests))
+            self.asked += requests
             time.sleep(self.delay)
             return [tuple(self._answer(request, i) for i in range(len(request.seeds))) for request in requests]
         finally:
@@ -78,7 +80,7 @@ class Eyes:
             answer = "5" if seen[0] in asked else "1"
         else:
             noun = next(n for n in ("Video", "Answer", "Image") if f"{n} 1 is better" in text)
-            second = len(seen) > 1 and _place(seen[-1], asked) < _place(seen[0], asked)
+            second = len(seen) > 1 and noun != "Answer" and _place(seen[-1], asked) < _place(seen[0], asked)
             answer = f"{noun} {1 + second} is better"
         full = f"<think>{thought}</think>\n<answer>{answer}</answer>"
         if request.watch:

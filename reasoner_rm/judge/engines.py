@@ -9,9 +9,13 @@ from reasoner_rm.errors import InputError
 from reasoner_rm.judge.cache import CompletionCache, request_key
 from reasoner_rm.judge.merging import Merger
 from reasoner_rm.listener import Listener
+from reasoner_rm.policy.prompts import PromptEncoder
 from reasoner_rm.rollout import Request, RolloutEngine, Sampling
 from reasoner_rm.schema import Belief, Completion, Sample
 from reasoner_rm.tasks.render import Template
+
+SMALL = 8
+"""Calls of so many requests prepare their images before they wait for the model; larger ones would fill the memory."""
 
 
 class SharedEngine:
@@ -43,10 +47,12 @@ class SharedEngine:
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[tuple[Completion, ...]]:
         if self.cache is None:
+            self._prepare(requests)
             return self.merger(("generate", sampling), requests)
         keys = [request_key(request, sampling, self.model) for request in requests]
         found = {key: self.cache.get(key) for key in keys}
         new = {key: r for key, r in zip(keys, requests, strict=True) if found[key] is None}
+        self._prepare(list(new.values()))
         for key, drawn in zip(new, self.merger(("generate", sampling), list(new.values())), strict=True):
             self.cache.put(key, drawn)
             found[key] = drawn
@@ -61,6 +67,18 @@ class SharedEngine:
             InputError: the engine cannot tell.
         """
         return self.merger(("believe", template), list(zip(samples, texts, strict=True)))
+
+    def _prepare(self, requests: Sequence[Request]) -> None:
+        """Process the images of a small call in its own thread, while the model is busy with others'.
+
+        Raises:
+            InputError: a missing or broken image.
+        """
+        encoder = getattr(self.engine, "encoder", None)
+        if isinstance(encoder, PromptEncoder) and len(requests) <= SMALL:
+            for request in requests:
+                for image in request.prompt.images:
+                    encoder.process(image)
 
     def _work(self, key: tuple[Literal["generate", "believe"], Any], items: list[Any]) -> Sequence[Any]:
         kind, setting = key

@@ -177,9 +177,7 @@ class Judge:
             InputError: a sample of another task, or broken media.
         """
         for sample in samples:
-            if sample.task not in CANDIDATES:
-                what = f"sample {sample.id!r} is {sample.task}, a judge compares"
-                raise InputError(what, remedy=f"use {', '.join(CANDIDATES)}")
+            _check_candidates(sample)
         if p_first not in ("votes", "tokens"):
             raise InputError(f"p_first from {p_first!r}", remedy="use votes or tokens")
         ballots = self.ballots(samples, votes, both_orders, temperature=temperature, seed=seed, watch=watch)
@@ -306,3 +304,17 @@ class Judge:
             return [verdict.p_first for verdict in self.verdicts(asked, **how)]
 
         return compare
+
+
+def _check_candidates(sample: Sample) -> None:
+    """Raises:
+    InputError: a sample that compares nothing, or not two things.
+    """
+    kind = CANDIDATES.get(sample.task)
+    if kind is None:
+        what = f"sample {sample.id!r} is {sample.task}, a judge compares"
+        raise InputError(what, remedy=f"use {', '.join(CANDIDATES)}")
+    shown = len(getattr(sample, kind.media)) - kind.shared
+    if shown != 2:
+        what = f"sample {sample.id!r} has {max(shown, 0)} candidates, a judge compares 2"
+        raise InputError(what, remedy="rank() takes more" if shown > 2 else f"give two {kind.media}")

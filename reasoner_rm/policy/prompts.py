@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -52,6 +53,7 @@ class PromptEncoder:
         self.cache_bytes = cache_bytes
         self._cache: OrderedDict[str, EncodedImage] = OrderedDict()
         self._held = 0
+        self._lock = threading.Lock()
         self._ahead = ImageWorkers(vlm.processor.image_processor, workers) if workers else None
 
     def prefetch(self, refs: Iterable[MediaRef]) -> None:
@@ -114,16 +116,24 @@ class PromptEncoder:
         )
 
     def process(self, ref: MediaRef) -> EncodedImage:
+        """An image as the vision tower wants it; several threads may ask.
+
+        Raises:
+            InputError: a missing or broken image.
+        """
         key = image_key(ref)
-        if key in self._cache:
-            self._cache.move_to_end(key)
-            return self._cache[key]
-        ready = None if self._ahead is None else self._ahead.result(key)
+        with self._lock:
+            if key in self._cache:
+                self._cache.move_to_end(key)
+                return self._cache[key]
+            ready = None if self._ahead is None else self._ahead.result(key)
         entry = ready or process_image(key, ref, self.vlm.processor.image_processor)
-        self._cache[key] = entry
-        self._held += entry.pixel_values.nbytes
-        while self._held > self.cache_bytes and len(self._cache) > 1:
-            self._held -= self._cache.popitem(last=False)[1].pixel_values.nbytes
+        with self._lock:
+            if key not in self._cache:
+                self._cache[key] = entry
+                self._held += entry.pixel_values.nbytes
+            while self._held > self.cache_bytes and len(self._cache) > 1:
+                self._held -= self._cache.popitem(last=False)[1].pixel_values.nbytes
         return entry
 
 

@@ -12,7 +12,7 @@ from fastapi import Depends, FastAPI, File, Form, Request, UploadFile
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 
 from reasoner_rm.judge.judge import Judge
-from reasoner_rm.judge.server import chat, refusals, wire
+from reasoner_rm.judge.server import chat, openrlhf, refusals, wire
 from reasoner_rm.judge.server.gate import Doorkeeper, Gate, Ticket
 from reasoner_rm.judge.server.intake import Intake
 from reasoner_rm.judge.server.limits import IMAGES, TEXT, VOTES, Limits
@@ -157,6 +157,11 @@ def create_app(
             return judge.engine.generate([request], asked.sampling)[0][0]
 
         return StreamingResponse(chat.streamed(gate, ticket, name, work), media_type="text/event-stream")
+
+    @app.post("/get_reward_mllm")
+    async def get_reward_mllm(body: openrlhf.RewardBody, ticket: Inside) -> dict[str, Any]:
+        """OpenRLHF's remote reward: each answer's share of wins against the other answers to its prompt."""
+        return await gate.run(ticket, lambda: openrlhf.rewards(judge, body, intake, ticket))
 
     @app.get("/v1/models")
     async def models() -> dict[str, Any]:

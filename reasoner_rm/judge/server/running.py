@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import signal
 import socket
 import sys
 from types import FrameType
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 
 class Server(uvicorn.Server):
-    """SIGTERM and SIGINT close the gate at once: requests on open connections get 503, those inside are answered."""
+    """SIGTERM and SIGINT close the gate at once: requests on open connections get 503, those inside are answered. A
+    second SIGINT does not wait. The process then goes on, where uvicorn would raise the signal again."""
 
     def __init__(self, config: uvicorn.Config, gate: Gate):
         super().__init__(config)
@@ -27,7 +29,8 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.gate.closing = True
-        super().handle_exit(sig, frame)
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
 
 
 def run(app: FastAPI, host: str, port: int) -> None:

@@ -1,0 +1,229 @@
+"""The server against `compare_batch`: the same pairs, by real `openai` clients, with memory and what a SIGTERM leaves.
+
+    python benchmarks/server.py --model RUN --json benchmarks/results/server.json
+
+Every answer is compared, word for word, with what the judge says when it is asked directly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import contextlib
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import openai
+import psutil
+
+from data_recipes.pocket import build
+from reasoner_rm import Judge, load_samples
+from reasoner_rm.schema import Sample
+
+MAX_TOKENS = 96
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True, help="a pocket run, --quick will do")
+    parser.add_argument("--requests", type=int, default=2000)
+    parser.add_argument("--clients", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=1, help="how often all of them are sent again, for the memory")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        samples = load_samples(build(Path(folder), "heldout", "image_preference", args.requests, 7, name="pairs"))
+        bodies = [_message(sample) for sample in samples]
+        expected, direct, worked = _direct(args.model, samples)
+        with _server(args.model) as server:
+            warm = _ask(server.url, bodies[:64], args.clients)
+            assert not warm.errors
+            before = server.worked()
+            rounds = [_ask(server.url, bodies, args.clients) for _ in range(args.rounds)]
+            served = (server.worked() - before) / args.rounds
+            stopped = _stop_under_load(server, bodies, args.clients)
+        again = _direct(args.model, samples)[1]
+    told = rounds[0]
+    wrong = [sum(a != b for a, b in zip(r.texts, expected, strict=True)) for r in rounds]
+    baseline = statistics.mean((direct, again))
+    result = {
+        "requests": args.requests,
+        "clients": args.clients,
+        "distinct_answers": len(set(expected)),
+        "errors": sum(len(r.errors) for r in rounds),
+        "lost": sum(text is None for r in rounds for text in r.texts),
+        "other_words_than_direct": wrong,
+        "direct_per_second": [round(args.requests / s, 1) for s in (direct, again)],
+        "server_per_second": [round(args.requests / r.seconds, 1) for r in rounds],
+        "ratio": round(baseline / told.seconds, 3),
+        "core_ms_per_request": {"direct": round(1000 * worked / args.requests, 1),
+                                "server": round(1000 * served / args.requests, 1)},
+        "load": os.getloadavg(),
+        "latency_ms": {f"p{q}": round(1000 * _quantile(told.latencies, q / 100)) for q in (50, 95, 99)},
+        "server_rss_mb": {"first": server.rss[0], "max": max(server.rss), "last": server.rss[-1],
+                          "by_tenths": server.rss[:: max(1, len(server.rss) // 10)]},
+        "sigterm": stopped,
+    }  # fmt: skip
+    print(json.dumps(result, indent=1))
+    if args.json:
+        args.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def _message(sample: Sample) -> list[dict[str, Any]]:
+    urls = [f"data:image/png;base64,{base64.b64encode(Path(str(i)).read_bytes()).decode()}" for i in sample.images]
+    shown = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+    return [{"role": "user", "content": [{"type": "text", "text": sample.prompt}, *shown]}]
+
+
+def _direct(model: Path, samples: Sequence[Sample]) -> tuple[list[str], float, float]:
+    """What the judge says in one batch, in one order, and the seconds it took: on the clock, and of the processor."""
+    judge = Judge.from_pretrained(model, "transformers", max_tokens=MAX_TOKENS)
+    judge.verdicts(samples[:64], both_orders=False)
+    judge = Judge.from_pretrained(model, "transformers", max_tokens=MAX_TOKENS)  # with no image seen yet
+    began, worked = time.perf_counter(), time.process_time()
+    first, second = ([Path(str(s.images[i])) for s in samples] for i in (0, 1))
+    judge.compare_batch([s.prompt for s in samples], first, second, both_orders=False)
+    seconds, worked = time.perf_counter() - began, time.process_time() - worked
+    texts = [row[0].completion.text for row in judge.ballots(samples, both_orders=False)]
+    return texts, seconds, worked
+
+
+@dataclass
+class Server:
+    """A server in a process of its own; its memory is looked at once a second, in MB."""
+
+    process: subprocess.Popen[str]
+    url: str
+    rss: list[float] = field(default_factory=list)
+
+    def worked(self) -> float:
+        """Seconds of the processor so far."""
+        times = psutil.Process(self.process.pid).cpu_times()
+        return float(times.user + times.system)
+
+    def watch(self) -> None:
+        with contextlib.suppress(psutil.Error):
+            while self.process.poll() is None:
+                self.rss.append(round(psutil.Process(self.process.pid).memory_info().rss / 2**20, 1))
+                time.sleep(1)
+
+
+@contextlib.contextmanager
+def _server(model: Path) -> Iterator[Server]:
+    command = [sys.executable, "-m", "reasoner_rm", "serve", "--model", str(model), "--port", "0", "--cache", "0"]
+    command += ["--max-tokens", str(MAX_TOKENS), "--name", "judge", "--engine", "transformers"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ)
+    assert process.stdout is not None
+    url = process.stdout.readline().strip()
+    assert url, process.stderr and process.stderr.read()
+    server = Server(process, url)
+    threading.Thread(target=server.watch, daemon=True).start()
+    try:
+        yield server
+    finally:
+        if process.poll() is None:
+            process.kill()
+
+
+@dataclass
+class Told:
+    """What clients got: a text for each request or None, the seconds of each, and their errors."""
+
+    texts: list[str | None]
+    latencies: list[float]
+    errors: list[str]
+    seconds: float
+
+
+def _ask(url: str, bodies: Sequence[Any], clients: int) -> Told:
+    texts: list[str | None] = [None] * len(bodies)
+    latencies, errors = [0.0] * len(bodies), []
+
+    def one(i: int) -> None:
+        began = time.perf_counter()
+        try:
+            answer = client.chat.completions.create(model="judge", messages=bodies[i])
+            texts[i] = answer.choices[0].message.content
+        except openai.OpenAIError as error:
+            errors.append(repr(error)[:200])
+        latencies[i] = time.perf_counter() - began
+
+    with openai.OpenAI(base_url=f"{url}v1", api_key="none", max_retries=0, timeout=600) as client:
+        began = time.perf_counter()
+        with ThreadPoolExecutor(clients) as threads:
+            list(threads.map(one, range(len(bodies))))
+        return Told(texts, latencies, errors, time.perf_counter() - began)
+
+
+def _stop_under_load(server: Server, bodies: Sequence[Any], clients: int) -> dict[str, Any]:
+    """SIGTERM while all clients ask: what was accepted has to be answered, whole."""
+    done: dict[str, int] = {"answered": 0, "closing_503": 0, "no_connection": 0, "broken": 0}
+    lock, stop = threading.Lock(), threading.Event()
+
+    def ask(k: int) -> None:
+        with openai.OpenAI(base_url=f"{server.url}v1", api_key="none", max_retries=0, timeout=120) as client:
+            for body in bodies[k::clients]:
+                if stop.is_set():
+                    return
+                try:
+                    answer = client.chat.completions.create(model="judge", messages=body)
+                    kind = "answered" if answer.choices[0].message.content else "broken"
+                except openai.APIStatusError as error:
+                    kind = "closing_503" if error.status_code == 503 else "broken"
+                except openai.APIConnectionError:
+                    kind = "no_connection"
+                with lock:
+                    done[kind] += 1
+                if kind != "answered":
+                    return
+
+    threads = [threading.Thread(target=ask, args=(k,)) for k in range(clients)]
+    before = _accepted(server)
+    for thread in threads:
+        thread.start()
+    time.sleep(4)
+    server.process.send_signal(signal.SIGTERM)
+    began = time.perf_counter()
+    assert server.process.stderr is not None
+    last = server.process.stderr.read().strip().splitlines()[-1]
+    server.process.wait(120)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    accepted = int(last.split()[1]) - before
+    return {
+        **done,
+        "accepted": accepted,
+        "unanswered": accepted - done["answered"],
+        "seconds_to_exit": round(time.perf_counter() - began, 2),
+        "exit": server.process.returncode,
+        "said": last,
+    }
+
+
+def _accepted(server: Server) -> int:
+    """What the server counted so far."""
+    import httpx
+
+    rows = httpx.get(f"{server.url}metrics").text.splitlines()
+    return int(sum(float(r.split()[-1]) for r in rows if r.startswith('reasoner_rm_requests_total{route="/v1/chat')))
+
+
+def _quantile(values: Sequence[float], q: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(q * len(values)))]
+
+
+if __name__ == "__main__":
+    main()

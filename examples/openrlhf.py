@@ -1,0 +1,41 @@
+"""OpenRLHF-style remote rewards: the trainer posts whole texts and their prompts, and gets a number for each.
+
+reasoner-rm serve --model MODEL --port 8000 &
+python examples/openrlhf.py --url http://127.0.0.1:8000
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import io
+import json
+from typing import Any
+
+import httpx
+from drawing import draw
+
+
+def ask(url: str, answers: list[str]) -> dict[str, Any]:
+    """Rewards of the answers to one question, as OpenRLHF's multimodal forks ask for them."""
+    out = io.BytesIO()
+    draw("red", 1).save(out, "PNG")
+    image = f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
+    content = [{"type": "image", "image": image}, {"type": "text", "text": "What is there?"}]
+    prompt = json.dumps([{"role": "user", "content": content}])
+    query = [f"<|im_start|>user\nWhat is there?<|im_end|>\n<|im_start|>assistant\n{a}<|im_end|>" for a in answers]
+    answer = httpx.post(f"{url}/get_reward_mllm", json={"query": query, "prompts": [prompt] * len(query)}, timeout=180)
+    answer.raise_for_status()
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--url", required=True)
+    args = parser.parse_args(argv)
+    print(ask(args.url, ["A red circle.", "A blue square."]))
+
+
+if __name__ == "__main__":
+    main()

@@ -14,7 +14,9 @@ from typing import Any
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
 
-_FIELDS = {f.name: f for f in dataclasses.fields(Sample)}
+_DEFAULTS: Mapping[str, Any] = {
+    f.name: f.default_factory() if callable(f.default_factory) else f.default for f in dataclasses.fields(Sample)
+}
 _REQUIRED = ("id", "task", "prompt")
 _LISTS = ("images", "videos", "responses")
 _TYPES: Mapping[str, type | tuple[type, ...]] = {
@@ -33,9 +35,9 @@ def sample_from_row(row: Mapping[str, Any], folder: Path | None = None) -> Sampl
         if key not in row:
             raise InputError(f"a sample needs {key!r}", remedy=f"required fields: {', '.join(_REQUIRED)}")
     for key, value in row.items():
-        if key not in _FIELDS:
-            near = difflib.get_close_matches(key, _FIELDS, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"fields: {', '.join(_FIELDS)};"
+        if key not in _DEFAULTS:
+            near = difflib.get_close_matches(key, _DEFAULTS, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"fields: {', '.join(_DEFAULTS)};"
             raise InputError(f"unknown field {key!r}", remedy=f"{hint} put extras into meta")
         if not isinstance(value, _TYPES[key]) or isinstance(value, bool):
             raise InputError(f"field {key!r} is {type(value).__name__}: {str(value)[:60]!r}")
@@ -59,9 +61,8 @@ def sample_to_row(sample: Sample, folder: Path | None = None) -> dict[str, Any]:
         InputError: images held in memory, which have no reference to write.
     """
     row: dict[str, Any] = {}
-    for name, spec in _FIELDS.items():
+    for name, default in _DEFAULTS.items():
         value = getattr(sample, name)
-        default = spec.default_factory() if callable(spec.default_factory) else spec.default
         if name in _REQUIRED or (value != default and not (name == "group_id" and value == sample.id)):
             row[name] = list(value) if isinstance(value, tuple) else value
     for key in ("images", "videos"):
@@ -85,8 +86,9 @@ def _each(items: Iterable[Any], change: Callable[[str], str], kind: Callable[[It
 def _relative(ref: str, folder: Path) -> str:
     """The path from a folder, links on the way resolved: ``..`` after a link leaves from where the link points."""
     container, mark, inside = ref.partition("#")
-    above, name = os.path.split(container)
-    return os.path.join(_way(above, str(folder), os.getcwd()), name) + mark + inside
+    above, _, name = container.rpartition(os.sep)
+    way = _way(above or (os.sep if container.startswith(os.sep) else ""), str(folder), os.getcwd())
+    return (f"{way}{os.sep}{name}" if way else name) + mark + inside
 
 
 @functools.lru_cache(maxsize=4096)

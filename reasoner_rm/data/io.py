@@ -60,13 +60,16 @@ def write_samples(file: str | Path, samples: Iterable[Sample]) -> int:
     return count
 
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
 def sample_line(sample: Sample, folder: Path | None = None) -> str:
     """A sample as a line of JSON; without a folder its references stay as they are.
 
     Raises:
         InputError: half a character somewhere in it, which no file of text can hold.
     """
-    line = json.dumps(sample_to_row(sample, folder), ensure_ascii=False) + "\n"
+    line = _encode(sample_to_row(sample, folder)) + "\n"
     try:
         line.encode()
     except UnicodeEncodeError:

@@ -6,6 +6,7 @@ request and never from a private network.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from collections.abc import Mapping
@@ -102,13 +103,15 @@ def inside(root: str, path: str) -> str:
     """
     if "\x00" in path:
         raise InputError("a path holds a NUL character")
-    whole = os.path.normpath(os.path.join(root, path))
-    top = os.path.normpath(root)
+    whole, top = os.path.normpath(os.path.join(root, path)), _normal(root)
     if top != os.curdir and whole != top and not whole.startswith(top.rstrip(os.sep) + os.sep):
         raise InputError(f"the path {path[:80]!r} leaves the data folder", remedy="--images DIR names another folder")
     if top == os.curdir and (os.path.isabs(whole) or whole.split(os.sep)[0] == os.pardir):
         raise InputError(f"the path {path[:80]!r} leaves the data folder", remedy="--images DIR names another folder")
     return whole
+
+
+_normal = functools.lru_cache(maxsize=16)(os.path.normpath)
 
 
 def _short(value: Any) -> str:

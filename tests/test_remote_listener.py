@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import copy
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,14 +14,18 @@ from PIL import Image
 from test_listener import TEXTS
 from vllm_server import VllmServer
 
-from reasoner_rm.config import EndpointSection
+from reasoner_rm.config import EndpointSection, GrpoSection
 from reasoner_rm.data.endpoint import Endpoint
 from reasoner_rm.errors import InputError, ServiceError
 from reasoner_rm.listener.remote_listener import RemoteListener
 from reasoner_rm.listener.transformers_listener import TransformersListener
 from reasoner_rm.policy.loading import Vlm
-from reasoner_rm.schema import Sample
+from reasoner_rm.policy.prompts import PromptEncoder
+from reasoner_rm.rollout import Request, Sampling
+from reasoner_rm.rollout.transformers_engine import TransformersEngine
+from reasoner_rm.schema import Completion, Sample
 from reasoner_rm.tasks.render import load_template
+from reasoner_rm.training.grpo import GroupTrainer
 
 TEMPLATE = load_template("image_preference", "brief")
 THOUGHT = "<think>A 7 and a 3.</think><answer>Image 1 is better</answer>"
@@ -112,6 +119,48 @@ def test_log_probabilities_are_needed(serve: Serve, samples: list[Sample]) -> No
     server = serve(lambda body: "yes")
     with pytest.raises(InputError, match="tells no log-probabilities"):
         remote(server.url).beliefs(samples[:1], [[THOUGHT]])
+
+
+class Thinking(TransformersEngine):
+    """An untrained model's babble, as if it were a thought."""
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[tuple[Completion, ...]]:
+        groups = super().generate(requests, sampling)
+        return [
+            tuple(
+                replace(c, text=f"<think>{i} {g}</think><answer>Image 1 is better</answer>") for g, c in enumerate(row)
+            )
+            for i, row in enumerate(groups)
+        ]
+
+
+def test_training_shows_what_failed_and_stops_when_the_listener_is_gone(
+    tiny: Vlm, samples: list[Sample], serve: Serve
+) -> None:
+    """Six questions a step. In the second one of them fails; in the third the server goes away."""
+    asked = 0
+
+    def answer(body: dict[str, Any]) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked == 14:
+            threading.Thread(target=server.stop).start()
+        return Reply({"error": "oops"}, 400) if asked == 8 else told(_1=-0.5 - asked / 50, _2=-1.5)
+
+    server = ChatServer(answer)
+    vlm = replace(tiny, model=copy.deepcopy(tiny.model))
+    encoder, lines = PromptEncoder(vlm), []
+    section = GrpoSection(
+        rewards="listener_belief", accumulation=2, num_generations=3, max_steps=9, max_completion_length=6
+    )
+    trainer = GroupTrainer(
+        vlm, TEMPLATE, samples, section, engine=Thinking(vlm, encoder), encoder=encoder, seed=0,
+        listener=remote(server.url, max_failed=0.2, endpoint={"retries": 1, "concurrency": 1}),
+        log=lambda step, line: lines.append(line),
+    )  # fmt: skip
+    with pytest.raises(ServiceError, match=r"the listener failed on .*listener\.max_failed is 20%"):
+        trainer.train()
+    assert [round(line["listener_failed"], 3) for line in lines] == [0.0, 0.167]
 
 
 # --- vLLM -----------------------------------------------------------------------------------------------------------

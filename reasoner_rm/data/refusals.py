@@ -23,7 +23,7 @@ class Refused(InputError):  # noqa: N818
 
 def refusal(url: str, status: int, text: str, section: EndpointSection) -> Refused:
     """A 4xx answer as an error."""
-    words, param = _message(text)
+    words, param = message_of(text)
     key = section.key_variable
     if status in (401, 403):
         remedy = f"set {key} to a key that it accepts"
@@ -40,7 +40,7 @@ def refusal(url: str, status: int, text: str, section: EndpointSection) -> Refus
     return Refused(f"{url} answers {status}: {words[:240]}", remedy, status, param)
 
 
-def _message(text: str) -> tuple[str, str]:
+def message_of(text: str) -> tuple[str, str]:
     """The sentence in an error body and the parameter that it names, of OpenAI's form or FastAPI's."""
     try:
         body = json.loads(text)

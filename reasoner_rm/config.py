@@ -41,6 +41,8 @@ class RunSection(Section):
 
     out: Path = Path("runs/run")
     seed: int = 0
+    deepspeed: Path | None = None
+    """A DeepSpeed configuration (ZeRO), for processes that `torchrun` starts; `accelerate launch` brings its own."""
 
 
 class LoraSection(Section):
@@ -146,20 +148,33 @@ class DataSection(Section):
     workers: Annotated[int, Field(ge=0)] = 0
 
 
-class SftSection(Section):
+class TrainSection(Section):
+    """What every training has. A state to resume from is kept every `save_steps` steps, the last `save_total_limit`
+    of them at a time; when the stage is over they go."""
+
+    learning_rate: Positive
+    lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup"]
+    warmup_ratio: Share
+    epochs: Positive
+    max_steps: int = -1
+    accumulation: Count
+    weight_decay: NonNegative = 0.0
+    max_grad_norm: Positive = 1.0
+    gradient_checkpointing: bool = False
+    bf16: bool = False
+    save_steps: Count = 50
+    save_total_limit: Count = 2
+
+
+class SftSection(TrainSection):
     """Supervised fine-tuning on the samples' targets; loss on the target only."""
 
     learning_rate: Positive = 2.5e-6
     epochs: Positive = 3.0
-    max_steps: int = -1
     batch_size: Count = 8
     accumulation: Count = 1
     warmup_ratio: Share = 0.05
-    weight_decay: NonNegative = 0.0
-    max_grad_norm: Positive = 1.0
     lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
-    gradient_checkpointing: bool = False
-    bf16: bool = False
 
 
 class SiftSection(Section):
@@ -186,7 +201,7 @@ class LengthStage(Section):
     steps: Count
 
 
-class GrpoSection(Section):
+class GrpoSection(TrainSection):
     """Group relative policy optimisation. A step sees prompts_per_device x accumulation prompts a device, each
     answered num_generations times, and trains on them num_iterations times."""
 
@@ -200,13 +215,10 @@ class GrpoSection(Section):
     both_orders: bool = False
     """Every comparison stands in its window twice, as it is and with the candidates exchanged, as two prompts of
     `prompts_per_device`. A taste for one position then earns nothing; a random imbalance of the orders rewards it."""
-    max_steps: int = -1
     epochs: Positive = 1.0
     learning_rate: Positive = 1e-6
     lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "constant_with_warmup"
     warmup_ratio: Share = 0.0
-    weight_decay: NonNegative = 0.0
-    max_grad_norm: Positive = 1.0
     beta: NonNegative = 0.04
     epsilon: Positive = 0.2
     epsilon_high: Positive | None = None
@@ -234,8 +246,6 @@ class GrpoSection(Section):
     """Prompt and completion tokens of one forward pass of the update; a larger group goes in parts, its prompt
     computed once in each, and the gradient stays what it is."""
     shared_prefix: bool = True
-    gradient_checkpointing: bool = False
-    bf16: bool = False
     rollouts_every: Count = 10
     shuffle_rewards: bool = False
     """A sanity check, not a recipe: rewards are permuted within each group, so that nothing can be learnt."""

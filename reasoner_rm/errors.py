@@ -20,3 +20,7 @@ class ServiceError(Exception):
 
     def __init__(self, what: str, *, remedy: str = ""):
         super().__init__(" ".join((what.rstrip(".") + (f"; {remedy}" if remedy else "")).split()))
+
+
+class Stopped(Exception):  # noqa: N818 - no error: the run ended as it was asked to
+    """The run was asked to stop, saved its state, and can be resumed. The shell says so and exits with 0."""

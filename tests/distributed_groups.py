@@ -19,6 +19,7 @@ from reasoner_rm.policy.packing import run
 from reasoner_rm.policy.prompts import PromptEncoder
 from reasoner_rm.tasks.render import Prompt
 from reasoner_rm.training.group_model import GroupModel
+from reasoner_rm.training.sharding import without_compiling
 
 GROUPS = [((1, 2, 3), (4,), (5, 6)), ((7, 8), (9, 10, 11, 12))]
 
@@ -45,6 +46,7 @@ def main(kind: str, checkpoint: str, out: str) -> None:
         import deepspeed
         from deepspeed.utils import safe_get_full_grad
 
+        without_compiling()
         config = {
             "train_micro_batch_size_per_gpu": 1,
             "zero_optimization": {"stage": int(kind[-1])},

@@ -6,6 +6,7 @@ happens, so that the engine sees a real batch. Each micro-batch of the window is
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 
 import torch
 
-from reasoner_rm.config import GrpoSection
+from reasoner_rm.config import GrpoSection, RunSection
 from reasoner_rm.data.seeding import stable_seed
 from reasoner_rm.errors import InputError
 from reasoner_rm.listener import Listener
@@ -27,12 +28,23 @@ from reasoner_rm.policy.prompts import EncodedPrompt, PromptEncoder
 from reasoner_rm.rollout import Request, RolloutEngine, Sampling
 from reasoner_rm.schema import Group, Sample, Scored
 from reasoner_rm.tasks.render import Template, render
+from reasoner_rm.training import processes
+from reasoner_rm.training.checkpoints import Checkpoints
 from reasoner_rm.training.group_model import GroupModel
 from reasoner_rm.training.losses import LossInputs, Whole, engine_correction, grpo_loss
-from reasoner_rm.training.parts import Part, split
+from reasoner_rm.training.parts import Part, idle, split
 from reasoner_rm.training.scores import WindowScorer
+from reasoner_rm.training.sharding import whole_weights
 from reasoner_rm.training.trainer import Log, SampleTrainer
-from reasoner_rm.training.windows import WindowSampler, in_both_orders
+from reasoner_rm.training.windows import in_both_orders
+
+
+def grpo_steps(section: GrpoSection, samples: int) -> int:
+    """How many optimiser steps there are: as many as the section says, or its epochs hold whole windows."""
+    window = section.prompts_per_device * section.accumulation * processes.size()
+    if section.last_step > 0:
+        return section.last_step
+    return max(1, math.ceil(section.epochs * (samples // window))) * section.num_iterations
 
 
 @dataclass(slots=True)
@@ -68,6 +80,8 @@ class GroupTrainer(SampleTrainer):
         encoder: PromptEncoder | None = None,
         on_groups: Callable[[int, list[Scored]], None] | None = None,
         scorers: Mapping[str, Callable[..., Any]] | None = None,
+        checkpoints: Checkpoints | None = None,
+        run: RunSection | None = None,
     ):
         self.section = section
         self.engine = engine
@@ -86,9 +100,10 @@ class GroupTrainer(SampleTrainer):
                     remedy="change grpo.prompts_per_device or grpo.accumulation",
                 )
             samples = in_both_orders(samples)
-        if len(samples) < self.per_window:
+        world = processes.size()
+        if len(samples) < self.per_window * world:
             raise InputError(
-                f"{len(samples)} samples do not fill one step of {self.per_window} prompts",
+                f"{len(samples)} samples do not fill one step of {self.per_window * world} prompts",
                 remedy="lower grpo.prompts_per_device or grpo.accumulation, or bring more data",
             )
         frozen = copy.copy(vlm)
@@ -100,33 +115,27 @@ class GroupTrainer(SampleTrainer):
             vlm,
             template,
             samples,
+            section,
+            batch_size=section.prompts_per_device,
+            steps=grpo_steps(section, len(samples)),
+            repeats=section.num_iterations,
+            block=2 if section.both_orders else 1,
+            filled=True,
             log=log,
             title="grpo",
-            encoder=encoder,
-            per_device_train_batch_size=section.prompts_per_device,
-            gradient_accumulation_steps=section.accumulation,
-            learning_rate=section.learning_rate,
-            num_train_epochs=section.epochs,
-            max_steps=section.last_step,
-            warmup_steps=section.warmup_ratio,
-            weight_decay=section.weight_decay,
-            max_grad_norm=section.max_grad_norm,
-            lr_scheduler_type=section.lr_scheduler_type,
-            gradient_checkpointing=section.gradient_checkpointing,
-            bf16=section.bf16,
             seed=seed,
+            encoder=encoder,
+            checkpoints=checkpoints,
+            run=run,
         )
+
+    def progress(self) -> dict[str, Any]:
+        return {"scores": self.scores.memory()}
+
+    def recall(self, progress: dict[str, Any]) -> None:
+        self.scores.recall(progress["scores"])
 
     # --- a window: fetch, roll out, hear, score -----------------------------------------------------------------
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> WindowSampler:
-        section, block = self.section, 2 if self.section.both_orders else 1
-        return WindowSampler(
-            len(self.train_dataset), self.per_window, section.num_iterations, self.run_seed, block, self._prefetch
-        )
-
-    def _prefetch(self, indices: Sequence[int]) -> None:
-        self.encoder.prefetch(image for i in indices for image in self.train_dataset[i].images)
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[list[Sample]], num_batches: int, device: Any
@@ -138,15 +147,20 @@ class GroupTrainer(SampleTrainer):
 
     def _prepare(self, batches: list[list[Sample]]) -> list[MicroBatch]:
         samples = [s for batch in batches for s in batch]
-        encoded = [self.encoder.encode(render(s, self.template)) for s in samples]
-        ready = iter(zip(self._score(self._roll_out(samples), encoded), encoded, strict=True))
+        with self.phases("encoding"):
+            encoded = [self.encoder.encode(render(s, self.template)) for s in samples]
+        with whole_weights(self.model_wrapped):
+            with self.phases("rollout"):
+                groups = self._roll_out(samples)
+            with self.phases("listening"):
+                beliefs = self._beliefs(groups)
+        with self.phases("scoring"):
+            ready = iter(zip(self._score(groups, beliefs, encoded), encoded, strict=True))
         window = [MicroBatch(self._parts([next(ready) for _ in batch]), Whole(0, 0)) for batch in batches]
-        tokens = [sum(float(self._kept(part).sum()) for part in micro.parts) for micro in window]
-        for micro, here in zip(window, tokens, strict=True):
-            rows = sum(len(part.completions) for part in micro.parts)
-            # Each micro-batch is divided by their number later: the update's tokens are shared out before.
-            micro.whole = Whole(rows, here if self.section.loss_type == "bnpo" else sum(tokens) / len(window))
-        with torch.no_grad():
+        self._measure(window)
+        if self.in_step:
+            self._level(window)
+        with torch.no_grad(), self.phases("reference"):
             for part in (part for micro in window for part in micro.parts):
                 if self.section.num_iterations > 1 or self.section.engine_correction is not None:
                     part.old = self._logps(self.model, part).logps
@@ -154,6 +168,21 @@ class GroupTrainer(SampleTrainer):
                     with adapter_off(self.vlm):
                         part.reference = self._logps(self.reference, part).logps
         return window
+
+    def _measure(self, window: list[MicroBatch]) -> None:
+        """What each micro-batch is a part of. Each is divided by their number later, and gradients by the number of
+        processes: the tokens of the whole update are shared out before."""
+        tokens = [sum(float(self._kept(part).sum()) for part in micro.parts) for micro in window]
+        mean = sum(processes.everyone(sum(tokens))) / processes.size() / len(window)
+        for micro, here in zip(window, tokens, strict=True):
+            rows = sum(len(part.completions) for part in micro.parts)
+            micro.whole = Whole(rows, here if self.section.loss_type == "bnpo" else mean)
+
+    def _level(self, window: list[MicroBatch]) -> None:
+        """As many parts in each micro-batch as the process with the most has, filled up with idle ones."""
+        counts = processes.everyone([len(micro.parts) for micro in window])
+        for micro, most in zip(window, map(max, *counts), strict=True):
+            micro.parts = [idle(micro.parts)] * (most - len(micro.parts)) + micro.parts
 
     def _parts(self, groups: Sequence[tuple[Scored, EncodedPrompt]]) -> list[Part]:
         return split(groups, self.section.max_tokens_per_forward)
@@ -179,20 +208,24 @@ class GroupTrainer(SampleTrainer):
         completions = self.engine.generate(requests, Sampling(section.temperature, length))
         return [Group(s, c) for s, c in zip(samples, completions, strict=True)]
 
-    def _score(self, groups: list[Group], encoded: Sequence[EncodedPrompt]) -> list[Scored]:
-        beliefs: list[Any] = [None] * len(groups)
-        if self.listener is not None:
-            beliefs = self.listener.beliefs(
-                [g.sample for g in groups], [[c.text for c in g.completions] for g in groups]
-            )
-            if isinstance(self.listener, AskingListener):
-                self.gather(listener_failed=self.listener.failed)
+    def _beliefs(self, groups: list[Group]) -> list[Any]:
+        if self.listener is None:
+            return [None] * len(groups)
+        texts = [[c.text for c in g.completions] for g in groups]
+        beliefs = list(self.listener.beliefs([g.sample for g in groups], texts))
+        if isinstance(self.listener, AskingListener):
+            self.gather(listener_failed=self.listener.failed)
+        return beliefs
+
+    def _score(self, groups: list[Group], beliefs: list[Any], encoded: Sequence[EncodedPrompt]) -> list[Scored]:
         step = self.state.global_step
         sizes = [tuple((image.original, image.processed) for image in prompt.images) for prompt in encoded]
         scored = self.scores(groups, sizes, beliefs, step, step / max(1, self.state.max_steps))
         self._gather_window(scored)
-        if self.on_groups is not None and self.state.global_step % self.section.rollouts_every == 0:
-            self.on_groups(self.state.global_step, scored)
+        if self.on_groups is not None and step % self.section.rollouts_every == 0:
+            every = [s for some in processes.everyone(scored) for s in some]
+            if processes.first():
+                self.on_groups(step, every)
         return scored
 
     def _gather_window(self, scored: list[Scored]) -> None:
@@ -236,9 +269,10 @@ class GroupTrainer(SampleTrainer):
         model.train()
         total = torch.zeros((), device=self.vlm.device)
         for part in inputs.parts:
-            with self.compute_loss_context_manager():
-                loss = self._part_loss(model, part, inputs.whole) / self.current_gradient_accumulation_steps
-            self.accelerator.backward(loss)
+            with contextlib.nullcontext() if part is inputs.parts[-1] else self.apart(model):
+                with self.phases("forward"), self.compute_loss_context_manager():
+                    loss = self._part_loss(model, part, inputs.whole) / self.current_gradient_accumulation_steps
+                self.backward(loss)
             total += loss.detach()
         return total
 
@@ -267,6 +301,8 @@ class GroupTrainer(SampleTrainer):
             whole=whole,
         )
         assert out.entropy is not None
+        if part.idle:
+            return result.loss
         self.gather(
             entropy=float(out.entropy.sum() / out.mask.sum()),
             sampler_gap=float((old - sampled)[rows].abs().mean()),

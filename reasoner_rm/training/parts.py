@@ -27,11 +27,13 @@ class Piece:
 
 @dataclass(slots=True)
 class Part:
-    """Pieces that share a forward pass, and log-probabilities [B, C] that stay as they are over μ updates."""
+    """Pieces that share a forward pass, and log-probabilities [B, C] that stay as they are over μ updates. An ``idle``
+    one only keeps step with other processes: it weighs nothing."""
 
     pieces: list[Piece]
     old: Tensor | None = None
     reference: Tensor | None = None
+    idle: bool = False
 
     @property
     def prompts(self) -> list[EncodedPrompt]:
@@ -60,6 +62,8 @@ class Part:
 
     def weights(self, device: torch.device) -> Tensor:
         """[B], each sample's weight for its completions."""
+        if self.idle:
+            return torch.zeros(len(self.completions), device=device)
         return torch.tensor([p.scored.group.sample.weight for p in self.pieces for _ in p.chosen], device=device)
 
     def sampler_logps(self, mask: Tensor) -> Tensor:
@@ -86,6 +90,12 @@ def split(groups: Iterable[tuple[Scored, EncodedPrompt]], max_tokens: int | None
         parts[-1].pieces.append(piece)
         room -= size
     return parts
+
+
+def idle(parts: Sequence[Part]) -> Part:
+    """The smallest pass that can be made of these: one completion, for nothing."""
+    every = [Piece(p.scored, p.prompt, range(i, i + 1)) for part in parts for p in part.pieces for i in p.chosen]
+    return Part([min(every, key=_size)], idle=True)
 
 
 def _pieces(scored: Scored, prompt: EncodedPrompt, max_tokens: int | None) -> Iterator[Piece]:

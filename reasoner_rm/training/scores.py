@@ -17,6 +17,7 @@ from reasoner_rm.rewards.own import own_function
 from reasoner_rm.rewards.scoring import check_scorers
 from reasoner_rm.schema import Belief, BoxSpace, Group, RewardContext, Scored, Span
 from reasoner_rm.tasks import get_task
+from reasoner_rm.training import processes
 from reasoner_rm.training.advantages import group_advantages
 
 Sizes: TypeAlias = tuple[tuple[tuple[int, int], tuple[int, int]], ...]
@@ -122,10 +123,22 @@ class WindowScorer:
         for note in notes:
             for name, values in note.logged.items():
                 every[name] += [v for v in values if v is not None]
-        for name, known in every.items():
+        shared = processes.everyone(dict(every))
+        for name in sorted({name for some in shared for name in some}):
+            known = [v for some in shared for v in some.get(name, [])]
             if known:
                 self._running[name] = MEMORY * self._running[name] + (1 - MEMORY) * sum(known) / len(known)
                 self._peaks[name] = max(self._peaks[name], self._running[name])
+
+
+    def memory(self) -> dict[str, dict[str, float]]:
+        """What was remembered so far, as JSON knows it."""
+        return {"running": dict(self._running), "peaks": dict(self._peaks)}
+
+    def recall(self, memory: Mapping[str, Mapping[str, float]]) -> None:
+        """Go on from a memory."""
+        self._running.update(memory["running"])
+        self._peaks.update(memory["peaks"])
 
 
 class Notes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,8 @@ from reasoner_rm.policy.loading import Vlm
 from reasoner_rm.policy.packing import run_repeated
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import Template, render
-from reasoner_rm.training.trainer import Log, SampleTrainer
+from reasoner_rm.training import processes
+from reasoner_rm.training.trainer import SampleTrainer
 
 
 class SftTrainer(SampleTrainer):
@@ -47,31 +49,33 @@ def target_ids(vlm: Vlm, sample: Sample, canvas: Canvas | None = None) -> list[i
 
 
 def train_sft(
-    vlm: Vlm, template: Template, samples: Sequence[Sample], section: SftSection, *, log: Log, seed: int, title: str
+    vlm: Vlm, template: Template, samples: Sequence[Sample], section: SftSection, *, resume: bool = False, **others: Any
 ) -> None:
     """Fine-tune in place.
 
+    Args:
+        resume: go on from the last whole state.
+        others: see :class:`SampleTrainer`.
+
     Raises:
         InputError: a sample without a usable target, before any step is taken.
+        Stopped: somebody asked for it.
     """
     for sample in samples:
         target_ids(vlm, sample)
-    SftTrainer(
+    trainer = SftTrainer(
         vlm,
         template,
         samples,
-        log=log,
-        title=title,
-        per_device_train_batch_size=section.batch_size,
-        gradient_accumulation_steps=section.accumulation,
-        learning_rate=section.learning_rate,
-        num_train_epochs=section.epochs,
-        max_steps=section.max_steps,
-        warmup_steps=section.warmup_ratio,
-        weight_decay=section.weight_decay,
-        max_grad_norm=section.max_grad_norm,
-        lr_scheduler_type=section.lr_scheduler_type,
-        gradient_checkpointing=section.gradient_checkpointing,
-        bf16=section.bf16,
-        seed=seed,
-    ).train()
+        section,
+        batch_size=section.batch_size,
+        steps=sft_steps(section, len(samples)),
+        **others,
+    )
+    trainer.train(resume=resume)
+
+
+def sft_steps(section: SftSection, samples: int) -> int:
+    """How many optimiser steps there are. The last window of the last epoch is filled up."""
+    window = section.batch_size * section.accumulation * processes.size()
+    return section.max_steps if section.max_steps > 0 else math.ceil(section.epochs * samples / window)

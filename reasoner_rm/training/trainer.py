@@ -1,26 +1,46 @@
-"""What both trainers share: a dataset item is a `Sample`, a batch a list of them, metrics go to the run directory."""
+"""What both trainers share: a dataset item is a `Sample`, a batch a list of them, metrics go to the run directory.
+
+A window (the samples of one optimiser step, over all processes) is dealt out here: each process gets its part of it,
+so that one process and several see the same windows.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import math
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import DistributedType
+from safetensors.torch import load_file, save_file
 from tqdm.auto import tqdm
 from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-from reasoner_rm.errors import InputError
+from reasoner_rm.config import RunSection, TrainSection
+from reasoner_rm.errors import InputError, Stopped
 from reasoner_rm.policy.loading import Vlm
 from reasoner_rm.policy.prompts import PromptEncoder
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import Template
+from reasoner_rm.training import processes
+from reasoner_rm.training.checkpoints import Checkpoints, check_fits, marker_of
 from reasoner_rm.training.group_model import GroupModel
+from reasoner_rm.training.phases import Phases
+from reasoner_rm.training.sharding import is_sharded, without_compiling
+from reasoner_rm.training.stopping import Wish
+from reasoner_rm.training.windows import WindowSampler
 
 Log = Callable[[int, dict[str, float]], None]
+
+WEIGHTS, PROGRESS = "trained.safetensors", "progress.json"
 
 
 class Samples(torch.utils.data.Dataset):
@@ -37,69 +57,281 @@ class Samples(torch.utils.data.Dataset):
 
 
 class SampleTrainer(Trainer):
-    """`transformers.Trainer` over samples. Subclasses give `compute_loss`; `gather` collects what is logged."""
+    """`transformers.Trainer` over samples. Subclasses give `compute_loss`; `gather` collects what is logged.
+
+    Args:
+        batch_size: samples of one forward and backward pass of a process; ``section.accumulation`` of these make up
+            its part of a window.
+        steps: optimiser steps, of which ``repeats`` in a row see the same window.
+        filled: see :class:`WindowSampler`.
+        checkpoints: where states are kept; None keeps none.
+    """
 
     def __init__(
         self,
         vlm: Vlm,
         template: Template,
         samples: Sequence[Sample],
+        section: TrainSection,
         *,
+        batch_size: int,
+        steps: int,
         log: Log,
         title: str,
+        seed: int,
+        repeats: int = 1,
+        block: int = 1,
+        filled: bool = False,
         encoder: PromptEncoder | None = None,
-        **arguments: Any,
+        checkpoints: Checkpoints | None = None,
+        run: RunSection | None = None,
     ):
         self.vlm = vlm
         self.template = template
         self.encoder = encoder or PromptEncoder(vlm)
+        self.checkpoints = checkpoints
+        self.phases = Phases()
         self._log_line = log
         self._gathered: dict[str, list[float]] = defaultdict(list)
+        run = run or RunSection()
+        if run.deepspeed is not None and vlm.device.type == "cpu":
+            without_compiling()
         args = TrainingArguments(
             output_dir=tempfile.gettempdir(),  # nothing is written there: stages save bundles
-            save_strategy="no",
+            save_strategy="no",  # see `_Keeper`
             report_to=[],
             logging_steps=1,
+            logging_nan_inf_filter=False,
             remove_unused_columns=False,
             disable_tqdm=True,
-            dataloader_pin_memory=False,
             use_cpu=vlm.device.type == "cpu",
-            **arguments,
+            ignore_data_skip=True,  # the sampler begins where training left off
+            deepspeed=None if run.deepspeed is None else str(run.deepspeed),
+            per_device_train_batch_size=batch_size,
+            gradient_accumulation_steps=section.accumulation,
+            learning_rate=section.learning_rate,
+            max_steps=steps,
+            warmup_steps=section.warmup_ratio,
+            weight_decay=section.weight_decay,
+            max_grad_norm=section.max_grad_norm,
+            lr_scheduler_type=section.lr_scheduler_type,
+            gradient_checkpointing=section.gradient_checkpointing,
+            bf16=section.bf16,
+            seed=seed,
         )
-        if args.world_size > 1:
-            raise InputError("training on several processes is not there yet", remedy="start one process, on one GPU")
+        world = processes.size()
+        self.sampler = WindowSampler(
+            len(samples),
+            batch_size * section.accumulation * world,
+            repeats,
+            seed,
+            block,
+            self._prefetch,
+            windows=-(-steps // repeats),
+            filled=filled,
+            share=(processes.rank(), world),
+        )
         super().__init__(model=GroupModel(vlm), args=args, train_dataset=Samples(samples), data_collator=list)
+        if self.args.world_size != world:
+            raise InputError(
+                f"{self.args.world_size} processes were started, {world} found each other",
+                remedy="start them with torchrun or accelerate launch",
+            )
         for noisy in (PrinterCallback, ProgressCallback):
             self.remove_callback(noisy)
+        self.wish = Wish()
         self._bar = _Bar(title, self._gathered)
         self.add_callback(self._bar)
+        self.add_callback(_Keeper(self.wish, checkpoints, repeats))
         self.model_accepts_loss_kwargs = False  # each batch's loss is a mean: the trainer divides by the accumulation
+        self._resumed: Path | None = None
 
-    def train(self, *args: Any, **kwargs: Any) -> Any:
+    # --- training, from the start or from a state ------------------------------------------------------------------
+
+    def train(self, *, resume: bool = False) -> Any:  # type: ignore[override]
+        """Train to the last step.
+
+        Args:
+            resume: go on from the last whole state, where there is one.
+
+        Raises:
+            Stopped: somebody asked for it; the state is saved.
+            InputError: the state was written with other settings.
+        """
+        state = self.checkpoints.latest() if resume and self.checkpoints else None
+        if state is not None:
+            check_fits(state, **self._facts())
+            self.sampler.start = marker_of(state)["step"] // self.sampler.repeats
+            self.recall(json.loads((state / PROGRESS).read_text(encoding="utf-8")))
+            self._resumed = state
         try:
-            return super().train(*args, **kwargs)
+            with self.wish.listening():
+                return super().train(resume_from_checkpoint=None if state is None else str(state))
         finally:
             self._bar.close()  # so that an error starts on a line of its own
+            unset_hf_deepspeed_config()  # or models that are loaded later would be sharded
+            if self.wish.by_signal:
+                self._say_stopped()
+
+    def _say_stopped(self) -> None:
+        if self.state.global_step < self.state.max_steps:
+            kept = "its state is saved" if self.checkpoints else "nothing is saved"
+            raise Stopped(f"stopped by {self.wish.reason} after step {self.state.global_step}; {kept}")
+
+    def _facts(self) -> dict[str, Any]:
+        """What a state only fits with."""
+        return {
+            "processes": processes.size(),
+            "sharding": str(self.accelerator.distributed_type.value),
+            "prompts_a_step": self.sampler.window,
+            "samples": self.sampler.size,
+        }
+
+    def get_train_dataloader(self) -> torch.utils.data.DataLoader:
+        """Batches of this process; `accelerate` has nothing left to deal out."""
+        size = self.args.per_device_train_batch_size
+        return torch.utils.data.DataLoader(
+            self.train_dataset, batch_size=size, sampler=self.sampler, collate_fn=self.data_collator
+        )
+
+    def _prefetch(self, indices: Sequence[int]) -> None:
+        self.encoder.prefetch(image for i in indices for image in self.train_dataset[i].images)
+
+    def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: Any) -> tuple[list, None]:
+        if self._resumed is not None:  # whatever was drawn on the way here was not drawn the first time
+            self._load_rng_state(str(self._resumed))
+            self._resumed = None
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        return batches, None
+
+    # --- states ------------------------------------------------------------------------------------------------------
+
+    def progress(self) -> dict[str, Any]:
+        """What a subclass has to remember beside weights, optimiser, schedule and random numbers; as JSON knows it."""
+        return {}
+
+    def recall(self, progress: dict[str, Any]) -> None:
+        """Go on from what :meth:`progress` said."""
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        assert self.checkpoints is not None
+        with self.phases("saving"), self.checkpoints.writing(self.state.global_step, **self._facts()) as folder:
+            if processes.first():
+                (folder / PROGRESS).write_text(json.dumps(self.progress()), encoding="utf-8")
+                self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
+                if not self._keeps_weights_itself:
+                    save_file(self._trained(), folder / WEIGHTS)
+            self._save_optimizer_and_scheduler(str(folder))
+            self._save_scaler(str(folder))
+            self._save_rng_state(str(folder))
+
+    @property
+    def _keeps_weights_itself(self) -> bool:
+        return self.is_deepspeed_enabled or self.is_fsdp_enabled
+
+    def _trained(self) -> dict[str, torch.Tensor]:
+        named = self.accelerator.unwrap_model(self.model).named_parameters()
+        return {name: p.detach().contiguous() for name, p in named if p.requires_grad}
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if self.is_fsdp_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        saved = load_file(Path(resume_from_checkpoint) / WEIGHTS)
+        mine = self._trained()
+        if saved.keys() != mine.keys():
+            raise InputError(
+                "this state holds other weights than are trained now",
+                file=resume_from_checkpoint,
+                remedy="resume with the settings that the run began with",
+            )
+        with torch.no_grad():
+            for name, weight in mine.items():
+                weight.copy_(saved[name])
+
+    # --- several processes -------------------------------------------------------------------------------------------
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Backward of one part of a micro-batch."""
+        deepspeed = self.accelerator.distributed_type == DistributedType.DEEPSPEED
+        with self.phases("backward"):
+            self.accelerator.backward(loss, **({"scale_wrt_gas": False} if deepspeed else {}))
+
+    @contextlib.contextmanager
+    def apart(self, model: Any) -> Iterator[None]:
+        """Inside, passes are not the last of their step: gradients do not yet meet those of other processes."""
+        state = self.accelerator.gradient_state
+        due = state.sync_gradients
+        state._set_sync_gradients(False)
+        try:
+            with self.accelerator.no_sync(model):
+                yield
+        finally:
+            state._set_sync_gradients(due)
+
+    @property
+    def in_step(self) -> bool:
+        """Whether processes have to make the same number of passes, because each of these meets the others."""
+        return processes.size() > 1 and (self.is_deepspeed_enabled or is_sharded(self.model))
+
+    # --- metrics -----------------------------------------------------------------------------------------------------
 
     def gather(self, **values: float) -> None:
-        """Remember values of this step; the log holds their means."""
+        """Remember values of this step; the log holds their means over all processes."""
         for name, value in values.items():
             self._gathered[name.replace("__", "/")].append(float(value))
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" not in logs:  # the closing summary of `train`
             return
-        means = {k: math.fsum(v) / len(v) for k, v in self._gathered.items() if v}
+        means = mean_by_name(processes.everyone(dict(self._gathered)))
         self._gathered.clear()
-        line = {k: round(float(v), 6) for k, v in (logs | means).items() if k != "epoch"}
-        self._log_line(self.state.global_step, line)
-        super().log(logs, start_time)
+        values = logs | means | self.phases.lap()
+        line = {k: round(float(v), 6) for k, v in values.items() if k != "epoch"}
+        if processes.first():
+            self._log_line(self.state.global_step, line)
+        super().log(logs | means, start_time)
 
     def _prepare_inputs(self, inputs: Any) -> Any:
         return inputs
 
     def floating_point_ops(self, inputs: Any) -> int:
         return 0
+
+
+def mean_by_name(gathered: Sequence[dict[str, list[float]]]) -> dict[str, float]:
+    """The mean of everything that any process remembered under a name."""
+    every: dict[str, list[float]] = defaultdict(list)
+    for values in gathered:
+        for name, some in values.items():
+            every[name] += some
+    return {name: math.fsum(some) / len(some) for name, some in every.items() if some}
+
+
+class _Keeper(TrainerCallback):
+    """Decides after each window, for all processes together, whether to stop and whether to keep the state.
+
+    Between windows only: there, no rollout has to be kept with it.
+    """
+
+    def __init__(self, wish: Wish, checkpoints: Checkpoints | None, repeats: int):
+        self.wish, self.checkpoints, self.repeats = wish, checkpoints, repeats
+        self.kept = 0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.kept = state.global_step
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        step = state.global_step
+        if step % self.repeats:
+            return
+        stop = processes.anyone(bool(self.wish.reason))
+        control.should_training_stop |= stop
+        if self.checkpoints is None or step >= state.max_steps:
+            return
+        if stop or step - self.kept >= self.checkpoints.every:
+            control.should_save = True
+            self.kept = step
 
 
 class _Bar(TrainerCallback):
@@ -112,7 +344,14 @@ class _Bar(TrainerCallback):
         self.bar: tqdm | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.bar = tqdm(total=state.max_steps, desc=self.title, unit="step", dynamic_ncols=True)
+        self.bar = tqdm(
+            total=state.max_steps,
+            initial=state.global_step,
+            desc=self.title,
+            unit="step",
+            dynamic_ncols=True,
+            disable=not processes.first(),
+        )
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         assert self.bar is not None

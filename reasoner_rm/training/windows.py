@@ -31,11 +31,19 @@ def _twin(sample: Sample) -> Sample:
 
 
 class WindowSampler(torch.utils.data.Sampler[int]):
-    """Whole windows of shuffled indices, each ``repeats`` times; what does not fill a window waits for the next
-    epoch, which is shuffled anew. Indices of one ``block`` (neighbours in the dataset) stay together.
+    """Windows of shuffled indices for a whole training, each ``repeats`` times. Which samples a window holds depends on
+    its number alone, so that training can begin anywhere; of each, a process gets a share of its own, side by side.
 
     Args:
-        announce: is told each window's indices one window ahead.
+        size: how many samples there are; every epoch shuffles them anew.
+        window: how many samples a window holds, over all processes.
+        repeats: how often a window is trained on.
+        windows: how many there are; by default those of one epoch.
+        block: so many neighbours in the dataset stay together.
+        filled: no window spans two epochs; what does not fill one waits for the next epoch. Otherwise the next epoch
+            fills it.
+        share: (number, count) of the process, which gets that part of each window.
+        announce: is told this process's part of each window one window ahead.
     """
 
     def __init__(
@@ -46,22 +54,41 @@ class WindowSampler(torch.utils.data.Sampler[int]):
         seed: int,
         block: int = 1,
         announce: Callable[[list[int]], None] = lambda _: None,
+        *,
+        windows: int | None = None,
+        filled: bool = True,
+        share: tuple[int, int] = (0, 1),
     ):
         self.size, self.window, self.repeats, self.seed, self.block = size, window, repeats, seed, block
         self.announce = announce
-        self.epoch = 0
+        self.period = size // window * window if filled else size
+        self.windows = self.period // window if windows is None else windows
+        self.share = share
+        self.start = 0
+        """The window to begin with; those before it were trained on already."""
+        self._epoch: tuple[int, list[int]] = (-1, [])
 
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
+    def at(self, number: int) -> list[int]:
+        """This process's part of a window."""
+        rank, ranks = self.share
+        part = self.window // ranks
+        begin = number * self.window + rank * part
+        return [self._sample(*divmod(place, self.period)) for place in range(begin, begin + part)]
+
+    def _sample(self, epoch: int, place: int) -> int:
+        if self._epoch[0] != epoch:
+            blocks = list(range(0, self.size, self.block))
+            random.Random(stable_seed(self.seed, "order", epoch)).shuffle(blocks)
+            self._epoch = epoch, [i for start in blocks for i in range(start, start + self.block)]
+        return self._epoch[1][place]
 
     def __iter__(self) -> Iterator[int]:
-        blocks = list(range(0, self.size, self.block))
-        random.Random(stable_seed(self.seed, "order", self.epoch)).shuffle(blocks)
-        order = [i for start in blocks for i in range(start, start + self.block)]
-        for start in range(0, self.size - self.window + 1, self.window):
-            self.announce(order[start + self.window : start + 2 * self.window])
+        for number in range(self.start, self.windows):
+            indices = self.at(number)
+            if number + 1 < self.windows:
+                self.announce(self.at(number + 1))
             for _ in range(self.repeats):
-                yield from order[start : start + self.window]
+                yield from indices
 
     def __len__(self) -> int:
-        return self.size // self.window * self.window * self.repeats
+        return self.windows * self.window // self.share[1] * self.repeats

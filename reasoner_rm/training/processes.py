@@ -1,0 +1,72 @@
+"""The processes of one training, as `torchrun` or `accelerate launch` start them: who is who, and what they share.
+
+Alone, everything here is free. A call that talks has to be made by every process, in the same order.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+
+T = TypeVar("T")
+
+PATIENCE = datetime.timedelta(minutes=30)
+"""How long a process waits for the others; the slowest rollout of a window has to fit."""
+
+
+def join() -> None:
+    """Take the place that the launcher gave this process. Twice is once.
+
+    One GPU a process where there are GPUs; a CPU speaks gloo.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+
+
+def leave() -> None:
+    """The others may go; what follows is this process's own affair."""
+    if dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()
+
+
+def rank() -> int:
+    """0 for the first process, which alone writes files that there is one of."""
+    return dist.get_rank() if dist.is_initialized() else int(os.environ.get("RANK", "0"))
+
+
+def size() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def first() -> bool:
+    """Whether this is the process that writes."""
+    return rank() == 0
+
+
+def barrier() -> None:
+    """Wait for the others."""
+    if size() > 1:
+        dist.barrier()
+
+
+def everyone(value: T) -> list[T]:
+    """The value of every process, by rank."""
+    if size() == 1:
+        return [value]
+    values: list[T] = [value] * size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def anyone(flag: bool) -> bool:
+    """Whether it is so for any process: one that decides to stop stops them all, and leaves none waiting."""
+    return any(everyone(flag))

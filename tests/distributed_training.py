@@ -1,0 +1,161 @@
+"""What `test_distributed_training.py` starts, alone or on several processes: a few steps of GRPO or SFT.
+
+    torchrun --nproc_per_node N tests/distributed_training.py OUT '{"model": …, "kind": "ddp", …}'
+
+The first process writes what was trained, what was logged, what was sampled, and what world it found itself in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from reasoner_rm import rewards
+from reasoner_rm.config import GrpoSection, RunSection, SftSection
+from reasoner_rm.policy.loading import Vlm, load_vlm
+from reasoner_rm.policy.lora import add_lora
+from reasoner_rm.policy.prompts import PromptEncoder
+from reasoner_rm.rewards.base import Reward
+from reasoner_rm.rollout import Request, Sampling
+from reasoner_rm.rollout.transformers_engine import TransformersEngine
+from reasoner_rm.schema import Completion, Group, Sample
+from reasoner_rm.tasks.render import load_template
+from reasoner_rm.training import processes
+from reasoner_rm.training.checkpoints import Checkpoints
+from reasoner_rm.training.grpo import GroupTrainer
+from reasoner_rm.training.sft import SftTrainer, sft_steps
+from reasoner_rm.training.sharding import whole_weights
+from reasoner_rm.training.trainer import SampleTrainer
+
+TEMPLATE = load_template("image_preference", "brief")
+
+
+def babble(group: Group, parsed: Any, context: Any) -> list[float | None]:
+    """A reward that an untrained model's babble already varies in."""
+    return [int(hashlib.sha256(c.text.encode()).hexdigest(), 16) % 7 / 6 for c in group.completions]
+
+
+rewards.REWARDS["babble"] = Reward("babble", (0.0, 1.0), babble)
+
+
+class Replay:
+    """An engine that says what its seeds say, whatever the policy has become."""
+
+    def __init__(self, vlm: Vlm):
+        self.vlm = vlm
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[tuple[Completion, ...]]:
+        return [tuple(self._say(seed, sampling.max_tokens) for seed in r.seeds) for r in requests]
+
+    def _say(self, seed: int, longest: int) -> Completion:
+        rng = random.Random(seed)
+        ids = tuple(rng.randrange(20, 200) for _ in range(rng.randint(2, longest)))
+        return Completion(self.vlm.tokenizer.decode(ids), ids, (-5.0,) * len(ids), "stop")
+
+
+def drawings(count: int, target: str | None = None) -> list[Sample]:
+    """Comparisons of flat pictures in different shapes, so that prompts differ in length."""
+    rng = random.Random(0)
+
+    def picture() -> Image.Image:
+        side = rng.choice([(56, 56), (40, 112), (120, 48)])
+        return Image.new("RGB", side, tuple(rng.randrange(256) for _ in range(3)))
+
+    return [
+        Sample(str(i), "image_preference", f"picture {i}", (picture(), picture()), gold={"p_first": 1.0}, target=target)
+        for i in range(count)
+    ]
+
+
+def deepspeed_config(stage: int, folder: Path) -> Path:
+    """ZeRO as it runs on a CPU: torch's own optimiser."""
+    file = folder / f"zero{stage}.json"
+    if processes.first():
+        file.write_text(
+            json.dumps(
+                {
+                    "zero_optimization": {"stage": stage},
+                    "train_micro_batch_size_per_gpu": "auto",
+                    "gradient_accumulation_steps": "auto",
+                    "gradient_clipping": "auto",
+                    "zero_force_ds_cpu_optimizer": False,
+                    "zero_allow_untested_optimizer": True,
+                }
+            )
+        )
+    processes.barrier()
+    return file
+
+
+def trainer(out: Path, plan: dict[str, Any]) -> tuple[Vlm, SampleTrainer, dict[str, list[Any]]]:
+    """The trainer of a plan, and what it will have logged and sampled."""
+    vlm = load_vlm(plan["model"], device="cpu")
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in vlm.model.parameters():  # as initialised, the model hardly looks at its images
+            weight += 0.08 * torch.randn(weight.shape, generator=generator)
+    if plan.get("lora"):
+        from reasoner_rm.config import LoraSection
+
+        vlm = add_lora(vlm, LoraSection(r=4, dropout=0.1))
+    kind = plan.get("kind", "ddp")
+    run = RunSection(deepspeed=deepspeed_config(int(kind[-1]), out) if kind.startswith("zero") else None)
+    seen: dict[str, list[Any]] = {"log": [], "sampled": []}
+    common: dict[str, Any] = {
+        "log": lambda step, values: seen["log"].append({"step": step, **values}),
+        "seed": 0,
+        "run": run,
+        "checkpoints": Checkpoints(out / "steps", 2, 2) if plan.get("states") else None,
+    }
+    if plan.get("stage") == "sft":
+        sft = SftSection(batch_size=2, learning_rate=1e-3, **plan["section"])
+        samples = drawings(8, "<think>Image 1 shows a square.</think><answer>Image 1 is better</answer>")
+        steps = sft_steps(sft, len(samples))
+        return vlm, SftTrainer(vlm, TEMPLATE, samples, sft, batch_size=2, steps=steps, title="sft", **common), seen
+    section = GrpoSection(
+        rewards="babble", prompts_per_device=2, num_generations=3, learning_rate=1e-3, max_completion_length=8,
+        rollouts_every=1, **plan["section"],
+    )  # fmt: skip
+    encoder = PromptEncoder(vlm)
+    return (
+        vlm,
+        GroupTrainer(
+            vlm, TEMPLATE, drawings(12), section, encoder=encoder, listener=None,
+            engine=TransformersEngine(vlm, encoder) if plan.get("sampled") else Replay(vlm),
+            on_groups=lambda step, scored: seen["sampled"].extend(
+                [step, s.group.sample.id, [c.token_ids for c in s.group.completions]] for s in scored
+            ), **common,
+        ),
+        seen,
+    )  # fmt: skip
+
+
+def main(out: Path, plan: dict[str, Any]) -> None:
+    torch.set_num_threads(1)
+    processes.join()
+    vlm, training, seen = trainer(out, plan)
+    training.train(resume=plan.get("resume", False))
+    with whole_weights(training.model_wrapped):
+        if processes.first():
+            found = {
+                "world": processes.size(),
+                "kind": str(training.accelerator.distributed_type.value),
+                "wrapper": type(training.model_wrapped).__name__,
+                "weights": {name: p.detach().clone() for name, p in vlm.model.named_parameters()},
+                **seen,
+            }
+            torch.save(found, out / "beside.pt")
+            (out / "beside.pt").rename(out / "found.pt")
+    processes.leave()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), json.loads(sys.argv[2]))

@@ -386,8 +386,11 @@ def _anchor(config: Config, folder: Path) -> Config:
         else {_own(name, folder): setting for name, setting in rewards.items()},
         "scorers": {name: _own(function, folder) for name, function in grpo.scorers.items()},
     }  # fmt: skip
+    run = config.run
+    if run.deepspeed is not None and not run.deepspeed.is_absolute():
+        run = run.model_copy(update={"deepspeed": folder / run.deepspeed})
     data, grpo = config.data.model_copy(update=files), grpo.model_copy(update=functions)
-    return config.model_copy(update={"data": data, "grpo": grpo})
+    return config.model_copy(update={"run": run, "data": data, "grpo": grpo})
 
 
 def _own(name: str, folder: Path) -> str:

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from reasoner_rm.cli import data, doctor, evaluation, judging, pocket, publishing, rewards, serving, stages
 from reasoner_rm.cli.shared import adder
-from reasoner_rm.errors import InputError, ServiceError
+from reasoner_rm.errors import InputError, ServiceError, Stopped
 
 GROUPS = (pocket, stages, evaluation, judging, serving, publishing, rewards, data, doctor)
 """Modules with ``add_verbs``, in the order of `--help`. They import what they need when they run."""
@@ -28,6 +28,8 @@ def main(argv: list[str] | None = None) -> NoReturn:
     except ServiceError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+    except Stopped as stopped:
+        print(f"{stopped}; go on with --resume", file=sys.stderr)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(1)

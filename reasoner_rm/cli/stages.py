@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from reasoner_rm.cli.shared import Add, add_overrides, headline, libraries_to_stderr
 from reasoner_rm.errors import InputError
 
 if TYPE_CHECKING:
     from reasoner_rm.config import Config
+    from reasoner_rm.training.rundir import RunDir, Stage
 
-STAGE_VERBS = {"sft": "cold_start", "sift": "sift", "grpo": "grpo"}
+STAGE_VERBS: dict[str, Stage] = {"sft": "cold_start", "sift": "sift", "grpo": "grpo"}
 
 
 def add_verbs(verb: Add) -> None:
@@ -27,22 +29,27 @@ def add_verbs(verb: Add) -> None:
         stage.set_defaults(verb=name)
         stage.add_argument("config", type=Path, metavar="CONFIG.yaml")
         add_overrides(stage)
+        stage.add_argument(
+            "--resume", action="store_true", help="go on from the last whole state, or begin where there is none"
+        )
         stage.add_argument("--json", action="store_true", help="print the run's summary as one JSON object")
     report = verb("report", _report, "write a run's report.html again")
     report.add_argument("run_dir", type=Path, metavar="RUN")
 
 
 def _stage(args: argparse.Namespace) -> None:
-    run_stage(args.verb, args.config, args.overrides, args.json)
+    run_stage(args.verb, args.config, args.overrides, args.json, args.resume)
 
 
-def run_stage(verb: str, file: Path, overrides: Sequence[str], as_json: bool) -> None:
+def run_stage(verb: str, file: Path, overrides: Sequence[str], as_json: bool, resume: bool = False) -> None:
     """Run a stage, or `eval`, of a config and print what it came to."""
     from reasoner_rm.config import load_config
+    from reasoner_rm.report import write_report
 
     config = load_config(file, overrides)
     with libraries_to_stderr():
-        summary, report = _run_stage(verb, config)
+        run = _evaluate(config) if verb == "eval" else _train(STAGE_VERBS[verb], config, resume)
+        summary, report = run.read_json("summary.json"), write_report(run.path)
     if as_json:
         print(json.dumps(summary))
     else:
@@ -51,25 +58,37 @@ def run_stage(verb: str, file: Path, overrides: Sequence[str], as_json: bool) ->
         print(f"report: {report}")
 
 
-def _run_stage(verb: str, config: Config) -> tuple[dict[str, Any], Path]:
-    """The run's summary, and where its report is."""
+def _train(stage: Stage, config: Config, resume: bool) -> RunDir:
+    """Train and measure a stage, on as many processes as were started; the first one measures, the others are done."""
     from reasoner_rm.pipeline.stages import Pipeline
-    from reasoner_rm.report import write_report
+    from reasoner_rm.training import processes
     from reasoner_rm.training.rundir import RunDir
 
-    if verb == "eval":
-        run = RunDir(config.run.out)
-        last = run.latest()
-        if last is None:
-            raise InputError("no checkpoint to evaluate", file=config.run.out, remedy="run a stage first")
-        Pipeline(config, run).measure(last.name, blind=True)  # type: ignore[arg-type]
-    else:
-        stage = STAGE_VERBS[verb]
-        run = RunDir.join(config.run.out, stage, config.yaml())  # type: ignore[arg-type]
-        pipeline = Pipeline(config, run)
-        pipeline.train(stage)  # type: ignore[arg-type]
-        pipeline.measure(stage, blind=stage == "grpo")  # type: ignore[arg-type]
-    return run.read_json("summary.json"), write_report(run.path)
+    processes.join()
+    run = RunDir(config.run.out)
+    if processes.first():
+        run = RunDir.join(config.run.out, stage, config.yaml(), resume)
+    processes.barrier()
+    pipeline = Pipeline(config, run, resume)
+    if not run.checkpoint(stage).exists():
+        pipeline.train(stage)
+    processes.leave()
+    if not processes.first():
+        sys.exit(0)
+    pipeline.measure(stage, blind=stage == "grpo")
+    return run
+
+
+def _evaluate(config: Config) -> RunDir:
+    from reasoner_rm.pipeline.stages import Pipeline
+    from reasoner_rm.training.rundir import RunDir
+
+    run = RunDir(config.run.out)
+    last = run.latest()
+    if last is None:
+        raise InputError("no checkpoint to evaluate", file=config.run.out, remedy="run a stage first")
+    Pipeline(config, run).measure(last.name, blind=True)  # type: ignore[arg-type]
+    return run
 
 
 def _report(args: argparse.Namespace) -> None:

@@ -7,11 +7,11 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from reasoner_rm.config import Config
+from reasoner_rm.config import Config, TrainSection
 from reasoner_rm.data.endpoint import Endpoint
 from reasoner_rm.data.io import atomic, load_samples, write_samples
 from reasoner_rm.errors import InputError
@@ -32,10 +32,15 @@ from reasoner_rm.schema import CANDIDATES, Sample, Scored
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.render import Template, load_template
 from reasoner_rm.tasks.video import frames
+from reasoner_rm.training import processes
+from reasoner_rm.training.checkpoints import Checkpoints
+from reasoner_rm.training.group_model import GroupModel
 from reasoner_rm.training.grpo import GroupTrainer
 from reasoner_rm.training.rundir import RunDir, Stage
 from reasoner_rm.training.sft import train_sft
+from reasoner_rm.training.sharding import is_sharded
 from reasoner_rm.training.sift import sift
+from reasoner_rm.training.trainer import SampleTrainer, put_weights
 
 SFT_FILE, RL_FILE = "sft.jsonl", "rl.jsonl"
 LENT = "policy"
@@ -44,12 +49,17 @@ HEARING = ("temperature", "strip_verdict", "both_orders", "min_mass")
 
 
 class Pipeline:
-    """One run: its configuration, its directory, and what several stages share."""
+    """One run: its configuration, its directory, and what several stages share.
 
-    def __init__(self, config: Config, run: RunDir):
+    Args:
+        resume: stages go on from where they were stopped or killed.
+    """
+
+    def __init__(self, config: Config, run: RunDir, resume: bool = False):
         get_task(config.task)
         self.config = config
         self.run = run
+        self.resume = resume
         self.template: Template = load_template(config.task, config.template)
 
     # --- the stages ---------------------------------------------------------------------------------------------
@@ -62,56 +72,74 @@ class Pipeline:
         """SFT on `data.cold_start`."""
         samples = self.samples("cold_start")
         vlm = self.trainee(self.config.model.path)
-        with self._stage("cold_start", vlm) as log:
-            train_sft(
-                vlm, self.template, samples, self.config.sft, log=log, seed=self.config.run.seed, title="cold start"
+        with self._stage("cold_start", vlm) as record:
+            record.trainer = train_sft(
+                vlm, self.template, samples, self.config.sft, title="cold start", **record.settings(self.config.sft)
             )
         self._count(cold_start=len(samples))
 
     def sift(self) -> None:
         """Split `data.train` by what the model already judges right, and fine-tune on that part."""
-        samples = self.samples("train")
         vlm = self.trainee()
-        section, seed = self.config.sift, self.config.run.seed
-        with self._stage("sift", vlm) as log:
-            encoder = PromptEncoder(vlm)
-            engine, canvas = TransformersEngine(vlm, encoder), Canvas.of(encoder)
-            found = sift(engine, self.template, samples, section, seed=seed, canvas=canvas)
-            write_samples(self.run.path / SFT_FILE, found.sft)
-            write_samples(self.run.path / RL_FILE, found.rl)
-            self._count(train=len(samples), sft=len(found.sft), rl=len(found.rl), ties=found.ties)
-            print(
-                f"sift: {len(found.sft)} rows to SFT, {len(found.rl)} to RL, {found.ties} ties left out",
-                file=sys.stderr,
-            )
-            if found.sft:
-                train_sft(vlm, self.template, found.sft, section.sft, log=log, seed=seed, title="sift: sft")
+        section = self.config.sift.sft
+        with self._stage("sift", vlm) as record:
+            known = self._sifted_already() if self.resume else None
+            learnt = self._sift(vlm) if known is None else known
+            if learnt:
+                record.trainer = train_sft(
+                    vlm, self.template, learnt, section, title="sift: sft", **record.settings(section)
+                )
             else:
                 print(
                     "sift: nothing was judged right often enough to learn from; the model stays as it is",
                     file=sys.stderr,
                 )
 
+    def _sift(self, vlm: Vlm) -> Sequence[Sample]:
+        """Split the rows and write both parts down; those to learn from."""
+        samples = self.samples("train")
+        encoder = PromptEncoder(vlm)
+        engine, canvas = TransformersEngine(vlm, encoder), Canvas.of(encoder)
+        found = sift(engine, self.template, samples, self.config.sift, seed=self.config.run.seed, canvas=canvas)
+        if processes.first():
+            write_samples(self.run.path / SFT_FILE, found.sft)
+            write_samples(self.run.path / RL_FILE, found.rl)  # the second: once it is there, both are
+            print(
+                f"sift: {len(found.sft)} rows to SFT, {len(found.rl)} to RL, {found.ties} ties left out",
+                file=sys.stderr,
+            )
+        self._count(train=len(samples), sft=len(found.sft), rl=len(found.rl), ties=found.ties)
+        return found.sft
+
+    def _sifted_already(self) -> Sequence[Sample] | None:
+        if not (self.run.path / RL_FILE).is_file():
+            return None
+        file = self.run.path / SFT_FILE
+        return load_samples(file) if file.stat().st_size else ()
+
     def grpo(self) -> None:
         """GRPO on the sift's RL rows, or on `data.train` when there was no sift."""
-        resolve(self.config.grpo.rewards)  # a wrong name shows before a model is loaded
+        section = self.config.grpo
+        resolve(section.rewards)  # a wrong name shows before a model is loaded
         sifted = self.run.path / RL_FILE
         samples = load_samples(sifted) if sifted.is_file() else self.samples("train")
         vlm = self.trainee()
         encoder = PromptEncoder(vlm, workers=self.config.data.workers)
-        with self._stage("grpo", vlm) as log:
-            GroupTrainer(
+        with self._stage("grpo", vlm) as record:
+            settings = record.settings(section)
+            resume = settings.pop("resume")
+            record.trainer = GroupTrainer(
                 vlm,
                 self.template,
                 samples,
-                self.config.grpo,
+                section,
                 engine=TransformersEngine(vlm, encoder),
                 encoder=encoder,
                 listener=self.listener(lender=vlm),
-                log=log,
-                seed=self.config.run.seed,
                 on_groups=self._keep_rollouts,
-            ).train()
+                **settings,
+            )
+            record.trainer.train(resume=resume)
 
     # --- measuring ----------------------------------------------------------------------------------------------
 
@@ -173,7 +201,7 @@ class Pipeline:
                 )
         return samples
 
-    def policy(self, path: str | Path | None = None) -> Vlm:
+    def policy(self, path: str | Path | None = None, device: str | None = None) -> Vlm:
         """The policy from a path, or from the last stage that was run."""
         model = self.config.model
         vlm = load_vlm(
@@ -182,6 +210,7 @@ class Pipeline:
             min_pixels=model.min_pixels,
             max_pixels=model.max_pixels,
             attn_implementation=model.attn_implementation,
+            device=device,
         )
         if model.freeze_vision:
             vlm.model.model.visual.requires_grad_(False)
@@ -193,9 +222,9 @@ class Pipeline:
             keep_features(vlm.model.model.visual)
         return vlm
 
-    def trainee(self, path: str | Path | None = None) -> Vlm:
+    def trainee(self, path: str | Path | None = None, device: str | None = None) -> Vlm:
         """The policy as a stage trains it: with LoRA layers where the config asks for them."""
-        vlm = self.policy(path)
+        vlm = self.policy(path, device)
         return vlm if self.config.model.lora is None else add_lora(vlm, self.config.model.lora)
 
     def listener(self, lender: Vlm | None = None) -> Listener | None:
@@ -242,6 +271,8 @@ class Pipeline:
         self._summarise(data=self.run.read_json("summary.json").get("data", {}) | counts)
 
     def _summarise(self, **values: Any) -> None:
+        if not processes.first():
+            return
         summary = self.run.read_json("summary.json") | values
         summary |= {
             "seed": self.config.run.seed,
@@ -258,20 +289,58 @@ class _StageRecord:
 
     def __init__(self, pipeline: Pipeline, stage: Stage, vlm: Vlm):
         self.pipeline, self.stage, self.vlm = pipeline, stage, vlm
+        self.trainer: SampleTrainer | None = None
+        self.checkpoints: Checkpoints | None = None
         self.began = time.perf_counter()
 
-    def __enter__(self) -> Callable[[int, dict[str, float]], None]:
-        return lambda step, values: self.pipeline.run.log(self.stage, step, values)
+    def __enter__(self) -> _StageRecord:
+        return self
+
+    def settings(self, section: TrainSection) -> dict[str, Any]:
+        """What every trainer of the run is told."""
+        pipeline, run = self.pipeline, self.pipeline.run
+        self.checkpoints = Checkpoints(run.states(self.stage), section.save_steps, section.save_total_limit)
+        steps = self.checkpoints.steps() if pipeline.resume else []
+        if processes.first():
+            run.rewind(self.stage, steps[-1] if steps else 0)
+            if pipeline.resume:
+                where = f"after step {steps[-1]}" if steps else "at the beginning: no state was kept yet"
+                print(f"{self.stage}: resumed {where}", file=sys.stderr)
+        return {
+            "log": lambda step, values: run.log(self.stage, step, values),
+            "seed": pipeline.config.run.seed,
+            "checkpoints": self.checkpoints,
+            "run": pipeline.config.run,
+            "resume": pipeline.resume,
+        }
 
     def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
         if kind is not None:
             return
+        vlm = self.vlm if self.trainer is None else self._whole(self.trainer)
+        if processes.first():
+            self._save(merged(vlm))
+        processes.barrier()
+
+    def _whole(self, trainer: SampleTrainer) -> Vlm:
+        """The trained model with all its weights, which sharding took from the one in hand."""
+        if not is_sharded(trainer.model_wrapped):
+            return self.vlm
+        trained = trainer.trained()
+        if processes.first():
+            source = self.pipeline.trainee(self.vlm.source, device="cpu")
+            put_weights(GroupModel(source), trained)
+            return source
+        return self.vlm
+
+    def _save(self, vlm: Vlm) -> None:
         pipeline, config = self.pipeline, self.pipeline.config
-        size = self.vlm.processor.image_processor.size
+        size = vlm.processor.image_processor.size
         card = Card(config.task, pipeline.template, size.shortest_edge, size.longest_edge, config.listener.path)
-        vlm = merged(self.vlm)
-        save_bundle(vlm, card, pipeline.run.checkpoint(self.stage))
         save_bundle(vlm, card, pipeline.run.path / "final")
+        save_bundle(vlm, card, pipeline.run.checkpoint(self.stage))  # the second: it says that the stage is over
+        if self.checkpoints is not None:
+            self.checkpoints.remove()
         seconds = pipeline.run.read_json("summary.json").get("stage_seconds", {})
         seconds |= {self.stage: round(time.perf_counter() - self.began, 1)}
         pipeline._summarise(stage_seconds=seconds, seconds=round(sum(seconds.values()), 1))

@@ -35,16 +35,25 @@ class RunDir:
         return cls._with_records(path, config_yaml)
 
     @classmethod
-    def join(cls, path: Path, stage: Stage, config_yaml: str) -> RunDir:
+    def join(cls, path: Path, stage: Stage, config_yaml: str, resume: bool = False) -> RunDir:
         """A run directory for one stage, new or holding earlier stages.
+
+        Args:
+            resume: the stage may have begun, or ended, here.
 
         Raises:
             InputError: the stage was run there already, or the folder is no run directory.
         """
         run = cls(path)
-        if run.checkpoint(stage).exists():
+        if run.checkpoint(stage).exists() and not resume:
             raise InputError(
                 f"stage {stage} was run here already", file=path, remedy="set run.out to another directory"
+            )
+        if run.states(stage).exists() and not resume:
+            raise InputError(
+                f"stage {stage} was begun here already",
+                file=path,
+                remedy="go on with --resume, or set run.out to another directory",
             )
         if path.is_dir() and any(path.iterdir()) and not (path / "config.resolved.yaml").is_file():
             raise InputError("not a run directory", file=path, remedy="set run.out to a new or empty directory")
@@ -60,7 +69,12 @@ class RunDir:
         return run
 
     def checkpoint(self, stage: Stage) -> Path:
+        """What a stage that has ended leaves to the next."""
         return self.path / "checkpoints" / stage
+
+    def states(self, stage: Stage) -> Path:
+        """Where a stage under way keeps what it can be resumed from."""
+        return self.path / "checkpoints" / f"{stage}.steps"
 
     def latest(self) -> Path | None:
         """The checkpoint of the last stage that was run."""
@@ -82,9 +96,30 @@ class RunDir:
         """Append a group to `rollouts.jsonl`."""
         self._append("rollouts.jsonl", record)
 
+    def rewind(self, stage: str, step: int) -> None:
+        """Forget what a stage wrote down after a step, and a line that was cut off: it will be written again.
+
+        Args:
+            step: how many steps were finished; a rollout of that number belongs to the one after them.
+        """
+        for name, after in (("metrics.jsonl", step + 1), ("rollouts.jsonl", step)):
+            file = self.path / name
+            if not file.is_file():
+                continue
+            with file.open(encoding="utf-8", errors="replace") as lines, atomic(file) as out:
+                out.writelines(line for line in lines if _stays(line, stage, after))
+
     def _append(self, name: str, record: Mapping[str, Any]) -> None:
         with (self.path / name).open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def _stays(line: str, stage: str, after: int) -> bool:
+    try:
+        row = json.loads(line)
+        return line.endswith("\n") and (row["stage"] != stage or row["step"] < after)
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def versions() -> dict[str, str]:

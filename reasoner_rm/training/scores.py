@@ -130,7 +130,6 @@ class WindowScorer:
                 self._running[name] = MEMORY * self._running[name] + (1 - MEMORY) * sum(known) / len(known)
                 self._peaks[name] = max(self._peaks[name], self._running[name])
 
-
     def memory(self) -> dict[str, dict[str, float]]:
         """What was remembered so far, as JSON knows it."""
         return {"running": dict(self._running), "peaks": dict(self._peaks)}

@@ -50,8 +50,8 @@ def target_ids(vlm: Vlm, sample: Sample, canvas: Canvas | None = None) -> list[i
 
 def train_sft(
     vlm: Vlm, template: Template, samples: Sequence[Sample], section: SftSection, *, resume: bool = False, **others: Any
-) -> None:
-    """Fine-tune in place.
+) -> SftTrainer:
+    """Fine-tune in place, and hand back who did.
 
     Args:
         resume: go on from the last whole state.
@@ -73,6 +73,7 @@ def train_sft(
         **others,
     )
     trainer.train(resume=resume)
+    return trainer
 
 
 def sft_steps(section: SftSection, samples: int) -> int:

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from reasoner_rm.training import processes
+
 
 def is_sharded(model: torch.nn.Module) -> bool:
     """Whether a process holds a part of each weight only."""
@@ -38,6 +40,31 @@ def whole_weights(wrapped: Any) -> Iterator[None]:
     else:
         with _gathered(wrapped):
             yield
+
+
+def trained_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The weights that are trained, by name and whole. Every process has to ask; of a sharded model the first one gets
+    copies in its CPU's memory and the others nothing."""
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if not is_sharded(model):
+        return {name: p.detach().contiguous() for name, p in trained.items()}
+    found = {}
+    for name, parameter in trained.items():
+        with _one_gathered(parameter) as whole:
+            if processes.first():
+                found[name] = whole.detach().cpu().clone()
+    return found
+
+
+@contextlib.contextmanager
+def _one_gathered(parameter: Any) -> Iterator[Any]:
+    if not hasattr(parameter, "ds_id"):
+        yield parameter.full_tensor()
+        return
+    import deepspeed
+
+    with deepspeed.zero.GatheredParameters([parameter]):
+        yield parameter
 
 
 @contextlib.contextmanager

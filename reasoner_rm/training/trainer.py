@@ -34,7 +34,7 @@ from reasoner_rm.training import processes
 from reasoner_rm.training.checkpoints import Checkpoints, check_fits, marker_of
 from reasoner_rm.training.group_model import GroupModel
 from reasoner_rm.training.phases import Phases
-from reasoner_rm.training.sharding import is_sharded, without_compiling
+from reasoner_rm.training.sharding import is_sharded, trained_weights, without_compiling
 from reasoner_rm.training.stopping import Wish
 from reasoner_rm.training.windows import WindowSampler
 
@@ -220,7 +220,7 @@ class SampleTrainer(Trainer):
                 (folder / PROGRESS).write_text(json.dumps(self.progress()), encoding="utf-8")
                 self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
                 if not self._keeps_weights_itself:
-                    save_file(self._trained(), folder / WEIGHTS)
+                    save_file(self.trained(), folder / WEIGHTS)
             self._save_optimizer_and_scheduler(str(folder))
             self._save_scaler(str(folder))
             self._save_rng_state(str(folder))
@@ -229,25 +229,16 @@ class SampleTrainer(Trainer):
     def _keeps_weights_itself(self) -> bool:
         return self.is_deepspeed_enabled or self.is_fsdp_enabled
 
-    def _trained(self) -> dict[str, torch.Tensor]:
-        named = self.accelerator.unwrap_model(self.model).named_parameters()
-        return {name: p.detach().contiguous() for name, p in named if p.requires_grad}
+    def trained(self) -> dict[str, torch.Tensor]:
+        """See :func:`trained_weights`."""
+        return trained_weights(self.accelerator.unwrap_model(self.model_wrapped))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         if self.is_fsdp_enabled:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
             return
         saved = load_file(Path(resume_from_checkpoint) / WEIGHTS)
-        mine = self._trained()
-        if saved.keys() != mine.keys():
-            raise InputError(
-                "this state holds other weights than are trained now",
-                file=resume_from_checkpoint,
-                remedy="resume with the settings that the run began with",
-            )
-        with torch.no_grad():
-            for name, weight in mine.items():
-                weight.copy_(saved[name])
+        put_weights(self.model, saved)
 
     # --- several processes -------------------------------------------------------------------------------------------
 
@@ -297,6 +288,23 @@ class SampleTrainer(Trainer):
 
     def floating_point_ops(self, inputs: Any) -> int:
         return 0
+
+
+def put_weights(model: torch.nn.Module, saved: dict[str, torch.Tensor]) -> None:
+    """Give a model the trained weights of another that was made the same way.
+
+    Raises:
+        InputError: that one trained other weights.
+    """
+    mine = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if saved.keys() != mine.keys():
+        raise InputError(
+            "the saved state holds other weights than are trained now",
+            remedy="resume with the settings that the run began with",
+        )
+    with torch.no_grad():
+        for name, weight in mine.items():
+            weight.copy_(saved[name])
 
 
 def mean_by_name(gathered: Sequence[dict[str, list[float]]]) -> dict[str, float]:

@@ -1,0 +1,65 @@
+"""Two processes train what one does: the same losses and weights on the same global batch and the same completions."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+from launching import apart, train
+
+pytestmark = [pytest.mark.distributed, pytest.mark.slow]
+
+NO_DEEPSPEED = pytest.mark.skipif(
+    importlib.util.find_spec("deepspeed") is None, reason="the extra `deepspeed` is not installed"
+)
+STEPS = 4
+SECTION: dict[str, Any] = {"max_steps": STEPS, "loss_type": "dapo", "max_tokens_per_forward": 150}
+"""A loss that needs the tokens of all processes, and parts of which processes have different numbers."""
+TOLERANCE = 1e-4
+"""Of any weight, after steps of 1e-3: gradients are summed in another order, which Adam magnifies."""
+
+
+@pytest.fixture(scope="module")
+def alone(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    plan = {"model": str(tiny_folder), "section": SECTION | {"accumulation": 2}}
+    return train(tmp_path_factory.mktemp("alone"), plan)
+
+
+@pytest.mark.parametrize(
+    "kind", ["ddp", pytest.param("zero2", marks=NO_DEEPSPEED), pytest.param("zero3", marks=NO_DEEPSPEED)]
+)
+def test_two_processes_train_what_one_does(
+    kind: str, alone: dict[str, Any], tiny_folder: Path, tmp_path: Path
+) -> None:
+    plan = {"model": str(tiny_folder), "kind": kind, "section": SECTION | {"accumulation": 1}}
+    both = train(tmp_path, plan, 2)
+    assert alone["world"] == 1 and both["world"] == 2
+    assert both["kind"] == ("MULTI_CPU" if kind == "ddp" else "DEEPSPEED")
+    assert both["wrapper"] == ("DistributedDataParallel" if kind == "ddp" else "DeepSpeedEngine")
+    assert both["sampled"] == alone["sampled"]
+    assert len(both["log"]) == len(alone["log"]) == STEPS
+    for ours, theirs in zip(both["log"], alone["log"], strict=True):
+        for name in ("loss", "grad_norm", "reward", "kl", "entropy"):
+            assert ours[name] == pytest.approx(theirs[name], rel=1e-4, abs=2e-5), (ours["step"], name)
+    assert apart(both, alone) <= TOLERANCE
+
+
+def test_completions_do_not_depend_on_the_number_of_processes(tiny_folder: Path, tmp_path: Path) -> None:
+    found = []
+    for count in (1, 2):
+        plan = {"model": str(tiny_folder), "sampled": True, "section": {"max_steps": 2, "accumulation": 2 // count}}
+        found.append(train(tmp_path / str(count), plan, count))
+    assert found[0]["sampled"] == found[1]["sampled"]
+    assert len({tuple(ids) for _, _, group in found[0]["sampled"] for ids in group}) > 20
+
+
+def test_supervised_steps_are_the_same(tiny_folder: Path, tmp_path: Path) -> None:
+    """Two epochs of eight samples in windows of four, shuffled anew in each."""
+    found = []
+    for count in (1, 2):
+        plan = {"model": str(tiny_folder), "stage": "sft", "section": {"epochs": 2.0, "accumulation": 2 // count}}
+        found.append(train(tmp_path / str(count), plan, count))
+    assert len(found[0]["log"]) == len(found[1]["log"]) == 4
+    assert apart(*found) <= 1e-6

@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import resource
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +22,7 @@ from PIL import Image
 
 from reasoner_rm import rewards
 from reasoner_rm.config import GrpoSection, RunSection, SftSection
+from reasoner_rm.errors import Stopped
 from reasoner_rm.policy.loading import Vlm, load_vlm
 from reasoner_rm.policy.lora import add_lora
 from reasoner_rm.policy.prompts import PromptEncoder
@@ -113,7 +116,7 @@ def trainer(out: Path, plan: dict[str, Any]) -> tuple[Vlm, SampleTrainer, dict[s
         "log": lambda step, values: seen["log"].append({"step": step, **values}),
         "seed": 0,
         "run": run,
-        "checkpoints": Checkpoints(out / "steps", 2, 2) if plan.get("states") else None,
+        "checkpoints": Checkpoints(out / "steps", plan.get("every", 2), 2) if plan.get("states") else None,
     }
     if plan.get("stage") == "sft":
         sft = SftSection(batch_size=2, learning_rate=1e-3, **plan["section"])
@@ -142,7 +145,14 @@ def main(out: Path, plan: dict[str, Any]) -> None:
     torch.set_num_threads(1)
     processes.join()
     vlm, training, seen = trainer(out, plan)
-    training.train(resume=plan.get("resume", False))
+    if "limit" in plan:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (plan["limit"], plan["limit"]))
+    try:
+        training.train(resume=plan.get("resume", False))
+    except Stopped as stopped:
+        print(stopped)
+        return
     with whole_weights(training.model_wrapped):
         if processes.first():
             found = {

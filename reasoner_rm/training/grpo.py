@@ -160,6 +160,7 @@ class GroupTrainer(SampleTrainer):
         self._measure(window)
         if self.in_step:
             self._level(window)
+        self.model.eval()  # what the policy sampled with had no dropout either
         with torch.no_grad(), self.phases("reference"):
             for part in (part for micro in window for part in micro.parts):
                 if self.section.num_iterations > 1 or self.section.engine_correction is not None:

@@ -124,7 +124,14 @@ def test_refusals(judge: Judge) -> None:
     with pytest.raises(InputError, match="a judge compares"):
         judge.verdicts([Sample("1", "qa", "?")])
     with pytest.raises(InputError, match="several tasks at once"):
-        judge.verdicts([Sample("1", "image_preference", "", (red, blue)), Sample("2", "response_preference", "")])
+        judge.verdicts(
+            [
+                Sample("1", "image_preference", "", (red, blue)),
+                Sample("2", "response_preference", "", responses=("a", "b")),
+            ]
+        )
+    with pytest.raises(InputError, match=r"has 3 candidates, a judge compares 2; rank\(\) takes more"):
+        judge.verdicts([Sample("1", "image_preference", "", (red, blue, red))])
     with pytest.raises(InputError, match="this judge was trained for image_preference"):
         seeing_judge().compare_answers("?", "a", "b")
     with pytest.raises(InputError, match="p_first from 'logits'"):

@@ -22,8 +22,8 @@ import psutil
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "tests")]
 
-from hostile import bodies, endlessly
-from server import _server
+from hostile import bodies, endlessly  # noqa: E402
+from server import _server  # noqa: E402
 
 
 def main() -> None:

@@ -45,7 +45,8 @@ def weigh(verdict: Verdict, ballots: Sequence[Ballot], beliefs: Sequence[Belief 
 def tempered(p: float, temperature: float) -> float:
     """A probability whose log-odds are divided by ``temperature``."""
     p = min(max(p, 1e-9), 1 - 1e-9)
-    return 1 / (1 + math.exp(-math.log(p / (1 - p)) / temperature))
+    odds = math.log(p / (1 - p)) / temperature
+    return 1 / (1 + math.exp(-max(-700.0, min(700.0, odds))))
 
 
 def _majority(votes: Sequence[int | None]) -> int | None:

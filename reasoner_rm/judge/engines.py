@@ -107,9 +107,11 @@ def own_listener(engine: RolloutEngine, template: Template) -> Listener:
     """
     from reasoner_rm.listener.remote_listener import RemoteListener
     from reasoner_rm.listener.transformers_listener import TransformersListener
+    from reasoner_rm.listener.vllm_listener import VllmListener
     from reasoner_rm.rollout.choose import vllm_installed
     from reasoner_rm.rollout.http_engine import HttpEngine
     from reasoner_rm.rollout.transformers_engine import TransformersEngine
+    from reasoner_rm.rollout.vllm.engine import VllmEngine
 
     if isinstance(engine, TransformersEngine):
         listener = TransformersListener(engine.vlm, template, min_mass=0.0, rows=engine.rows)
@@ -123,9 +125,11 @@ def own_listener(engine: RolloutEngine, template: Template) -> Listener:
 
         if isinstance(engine, VllmEngine):
             return VllmListener(engine, template, min_mass=0.0)
+    if isinstance(engine, VllmEngine):
+        return VllmListener(engine, template, min_mass=0.0)
     raise InputError(
         f"{type(engine).__name__} does not tell its options' probabilities",
-        remedy="take p_first from votes, or use the transformers engine",
+        remedy="take p_first from votes, or use transformers or vLLM in this process",
     )
 
 

@@ -99,6 +99,19 @@ class Judge:
         opened = open_engine(path_or_id, engine, dtype=dtype, min_pixels=low, max_pixels=high, endpoint=where)
         return cls(opened, card, max_tokens, **settings)
 
+    @classmethod
+    def connect(cls, url: str, **settings: Any) -> Judge:
+        """The judge of a `reasoner-rm serve`, at its address without `/v1`; everything below works on it.
+
+        Raises:
+            InputError: no such server.
+        """
+        from reasoner_rm.judge.connecting import about, card_of, engine_at
+
+        found = about(url)
+        settings = {"plain": bool(found["plain"]), "name": f"{url}#{found['model']}", **settings}
+        return cls(engine_at(url, found["model"]), card_of(found), int(found["max_tokens"]), **settings)
+
     # --- comparing ----------------------------------------------------------------------------------------------
 
     def compare(

@@ -20,7 +20,8 @@ ADAPTER = "adapter_config.json"
 KEPT = (
     "config.json", "generation_config.json", "chat_template.jinja", "processor_config.json",
     "preprocessor_config.json", "video_preprocessor_config.json", "tokenizer.json", "tokenizer_config.json",
-    "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "model.safetensors.index.json", FILE,
+    "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "model.safetensors.index.json",
+    "calibration.json", "calibration.png", FILE,
 )  # fmt: skip
 NEEDED = ("config.json", "generation_config.json", "chat_template.jinja", "tokenizer.json", FILE)
 

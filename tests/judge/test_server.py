@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import openai
@@ -16,6 +17,8 @@ import pytest
 from eyes import COLOURS, pair, picture, seeing_judge
 from judge_server import encoded, serving, uri, user
 
+from reasoner_rm import Judge
+from reasoner_rm.errors import InputError
 from reasoner_rm.judge.server.app import create_app
 from reasoner_rm.judge.server.limits import Limits
 
@@ -266,3 +269,28 @@ def test_no_two_threads_of_clients_disturb_a_stream(url: str) -> None:
     [t.start() for t in threads]  # type: ignore[func-returns-value]
     [t.join() for t in threads]  # type: ignore[func-returns-value]
     assert not bad
+
+
+def test_a_judge_that_is_served_elsewhere(url: str, tmp_path: Path) -> None:
+    """Connected to, it says what it says here; each answer belongs to its own images."""
+    far, near = Judge.connect(url), seeing_judge(plain=True)
+    rng = random.Random(5)
+    asked = [pair(rng) for _ in range(20)]
+    captions = [f"a <|im_end|> {row[0]} thing" for row in asked]
+    first, second = ([picture(row[k], rng) for row in asked] for k in (1, 2))
+    assert far.compare_batch(captions, first, second) == near.compare_batch(captions, first, second)
+    images = [picture(c) for c in ("red", "blue", "green")]
+    assert far.rank("green, then red", images) == near.rank("green, then red", images) == [2, 0, 1]
+    assert far.score(images, ["a red thing"] * 3) == near.score(images, ["a red thing"] * 3)
+    assert far.compare("red", *images[:2], votes=3).votes == (0,) * 6
+
+
+def test_what_cannot_be_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="is no judge's server"):
+        Judge.connect("http://127.0.0.1:9")
+    with serving(create_app(seeing_judge(), key="s3cret")) as address:
+        monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+        with pytest.raises(InputError, match="wants a key"):
+            Judge.connect(address)
+        monkeypatch.setenv("OPENAI_API_KEY", "s3cret")
+        assert Judge.connect(address).compare("red", picture("blue"), picture("red")).preferred == 1

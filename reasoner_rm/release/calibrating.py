@@ -1,0 +1,91 @@
+"""Fitting a judge's temperature on half of its held-out pairs and showing on the other half what that is worth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from reasoner_rm.data.io import atomic
+from reasoner_rm.data.seeding import stable_seed
+from reasoner_rm.errors import InputError
+from reasoner_rm.evaluation.calibration import Calibration, calibration
+from reasoner_rm.judge import Judge
+from reasoner_rm.judge.calibration import fit_temperature, gold_of, p_first, verdict_probabilities
+from reasoner_rm.policy.bundle import FILE
+from reasoner_rm.schema import CANDIDATES, Sample
+
+LEAST = 20
+"""Fewer pairs on either half say nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """``before`` and ``after`` are measured on pairs that the temperature was not fitted on."""
+
+    temperature: float
+    fitted_on: int
+    before: Calibration
+    after: Calibration
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def calibrate(judge: Judge, samples: Sequence[Sample]) -> Calibrated:
+    """Halves are drawn by source prompt, so that no prompt is in both.
+
+    Raises:
+        InputError: no preferences, or too few with a label that is no tie.
+    """
+    if any(s.task not in CANDIDATES for s in samples):
+        raise InputError("only comparisons can be calibrated", remedy=f"give samples of {', '.join(CANDIDATES)}")
+    known = [(s, g) for s in samples if (g := gold_of(s)) is not None and g != 0.5]
+    rows = verdict_probabilities(judge, [s for s, _ in known])
+    halves: tuple[list[Any], list[Any]] = ([], [])
+    for (sample, gold), row in zip(known, rows, strict=True):
+        if row:
+            halves[stable_seed("calibration", sample.group_id) % 2].append((row, gold))
+    fitted, measured = halves
+    if min(len(fitted), len(measured)) < LEAST:
+        what = f"{len(fitted)} and {len(measured)} readable pairs in two halves"
+        raise InputError(what, remedy=f"give at least {LEAST} for each")
+    temperature = round(fit_temperature([r for r, _ in fitted], [g for _, g in fitted]), 4)
+    return Calibrated(temperature, len(fitted), _measured(measured, 1.0), _measured(measured, temperature))
+
+
+def keep(found: Calibrated, folder: Path) -> None:
+    """Write the temperature into a judge's card, and the figures and the plot beside it.
+
+    Args:
+        folder: the judge's, with its `reasoner_rm.json`.
+    """
+    row = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    for name, value in ((FILE, {**row, "temperature": found.temperature}), ("calibration.json", found.as_json())):
+        with atomic(folder / name) as file:
+            json.dump(value, file, indent=1, ensure_ascii=False)
+    plot(found, folder / "calibration.png")
+
+
+def plot(found: Calibrated, file: Path) -> None:
+    """The reliability diagram before and after, as PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.6, 4.2), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0.5, 1], [0.5, 1], color="0.7", linewidth=1)
+    for name, figures, colour in (("before", found.before, "#b3372f"), ("after", found.after, "#1d8a5b")):
+        x, y = [b.confidence for b in figures.bins], [b.accuracy for b in figures.bins]
+        axes.plot(x, y, marker="o", color=colour, label=f"{name}: ECE {figures.ece:.3f}")
+    axes.set(xlabel="confidence", ylabel="share that is right", ylim=(0, 1.02), title=f"T = {found.temperature:g}")
+    axes.legend(frameon=False)
+    figure.savefig(file, dpi=110)
+
+
+def _measured(rows: Sequence[tuple[Sequence[float], float]], temperature: float) -> Calibration:
+    p = [p_first(row, temperature) for row, _ in rows]
+    found = calibration([(q, 1 - q) for q in p], [int(gold < 0.5) for _, gold in rows])
+    assert found is not None
+    return found

@@ -30,9 +30,7 @@ def alone(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 @pytest.mark.parametrize(
     "kind", ["ddp", pytest.param("zero2", marks=NO_DEEPSPEED), pytest.param("zero3", marks=NO_DEEPSPEED)]
 )
-def test_two_processes_train_what_one_does(
-    kind: str, alone: dict[str, Any], tiny_folder: Path, tmp_path: Path
-) -> None:
+def test_two_processes_train_what_one_does(kind: str, alone: dict[str, Any], tiny_folder: Path, tmp_path: Path) -> None:
     plan = {"model": str(tiny_folder), "kind": kind, "section": SECTION | {"accumulation": 1}}
     both = train(tmp_path, plan, 2)
     assert alone["world"] == 1 and both["world"] == 2

@@ -6,6 +6,7 @@ import copy
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from reasoner_rm.rollout import Request, Sampling
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.schema import Completion, Sample
 from reasoner_rm.tasks.render import load_template
+from reasoner_rm.training.checkpoints import Checkpoints
 from reasoner_rm.training.grpo import GroupTrainer
 
 TEMPLATE = load_template("image_preference", "brief")
@@ -134,33 +136,40 @@ class Thinking(TransformersEngine):
         ]
 
 
-def test_training_shows_what_failed_and_stops_when_the_listener_is_gone(
-    tiny: Vlm, samples: list[Sample], serve: Serve
+def test_training_shows_what_failed_stops_when_the_listener_is_gone_and_goes_on(
+    tiny: Vlm, samples: list[Sample], serve: Serve, tmp_path: Path
 ) -> None:
-    """Six questions a step. In the second one of them fails; in the third the server goes away."""
+    """Six questions a step. In the second one of them fails; in the third the server goes away; another comes."""
     asked = 0
 
     def answer(body: dict[str, Any]) -> Any:
         nonlocal asked
         asked += 1
         if asked == 14:
-            threading.Thread(target=server.stop).start()
+            threading.Thread(target=dying.stop).start()
         return Reply({"error": "oops"}, 400) if asked == 8 else told(_1=-0.5 - asked / 50, _2=-1.5)
 
-    server = ChatServer(answer)
-    vlm = replace(tiny, model=copy.deepcopy(tiny.model))
-    encoder, lines = PromptEncoder(vlm), []
     section = GrpoSection(
-        rewards="listener_belief", accumulation=2, num_generations=3, max_steps=9, max_completion_length=6
+        rewards="listener_belief", accumulation=2, num_generations=3, max_steps=4, max_completion_length=6
     )
-    trainer = GroupTrainer(
-        vlm, TEMPLATE, samples, section, engine=Thinking(vlm, encoder), encoder=encoder, seed=0,
-        listener=remote(server.url, max_failed=0.2, endpoint={"retries": 1, "concurrency": 1}),
-        log=lambda step, line: lines.append(line),
-    )  # fmt: skip
-    with pytest.raises(ServiceError, match=r"the listener failed on .*listener\.max_failed is 20%"):
-        trainer.train()
+    lines: list[dict[str, float]] = []
+
+    def trainer(url: str) -> GroupTrainer:
+        vlm = replace(tiny, model=copy.deepcopy(tiny.model))
+        encoder = PromptEncoder(vlm)
+        return GroupTrainer(
+            vlm, TEMPLATE, samples, section, engine=Thinking(vlm, encoder), encoder=encoder, seed=0,
+            listener=remote(url, max_failed=0.2, endpoint={"retries": 1, "concurrency": 1}),
+            log=lambda step, line: lines.append(line), checkpoints=Checkpoints(tmp_path / "states", 50, 2),
+        )  # fmt: skip
+
+    dying = ChatServer(answer)
+    with pytest.raises(ServiceError, match=r"listener\.max_failed is 20%.* after step 2 is saved: go on .* --resume"):
+        trainer(dying.url).train()
     assert [round(line["listener_failed"], 3) for line in lines] == [0.0, 0.167]
+    resumed = trainer(serve(lambda body: told(_1=-0.5, _2=-1.5)).url)
+    resumed.train(resume=True)
+    assert resumed.state.global_step == 4 and len(lines) == 4
 
 
 # --- vLLM -----------------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from reasoner_rm.config import RunSection, TrainSection
-from reasoner_rm.errors import InputError, Stopped
+from reasoner_rm.errors import InputError, ServiceError, Stopped
 from reasoner_rm.policy.loading import Vlm
 from reasoner_rm.policy.prompts import PromptEncoder
 from reasoner_rm.schema import Sample
@@ -156,6 +156,7 @@ class SampleTrainer(Trainer):
 
         Raises:
             Stopped: somebody asked for it; the state is saved.
+            ServiceError: a server that the training asks is gone; one process alone saves its state first.
             InputError: the state was written with other settings.
         """
         state = self.checkpoints.latest() if resume and self.checkpoints else None
@@ -167,11 +168,27 @@ class SampleTrainer(Trainer):
         try:
             with self.wish.listening():
                 return super().train(resume_from_checkpoint=None if state is None else str(state))
+        except ServiceError as error:
+            raise ServiceError(f"{error}. {self._kept_what_was_done()}") from error
         finally:
             self._bar.close()  # so that an error starts on a line of its own
             unset_hf_deepspeed_config()  # or models that are loaded later would be sharded
             if self.wish.by_signal:
                 self._say_stopped()
+
+    def _kept_what_was_done(self) -> str:
+        """Between two windows, save where training stands, and say where it can go on. With others one process cannot:
+        they wait for it elsewhere."""
+        step, kept = self.state.global_step, self.checkpoints.steps() if self.checkpoints else []
+        if (
+            self.checkpoints
+            and processes.size() == 1
+            and step % self.sampler.repeats == 0
+            and step > max(kept, default=0)
+        ):
+            self._save_checkpoint(self.model, None)
+            kept.append(step)
+        return f"The state after step {kept[-1]} is saved: go on from it with --resume" if kept else "Nothing is saved"
 
     def _say_stopped(self) -> None:
         if self.state.global_step < self.state.max_steps:

@@ -9,11 +9,23 @@ import argparse
 import sys
 from typing import NoReturn
 
-from reasoner_rm.cli import calibrating, data, doctor, evaluation, judging, pocket, publishing, rewards, serving, stages
+from reasoner_rm.cli import (
+    calibrating,
+    choosing,
+    data,
+    doctor,
+    evaluation,
+    judging,
+    pocket,
+    publishing,
+    rewards,
+    serving,
+    stages,
+)
 from reasoner_rm.cli.shared import adder
 from reasoner_rm.errors import InputError, ServiceError, Stopped
 
-GROUPS = (pocket, stages, evaluation, judging, serving, calibrating, publishing, rewards, data, doctor)
+GROUPS = (pocket, stages, evaluation, judging, choosing, serving, calibrating, publishing, rewards, data, doctor)
 """Modules with ``add_verbs``, in the order of `--help`. They import what they need when they run."""
 
 

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from reasoner_rm.cli.shared import Add, libraries_to_stderr
+from reasoner_rm.cli.shared import Add, add_engine, libraries_to_stderr
 from reasoner_rm.errors import InputError
 
 
@@ -17,7 +17,7 @@ def add_verbs(verb: Add) -> None:
     serve.add_argument("--host", default="127.0.0.1")
     serve.add_argument("--port", type=int, default=8000, help="0 takes a free one (default: 8000)")
     serve.add_argument("--name", help="the model's name for OpenAI's clients (default: the folder's)")
-    serve.add_argument("--engine", default="auto", help="as for judge (default: auto)")
+    add_engine(serve)
     serve.add_argument("--template", default="default", help="how a plain checkpoint is asked (default: default)")
     serve.add_argument("--max-tokens", type=int, default=1024)
     serve.add_argument(
@@ -54,6 +54,7 @@ def _serve(args: argparse.Namespace) -> None:
         judge = Judge.from_pretrained(
             args.model,
             args.engine,
+            url=args.url,
             max_tokens=args.max_tokens,
             template=args.template,
             cache=CompletionCache(args.cache) if args.cache else None,

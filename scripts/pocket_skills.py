@@ -9,24 +9,34 @@ from __future__ import annotations
 import json
 import random
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pretraining import Mixture, Row, ask
 
 from data_recipes.pocket import claims, questions
-from data_recipes.pocket.claims import NUMBERS, noun
-from data_recipes.pocket.corruptions import CORRUPTIONS, contrast, other
+from data_recipes.pocket.claims import NUMBERS, Claim, noun
+from data_recipes.pocket.corruptions import Corruption, contrast, other
 from data_recipes.pocket.drafts import Setting
-from data_recipes.pocket.drawing import Picture
+from data_recipes.pocket.drawing import Look, Picture
 from data_recipes.pocket.places import reading
 from data_recipes.pocket.questions import place
-from data_recipes.pocket.scenes import COLOURS, LEVELS, SHAPES, SIZES, Level, Scene, Split, compose
+from data_recipes.pocket.scenes import COLOURS, LEVELS, SHAPES, SIZES, Level, Scene, Split, compose, placed
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import load_template, render
 
+T = TypeVar("T")
 VOCABULARIES = (COLOURS, SHAPES, SIZES, *claims.RELATIONS, NUMBERS[1:])
 """What a careless reader confuses: words of one row."""
+STYLES = {(False, False): 3, (True, False): 1, (False, True): 1}
+"""How often paper is dark and shapes are outlines. Both at once is `ood`'s own style."""
+KINDS: dict[Corruption, int] = {"attribute": 3, "object": 2, "count": 2, "relation": 4}
+"""How often each corruption is met. Rarer, a wrong relation is not worth a small model's looking."""
+DEPTHS: dict[Level, int] = {1: 2, 2: 2, 3: 1}
+"""How often a scene is of each level."""
+REWORDED = 0.15
+"""How often a relation is called what captions of `ood` call it, so that the words at least are known."""
 WRONG = 0.35
 """How often the reasoning that a listener is taught with says something false; it may still lead to the truth."""
 
@@ -51,6 +61,18 @@ class World:
             said.append(f"Image {k} shows {', '.join(things)}.")
             images.append(self.drawn(rng, scene, level).image(self.side))
         return Row(ask(rng.choice(("Describe each image.", "What does each image show?")), images), " ".join(said))
+
+    def where(self, rng: random.Random) -> Row:
+        """Where one or two things stand, in one image or in two that show the same things in other places."""
+        level, scene = self.scene(rng, 2)
+        scenes = [scene, placed(rng, scene, self.split)][: rng.choice((1, 2, 2))]
+        asked = rng.sample(range(len(scene.things)), rng.choice((1, 2, 2)))
+        said = []
+        for k, shown in enumerate(scenes, start=1):
+            spots = (f"{noun(shown.things[i], False)} at the {place(shown.things[i], shown.grid)}" for i in asked)
+            said.append(f"Image {k} shows the {', the '.join(spots)}.")
+        text = f"Which place has the {' and the '.join(str(noun(scene.things[i], False)) for i in asked)}?"
+        return Row(ask(text, [self.drawn(rng, s, level).image(self.side) for s in scenes]), " ".join(said))
 
     def point(self, rng: random.Random) -> Row:
         """The box of every thing, or of one that is named."""
@@ -77,8 +99,16 @@ class World:
         level, right, claim, wrong, found = self.contrast(rng)
         fits = rng.random() < 0.5
         image = self.drawn(rng, right if fits else wrong, level).image(self.side)
-        text = f"Caption: {claims.caption(claim, rng, ood=False)}\nDoes the image fit?"
+        text = f"Caption: {captioned(claim, rng)}\nDoes the image fit?"
         return Row(ask(text, [image]), compared(str(claim), [str(claim if fits else found)]))
+
+    def each(self, rng: random.Random) -> Row:
+        """What each of two images shows of a caption, and no verdict. Both may fit, or neither."""
+        level, right, claim, wrong, found = self.contrast(rng)
+        seen = [rng.choice(((right, claim), (wrong, found))) for _ in range(2)]
+        images = [self.drawn(rng, scene, level).image(self.side) for scene, _ in seen]
+        text = f"Caption: {captioned(claim, rng)}\nWhat does each image show of it?"
+        return Row(ask(text, images), compared(str(claim), [str(c) for _, c in seen], fits=False))
 
     # --- words alone --------------------------------------------------------------------------------------------
 
@@ -88,8 +118,7 @@ class World:
         asked = str(claim)
         seen = [asked if rng.random() < 0.45 else misread(asked, rng) for _ in range(rng.choice((1, 2)))]
         told = " ".join(f"Image {k} shows {text}." for k, text in enumerate(seen, start=1))
-        caption = claims.caption(claim, rng, ood=False)
-        return Row(ask(f"{told}\nCaption: {caption}\nWhich image fits?"), compared(asked, seen))
+        return Row(ask(f"{told}\nCaption: {captioned(claim, rng)}\nWhich image fits?"), compared(asked, seen))
 
     # --- the listener's own: a verdict after a reasoning ----------------------------------------------------------
 
@@ -145,20 +174,23 @@ class World:
 
     # --- scenes -------------------------------------------------------------------------------------------------
 
-    def scene(self, rng: random.Random) -> tuple[Level, Scene]:
-        level: Level = rng.choice((1, 2, 3))
-        return level, compose(rng, self.split, level)
+    def scene(self, rng: random.Random, least: int = 1) -> tuple[Level, Scene]:
+        """A scene of at least so many things, and its level."""
+        level = drawn(rng, DEPTHS)
+        low, high = LEVELS[level].things
+        return level, compose(rng, self.split, level, things=(max(low, least), high))
 
     def picture(self, rng: random.Random) -> Picture:
         level, scene = self.scene(rng)
         return self.drawn(rng, scene, level)
 
     def contrast(self, rng: random.Random) -> tuple[Level, Scene, Any, Scene, Any]:
-        level: Level = rng.choice((1, 2, 3))
-        return level, *contrast(rng, self.split, level, rng.choice(CORRUPTIONS))
+        level = drawn(rng, DEPTHS)
+        return level, *contrast(rng, self.split, level, drawn(rng, KINDS))
 
     def drawn(self, rng: random.Random, scene: Scene, level: Level) -> Picture:
-        return Picture(scene, Setting(split=self.split).look(rng, level))
+        dark, hollow = drawn(rng, STYLES)
+        return Picture(scene, Look.draw(rng, dark=dark, hollow=hollow, clutter=LEVELS[level].clutter))
 
     def box(self, picture: Picture, index: int) -> list[int]:
         """Where a thing is, in the numbers that the family writes."""
@@ -170,27 +202,47 @@ def _verdict(sample: Sample, given: str, reply: str) -> Row:
     return Row(render(sample, load_template(sample.task, "brief")), reply, given)
 
 
-def compared(asked: str, seen: list[str]) -> str:
+def drawn(rng: random.Random, shares: Mapping[T, int]) -> T:
+    """One of the keys, as often as its share says."""
+    return rng.choices(list(shares), list(shares.values()))[0]
+
+
+def captioned(claim: Claim, rng: random.Random) -> str:
+    """A caption, now and then in another's words for a relation."""
+    text = claims.reworded(claim) if rng.random() < REWORDED else str(claim)
+    return rng.choice(claims.FRAMES).format(text)
+
+
+def compared(asked: str, seen: Sequence[str], *, fits: bool = True) -> str:
     """What was asked for, what each image shows, and whether it fits: what a judge's reasoning is made of."""
-    fits = ("yes" if text == asked else "no" for text in seen)
-    told = (claims.against(text, asked) for text in seen)
-    said = (f"Image {k} shows {t}: {fit}." for k, (t, fit) in enumerate(zip(told, fits, strict=True), start=1))
+    said = []
+    for k, text in enumerate(seen, start=1):
+        fit = f": {'yes' if text == asked else 'no'}" if fits else ""
+        said.append(f"Image {k} shows {claims.against(text, asked)}{fit}.")
     return f"The caption asks for {asked}. {' '.join(said)}"
 
 
 def misread(text: str, rng: random.Random) -> str:
     """The text with one of its words taken for another of the same kind.
 
-    >>> misread("a red circle", random.Random(1)) != "a red circle"
-    True
+    >>> misread("two red crosses", random.Random(4))
+    'two green crosses'
     """
-    found = [(m, row) for row in VOCABULARIES for word in row for m in re.finditer(rf"\b{word}(?=s?\b|es\b)", text)]
+    found = [(m, row) for row in VOCABULARIES for word in row for m in re.finditer(rf"\b({word})(s|es)?\b", text)]
     match, row = rng.choice(found)
-    text = text[: match.start()] + other(rng, row, match.group()) + text[match.end() :]
+    read = claims.plural(other(rng, row, match[1]), 2 if match[2] else 1)
+    text = text[: match.start()] + read + text[match.end() :]
     return re.sub(r"\ban? (?=\w)", lambda m: f"{claims.article(text[m.end() :])} ", text)
 
 
 WORDS: Mixture = {World.match: 1}
-SEEING: Mixture = {World.describe: 4, World.shown: 4, World.match: 2}
-BASE: Mixture = {**SEEING, World.point: 3, World.question: 2}
-LISTENER: Mixture = {**SEEING, World.hear_pair: 4, World.hear_answer: 2}
+BASE: Mixture = {
+    World.describe: 2,
+    World.where: 4,
+    World.shown: 3,
+    World.each: 5,
+    World.match: 2,
+    World.point: 3,
+    World.question: 3,
+}
+LISTENER: Mixture = {World.describe: 4, World.shown: 4, World.match: 2, World.hear_pair: 4, World.hear_answer: 2}

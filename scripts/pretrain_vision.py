@@ -2,7 +2,8 @@
 
 A probe that is thrown away afterwards is asked about points of an image: it reads the tower's tokens by attention and
 says which colour, shape and size the thing there has (or that there is none), and how far its box reaches. Each image
-answers several questions, and no word is written: that is what makes it fast.
+answers several questions, and no word is written: that is what makes it fast. The probe is not told which token comes
+from where: a token has to say it, as the language model will want to know.
 """
 
 from __future__ import annotations
@@ -50,12 +51,11 @@ class Probe(nn.Module):
         self.think = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU())
         self.heads = nn.ModuleList(nn.Linear(2 * width, len(words) + 1) for words in KINDS)
         self.box = nn.Linear(2 * width, 4)
-        self.place = nn.Parameter(torch.zeros(1, 64, width))
 
     def forward(self, tokens: torch.Tensor, at: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
         asked = self.where(at * 2 - 1)
         tokens = F.layer_norm(tokens, tokens.shape[-1:])
-        found = self.think(asked + self.look(asked, tokens + self.place[:, : tokens.shape[1]], tokens)[0])
+        found = self.think(asked + self.look(asked, tokens, tokens)[0])
         return [head(found) for head in self.heads], self.box(found)
 
 

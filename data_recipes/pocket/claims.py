@@ -123,12 +123,18 @@ def related(a: Thing, word: str, b: Thing) -> bool:
 
 def caption(claim: Claim, rng: random.Random, *, ood: bool) -> str:
     """A claim as a caption; `ood` has phrasings of its own."""
-    if not ood:
-        return rng.choice(FRAMES).format(claim)
-    text = str(claim)
+    return rng.choice(OOD_FRAMES if ood else FRAMES).format(reworded(claim) if ood else claim)
+
+
+def reworded(claim: Claim) -> str:
+    """A claim with its relation in other words.
+
+    >>> reworded(Relation(Noun("red", "star"), "above", Noun("blue", "cross")))
+    'a red star over a blue cross'
+    """
     if isinstance(claim, Relation):
-        text = f"{claim.one.a} {OOD_RELATIONS[claim.word]} {claim.other.a}"
-    return rng.choice(OOD_FRAMES).format(text)
+        return f"{claim.one.a} {OOD_RELATIONS[claim.word]} {claim.other.a}"
+    return str(claim)
 
 
 def against(shown: str, asked: str) -> str:

@@ -43,7 +43,7 @@ def contrast(rng: random.Random, split: Split, level: Level, kind: Corruption) -
     """
     while True:
         for right, wrong, claim_of in _attempts(rng, split, level, kind):
-            if split_of(right) == split_of(wrong) == split and (kind == "count" or wrong.tells_apart):
+            if split_of(wrong) == split == split_of(right) and (kind == "count" or wrong.tells_apart):
                 claim, shown = claim_of(right), claim_of(wrong)
                 if claim.holds(wrong) or shown.holds(right) or not shown.holds(wrong):
                     continue

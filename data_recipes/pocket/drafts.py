@@ -37,8 +37,8 @@ class Setting:
         return self.split == "ood"
 
     def look(self, rng: random.Random, level: Level) -> Look:
-        """How an image of this split and level may look."""
-        return Look.draw(rng, dark=self.ood, clutter=LEVELS[level].clutter)
+        """How an image of this split and level may look: in `ood`, outlines on dark paper."""
+        return Look.draw(rng, dark=self.ood, hollow=self.ood, clutter=LEVELS[level].clutter)
 
 
 @dataclass(frozen=True, slots=True)

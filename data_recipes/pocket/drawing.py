@@ -1,7 +1,7 @@
 """How a scene becomes pixels: anti-aliased shapes on varied paper, and where each thing's ink lies.
 
 Drawings are made in palette indices: a shape's coverage is computed once from its signed distance (in pixels, negative
-inside) and kept as a stamp of shades, so that an image is some pastes and a palette. That is what makes drawing fast.
+inside) and kept as a stamp of shades, so that an image is some copies and a palette. That is what makes drawing fast.
 """
 
 from __future__ import annotations
@@ -36,6 +36,9 @@ SEEN = 0.2
 """From this coverage on a pixel belongs to a thing's box."""
 PATTERNS = ("plain", "across", "down", "stripes", "checks", "dots")
 SCRIBBLES = 6
+RIM = 1 / 56
+"""How wide the sheet's edge is, in its sides. A vision tower whose positions are all relative, as Qwen2.5-VL's, has
+nothing else to tell one corner of an empty sheet from another."""
 MOST = 5
 """How many things a look has nudges and tints for."""
 TONES = 12
@@ -53,6 +56,7 @@ class Look:
     """
 
     dark: bool
+    hollow: bool
     papers: tuple[RGB, RGB]
     pattern: str
     scribbles: tuple[int, ...]
@@ -62,11 +66,12 @@ class Look:
     turns: tuple[int, ...]
 
     @classmethod
-    def draw(cls, rng: random.Random, *, dark: bool = False, clutter: bool = False) -> Look:
+    def draw(cls, rng: random.Random, *, dark: bool = False, hollow: bool = False, clutter: bool = False) -> Look:
         """A look at random.
 
         Args:
-            dark: outlined shapes on dark paper, the style of `ood`.
+            dark: on dark paper, in paler ink.
+            hollow: shapes are outlines.
             clutter: with faint scribbles on the paper.
         """
         dice = rng.random  # several times as fast as randint and choice, and a look takes some thirty throws
@@ -74,6 +79,7 @@ class Look:
         r, g, b, *second = (int(base + 18 * dice()) for _ in range(6))
         return cls(
             dark=dark,
+            hollow=hollow,
             papers=((r, g, b), (second[0], second[1], second[2])),
             pattern=rng.choice(PATTERNS),
             scribbles=tuple(rng.sample(range(SCRIBBLES), 2)) if clutter else (),
@@ -105,28 +111,33 @@ class Picture:
 
     def image(self, side: int) -> Image.Image:
         """The drawing, RGB, ``side`` pixels square."""
-        return self.indexed(side).convert("RGB")
+        return Image.fromarray(self._palette[self._shades(side)])
 
     def png(self, side: int) -> bytes:
         """The drawing as an indexed PNG, lightly compressed; several times as fast as PIL on such drawings."""
-        sheet = self.indexed(side)
         rows = np.zeros((side, 1 + side), dtype=np.uint8)  # the first byte of a row says: no filter
-        rows[:, 1:] = np.frombuffer(sheet.tobytes(), dtype=np.uint8).reshape(side, side)
-        header, colours = struct.pack(">IIBBBBB", side, side, 8, 3, 0, 0, 0), bytes(sheet.getpalette() or ())
-        chunks = (b"IHDR", header), (b"PLTE", colours), (b"IDAT", zlib.compress(rows.tobytes(), 1)), (b"IEND", b"")
+        rows[:, 1:] = self._shades(side)
+        header = struct.pack(">IIBBBBB", side, side, 8, 3, 0, 0, 0)
+        pixels = zlib.compress(rows.tobytes(), 1)
+        chunks = (b"IHDR", header), (b"PLTE", self._palette.tobytes()), (b"IDAT", pixels), (b"IEND", b"")
         return b"\x89PNG\r\n\x1a\n" + b"".join(
             struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
             for kind, data in chunks
         )
 
-    def indexed(self, side: int) -> Image.Image:
-        """The drawing with a palette: the paper's shades first, then each thing's."""
-        look, things = self.look, self.scene.things
-        sheet = _paper(look.pattern, look.scribbles, side).copy()
-        for index, thing in enumerate(things):
-            stamp, corner = self._stamp(index, thing, side)
-            sheet.paste(stamp.shades[index], corner, stamp.mask)
-        sheet.putpalette(_palette(look, [thing.colour for thing in things]))
+    @property
+    def _palette(self) -> np.ndarray:
+        return _palette(self.look, [thing.colour for thing in self.scene.things])
+
+    def _shades(self, side: int) -> np.ndarray:
+        """The drawing in indices of its palette [side, side]."""
+        sheet = _paper(self.look.pattern, self.look.scribbles, side).copy()
+        for index, thing in enumerate(self.scene.things):
+            stamp, (x, y) = self._stamp(index, thing, side)
+            left, top = max(x, 0), max(y, 0)
+            part = sheet[top : y + stamp.size, left : x + stamp.size]
+            inside = np.s_[top - y : top - y + part.shape[0], left - x : left - x + part.shape[1]]
+            np.copyto(part, stamp.shades[index][inside], where=stamp.inked[inside])
         return sheet
 
     def box(self, index: int, side: int) -> list[int]:
@@ -139,11 +150,11 @@ class Picture:
         """The thing's stamp and the pixel of its upper left corner."""
         look, cell = self.look, side / self.scene.grid
         radius = RADIUS[thing.size] * look.scales[index] * cell
-        stamp = _cut(thing.shape, round(radius, 3), look.turns[index], max(1.0, side / 56), look.dark)
+        stamp = _cut(thing.shape, round(radius, 3), look.turns[index], max(1.0, side / 56), look.hollow)
         room = max(cell / 2 - radius * 1.2, 0)
         shift = dict(self.shifts).get(index, (0.0, 0.0))
         x, y = (
-            (place + 0.5 + move) * cell + room * nudge - stamp.mask.width / 2
+            (place + 0.5 + move) * cell + room * nudge - stamp.size / 2
             for place, move, nudge in zip((thing.column, thing.row), shift, look.nudges[index], strict=True)
         )
         return stamp, (round(x), round(y))
@@ -151,11 +162,15 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """A shape's pixels: which are inked, and their palette index for the things 0 to ``MOST`` - 1."""
+    """A shape's pixels [size, size]: which are inked, and their palette index for the things 0 to ``MOST`` - 1."""
 
-    mask: Image.Image
-    shades: tuple[Image.Image, ...]
+    inked: np.ndarray
+    shades: tuple[np.ndarray, ...]
     box: tuple[int, int, int, int]
+
+    @property
+    def size(self) -> int:
+        return len(self.inked)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -170,8 +185,7 @@ def _cut(shape: str, radius: float, turn: int, edge: float, hollow: bool) -> Sta
     shade = PAPERS + np.where(inner > 0, TONES + inner, outer) - (outer > 0)
     columns, rows = np.flatnonzero((body > SEEN).any(0)), np.flatnonzero((body > SEEN).any(1))
     box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
-    shades = tuple(Image.fromarray((shade + 2 * TONES * k).astype(np.uint8)) for k in range(MOST))
-    return Stamp(Image.fromarray(((outer > 0) * 255).astype(np.uint8)), shades, box)
+    return Stamp(outer > 0, tuple((shade + 2 * TONES * k).astype(np.uint8) for k in range(MOST)), box)
 
 
 def _coverage(distance: np.ndarray) -> np.ndarray:
@@ -233,26 +247,28 @@ def _mixing(things: int) -> np.ndarray:
 _MIX = [_mixing(things) for things in range(MOST + 1)]
 
 
-def _palette(look: Look, colours: list[str]) -> bytes:
-    """The RGB values of every index: paper towards its second shade and its scribbles, paper to edge to fill."""
+def _palette(look: Look, colours: list[str]) -> np.ndarray:
+    """The RGB values [indices, 3]: paper towards its second shade and its scribbles, paper to edge to fill."""
     one, two = look.papers
-    line, edge = (34, 1.0) if look.dark else (-34, 0.62)
+    line, edge = 34 if look.dark else -34, 1.0 if look.dark or look.hollow else 0.62
     middle = ((one[0] + two[0]) / 2, (one[1] + two[1]) / 2, (one[2] + two[2]) / 2)
     known = [one, two, (one[0] + line, one[1] + line, one[2] + line), middle]
     for colour, tint in zip(colours, look.tints, strict=False):
         r, g, b = _ink(colour, tint, look.dark)
         known += [(r * edge, g * edge, b * edge), (r, g, b)]
-    return (_MIX[len(colours)] @ np.array(known) + 0.5).astype(np.uint8).tobytes()
+    return (_MIX[len(colours)] @ np.array(known) + 0.5).astype(np.uint8)
 
 
 @functools.lru_cache(maxsize=1024)
-def _paper(pattern: str, scribbles: tuple[int, ...], side: int) -> Image.Image:
-    """The empty sheet in palette indices."""
-    lines = np.zeros((side, side))
+def _paper(pattern: str, scribbles: tuple[int, ...], side: int) -> np.ndarray:
+    """The empty sheet in palette indices, with its edge and its scribbles."""
+    lines = np.ones((side, side))
+    rim = max(round(side * RIM), 1)
+    lines[rim:-rim, rim:-rim] = 0
     for number in scribbles:
         lines = np.maximum(lines, _scribble(number, side))
     tone = (_pattern(pattern, side) * (PAPER_TONES - 1)).round()
-    return Image.fromarray((tone + PAPER_TONES * (lines * (LINE_TONES - 1)).round()).astype(np.uint8))
+    return (tone + PAPER_TONES * (lines * (LINE_TONES - 1)).round()).astype(np.uint8)
 
 
 def _pattern(name: str, side: int) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 
 from data_recipes.pocket.claims import Noun, noun
 from data_recipes.pocket.corruptions import TRIES, other, recast
@@ -71,7 +70,7 @@ def _edit(
                 new = Thing(
                     rng.choice(SHAPES), rng.choice(COLOURS), rng.choice(SIZES) if sized else "large", column, row
                 )
-                instruction, right = f"add {noun(new, sized).a}", replace(source, things=(*source.things, new))
+                instruction, right = f"add {noun(new, sized).a}", Scene((*source.things, new), source.grid)
                 index = len(source.things)
                 changed = {k: recast(right, index, k, rng, sized=sized) for k in ("attribute", "object")}
         wrong = changed.get(kind, source)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import random
 import zlib
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 Split = Literal["listener", "train", "heldout", "ood"]
 Level = Literal[1, 2, 3]
@@ -36,9 +36,11 @@ PLACINGS = 6
 """How often things are placed anew before others are drawn: cheaper, and most splits refuse most scenes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Thing:
-    """One thing: what it is and in which cell it stands (from the left, from the top, both from 0)."""
+class Thing(NamedTuple):
+    """One thing: what it is and in which cell it stands (from the left, from the top, both from 0).
+
+    A tuple, as a build makes some thirty of them for each sample that it keeps.
+    """
 
     shape: str
     colour: str
@@ -70,12 +72,12 @@ class Scene:
     def having(self, index: int, **changes: str | int) -> Scene:
         """The scene with one thing changed."""
         things = list(self.things)
-        things[index] = replace(things[index], **changes)  # type: ignore[arg-type]
-        return replace(self, things=tuple(things))
+        things[index] = things[index]._replace(**changes)  # type: ignore[arg-type]
+        return Scene(tuple(things), self.grid)
 
     def without(self, index: int) -> Scene:
         """The scene with one thing gone."""
-        return replace(self, things=self.things[:index] + self.things[index + 1 :])
+        return Scene(self.things[:index] + self.things[index + 1 :], self.grid)
 
     def free(self) -> list[tuple[int, int]]:
         """The empty cells, (column, row)."""
@@ -136,6 +138,17 @@ def compose(
             scene = Scene(tuple(Thing(*spot) for spot in spots), rule.grid)
             if split_of(scene) == split:
                 return scene
+
+
+def placed(rng: random.Random, scene: Scene, split: Split) -> Scene:
+    """The same things in other places, of that split; as it is if the split has no such scene at hand."""
+    for _ in range(8 * PLACINGS):
+        cells = rng.sample(range(scene.grid**2), len(scene.things))
+        spots = zip(scene.things, cells, strict=True)
+        moved = Scene(tuple(t._replace(column=c % scene.grid, row=c // scene.grid) for t, c in spots), scene.grid)
+        if moved.key != scene.key and split_of(moved) == split:
+            return moved
+    return scene
 
 
 def _looks(rng: random.Random, rule: Difficulty, n: int, flock: int, *, ood: bool) -> list[tuple[str, str, str]]:

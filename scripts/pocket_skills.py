@@ -11,18 +11,18 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pretraining import Mixture, Row, ask
 
 from data_recipes.pocket import claims, questions
 from data_recipes.pocket.claims import NUMBERS, Claim, noun
-from data_recipes.pocket.corruptions import Corruption, contrast, other
+from data_recipes.pocket.corruptions import CORRUPTIONS, TRIES, Corruption, contrast, exchanged, other, recast
 from data_recipes.pocket.drafts import Setting
 from data_recipes.pocket.drawing import Look, Picture
 from data_recipes.pocket.places import reading
 from data_recipes.pocket.questions import place
-from data_recipes.pocket.scenes import COLOURS, LEVELS, SHAPES, SIZES, Level, Scene, Split, compose, placed
+from data_recipes.pocket.scenes import COLOURS, LEVELS, SHAPES, SIZES, Level, Scene, Split, compose, placed, split_of
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import load_template, render
 
@@ -31,8 +31,8 @@ VOCABULARIES = (COLOURS, SHAPES, SIZES, *claims.RELATIONS, NUMBERS[1:])
 """What a careless reader confuses: words of one row."""
 STYLES = {(False, False): 3, (True, False): 1, (False, True): 1}
 """How often paper is dark and shapes are outlines. Both at once is `ood`'s own style."""
-KINDS: dict[Corruption, int] = {"attribute": 3, "object": 2, "count": 2, "relation": 4}
-"""How often each corruption is met. Rarer, a wrong relation is not worth a small model's looking."""
+COUNTED, RELATED, CHANGED = 0.15, 0.6, 0.75
+"""How often a caption tells a number; one that names two things, how they stand; and an image something else."""
 DEPTHS: dict[Level, int] = {1: 2, 2: 2, 3: 1}
 """How often a scene is of each level."""
 REWORDED = 0.15
@@ -96,19 +96,16 @@ class World:
 
     def shown(self, rng: random.Random) -> Row:
         """What one image shows of a caption, in the caption's words, and whether that is what it asks for."""
-        level, right, claim, wrong, found = self.contrast(rng)
-        fits = rng.random() < 0.5
-        image = self.drawn(rng, right if fits else wrong, level).image(self.side)
+        level, claim, [(scene, found)] = self.variants(rng, 1)
         text = f"Caption: {captioned(claim, rng)}\nDoes the image fit?"
-        return Row(ask(text, [image]), compared(str(claim), [str(claim if fits else found)]))
+        return Row(ask(text, [self.drawn(rng, scene, level).image(self.side)]), compared(str(claim), [str(found)]))
 
     def each(self, rng: random.Random) -> Row:
         """What each of two images shows of a caption, and no verdict. Both may fit, or neither."""
-        level, right, claim, wrong, found = self.contrast(rng)
-        seen = [rng.choice(((right, claim), (wrong, found))) for _ in range(2)]
+        level, claim, seen = self.variants(rng, 2)
         images = [self.drawn(rng, scene, level).image(self.side) for scene, _ in seen]
         text = f"Caption: {captioned(claim, rng)}\nWhat does each image show of it?"
-        return Row(ask(text, images), compared(str(claim), [str(c) for _, c in seen], fits=False))
+        return Row(ask(text, images), compared(str(claim), [str(found) for _, found in seen], fits=False))
 
     # --- words alone --------------------------------------------------------------------------------------------
 
@@ -184,9 +181,45 @@ class World:
         level, scene = self.scene(rng)
         return self.drawn(rng, scene, level)
 
-    def contrast(self, rng: random.Random) -> tuple[Level, Scene, Any, Scene, Any]:
+    def contrast(self, rng: random.Random, kind: Corruption | None = None) -> tuple[Level, Scene, Claim, Scene, Claim]:
         level = drawn(rng, DEPTHS)
-        return level, *contrast(rng, self.split, level, drawn(rng, KINDS))
+        return level, *contrast(rng, self.split, level, kind or rng.choice(CORRUPTIONS))
+
+    def variants(self, rng: random.Random, n: int) -> tuple[Level, Claim, list[tuple[Scene, Claim]]]:
+        """A claim and so many scenes with what each shows of it: few of its words can be had by repeating it.
+
+        Of two things that a claim names, either may have changed, and they may have changed places.
+        """
+        if rng.random() < COUNTED:
+            level, right, claim, wrong, found = self.contrast(rng, "count")
+            return level, claim, [rng.choice(((right, claim), (wrong, found))) for _ in range(n)]
+        level, scene = self.scene(rng, 2)
+        sized = LEVELS[level].sized
+        one, two = scene.things[:2]
+        axes = [a for a in (0, 1) if (one.column, one.row)[a] != (two.column, two.row)[a]]
+        axis = rng.choice(axes) if rng.random() < RELATED else None
+
+        def claim_of(scene: Scene) -> Claim:
+            return (
+                claims.presence(scene, (0, 1), sized) if axis is None else claims.relation(scene, (0, 1), axis, sized)
+            )
+
+        found: list[tuple[Scene, Claim]] = []
+        for _ in range(n):
+            seen = self.changed(rng, scene, sized) if rng.random() < CHANGED else scene
+            found.append((seen, claim_of(seen)))
+        return level, claim_of(scene), found
+
+    def changed(self, rng: random.Random, scene: Scene, sized: bool) -> Scene:
+        """The scene with one of its first two things recast, or both, or in each other's places."""
+        for _ in range(8 * TRIES):
+            made = exchanged(scene, 0, 1) if rng.random() < 0.5 else scene
+            for i in (0, 1):
+                if rng.random() < 0.4:
+                    made = recast(made, i, rng.choice(("attribute", "object")), rng, sized=sized)
+            if made != scene and made.tells_apart and split_of(made) == self.split:
+                return made
+        return scene
 
     def drawn(self, rng: random.Random, scene: Scene, level: Level) -> Picture:
         dark, hollow = drawn(rng, STYLES)
@@ -235,10 +268,10 @@ def misread(text: str, rng: random.Random) -> str:
     return re.sub(r"\ban? (?=\w)", lambda m: f"{claims.article(text[m.end() :])} ", text)
 
 
-WORDS: Mixture = {World.match: 1}
+SEEING: Mixture = {World.describe: 3, World.where: 3, World.question: 2, World.point: 1}
 BASE: Mixture = {
     World.describe: 2,
-    World.where: 4,
+    World.where: 3,
     World.shown: 3,
     World.each: 5,
     World.match: 2,

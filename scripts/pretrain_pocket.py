@@ -4,7 +4,8 @@
     python scripts/pretrain_pocket.py listener     # other seed, size, scenes; answers after right and wrong reasonings
     python scripts/pretrain_pocket.py base-qwen3   # the base's skills in the Qwen3-VL architecture
 
-A tower learns to see first (`pretrain_vision`), then words alone teach matching, then everything comes together.
+A tower learns to see first (`pretrain_vision`), then the language model to say what it sees, then everything comes
+together.
 Each is written to `reasoner_rm/policy/assets/`, with its log and the held-out figures of every skill. The base sees
 `train` scenes only and never two images being judged; the listener has a split of scenes to itself.
 """
@@ -21,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pocket_skills import BASE, LISTENER, WORDS, WRONG, World
+from pocket_skills import BASE, LISTENER, SEEING, WRONG, World
 from pretrain_vision import train_vision
 from pretraining import Phase, save, train
 
@@ -108,7 +109,7 @@ def pretrain(name: str, out: Path, steps: tuple[int, int, int]) -> None:
     world, unseen = (World(split, size.image_side, thousand) for split in (role.split, "heldout"))
     everything = LISTENER if name == "listener" else BASE
     phases = (
-        Phase("words", WORDS, steps[1], 96, RATE),
+        Phase("seeing", SEEING, steps[1], 64, RATE, vision=0.2),
         Phase("everything", everything, steps[2], 64, RATE, vision=0.2),
     )
     record = {"role": name, "seed": role.seed, "split": role.split, "rate": RATE}
@@ -122,7 +123,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("role", choices=ROLES)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--steps", type=int, nargs=3, default=(1200, 250, 1500), help="of the three phases")
+    parser.add_argument("--steps", type=int, nargs=3, default=(1000, 500, 1800), help="of the three phases")
     args = parser.parse_args()
     torch.set_num_threads(1)
     pretrain(args.role, args.out or ASSETS / f"pocket-{args.role}", tuple(args.steps))

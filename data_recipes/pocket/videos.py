@@ -98,8 +98,9 @@ def moved(scene: Scene, index: int, step: tuple[int, int]) -> Scene:
 
 def _possible(clip: Clip, setting: Setting) -> bool:
     """Whether a clip begins and ends in a scene of the split, and its way is free."""
-    if split_of(clip.scene) != setting.split or not clip.scene.tells_apart:
-        return False
-    end = moved(clip.scene, clip.index, clip.step)
-    place = (end.things[clip.index].column, end.things[clip.index].row)
-    return clip.step == (0, 0) or (place in clip.scene.free() and split_of(end) == setting.split)
+    if clip.step != (0, 0):
+        end = moved(clip.scene, clip.index, clip.step)
+        place = (end.things[clip.index].column, end.things[clip.index].row)
+        if place not in clip.scene.free() or split_of(end) != setting.split:
+            return False
+    return clip.scene.tells_apart and split_of(clip.scene) == setting.split

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
@@ -35,6 +34,8 @@ class Detection(Localisation):
                 raise InputError(what, remedy="name its category")
 
     def score(self, found: Boxes, gold: Boxes) -> float:
+        from scipy.optimize import linear_sum_assignment  # longer to import than all tasks together
+
         if not len(found) + len(gold):
             return 1.0
         said, true = (np.array([normalise(label) for label in boxes.labels], dtype=object) for boxes in (found, gold))

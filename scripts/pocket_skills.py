@@ -1,7 +1,7 @@
 """What the shapes' models are taught: each skill makes a question and its reply from a scene.
 
-The base describes, points, answers simple questions and compares one image with a caption; the listener hears a
-reasoning, right or wrong, and gives the verdict.
+The base describes, points, answers simple questions and says what one image or two show of a caption; the listener
+hears a reasoning, right or wrong, and gives the verdict.
 """
 
 from __future__ import annotations
@@ -268,6 +268,7 @@ def misread(text: str, rng: random.Random) -> str:
     return re.sub(r"\ban? (?=\w)", lambda m: f"{claims.article(text[m.end() :])} ", text)
 
 
+WORDS: Mixture = {World.match: 1}
 SEEING: Mixture = {World.describe: 3, World.where: 3, World.question: 2, World.point: 1}
 BASE: Mixture = {
     World.describe: 2,

@@ -4,10 +4,10 @@
     python scripts/pretrain_pocket.py listener     # other seed, size, scenes; answers after right and wrong reasonings
     python scripts/pretrain_pocket.py base-qwen3   # the base's skills in the Qwen3-VL architecture
 
-A tower learns to see first (`pretrain_vision`), then the language model to say what it sees, then everything comes
-together.
-Each is written to `reasoner_rm/policy/assets/`, with its log and the held-out figures of every skill. The base sees
-`train` scenes only and never two images being judged; the listener has a split of scenes to itself.
+A tower learns to see first (`pretrain_vision`), then the language model to say what it sees (the listener: to match
+words), then everything comes together. Each is written to `reasoner_rm/policy/assets/`, with its log and the held-out
+figures of every skill. The base sees `train` scenes only and is never asked which of two images is better; the
+listener has a split of scenes to itself.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from pocket_skills import BASE, LISTENER, SEEING, WRONG, World
+from pocket_skills import BASE, LISTENER, SEEING, WORDS, WRONG, World
 from pretrain_vision import train_vision
-from pretraining import Phase, save, train
+from pretraining import Mixture, Phase, save, train
 
 from data_recipes.pocket import building, questions
 from data_recipes.pocket.drafts import Setting
@@ -37,22 +37,43 @@ from reasoner_rm.policy.tiny import TinySize, build, build_processor, train_toke
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.render import load_template
 
+RATE = 2e-3
+
 
 @dataclass(frozen=True)
 class Role:
-    """A model to be made: its seed, its shape, the scenes it sees."""
+    """A model to be made: its seed, its shape, the scenes it sees, its tower's steps, then its phases."""
 
     seed: int
     size: TinySize
     split: Split
+    tower: int
+    phases: tuple[Phase, ...]
+
+
+def phase(name: str, skills: Mixture, steps: int) -> Phase:
+    return Phase(name, skills, steps, 64, RATE, vision=0.2)
 
 
 ROLES = {
-    "base": Role(31, TinySize(hidden=128, layers=4), "train"),
-    "listener": Role(47, TinySize(hidden=128, layers=3, intermediate=512, vision_hidden=64), "listener"),
-    "base-qwen3": Role(59, TinySize("qwen3_vl", hidden=128, layers=3, image_side=64), "train"),
+    "base": Role(
+        31, TinySize(layers=4), "train", 1000, (phase("seeing", SEEING, 350), phase("everything", BASE, 1400))
+    ),
+    "listener": Role(
+        47,
+        TinySize(layers=3, intermediate=512, vision_hidden=64),
+        "listener",
+        1000,
+        (phase("words", WORDS, 200), phase("everything", LISTENER, 1400)),
+    ),
+    "base-qwen3": Role(
+        59,
+        TinySize("qwen3_vl", layers=3, image_side=64),
+        "train",
+        700,
+        (phase("seeing", SEEING, 300), phase("everything", BASE, 900)),
+    ),
 }
-RATE = 2e-3
 
 
 def corpus() -> Iterator[str]:
@@ -98,7 +119,7 @@ def heard(folder: Path, n: int = 600) -> dict[str, Any]:
     return figures
 
 
-def pretrain(name: str, out: Path, steps: tuple[int, int, int]) -> None:
+def pretrain(name: str, out: Path) -> None:
     """Make one of the models and write it with its log."""
     role = ROLES[name]
     torch.manual_seed(role.seed)
@@ -107,14 +128,11 @@ def pretrain(name: str, out: Path, steps: tuple[int, int, int]) -> None:
     vlm = wrap(build(size, tokenizer, role.seed), build_processor(size, tokenizer), FAMILIES[size.family], name)
     thousand = vlm.family.box_space == "thousand"
     world, unseen = (World(split, size.image_side, thousand) for split in (role.split, "heldout"))
-    everything = LISTENER if name == "listener" else BASE
-    phases = (
-        Phase("seeing", SEEING, steps[1], 64, RATE, vision=0.2),
-        Phase("everything", everything, steps[2], 64, RATE, vision=0.2),
-    )
     record = {"role": name, "seed": role.seed, "split": role.split, "rate": RATE}
-    seen = train_vision(vlm, world.picture, unseen.picture, world.side, role.seed, steps=steps[0], rate=RATE)
-    log = train(vlm, phases, world, unseen, role.seed, keep=lambda log: save(vlm, out, record | {"log": seen + log}))
+    seen = train_vision(vlm, world.picture, unseen.picture, world.side, role.seed, steps=role.tower, rate=RATE)
+    log = train(
+        vlm, role.phases, world, unseen, role.seed, keep=lambda log: save(vlm, out, record | {"log": seen + log})
+    )
     if name == "listener":
         save(vlm, out, record | {"heard": heard(out), "log": seen + log})
 
@@ -123,7 +141,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("role", choices=ROLES)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--steps", type=int, nargs=3, default=(1000, 500, 1800), help="of the three phases")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    pretrain(args.role, args.out or ASSETS / f"pocket-{args.role}", tuple(args.steps))
+    pretrain(args.role, args.out or ASSETS / f"pocket-{args.role}")

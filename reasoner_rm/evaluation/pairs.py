@@ -92,8 +92,9 @@ def readings(item: Answered, protocol: Protocol) -> list[Reading] | None:
 
 
 def _tossed(reading: Reading, sample: Sample, protocol: Protocol) -> Reading:
-    face = stable_seed("coin", protocol.seed, sample.id, reading.vote.order, reading.vote.number) & 1
-    return Reading(reading.vote, Said(face))
+    """A coin's verdict on what was shown."""
+    face = Said(stable_seed("coin", protocol.seed, sample.id, reading.vote.order, reading.vote.number) & 1)
+    return Reading(reading.vote, face.swapped if reading.vote.order == "swapped" else face)
 
 
 def verdict(found: Sequence[Reading], protocol: Protocol) -> Said | None:

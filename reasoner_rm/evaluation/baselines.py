@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from reasoner_rm.data.seeding import stable_seed
 from reasoner_rm.evaluation.protocol import Protocol
-from reasoner_rm.evaluation.votes import Answered, Vote, shown
+from reasoner_rm.evaluation.votes import Answered, Vote
 from reasoner_rm.schema import CANDIDATES, Sample
 
 Pick = Callable[[Sample, Vote], int]
@@ -42,7 +42,7 @@ def guesses(items: Sequence[Answered], protocol: Protocol) -> dict[str, list[Ans
 def _guessed(item: Answered, protocol: Protocol, pick: Pick) -> Answered:
     blank = [Vote(order, number) for order, number in protocol.asked(item.sample)]
     return item.with_votes([
-        Vote(v.order, v.number, choice=pick(shown(item.sample, v.order), v)) for v in blank
+        Vote(v.order, v.number, choice=pick(item.shown(v.order), v)) for v in blank
     ])  # fmt: skip
 
 

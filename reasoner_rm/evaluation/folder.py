@@ -8,8 +8,9 @@ says what was asked), `blind.jsonl` and `grades.jsonl` the same of the judge wit
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ class ResultFolder:
 
     def plan(self) -> dict[str, Any]:
         """What was asked of whom: the first line of the predictions."""
-        return next(iter(_lines(self.path / PREDICTIONS)), {})
+        return next(_lines(self.path / PREDICTIONS), {})
 
     def answered(self, name: str = PREDICTIONS) -> tuple[list[Answered], dict[str, int]]:
         """The items with the votes of a file, and what is odd about the file: `missing` items without a line,
@@ -60,7 +61,7 @@ class ResultFolder:
         file = self.path / name
         votes: dict[str, tuple[Vote, ...]] = {}
         repeated = 0
-        for number, row in enumerate(_lines(file)[1:], start=2):
+        for number, row in enumerate(islice(_lines(file), 1, None), start=2):
             repeated += row.get("id") in votes
             votes[str(row.get("id"))] = _checked(
                 lambda row=row: tuple(Vote.from_json(v) for v in row["votes"]), file, number  # type: ignore[misc]
@@ -68,7 +69,7 @@ class ResultFolder:
         graded = self._grades() if name == PREDICTIONS else {}
         items = self.items()
         known = [
-            Answered(s, tuple(replace(v, grades=graded.get((s.id, v.number), ())) for v in votes[s.id]))
+            Answered(s, tuple(_graded(v, graded.get((s.id, v.number))) for v in votes[s.id]))
             for s in items
             if s.id in votes
         ]
@@ -85,7 +86,7 @@ class ResultFolder:
         if not file.is_file():
             return {}
         found = {}
-        for number, row in enumerate(_lines(file)[1:], start=2):
+        for number, row in enumerate(islice(_lines(file), 1, None), start=2):
             name, _, vote = str(row.get("id")).rpartition("#")
             found[name, int(vote)] = _checked(
                 lambda row=row: tuple(Vote.from_json(v) for v in row["votes"]), file, number  # type: ignore[misc]
@@ -110,19 +111,22 @@ class ResultFolder:
         return json_object(file.read_bytes())
 
 
-def _lines(file: Path) -> list[dict[str, Any]]:
+def _graded(vote: Vote, grades: tuple[Vote, ...] | None) -> Vote:
+    return vote if grades is None else replace(vote, grades=grades)
+
+
+def _lines(file: Path) -> Iterator[dict[str, Any]]:
     """The objects of a file; what a kill cut off at its end is left out, as the run that goes on does."""
     if not file.is_file():
         raise InputError(f"no {file.name}", file=file.parent, remedy="give a folder that `eval` wrote")
-    data = file.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    rows = []
-    for number, line in enumerate(whole.split(b"\n")[:-1], start=1):
-        try:
-            rows.append(json_object(line + b"\n"))
-        except InputError as error:
-            raise InputError(str(error), file=file, line=number) from None
-    return rows
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                yield json_object(line)
+            except InputError as error:
+                raise InputError(str(error), file=file, line=number) from None
 
 
 def _checked(build: Any, file: Path, line: int) -> Any:

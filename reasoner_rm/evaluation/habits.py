@@ -9,7 +9,7 @@ from typing import Any
 
 from reasoner_rm.evaluation.pairs import Reading, gold_of, read
 from reasoner_rm.evaluation.protocol import Protocol
-from reasoner_rm.evaluation.votes import Answered, shown
+from reasoner_rm.evaluation.votes import Answered
 from reasoner_rm.schema import CANDIDATES
 
 NAMES = ("first", "second", "tie", "tie", "tie")
@@ -48,7 +48,7 @@ def habits(items: Sequence[Answered], protocol: Protocol) -> Habits:
     flat = [r for row in found for r in row]
     sides = [r.as_shown for r in flat if r.said is not None and not r.said.is_tie]
     single = [
-        protocol.reader(vote.text or "", shown(item.sample, vote.order)) is None
+        item.said(vote, protocol.reader) is None
         for item, cast in counted
         if not compares(item)
         for vote in cast

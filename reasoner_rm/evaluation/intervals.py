@@ -16,8 +16,8 @@ Statistic: TypeAlias = Callable[[Array], Array]
 ROUNDS = 2000
 MAX_PICKS = 20_000_000
 """Very many groups are resampled less often, so that rounds times groups stay below this."""
-BLOCK = 100
-"""Rounds that are summed at once."""
+FEWEST = 100
+"""But never less often than this."""
 
 
 class Resampler:
@@ -31,17 +31,16 @@ class Resampler:
         names = {g: i for i, g in enumerate(dict.fromkeys(groups))}
         self._index = np.array([names[g] for g in groups], dtype=np.int64)
         n = len(names)
-        rounds = max(BLOCK, min(rounds, MAX_PICKS // max(n, 1)))
+        rounds = max(FEWEST, min(rounds, MAX_PICKS // max(n, 1)))
         picks = np.random.default_rng(seed).integers(0, max(n, 1), size=(rounds, n))
         picks += np.arange(rounds)[:, None] * n
-        self._times = np.bincount(picks.ravel(), minlength=rounds * n).reshape(rounds, n)
+        self._times = np.bincount(picks.ravel(), minlength=rounds * n).reshape(rounds, n).astype(np.float32)
 
     def sums(self, columns: Array) -> Array:
         """The columns [N, D] summed over the items of every draw: [rounds, D]."""
-        by_group = np.zeros((self._times.shape[1], columns.shape[1]))
+        by_group = np.zeros((self._times.shape[1], columns.shape[1]), dtype=np.float32)
         np.add.at(by_group, self._index, columns)
-        blocks = (self._times[i : i + BLOCK].astype(np.float64) for i in range(0, len(self._times), BLOCK))
-        return np.concatenate([block @ by_group for block in blocks])
+        return np.asarray(self._times @ by_group, dtype=np.float64)
 
     def interval(self, columns: Array, statistic: Statistic) -> tuple[float, float] | None:
         """Of a statistic of the columns' sums; None where no draw counts anything."""

@@ -8,18 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from reasoner_rm.evaluation.intervals import Array, mean
+from reasoner_rm.evaluation.intervals import Array
 from reasoner_rm.evaluation.measured import Marker, Measured
 from reasoner_rm.evaluation.pairs import pairs
 from reasoner_rm.evaluation.protocol import Measure, Protocol
-from reasoner_rm.evaluation.votes import Answered, Vote, shown
+from reasoner_rm.evaluation.votes import Answered
 from reasoner_rm.schema import CANDIDATES
 from reasoner_rm.tasks import get_task
-
-
-def said(item: Answered, vote: Vote, protocol: Protocol) -> Any:
-    """What a vote says; None if it cannot be read."""
-    return None if vote.text is None else protocol.reader(vote.text, shown(item.sample, vote.order))
 
 
 def marks(mark: Marker, name: str = "accuracy") -> Measure:
@@ -36,7 +31,7 @@ def marked(item: Answered, protocol: Protocol, mark: Marker) -> float | None:
     """The mean mark of an item; None if nothing counts."""
     values = []
     for vote in protocol.counted(item):
-        value = said(item, vote, protocol)
+        value = item.said(vote, protocol.reader)
         if value is not None:
             values.append(mark(value, item.sample))
         elif protocol.unparsed == "wrong":
@@ -130,15 +125,10 @@ def best_of_n(score: Callable[[Any], float], name: str = "accuracy of the picked
 
 
 def _rating(item: Answered, protocol: Protocol, score: Callable[[Any], float]) -> float:
-    values = [score(v) for vote in protocol.counted(item) if (v := said(item, vote, protocol)) is not None]
+    values = [score(v) for vote in protocol.counted(item) if (v := item.said(vote, protocol.reader)) is not None]
     return math.fsum(values) / len(values) if values else -math.inf
 
 
 def mean_of(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
-
-__all__ = [
-    "accuracy_of", "best_of_n", "by_task_rules", "cells_of", "confused", "f1_of", "marked", "marks", "mean", "mean_of",
-    "precision_of", "rare_weighted_f1", "recall_of", "said", "yes_ratio_of",
-]  # fmt: skip

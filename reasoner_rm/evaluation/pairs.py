@@ -14,7 +14,7 @@ from reasoner_rm.evaluation.knobs import Tie
 from reasoner_rm.evaluation.measured import Measured
 from reasoner_rm.evaluation.protocol import Protocol, gold_share
 from reasoner_rm.evaluation.readers import Said
-from reasoner_rm.evaluation.votes import Answered, Vote, shown
+from reasoner_rm.evaluation.votes import Answered, Vote
 from reasoner_rm.schema import Sample
 
 
@@ -36,7 +36,7 @@ def read(item: Answered, vote: Vote, protocol: Protocol) -> Reading:
     """A vote as the protocol reads it."""
     value: object = vote.scores
     if value is None and vote.text is not None:
-        value = protocol.reader(vote.text, shown(item.sample, vote.order))
+        value = item.said(vote, protocol.reader)
     elif value is None and vote.choice is not None:
         value = Said(vote.choice)
     if isinstance(value, tuple):

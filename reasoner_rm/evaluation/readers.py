@@ -54,7 +54,7 @@ def overall_judgment(text: str, sample: Sample) -> Said | None:
     The released script compares N with the rejected answer's number alone, so that any other number agrees with the
     gold; here a number that is neither 1 nor 2 cannot be read.
     """
-    flat = re.sub(r"\s+", " ", text.replace("\n", "").replace("*", ""))
+    flat = " ".join(text.replace("\n", "").replace("*", "").split())
     start = _START.search(flat)
     found = _BETTER.findall(flat, start.end()) if start else []
     return {"1": Said.FIRST, "2": Said.SECOND}.get(found[-1].lstrip("0")) if found else None

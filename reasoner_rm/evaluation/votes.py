@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from reasoner_rm.judge.ballots import Order
@@ -56,15 +56,30 @@ class Vote:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """An item, in the benchmark's own order, with its votes."""
+    """An item, in the benchmark's own order, with its votes. ``known`` keeps what was read out of them, so that each
+    text is read once, whatever is counted."""
 
     sample: Sample
     votes: tuple[Vote, ...]
+    known: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def said(self, vote: Vote, reader: Callable[[str, Sample], Any]) -> Any:
+        """What a reader makes of a vote's text; None if there is none."""
+        key = (vote.order, vote.number, reader)
+        if key not in self.known:
+            self.known[key] = None if vote.text is None else reader(vote.text, self.shown(vote.order))
+        return self.known[key]
+
+    def shown(self, order: Order) -> Sample:
+        """The item as a vote saw it."""
+        if order not in self.known:
+            self.known[order] = shown(self.sample, order)
+        return self.known[order]
 
     def with_votes(self, votes: Sequence[Vote]) -> Answered:
-        return replace(self, votes=tuple(votes))
+        return Answered(self.sample, tuple(votes))
 
 
 def shown(sample: Sample, order: Order) -> Sample:
-    """The item as a vote saw it."""
+    """The item in an order."""
     return sample if order == "given" else sample.swapped()

@@ -15,7 +15,6 @@ from reasoner_rm.data.record import Record
 from reasoner_rm.evaluation.benchmark import Benchmark
 from reasoner_rm.evaluation.detections import NOTHING
 from reasoner_rm.evaluation.measured import Figure, Measured
-from reasoner_rm.evaluation.measures import said
 from reasoner_rm.evaluation.protocol import Protocol
 from reasoner_rm.evaluation.readers import by_task, first_box
 from reasoner_rm.evaluation.votes import Answered, Vote
@@ -69,7 +68,7 @@ def vlm_r1(items: Sequence[Answered], protocol: Protocol) -> Measured:
         true = item.sample.gold["boxes"][0]["bbox_2d"]
         hits = []
         for vote in protocol.counted(item):
-            value, scale = said(item, vote, protocol), (vote.scale or (1.0, 1.0)) * 2
+            value, scale = item.said(vote, protocol.reader), (vote.scale or (1.0, 1.0)) * 2
             box = None if value is None else [v * s for v, s in zip(value, scale, strict=True)]
             hits.append(box is not None and overlap(box, true) > 0.5)
         scores.append(float(np.mean(hits)) if i in chosen and hits else None)
@@ -80,7 +79,7 @@ def grounded(items: Sequence[Answered], protocol: Protocol) -> Measured:
     """IoU above 0.5, of every row."""
     scores: list[float | None] = []
     for item in items:
-        worth = [_worth(item, vote, said(item, vote, protocol)) for vote in protocol.counted(item)]
+        worth = [_worth(item, vote, item.said(vote, protocol.reader)) for vote in protocol.counted(item)]
         scores.append(float(np.mean(worth)) if worth else None)
     return Measured.of_scores([i.sample for i in items], scores)
 
@@ -101,7 +100,7 @@ def precision(items: Sequence[Answered], protocol: Protocol) -> Measured:
     found, true, scores = [], [], list[float | None]()
     for item in items:
         task, vote = get_task(item.sample.task), protocol.counted(item)[0]
-        value = said(item, vote, protocol)
+        value = item.said(vote, protocol.reader)
         boxes = original(value, vote) if isinstance(value, Boxes) else NOTHING
         gold = task.gold(item.sample) if isinstance(task, Localisation) else None
         found.append(same_names(boxes))

@@ -12,7 +12,6 @@ import numpy as np
 from reasoner_rm.data.record import Record
 from reasoner_rm.evaluation.benchmark import Benchmark, compared
 from reasoner_rm.evaluation.measured import Figure, Measured
-from reasoner_rm.evaluation.measures import said
 from reasoner_rm.evaluation.protocol import Protocol
 from reasoner_rm.evaluation.readers import better_image
 from reasoner_rm.evaluation.votes import Answered
@@ -96,7 +95,7 @@ def bias(items: Sequence[Answered], protocol: Protocol) -> Measured:
     and no GES."""
     raw: list[float | None] = []
     for item in items:
-        values = [v for vote in protocol.counted(item) if (v := said(item, vote, protocol)) is not None]
+        values = [v for vote in protocol.counted(item) if (v := item.said(vote, protocol.reader)) is not None]
         values += [float(s) for vote in protocol.counted(item) if vote.scores for s in vote.scores[:1]]
         raw.append(float(np.mean(values)) if values else None)
     known = [v for v in raw if v is not None]

@@ -14,7 +14,6 @@ from reasoner_rm.evaluation.measures import (
     f1_of,
     precision_of,
     recall_of,
-    said,
     yes_ratio_of,
 )  # fmt: skip
 from reasoner_rm.evaluation.protocol import Protocol
@@ -43,7 +42,7 @@ def measure(items: Sequence[Answered], protocol: Protocol) -> Measured:
     cells = []
     for item in items:
         gold = int(item.sample.gold["answer"] == "yes")
-        values = [said(item, vote, protocol) for vote in protocol.counted(item)]
+        values = [item.said(vote, protocol.reader) for vote in protocol.counted(item)]
         if protocol.unparsed != "wrong":
             values = [v for v in values if v is not None]
         answers = [1 - gold if v is None else int(v == "yes") for v in values]

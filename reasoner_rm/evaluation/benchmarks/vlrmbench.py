@@ -12,7 +12,7 @@ from reasoner_rm.errors import InputError
 from reasoner_rm.evaluation.benchmark import Benchmark, Grading, compared, tables
 from reasoner_rm.evaluation.intervals import Array, mean
 from reasoner_rm.evaluation.measured import Measured
-from reasoner_rm.evaluation.measures import cells_of, marked, rare_weighted_f1, said
+from reasoner_rm.evaluation.measures import cells_of, marked, rare_weighted_f1
 from reasoner_rm.evaluation.pairs import read as read_pair
 from reasoner_rm.evaluation.pairs import score
 from reasoner_rm.evaluation.protocol import Protocol
@@ -120,7 +120,7 @@ def _cells(item: Answered, protocol: Protocol) -> Array:
     gold = [1 - int(v) for v in item.sample.gold["steps"]]
     total = np.zeros(4)
     for vote in protocol.counted(item):
-        value = said(item, vote, protocol)
+        value = item.said(vote, protocol.reader)
         faulty = [0] * len(gold) if value is None else [1 - v for v in value]
         total += cells_of((faulty + [0] * len(gold))[: len(gold)], gold)
     return total

@@ -1,0 +1,85 @@
+"""Seconds to count a benchmark again from stored votes: 1,250 pairs, both orders, five votes each (12,500 texts).
+
+Reading the files, reading every verdict, all figures with 2,000 bootstrap rounds, groups, baselines, the curve over K,
+and writing `scores.json` are timed; the page, whose pictures take longer, beside it. Medians of several runs.
+
+python benchmarks/rescore.py --json benchmarks/results/rescore.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from reasoner_rm.data.media import Media
+from reasoner_rm.data.record import Record
+from reasoner_rm.evaluation.asking import CallableJudge
+from reasoner_rm.evaluation.registry import get_benchmark
+from reasoner_rm.evaluation.running import Subject, rescore, run
+from reasoner_rm.report.benchmark import write_benchmark_report
+from reasoner_rm.schema import Sample
+
+PAIRS, VOTES, WORDS, RUNS = 1250, 5, 300, 5
+PREFIXES = ("hallucination_pair-", "RLAIF-V-", "wildvision_", "mathverse_", "mmmu_pro-", "RLHF-V-", "VLFeedback-")
+
+
+def items() -> list[Sample]:
+    benchmark = get_benchmark("vl_rewardbench")
+    media = Media(Path("data"), Path("keep"))
+    rows = [
+        {
+            "id": f"{PREFIXES[i % 7]}{i}", "query": f"Question {i}?", "response": ["a " * 150, "b " * 140],
+            "image": f"{i}.png", "human_ranking": [0, 1],
+        }
+        for i in range(PAIRS)
+    ]  # fmt: skip
+    return [s for i, row in enumerate(rows) for s in benchmark.read(Record(row, f"test-{i}", i, media))]
+
+
+def timed(work: Callable[[], object]) -> dict[str, float]:
+    """Medians: of the clock on the wall, and of the process, which a busy machine lengthens less."""
+    wall, own = [], []
+    for _ in range(RUNS):
+        began, used = time.perf_counter(), time.process_time()
+        work()
+        wall.append(time.perf_counter() - began)
+        own.append(time.process_time() - used)
+    return {"wall": round(statistics.median(wall), 3), "process": round(statistics.median(own), 3)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="where to write the figures")
+    args = parser.parse_args()
+    rng = random.Random(0)
+    prose = " ".join(rng.choice(("the", "answer", "image", "shows", "therefore", "red")) for _ in range(WORDS))
+
+    def judge(sample: Sample) -> str:
+        if rng.random() < 0.01:
+            return prose
+        return f"{prose}\n\n**Overall Judgment**: Answer {rng.choice('12')} is better."
+
+    benchmark = get_benchmark("vl_rewardbench")
+    protocol = benchmark.protocol("both_orders").changed(votes=VOTES)
+    with tempfile.TemporaryDirectory() as folder:
+        run(benchmark, items(), Subject(CallableJudge(judge), {"model": "a coin"}), protocol, folder, batch=500)
+        figures: dict[str, object] = {"pairs": PAIRS, "votes": PAIRS * 2 * VOTES}
+        for name in ("both_orders", "official", "unifiedreward", "r1_reward", "lmms_eval"):
+            knobs = {"votes": VOTES} if name in ("both_orders", "official") else {}
+            figures[f"{name}, seconds"] = timed(lambda name=name, knobs=knobs: rescore(folder, name, **knobs))
+        figures["page, seconds"] = timed(lambda: write_benchmark_report(folder))
+    figures["machine"] = f"{platform.machine()}, {platform.python_version()}"
+    print(json.dumps(figures, indent=1))
+    if args.json:
+        args.json.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

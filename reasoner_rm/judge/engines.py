@@ -108,7 +108,6 @@ def own_listener(engine: RolloutEngine, template: Template) -> Listener:
     from reasoner_rm.listener.remote_listener import RemoteListener
     from reasoner_rm.listener.transformers_listener import TransformersListener
     from reasoner_rm.listener.vllm_listener import VllmListener
-    from reasoner_rm.rollout.choose import vllm_installed
     from reasoner_rm.rollout.http_engine import HttpEngine
     from reasoner_rm.rollout.transformers_engine import TransformersEngine
     from reasoner_rm.rollout.vllm.engine import VllmEngine
@@ -119,12 +118,6 @@ def own_listener(engine: RolloutEngine, template: Template) -> Listener:
         return listener
     if isinstance(engine, HttpEngine):
         return RemoteListener(engine.endpoint, template, min_mass=0.0)
-    if vllm_installed():
-        from reasoner_rm.listener.vllm_listener import VllmListener
-        from reasoner_rm.rollout.vllm.engine import VllmEngine
-
-        if isinstance(engine, VllmEngine):
-            return VllmListener(engine, template, min_mass=0.0)
     if isinstance(engine, VllmEngine):
         return VllmListener(engine, template, min_mass=0.0)
     raise InputError(

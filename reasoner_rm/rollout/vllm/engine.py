@@ -40,7 +40,7 @@ class VllmEngine:
     Args:
         vlm: the policy, or its shape only (``load_vlm(…, weights=False)``) for a model as it is on disk.
         following: the engine has no weights of its own until it is handed the policy's (:meth:`follow`).
-        stats: keep count of prefix-cache hits (:meth:`cached_share`).
+        stats: keep count of prefix-cache hits (:meth:`cached_tokens`).
 
     Raises:
         InputError: as :func:`start`; later, a prompt that does not fit into the engine's context.
@@ -74,6 +74,7 @@ class VllmEngine:
             "temperature": sampling.temperature,
             "max_tokens": sampling.max_tokens,
             "stop_token_ids": list(self.vlm.stop),
+            "ignore_eos": True,  # all that stops is among them
             "logprobs": 0,
             "flat_logprobs": True,
         }
@@ -128,10 +129,10 @@ class VllmEngine:
         engine.reset_prefix_cache()
         engine.reset_encoder_cache()
 
-    def cached_share(self) -> float:
-        """Of all prompt tokens so far, the share that the prefix cache already had. Needs ``stats``."""
+    def cached_tokens(self) -> tuple[int, int]:
+        """Prompt tokens so far that the prefix cache had, and all that there were. Needs ``stats``."""
         counts = {metric.name: metric.value for metric in self.llm.get_metrics() if hasattr(metric, "value")}
-        return counts["vllm:prefix_cache_hits"] / max(1, counts["vllm:prefix_cache_queries"])
+        return counts["vllm:prefix_cache_hits"], counts["vllm:prefix_cache_queries"]
 
     def _rest(self) -> None:
         """Give the memory back until the next weights come. What a sleeping engine held is gone."""

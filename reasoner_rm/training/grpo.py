@@ -26,9 +26,12 @@ from reasoner_rm.policy.lora import adapter_off
 from reasoner_rm.policy.packing import run, run_repeated
 from reasoner_rm.policy.prompts import EncodedPrompt, PromptEncoder
 from reasoner_rm.rollout import Request, RolloutEngine, Sampling
+from reasoner_rm.rollout.protocol import FollowingEngine
+from reasoner_rm.rollout.weights import named_weights
 from reasoner_rm.schema import Group, Sample, Scored
 from reasoner_rm.tasks.render import Template, render
 from reasoner_rm.training import processes
+from reasoner_rm.training.agreement import check_agreement
 from reasoner_rm.training.checkpoints import Checkpoints
 from reasoner_rm.training.group_model import GroupModel
 from reasoner_rm.training.losses import LossInputs, Whole, engine_correction, grpo_loss
@@ -64,6 +67,8 @@ class GroupTrainer(SampleTrainer):
         listener: scores the reasoning for `listener_belief`; needed when that reward has a weight.
         scorers: who rewards ask by name, beside those that the section names.
         on_groups: called with (step, scored groups) every ``section.rollouts_every`` steps.
+        max_logp_gap: how far the engine's log-probabilities may be from the trainer's in the mean (nats), on the first
+            micro-batch of each window.
     """
 
     def __init__(
@@ -82,8 +87,10 @@ class GroupTrainer(SampleTrainer):
         scorers: Mapping[str, Callable[..., Any]] | None = None,
         checkpoints: Checkpoints | None = None,
         run: RunSection | None = None,
+        max_logp_gap: float = math.inf,
     ):
         self.section = section
+        self.max_logp_gap = max_logp_gap
         self.engine = engine
         self.listener = listener
         self.scores = WindowScorer(section, vlm.family.box_space, vlm.tokenizer, scorers or {}, seed)
@@ -111,6 +118,7 @@ class GroupTrainer(SampleTrainer):
             frozen.model = copy.deepcopy(vlm.model).requires_grad_(False).eval()
         self.reference = GroupModel(frozen)
         self._window: list[MicroBatch] = []
+        self._unproven = False
         super().__init__(
             vlm,
             template,
@@ -143,12 +151,16 @@ class GroupTrainer(SampleTrainer):
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         if self.state.global_step % self.section.num_iterations == 0:
             self._window = self._prepare(batches)
+            self._unproven = True
         return self._window, None
 
     def _prepare(self, batches: list[list[Sample]]) -> list[MicroBatch]:
         samples = [s for batch in batches for s in batch]
         with self.phases("encoding"):
             encoded = [self.encoder.encode(render(s, self.template)) for s in samples]
+        if isinstance(self.engine, FollowingEngine):
+            with self.phases("weights"):
+                self.engine.follow(named_weights(self.vlm))
         with whole_weights(self.model_wrapped):
             with self.phases("rollout"):
                 groups = self._roll_out(samples)
@@ -275,6 +287,10 @@ class GroupTrainer(SampleTrainer):
                     loss = self._part_loss(model, part, inputs.whole) / self.current_gradient_accumulation_steps
                 self.backward(loss)
             total += loss.detach()
+        if self._unproven:
+            self._unproven = False
+            gaps = [gap for some in processes.everyone(self._gathered["sampler_gap"]) for gap in some]
+            check_agreement(gaps, self.max_logp_gap)
         return total
 
     def _part_loss(self, model: Any, part: Part, whole: Whole) -> torch.Tensor:
@@ -304,9 +320,11 @@ class GroupTrainer(SampleTrainer):
         assert out.entropy is not None
         if part.idle:
             return result.loss
+        gaps = (old - sampled)[rows].abs()
         self.gather(
             entropy=float(out.entropy.sum() / out.mask.sum()),
-            sampler_gap=float((old - sampled)[rows].abs().mean()),
+            sampler_gap=float(gaps.mean()),
+            sampler_gap_max=float(gaps.max()),
             **{k: float(v) for k, v in result.metrics.items()},
         )
         return result.loss

@@ -285,14 +285,15 @@ class SampleTrainer(Trainer):
     # --- metrics -----------------------------------------------------------------------------------------------------
 
     def gather(self, **values: float) -> None:
-        """Remember values of this step; the log holds their means over all processes."""
+        """Remember values of this step; the log holds their means over all processes, and of names that end in `_max`
+        the greatest."""
         for name, value in values.items():
             self._gathered[name.replace("__", "/")].append(float(value))
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" not in logs:  # the closing summary of `train`
             return
-        means = mean_by_name(processes.everyone(dict(self._gathered)))
+        means = pooled_by_name(processes.everyone(dict(self._gathered)))
         self._gathered.clear()
         values = logs | means | self.phases.lap()
         line = {k: round(float(v), 6) for k, v in values.items() if k != "epoch"}
@@ -324,13 +325,13 @@ def put_weights(model: torch.nn.Module, saved: dict[str, torch.Tensor]) -> None:
             weight.copy_(saved[name])
 
 
-def mean_by_name(gathered: Sequence[dict[str, list[float]]]) -> dict[str, float]:
-    """The mean of everything that any process remembered under a name."""
+def pooled_by_name(gathered: Sequence[dict[str, list[float]]]) -> dict[str, float]:
+    """The mean of everything that any process remembered under a name, or the greatest for names in `_max`."""
     every: dict[str, list[float]] = defaultdict(list)
     for values in gathered:
         for name, some in values.items():
             every[name] += some
-    return {name: math.fsum(some) / len(some) for name, some in every.items() if some}
+    return {n: max(some) if n.endswith("_max") else math.fsum(some) / len(some) for n, some in every.items() if some}
 
 
 class _Keeper(TrainerCallback):

@@ -72,7 +72,7 @@ def start(vlm: Vlm, settings: EngineSection, *, following: bool = False, stats: 
         "kv_cache_memory_bytes": None if cache_gb is None else int(cache_gb * 2**30),
         "enable_sleep_mode": cuda and following and settings.sleep,
         "enable_prefix_caching": True,
-        # A CPU's random generators cannot be wound back, which vLLM does after each part of a prompt: whole prompts only.
+        # A CPU's random generators cannot be wound back, as vLLM does after each part of a prompt: whole prompts only.
         "enable_chunked_prefill": None if cuda else False,
         "block_size": None if cuda else 32,  # of the prefix cache; a CPU's own is 128, more than many prompts have
         "logprobs_mode": "processed_logprobs",

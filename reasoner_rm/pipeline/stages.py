@@ -27,6 +27,7 @@ from reasoner_rm.policy.prompts import PromptEncoder
 from reasoner_rm.policy.vision import keep_features
 from reasoner_rm.report import write_report
 from reasoner_rm.rewards import resolve
+from reasoner_rm.rollout.choose import engine_for
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.schema import CANDIDATES, Sample, Scored
 from reasoner_rm.tasks import get_task
@@ -133,9 +134,10 @@ class Pipeline:
                 self.template,
                 samples,
                 section,
-                engine=TransformersEngine(vlm, encoder),
+                engine=engine_for(vlm, self.config.engine, encoder, following=True),
                 encoder=encoder,
                 listener=self.listener(lender=vlm),
+                max_logp_gap=self.config.engine.max_logp_gap,
                 on_groups=self._keep_rollouts,
                 **settings,
             )

@@ -6,12 +6,16 @@ import importlib.util
 import typing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from reasoner_rm.config import EndpointSection, EngineName
+from reasoner_rm.config import EndpointSection, EngineName, EngineSection
 from reasoner_rm.errors import InputError
 from reasoner_rm.notices import say_once
 from reasoner_rm.rollout.protocol import RolloutEngine
+
+if TYPE_CHECKING:
+    from reasoner_rm.policy.loading import Vlm
+    from reasoner_rm.policy.prompts import PromptEncoder
 
 Chosen = Literal["transformers", "vllm", "http"]
 
@@ -100,3 +104,34 @@ def open_engine(
     from reasoner_rm.rollout.vllm.engine import VllmEngine
 
     return VllmEngine(load_vlm(path_or_id, dtype=dtype, min_pixels=min_pixels, max_pixels=max_pixels, weights=False))
+
+
+def engine_for(vlm: Vlm, settings: EngineSection, encoder: PromptEncoder, *, following: bool = False) -> RolloutEngine:
+    """An engine for a policy that is loaded.
+
+    Args:
+        following: the policy is being trained, and its weights are handed over before each rollout.
+
+    Raises:
+        InputError: no such engine, one that cannot start, or a server, where weights are to follow.
+    """
+    name = choose(settings.name).name
+    if name == "http" and following:
+        raise InputError(
+            "a server does not follow the weights of a policy that is being trained",
+            remedy="set engine.name to vllm or transformers; a listener may be served (listener.endpoint)",
+        )
+    if name == "http":
+        from reasoner_rm.data.endpoint import Endpoint
+        from reasoner_rm.rollout.http_engine import HttpEngine
+
+        if settings.endpoint is None:
+            raise InputError("engine http needs a server", remedy="give its URL up to /v1: engine.endpoint.urls")
+        return HttpEngine(Endpoint(settings.endpoint), encoder)
+    if name == "vllm":
+        from reasoner_rm.rollout.vllm.engine import VllmEngine
+
+        return VllmEngine(vlm, settings, encoder, following=following)
+    from reasoner_rm.rollout.transformers_engine import TransformersEngine
+
+    return TransformersEngine(vlm, encoder)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import threading
 import time
 from collections.abc import Callable, Iterator
 from email.utils import formatdate
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,9 +16,9 @@ from chat_server import ChatServer, FlakyProxy, Reply, chat
 from PIL import Image
 
 from reasoner_rm.config import EndpointSection
-from reasoner_rm.data import replicas
+from reasoner_rm.data import costs, replicas
 from reasoner_rm.data.chat import encoded
-from reasoner_rm.data.costs import OutOfBudget
+from reasoner_rm.data.costs import OutOfBudget, Pace
 from reasoner_rm.data.endpoint import CHAT, Endpoint, Job
 from reasoner_rm.data.images import open_image
 from reasoner_rm.data.refusals import Refused
@@ -253,6 +255,30 @@ def test_the_pace_is_kept(serve: Serve) -> None:
     began = time.monotonic()
     assert len(list(asking.stream([question(i) for i in range(9)]))) == 9
     assert 0.3 <= time.monotonic() - began < 2.0
+
+
+def test_a_pace_spaces_evenly_and_books_what_was_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, waits = [100.0], list[float]()
+
+    async def sleep(seconds: float) -> None:
+        waits.append(round(seconds, 6))
+
+    monkeypatch.setattr(costs, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(costs, "asyncio", SimpleNamespace(sleep=sleep))
+
+    async def use() -> None:
+        pace = Pace(120)
+        for _ in range(3):
+            await pace.take(1)
+        pace.correct(3)  # a second and a half more
+        await pace.take(1)
+        clock[0] += 10  # a rest is not saved up
+        await pace.take(1)
+        await pace.take(1)
+        await Pace(None).take(1e9)
+
+    asyncio.run(use())
+    assert waits == [0.5, 1.0, 3.0, 0.5]
 
 
 def test_a_spent_budget_ends_it(serve: Serve) -> None:

@@ -227,7 +227,7 @@ class Pipeline:
     def trainee(self, path: str | Path | None = None, device: str | None = None) -> Vlm:
         """The policy as a stage trains it: with LoRA layers where the config asks for them."""
         vlm = self.policy(path, device)
-        return vlm if self.config.model.lora is None else add_lora(vlm, self.config.model.lora)
+        return vlm if self.config.model.lora is None else add_lora(vlm, self.config.model.lora, self.config.run.seed)
 
     def listener(self, lender: Vlm | None = None) -> Listener | None:
         """The frozen model that reads along, on the policy's own prompt and image bounds.

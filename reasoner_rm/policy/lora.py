@@ -9,12 +9,17 @@ from __future__ import annotations
 import dataclasses
 from contextlib import AbstractContextManager, nullcontext
 
+import torch
+
 from reasoner_rm.config import LoraSection
 from reasoner_rm.policy.loading import Vlm
 
 
-def add_lora(vlm: Vlm, section: LoraSection) -> Vlm:
+def add_lora(vlm: Vlm, section: LoraSection, seed: int = 0) -> Vlm:
     """The same model with LoRA layers in its language model; only these will be trained.
+
+    Args:
+        seed: of the layers' first weights.
 
     Raises:
         ValueError: PEFT finds none of the target modules.
@@ -29,7 +34,9 @@ def add_lora(vlm: Vlm, section: LoraSection) -> Vlm:
         target_modules=rf".*language_model.*\.({names})",
         task_type="CAUSAL_LM",
     )
-    return dataclasses.replace(vlm, adapter=get_peft_model(vlm.model, config))
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return dataclasses.replace(vlm, adapter=get_peft_model(vlm.model, config))
 
 
 def adapter_off(vlm: Vlm) -> AbstractContextManager[None]:

@@ -28,4 +28,4 @@ def test_a_killed_server_ends_the_work_with_one_line(served: tuple[VllmServer, V
     began = time.monotonic()
     with pytest.raises(ServiceError, match="start it again, then run the same command again") as caught:
         list(stream)
-    assert time.monotonic() - began < 30 and "\n" not in str(caught.value)
+    assert time.monotonic() - began < 60 and "\n" not in str(caught.value)

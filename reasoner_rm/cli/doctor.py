@@ -11,6 +11,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from reasoner_rm.cli.combinations import Machine, findings
@@ -51,7 +52,7 @@ def diagnosis() -> dict[str, Any]:
         versions,
         cuda=any(d["kind"] == "cuda" for d in devices),
         system=platform.system(),
-        imports={name: _import_error(name) for name in FRAIL if importlib.util.find_spec(name)},
+        imports=_imports(),
         unmet=tuple(_unmet(versions)),
     )
     return {
@@ -100,6 +101,13 @@ def _devices() -> list[dict[str, Any]]:
     if torch.backends.mps.is_available():
         found.append({"kind": "mps", "name": "Apple GPU"})
     return found
+
+
+def _imports() -> dict[str, str]:
+    """What each frail module that is installed says when it is imported, several at a time."""
+    there = [name for name in FRAIL if importlib.util.find_spec(name)]
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(there, pool.map(_import_error, there), strict=True))
 
 
 def _import_error(module: str) -> str:

@@ -47,12 +47,7 @@ def habits(items: Sequence[Answered], protocol: Protocol) -> Habits:
     found = [[read(item, vote, protocol) for vote in cast] for item, cast in counted if compares(item)]
     flat = [r for row in found for r in row]
     sides = [r.as_shown for r in flat if r.said is not None and not r.said.is_tie]
-    single = [
-        item.said(vote, protocol.reader) is None
-        for item, cast in counted
-        if not compares(item)
-        for vote in cast
-    ]
+    single = [item.said(vote, protocol.reader) is None for item, cast in counted if not compares(item) for vote in cast]
     unread = [r.said is None for r in flat] + single
     return Habits(
         votes=len(votes),

@@ -131,4 +131,3 @@ def _rating(item: Answered, protocol: Protocol, score: Callable[[Any], float]) -
 
 def mean_of(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
-

@@ -134,6 +134,7 @@ def _subject(args: argparse.Namespace, benchmark: Benchmark, protocol: Protocol,
     from reasoner_rm.evaluation.asking import CallableJudge, EngineJudge
     from reasoner_rm.evaluation.prompts import prompts
     from reasoner_rm.evaluation.running import Subject
+    from reasoner_rm.policy.canvas import Canvas
     from reasoner_rm.rewards.own import is_own, own_function
     from reasoner_rm.rollout import Sampling
 
@@ -149,7 +150,9 @@ def _subject(args: argparse.Namespace, benchmark: Benchmark, protocol: Protocol,
     about = {"model": args.model, "engine": "http" if args.url else args.engine}
     about["prompt"] = f"{template.name} {template.hash}" if template else protocol.template or "the task's"
     sampling = Sampling(protocol.temperature, args.max_tokens)
-    judge = EngineJudge(engine, prompts(protocol, template), sampling, protocol.seed)
+    encoder = getattr(engine, "encoder", None)  # a server's image sizes are not known: its boxes stay as they are
+    canvas = Canvas.of(encoder) if encoder is not None else None
+    judge = EngineJudge(engine, prompts(protocol, template), sampling, protocol.seed, canvas)
     return Subject(judge, about, own_words=card is not None or not protocol.template)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol, TypeAlias
 
+import numpy as np
 from tqdm import tqdm
 
 from reasoner_rm.data.journal import Journal
@@ -16,8 +17,12 @@ from reasoner_rm.errors import InputError
 from reasoner_rm.evaluation.protocol import Protocol as Rules
 from reasoner_rm.evaluation.votes import Vote, shown
 from reasoner_rm.judge.ballots import Order
+from reasoner_rm.policy.canvas import Canvas
 from reasoner_rm.rollout import Request, RolloutEngine, Sampling
 from reasoner_rm.schema import CANDIDATES, Sample
+from reasoner_rm.tasks import get_task
+from reasoner_rm.tasks.boxes import Boxes
+from reasoner_rm.tasks.localisation import Localisation
 from reasoner_rm.tasks.render import Template, render
 
 BATCH = 32
@@ -44,12 +49,19 @@ class EngineJudge:
 
     Args:
         template: the prompt of each sample; a judge of its own card has one, a protocol may bring its own.
+        canvas: where the model writes boxes, so that they can be brought to original pixels.
     """
 
     def __init__(
-        self, engine: RolloutEngine, template: Callable[[Sample], Template], sampling: Sampling, seed: int = 0
+        self,
+        engine: RolloutEngine,
+        template: Callable[[Sample], Template],
+        sampling: Sampling,
+        seed: int = 0,
+        canvas: Canvas | None = None,
     ):
         self.engine, self.template, self.sampling, self.seed = engine, template, sampling, seed
+        self.canvas = canvas
 
     def __call__(self, asks: Sequence[Ask]) -> list[list[Vote]]:
         requests = [
@@ -61,11 +73,23 @@ class EngineJudge:
         ]
         return [
             [
-                Vote(ask.order, number, said.text, tokens=len(said.token_ids) or None, finish=said.finish_reason)
+                Vote(
+                    ask.order, number, said.text, tokens=len(said.token_ids) or None, finish=said.finish_reason,
+                    scale=self._scale(ask.sample),
+                )
                 for number, said in zip(ask.votes, completions, strict=True)
             ]
             for ask, completions in zip(asks, self.engine.generate(requests, self.sampling), strict=True)
         ]
+
+
+    def _scale(self, sample: Sample) -> tuple[float, float] | None:
+        """What brings boxes on a sample's image to original pixels."""
+        if self.canvas is None or not isinstance(get_task(sample.task), Localisation):
+            return None
+        one = Boxes(np.array([[0.0, 0.0, 1.0, 1.0]]), ("",))
+        x, y = self.canvas.original(one, sample).xyxy[0, 2:]
+        return float(x), float(y)
 
 
 Answer: TypeAlias = "str | int | Sequence[float] | None"

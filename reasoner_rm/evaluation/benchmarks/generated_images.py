@@ -122,7 +122,7 @@ PICKAPIC = Benchmark(
         ),
         Protocol("no_tie", f"{BOTH}, pairs with a winner", combine="majority"),
     ),
-    note="take the threshold from validation_unique: rescore DIR --threshold-from VALIDATION_DIR",
+    note="pick --threshold on validation_unique, over 0, 0.1 to 1",
 )  # fmt: skip
 
 RAPIDATA = Benchmark(

@@ -88,16 +88,13 @@ def _message(sample: Sample) -> list[dict[str, Any]]:
 
 
 def _direct(model: Path, samples: Sequence[Sample]) -> tuple[list[str], float, float]:
-    """What the judge says in one batch, in one order, and the seconds it took: on the clock, and of the processor."""
+    """What the judge says in one batch, in one order, as `compare_batch` asks it, and the seconds it took: on the
+    clock, and of the processor. No image was seen before."""
     judge = Judge.from_pretrained(model, "transformers", max_tokens=MAX_TOKENS)
-    judge.verdicts(samples[:64], both_orders=False)
-    judge = Judge.from_pretrained(model, "transformers", max_tokens=MAX_TOKENS)  # with no image seen yet
     began, worked = time.perf_counter(), time.process_time()
-    first, second = ([Path(str(s.images[i])) for s in samples] for i in (0, 1))
-    judge.compare_batch([s.prompt for s in samples], first, second, both_orders=False)
+    rows = judge.ballots(samples, both_orders=False)
     seconds, worked = time.perf_counter() - began, time.process_time() - worked
-    texts = [row[0].completion.text for row in judge.ballots(samples, both_orders=False)]
-    return texts, seconds, worked
+    return [row[0].completion.text for row in rows], seconds, worked
 
 
 @dataclass

@@ -68,6 +68,12 @@ class SharedEngine:
         """
         return self.merger(("believe", template), list(zip(samples, texts, strict=True)))
 
+    def keep_images(self, max_bytes: int) -> None:
+        """Keep processed images up to so many bytes, where the engine keeps any: strangers seldom send one twice."""
+        encoder = getattr(self.engine, "encoder", None)
+        if isinstance(encoder, PromptEncoder):
+            encoder.cache_bytes = max_bytes
+
     def _prepare(self, requests: Sequence[Request]) -> None:
         """Process the images of a small call in its own thread, while the model is busy with others'.
 

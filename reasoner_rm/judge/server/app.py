@@ -53,6 +53,7 @@ def create_app(
     limits, metrics = limits or Limits(), Metrics()
     gate, intake = Gate(limits, metrics), Intake(limits, urls)
     judge.engine.merger.told = metrics.ran
+    judge.engine.keep_images(limits.processed)
     app = FastAPI(title="reasoner-rm judge", version="1", description=chat.__doc__ or "")
     app.state.gate = gate
     app.add_middleware(Doorkeeper, gate=gate, key=key)

@@ -16,6 +16,7 @@ class Limits:
 
     in_flight: requests that are accepted and not yet answered; more get 429.
     held: bytes that all of them hold together, bodies and decoded images; more get 429.
+    processed: bytes of processed images that are kept in case they come again.
     body: bytes of one request's body; more get 413.
     pixels: pixels of one image, from its header, before anything is unpacked.
     side: pixels of an image's longer side.
@@ -26,6 +27,7 @@ class Limits:
 
     in_flight: int = 128
     held: int = 1024 * MB
+    processed: int = 64 * MB
     body: int = 32 * MB
     pixels: int = 16_000_000
     side: int = 16_384

@@ -32,13 +32,38 @@ def add_verbs(verb: Add) -> None:
         stage.add_argument(
             "--resume", action="store_true", help="go on from the last whole state, or begin where there is none"
         )
+        stage.add_argument(
+            "--dry-run", action="store_true", help="say what it would do and hold in memory, and do nothing"
+        )
+        stage.add_argument("--gpus", type=int, default=1, help="with --dry-run: how many GPUs (default: 1)")
+        stage.add_argument("--gpu-gb", type=float, help="with --dry-run: the memory of one, to say what does not fit")
+        stage.add_argument("--speed", type=float, help="with --dry-run: tokens a second that a GPU generates")
         stage.add_argument("--json", action="store_true", help="print the run's summary as one JSON object")
     report = verb("report", _report, "write a run's report.html again")
     report.add_argument("run_dir", type=Path, metavar="RUN")
 
 
 def _stage(args: argparse.Namespace) -> None:
-    run_stage(args.verb, args.config, args.overrides, args.json, args.resume)
+    if args.dry_run:
+        _dry_run(args)
+    else:
+        run_stage(args.verb, args.config, args.overrides, args.json, args.resume)
+
+
+def _dry_run(args: argparse.Namespace) -> None:
+    from reasoner_rm.config import load_config
+    from reasoner_rm.pipeline.plan import plan
+
+    config = load_config(args.config, args.overrides)
+    with libraries_to_stderr():
+        found = plan(config, STAGE_VERBS[args.verb], gpus=args.gpus, gpu_gb=args.gpu_gb, speed=args.speed)
+    if args.json:
+        print(json.dumps(found | {"config": config.model_dump(mode="json")}))
+        return
+    print(config.yaml())
+    for name, value in found.items():
+        inside = value.items() if isinstance(value, dict) else [("", value)]
+        print("\n".join(f"{name}{f'.{part}' if part else ''}: {figure}" for part, figure in inside))
 
 
 def run_stage(verb: str, file: Path, overrides: Sequence[str], as_json: bool, resume: bool = False) -> None:

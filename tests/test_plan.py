@@ -1,0 +1,65 @@
+"""`--dry-run`: what a stage would do, without doing it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from reasoner_rm.config import load_config
+from reasoner_rm.data.io import write_samples
+from reasoner_rm.errors import InputError
+from reasoner_rm.pipeline.plan import plan
+from reasoner_rm.schema import Sample
+
+
+@pytest.fixture
+def recipe(tiny_folder: Path, tmp_path: Path) -> Path:
+    rows = []
+    for i in range(12):
+        Image.new("RGB", (56, 56), (20 * i, 0, 0)).save(tmp_path / f"{i}.png")
+        image = str(tmp_path / f"{i}.png")
+        rows.append(Sample(str(i), "image_preference", "red", (image, image), gold={"p_first": 1.0}, target="a"))
+    write_samples(tmp_path / "rows.jsonl", rows)
+    file = tmp_path / "recipe.yaml"
+    file.write_text(
+        f"""
+run: {{out: {tmp_path / "run"}}}
+model: {{path: {tiny_folder}}}
+data: {{train: rows.jsonl, cold_start: rows.jsonl}}
+sft: {{batch_size: 2, accumulation: 2, epochs: 3}}
+grpo: {{rewards: accuracy, prompts_per_device: 1, accumulation: 2, num_generations: 4, max_completion_length: 32,
+  num_iterations: 2, epochs: 2}}
+"""
+    )
+    return file
+
+
+def test_the_steps_add_up(recipe: Path) -> None:
+    found = plan(load_config(recipe), "grpo", gpus=2, speed=100.0)
+    assert found["steps"] == {
+        "optimizer_steps": 12, "groups_a_step": 4, "completions_a_step": 16, "tokens_a_step": 512, "groups": 24,
+    }  # fmt: skip
+    assert found["samples"] == 12 and found["rollout_seconds_a_step"] == round(512 / 2 / 100, 1)
+    assert plan(load_config(recipe), "cold_start")["steps"] == {"optimizer_steps": 9, "samples_a_step": 4}
+
+
+def test_what_does_not_fit_comes_with_what_would(recipe: Path) -> None:
+    found = plan(load_config(recipe), "grpo", gpu_gb=1e-4)
+    assert not found["fits"] and any("model.lora" in way for way in found["advice"])
+    assert plan(load_config(recipe), "grpo", gpu_gb=80)["fits"]
+    with pytest.raises(InputError, match="not set"):
+        plan(load_config(recipe, ("data.train=null",)), "grpo")
+
+
+def test_the_shell_says_it_and_writes_nothing(recipe: Path) -> None:
+    command = [sys.executable, "-m", "reasoner_rm", "grpo", str(recipe), "--dry-run", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout)
+    assert found["config"]["grpo"]["num_generations"] == 4 and found["memory_gb"]["weights"] > 0
+    assert not (recipe.parent / "run").exists()

@@ -109,9 +109,12 @@ def ratio(costs: dict[str, list[Cost]]) -> float:
     return round(statistics.median(a[which] / b[which] for a, b in zip(*costs.values(), strict=True)), 2)
 
 
-def listen(listeners: dict[str, Listener], args: argparse.Namespace, size: int, words: int) -> dict[str, Any]:
+def listen(
+    listeners: dict[str, Listener], encoder: PromptEncoder, args: argparse.Namespace, size: int, words: int
+) -> dict[str, Any]:
     """One point: G different reasonings of some comparisons, read by every listener."""
     costs: dict[str, list[Cost]] = {name: [] for name in listeners}
+    template = load_template("image_preference", "brief")
     for run in range(args.runs + 1):
         rng = np.random.default_rng((size, words, run))
         samples = [
@@ -125,9 +128,9 @@ def listen(listeners: dict[str, Listener], args: argparse.Namespace, size: int, 
             ]
             for _ in samples
         ]
+        for sample in samples:
+            encoder.encode(render(sample, template))
         for name, listener in listeners.items():
-            for sample in samples:
-                listener.encoder.encode(render(sample, listener.template))  # type: ignore[attr-defined]
             cost = timed(lambda listener=listener, samples=samples, texts=texts: listener.beliefs(samples, texts))
             if run:
                 costs[name].append(cost)
@@ -163,8 +166,10 @@ def main() -> None:
     started = time.perf_counter() - began
     engines: dict[str, RolloutEngine] = {"transformers": TransformersEngine(vlm, encoder), "vllm": engine}
     template = load_template("image_preference", "brief")
+    reader = TransformersListener(vlm, template, min_mass=0.0)
+    reader.encoder = encoder
     listeners: dict[str, Listener] = {
-        "transformers": TransformersListener(vlm, template, min_mass=0.0),
+        "transformers": reader,
         "vllm": VllmListener(engine, template, min_mass=0.0),
     }
     found: dict[str, Any] = {
@@ -182,7 +187,7 @@ def main() -> None:
             found["rollouts"].append(roll_out(engines, encoder, args, size, words))
             print(json.dumps(found["rollouts"][-1]), file=sys.stderr, flush=True)
     for size in args.groups:
-        found["listening"].append(listen(listeners, args, size, 60))
+        found["listening"].append(listen(listeners, encoder, args, size, 60))
         print(json.dumps(found["listening"][-1]), file=sys.stderr, flush=True)
     if args.json:
         args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

@@ -19,6 +19,7 @@ from PIL import Image
 from reasoner_rm import rewards
 from reasoner_rm.config import EngineSection, GrpoSection, LoraSection
 from reasoner_rm.errors import InputError
+from reasoner_rm.judge import Judge
 from reasoner_rm.listener.transformers_listener import TransformersListener
 from reasoner_rm.policy.loading import Vlm, load_vlm
 from reasoner_rm.policy.logps import shared_prefix_logps
@@ -330,6 +331,20 @@ def test_bfloat16_is_another_policy(shared: VllmEngine, policy: Vlm) -> None:
         out = shared_prefix_logps(policy, batch, [[c.token_ids for c in g] for g in groups])
     told = torch.cat([torch.tensor(c.logprobs) for g in groups for c in g])
     assert 1e-3 < float((out.logps[out.mask.bool()] - told).abs().mean()) < EngineSection().max_logp_gap
+
+
+def test_the_judge_says_on_vllm_what_it_says_on_transformers(pictures: tuple[Image.Image, ...]) -> None:
+    """Greedy in both orders, and how sure its own tokens are; votes are drawn otherwise, but drawn the same again."""
+    pairs = (["a red circle", "a small star"], list(pictures[:2]), list(pictures[1:]))
+    ours, theirs = (
+        Judge.from_pretrained("builtin:pocket-base", engine=name, max_tokens=64) for name in ("transformers", "vllm")
+    )
+    for a, b in zip(ours.compare_batch(*pairs), theirs.compare_batch(*pairs), strict=True):
+        assert (a.preferred, a.reasoning, a.votes) == (b.preferred, b.reasoning, b.votes)
+    sure = [judge.compare_batch(*pairs, p_first="tokens") for judge in (ours, theirs)]
+    for a, b in zip(*sure, strict=True):
+        assert a.p_first == pytest.approx(b.p_first, abs=1e-4)
+    assert theirs.compare_batch(*pairs, votes=3) == theirs.compare_batch(*pairs, votes=3)
 
 
 def test_what_does_not_fit_is_said_before_anything_is_queued(engine: VllmEngine) -> None:

@@ -32,7 +32,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes on one GPU."""
+    """Bytes on one GPU. ``gathered``: the weights of other GPUs, which a rollout brings together under ZeRO-3."""
 
     weights: int
     reference: int
@@ -41,12 +41,13 @@ class Memory:
     activations: int
     logits: int
     kv_cache: int
+    gathered: int = 0
 
     @property
     def total(self) -> int:
         """The update and the rollout do not hold theirs at once."""
         fixed = self.weights + self.reference + self.gradients + self.optimizer
-        return fixed + max(self.activations + self.logits, self.kv_cache)
+        return fixed + max(self.activations + self.logits, self.kv_cache + self.gathered)
 
     def as_json(self) -> dict[str, int]:
         return asdict(self) | {"total": self.total}
@@ -119,12 +120,14 @@ def estimate(
     stored = 4 if model.dtype == "float32" else 2
     master = 4 * trained if stage and stored == 2 else 0
     text = config.get_text_config()
+    mine = every * stored // (ranks if stage == 3 else 1)
     return Memory(
-        weights=every * stored // (ranks if stage == 3 else 1),
+        weights=mine,
         reference=every * stored if reference and model.lora is None else 0,
         gradients=trained * stored // (ranks if stage >= 2 else 1),
         optimizer=(ADAM * trained + master) // (ranks if stage else 1),
         activations=activations(text, update, size, section.gradient_checkpointing),
         logits=logits(text, update),
         kv_cache=kv_cache(text, rollout, size) if rollout else 0,
+        gathered=every * stored - mine if rollout else 0,
     )

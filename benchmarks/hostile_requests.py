@@ -80,11 +80,11 @@ def _schemathesis(url: str, n: int) -> tuple[collections.Counter[int], list[tupl
             phases=[Phase.generate], suppress_health_check=list(HealthCheck),
         )  # fmt: skip
         @given(case=operation.as_strategy(generation_mode=GenerationMode.NEGATIVE))
-        def broken(case: Any, label: str = operation.label) -> None:
+        def broken(case: Any) -> None:
             answer = case.call()
             statuses[answer.status_code] += 1
             if answer.status_code >= 500:
-                faults.append((label, answer.status_code))
+                faults.append((case.operation.label, answer.status_code))
 
         broken()
     return statuses, faults

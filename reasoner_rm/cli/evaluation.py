@@ -35,6 +35,7 @@ def add_verbs(verb: Add) -> None:
     data.add_argument("--any-revision", action="store_true", help="take a file with another number of rows, too")
     data.add_argument("--remote", action="store_true", help="fetch images that are given as addresses")
     data.add_argument("--limit", type=int, metavar="N", help="the first N items only")
+    data.add_argument("--lmms", type=Path, metavar="DIR", help="write the protocol as a task of lmms-eval, and no more")
     data.add_argument("--out", type=Path, help="the result folder; the same command goes on where it was stopped")
     judge = run.add_argument_group("judge")
     judge.add_argument("--model", help="a run, a checkpoint, a hub id, a server's model, or path/to/file.py:function")
@@ -108,6 +109,11 @@ def _benchmark(args: argparse.Namespace) -> None:
 
     benchmark = get_benchmark(args.what[0])
     protocol = benchmark.protocol(args.protocol).changed(**_knobs(args))
+    if args.lmms:
+        from reasoner_rm.evaluation.export import write_lmms_task
+
+        print(write_lmms_task(benchmark, protocol, args.lmms))
+        return
     for name in ("data", "model", "out"):
         if getattr(args, name) is None:
             raise InputError(f"eval {benchmark.name} needs --{name}", remedy="see reasoner-rm eval --help")

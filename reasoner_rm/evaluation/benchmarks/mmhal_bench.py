@@ -45,7 +45,7 @@ def grading_sample(sample: Sample, answer: str) -> Sample:
 
 def measure(items: Sequence[Answered], protocol: Protocol) -> Measured:
     """The mean rating, 0 to 6, and the share rated below 3. A grade without exactly one rating is 0; an answer that
-    was never graded does not count."""
+    was never graded does not count. An item by itself is right as far as it is free of hallucination."""
     columns = np.zeros((len(items), 3))
     scores: list[float | None] = []
     for row, item in zip(columns, items, strict=True):
@@ -54,9 +54,10 @@ def measure(items: Sequence[Answered], protocol: Protocol) -> Measured:
             for vote in protocol.counted(item)
             if vote.grades
         ]
-        scores.append(float(np.mean(ratings)) if ratings else None)
-        if ratings:
-            row[:] = np.mean(ratings), np.mean([r < HALLUCINATED_BELOW for r in ratings]), 1.0
+        hallucinated = float(np.mean([r < HALLUCINATED_BELOW for r in ratings])) if ratings else None
+        scores.append(None if hallucinated is None else 1 - hallucinated)
+        if hallucinated is not None:
+            row[:] = np.mean(ratings), hallucinated, 1.0
     statistics = {"rating": _rating, "hallucination rate": _hallucinated}
     return Measured([i.sample for i in items], scores, columns, statistics, ratings=frozenset({"rating"}))
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -239,3 +241,46 @@ def test_the_page_shows_items_to_choose_among(samples: list[Sample], tmp_path: P
     script = 'document.querySelector(`[data-flag="unparsed"]`).click()'
     shown = dom(page, tmp_path, script)
     assert shown.count('<article class="item"') == 1 and "mmmu_pro-5" in shown
+
+
+class Server(BaseHTTPRequestHandler):
+    """Speaks as an OpenAI-compatible server does, and always prefers the first answer."""
+
+    def do_GET(self) -> None:
+        self._send({"data": [{"id": "judge"}]})
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        assert any(part["type"] == "image_url" for part in body["messages"][0]["content"])
+        choice = {"index": 0, "message": {"content": "Overall Judgment: Answer 1 is better."}, "finish_reason": "stop"}
+        n = body.get("n") or 1
+        usage = {"prompt_tokens": 10, "completion_tokens": 7 * n}
+        self._send({"choices": [{**choice, "index": i} for i in range(n)], "usage": usage})
+
+    def _send(self, value: object) -> None:
+        data = json.dumps(value).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_any_openai_compatible_endpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    data = vl_rewardbench(tmp_path / "data")
+    with pytest.raises(SystemExit) as done:
+        main([
+            "eval", "vl_rewardbench", "--data", str(data), "--any-revision", "--model", "judge", "--url",
+            f"http://127.0.0.1:{server.server_port}/v1", "--protocol", "both_orders", "--out", str(tmp_path / "out"),
+            "--json", "--budget", "1", "--input-price", "1", "--requests-per-minute", "6000",
+        ])  # fmt: skip
+    server.shutdown()
+    said = capsys.readouterr()
+    assert done.value.code == 0, said.err
+    scores = json.loads(said.out)
+    assert scores["headline"]["value"] == 0.5 and scores["habits"]["first_position"] == 1.0

@@ -137,7 +137,7 @@ def vlrb(protocol: Protocol) -> Iterator[tuple[list[dict[str, Any]], list[Answer
         yield rows, [asked(s, protocol, say or (lambda rng=rng: judgement(rng))) for (s,) in read(benchmark, rows)]
 
 
-@pytest.mark.parametrize("k", [1, 3, 5])
+@pytest.mark.parametrize("k", [1, 3, 4, 5])
 def test_vl_rewardbench(k: int) -> None:
     protocol = get_benchmark("vl_rewardbench").protocol("official").changed(votes=5)
     few = protocol.changed(votes=k)

@@ -18,8 +18,7 @@ from typing import Any
 import torch
 from accelerate.utils import DistributedType
 from safetensors.torch import load_file, save_file
-from tqdm.auto import tqdm
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import Trainer, TrainingArguments
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
@@ -31,6 +30,7 @@ from reasoner_rm.policy.prompts import PromptEncoder
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import Template
 from reasoner_rm.training import processes
+from reasoner_rm.training.callbacks import Bar, Keeper
 from reasoner_rm.training.checkpoints import Checkpoints, check_fits, marker_of
 from reasoner_rm.training.group_model import GroupModel
 from reasoner_rm.training.phases import Phases
@@ -98,7 +98,7 @@ class SampleTrainer(Trainer):
             without_compiling()
         args = TrainingArguments(
             output_dir=tempfile.gettempdir(),  # nothing is written there: stages save bundles
-            save_strategy="no",  # see `_Keeper`
+            save_strategy="no",  # see `Keeper`
             report_to=[],
             logging_steps=1,
             logging_nan_inf_filter=False,
@@ -140,9 +140,9 @@ class SampleTrainer(Trainer):
         for noisy in (PrinterCallback, ProgressCallback):
             self.remove_callback(noisy)
         self.wish = Wish()
-        self._bar = _Bar(title, self._gathered)
+        self._bar = Bar(title, self._gathered)
         self.add_callback(self._bar)
-        self.add_callback(_Keeper(self.wish, checkpoints, repeats))
+        self.add_callback(Keeper(self.wish, checkpoints, repeats))
         self.model_accepts_loss_kwargs = False  # each batch's loss is a mean: the trainer divides by the accumulation
         self._resumed: Path | None = None
 
@@ -332,59 +332,3 @@ def pooled_by_name(gathered: Sequence[dict[str, list[float]]]) -> dict[str, floa
         for name, some in values.items():
             every[name] += some
     return {n: max(some) if n.endswith("_max") else math.fsum(some) / len(some) for n, some in every.items() if some}
-
-
-class _Keeper(TrainerCallback):
-    """Decides after each window, for all processes together, whether to stop and whether to keep the state.
-
-    Between windows only: there, no rollout has to be kept with it.
-    """
-
-    def __init__(self, wish: Wish, checkpoints: Checkpoints | None, repeats: int):
-        self.wish, self.checkpoints, self.repeats = wish, checkpoints, repeats
-        self.kept = 0
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.kept = state.global_step
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        step = state.global_step
-        if step % self.repeats:
-            return
-        stop = processes.anyone(bool(self.wish.reason))
-        control.should_training_stop |= stop
-        if self.checkpoints is None or step >= state.max_steps:
-            return
-        if stop or step - self.kept >= self.checkpoints.every:
-            control.should_save = True
-            self.kept = step
-
-
-class _Bar(TrainerCallback):
-    """A progress bar with the few numbers that tell whether it works."""
-
-    SHOWN = ("loss", "reward", "reward/accuracy", "reward/listener_belief")
-
-    def __init__(self, title: str, gathered: dict[str, list[float]]):
-        self.title, self.gathered = title, gathered
-        self.bar: tqdm | None = None
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.bar = tqdm(
-            total=state.max_steps,
-            initial=state.global_step,
-            desc=self.title,
-            unit="step",
-            dynamic_ncols=True,
-            disable=not processes.first(),
-        )
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        assert self.bar is not None
-        shown = {k.split("/")[-1]: f"{v[-1]:.3f}" for k, v in self.gathered.items() if k in self.SHOWN and v}
-        self.bar.set_postfix(shown, refresh=False)
-        self.bar.update(1)
-
-    def close(self) -> None:
-        if self.bar is not None:
-            self.bar.close()

@@ -1,0 +1,68 @@
+"""What happens after each step beside the training: states are kept, a wish to stop is heard, progress is shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tqdm.auto import tqdm
+from transformers import TrainerCallback
+
+from reasoner_rm.training import processes
+from reasoner_rm.training.checkpoints import Checkpoints
+from reasoner_rm.training.stopping import Wish
+
+
+class Keeper(TrainerCallback):
+    """Decides after each window, for all processes together, whether to stop and whether to keep the state.
+
+    Between windows only: there, no rollout has to be kept with it.
+    """
+
+    def __init__(self, wish: Wish, checkpoints: Checkpoints | None, repeats: int):
+        self.wish, self.checkpoints, self.repeats = wish, checkpoints, repeats
+        self.kept = 0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.kept = state.global_step
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        step = state.global_step
+        if step % self.repeats:
+            return
+        stop = processes.anyone(bool(self.wish.reason))
+        control.should_training_stop |= stop
+        if self.checkpoints is None or step >= state.max_steps:
+            return
+        if stop or step - self.kept >= self.checkpoints.every:
+            control.should_save = True
+            self.kept = step
+
+
+class Bar(TrainerCallback):
+    """A progress bar with the few numbers that tell whether it works."""
+
+    SHOWN = ("loss", "reward", "reward/accuracy", "reward/listener_belief")
+
+    def __init__(self, title: str, gathered: dict[str, list[float]]):
+        self.title, self.gathered = title, gathered
+        self.bar: tqdm | None = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.bar = tqdm(
+            total=state.max_steps,
+            initial=state.global_step,
+            desc=self.title,
+            unit="step",
+            dynamic_ncols=True,
+            disable=not processes.first(),
+        )
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        assert self.bar is not None
+        shown = {k.split("/")[-1]: f"{v[-1]:.3f}" for k, v in self.gathered.items() if k in self.SHOWN and v}
+        self.bar.set_postfix(shown, refresh=False)
+        self.bar.update(1)
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()

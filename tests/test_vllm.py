@@ -6,7 +6,9 @@ Its start takes half a minute, most of it imports.
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,18 +16,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from benchmark_files import WRITERS
 from PIL import Image
 
 from reasoner_rm import rewards
-from reasoner_rm.config import EngineSection, GrpoSection, LoraSection
+from reasoner_rm.cli import main
+from reasoner_rm.config import EngineName, EngineSection, GrpoSection, LoraSection
 from reasoner_rm.errors import InputError
+from reasoner_rm.evaluation.folder import ResultFolder
 from reasoner_rm.judge import Judge
 from reasoner_rm.listener.transformers_listener import TransformersListener
 from reasoner_rm.policy.loading import Vlm, load_vlm
 from reasoner_rm.policy.logps import shared_prefix_logps
 from reasoner_rm.policy.lora import add_lora
 from reasoner_rm.rewards.base import Reward
-from reasoner_rm.rollout import Request, Sampling
+from reasoner_rm.rollout import Request, RolloutEngine, Sampling, choose
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.rollout.weights import named_weights
 from reasoner_rm.schema import Group, Sample
@@ -40,6 +45,7 @@ from reasoner_rm.rollout.vllm.engine import Ask, VllmEngine
 pytestmark = pytest.mark.vllm
 
 Stir = Callable[[Vlm], Vlm]
+OPEN = choose.open_engine
 SETTINGS = EngineSection(kv_cache_gb=0.25, max_model_len=1024)
 
 
@@ -333,6 +339,18 @@ def test_bfloat16_is_another_policy(shared: VllmEngine, policy: Vlm) -> None:
     assert 1e-3 < float((out.logps[out.mask.bool()] - told).abs().mean()) < EngineSection().max_logp_gap
 
 
+@functools.cache
+def opened(model: str, name: EngineName) -> RolloutEngine:
+    return OPEN(model, name)
+
+
+@pytest.fixture
+def opened_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model without a card is opened as it always is, but once for all tests."""
+    monkeypatch.setattr(choose, "open_engine", lambda model, name, **_: opened(str(model), name))
+
+
+@pytest.mark.usefixtures("opened_once")
 def test_the_judge_says_on_vllm_what_it_says_on_transformers(pictures: tuple[Image.Image, ...]) -> None:
     """Greedy in both orders, and how sure its own tokens are; votes are drawn otherwise, but drawn the same again."""
     pairs = (["a red circle", "a small star"], list(pictures[:2]), list(pictures[1:]))
@@ -345,6 +363,29 @@ def test_the_judge_says_on_vllm_what_it_says_on_transformers(pictures: tuple[Ima
     for a, b in zip(*sure, strict=True):
         assert a.p_first == pytest.approx(b.p_first, abs=1e-4)
     assert theirs.compare_batch(*pairs, votes=3) == theirs.compare_batch(*pairs, votes=3)
+
+
+@pytest.mark.usefixtures("opened_once")
+@pytest.mark.parametrize(("benchmark", "protocol"), [("pope", "official"), ("vl_rewardbench", "both_orders")])
+def test_a_benchmark_has_the_same_greedy_verdicts_on_both_engines(
+    benchmark: str, protocol: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the shell's own verb: questions that the tiny judge answers readably, and pairs in both orders."""
+    data, said = WRITERS[benchmark](tmp_path / "data"), {}
+    for engine in ("transformers", "vllm"):
+        out = tmp_path / engine
+        with pytest.raises(SystemExit) as done:
+            main([
+                "eval", benchmark, "--data", str(data), "--any-revision", "--model", "builtin:pocket-base", "--engine",
+                engine, "--protocol", protocol, "--max-tokens", "64", "--out", str(out), "--json",
+            ])  # fmt: skip
+        assert not done.value.code, capsys.readouterr().err
+        votes = [[vote.as_json() for vote in item.votes] for item in ResultFolder(out).answered()[0]]
+        said[engine] = votes, json.loads(capsys.readouterr().out)
+    assert said["transformers"] == said["vllm"]
+    votes, scores = said["vllm"]
+    assert len({vote["text"] for item in votes for vote in item}) >= 4
+    assert benchmark != "pope" or scores["habits"]["unparsed"] == 0
 
 
 def test_what_does_not_fit_is_said_before_anything_is_queued(engine: VllmEngine) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from benchmark_files import vl_rewardbench
+from chat_server import ChatServer, chat
 from chromium import dom, needs_chromium
 
 from reasoner_rm.cli import main
@@ -223,6 +222,8 @@ def test_the_shell(tmp_path: Path, tiny_folder: Path, capsys: pytest.CaptureFixt
     code, out, err = shell("rescore", str(tmp_path / "out"), "--unparsed", "coin", "--json")
     assert code == 0 and json.loads(out)["protocol"]["name"] == "both_orders (unparsed=coin)"
     assert shell("rescore", str(tmp_path / "out"), "--tie", "maybe")[0] == 2
+    code, _, err = shell(*common, "--any-revision", "--top-p", "1.5")
+    assert code == 2 and "top_p is 1.5; give more than 0, and at most 1" in err
     code, out, _ = shell("eval", "compare", str(tmp_path / "out"), str(tmp_path / "out"))
     assert code == 0 and "B - A" in out
     assert "official" in shell("eval", "--list")[1]
@@ -243,44 +244,22 @@ def test_the_page_shows_items_to_choose_among(samples: list[Sample], tmp_path: P
     assert shown.count('<article class="item"') == 1 and "mmmu_pro-5" in shown
 
 
-class Server(BaseHTTPRequestHandler):
-    """Speaks as an OpenAI-compatible server does, and always prefers the first answer."""
-
-    def do_GET(self) -> None:
-        self._send({"data": [{"id": "judge"}]})
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        assert any(part["type"] == "image_url" for part in body["messages"][0]["content"])
-        choice = {"index": 0, "message": {"content": "Overall Judgment: Answer 1 is better."}, "finish_reason": "stop"}
-        n = body.get("n") or 1
-        usage = {"prompt_tokens": 10, "completion_tokens": 7 * n}
-        self._send({"choices": [{**choice, "index": i} for i in range(n)], "usage": usage})
-
-    def _send(self, value: object) -> None:
-        data = json.dumps(value).encode()
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 def test_any_openai_compatible_endpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    """Asked as the protocol samples, at a price."""
+    server = ChatServer(lambda body: chat(*["Overall Judgment: Answer 1 is better."] * body["n"]), models=("judge",))
     data = vl_rewardbench(tmp_path / "data")
     with pytest.raises(SystemExit) as done:
         main([
-            "eval", "vl_rewardbench", "--data", str(data), "--any-revision", "--model", "judge", "--url",
-            f"http://127.0.0.1:{server.server_port}/v1", "--protocol", "both_orders", "--out", str(tmp_path / "out"),
-            "--json", "--budget", "1", "--input-price", "1", "--requests-per-minute", "6000",
+            "eval", "vl_rewardbench", "--data", str(data), "--any-revision", "--model", "judge", "--url", server.url,
+            "--votes", "4", "--order", "both", "--out", str(tmp_path / "out"), "--json", "--budget", "1",
+            "--input-price", "1", "--requests-per-minute", "6000",
         ])  # fmt: skip
-    server.shutdown()
+    server.stop()
     said = capsys.readouterr()
     assert done.value.code == 0, said.err
     scores = json.loads(said.out)
-    assert scores["headline"]["value"] == 0.5 and scores["habits"]["first_position"] == 1.0
+    assert scores["habits"]["first_position"] == 1.0 and scores["habits"]["unparsed"] == 0.0
+    assert len(server.bodies) == 16
+    for body in server.bodies:
+        assert (body["temperature"], body["top_p"], body["n"]) == (0.2, 0.2, 4)
+        assert any(part["type"] == "image_url" for part in body["messages"][0]["content"])

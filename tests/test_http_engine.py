@@ -67,6 +67,13 @@ def test_groups_come_as_they_are_ready_and_in_order_when_all_are_wanted(serve: S
     assert {body["n"] for body in server.bodies} == {2} and len(server.bodies) == 12
 
 
+def test_the_nucleus_is_the_servers_to_draw_from(serve: Serve) -> None:
+    server = serve(lambda body: chat(*["x"] * body["n"]))
+    for top_p in (1.0, 0.2):
+        engine(server.url).generate(requests(1), Sampling(0.2, 9, top_p))
+    assert [(body["top_p"], body["logprobs"]) for body in server.bodies] == [(1.0, True), (0.2, False)]
+
+
 def test_an_image_travels_once_a_prompt_and_in_its_place(serve: Serve, pictures: tuple[Image.Image, ...]) -> None:
     server = serve(lambda body: chat(*["x"] * body["n"]))
     prompt = Prompt(("Image 1: ", pictures[0], "Image 2: ", pictures[1]), (False, True, False, True))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from PIL import Image
+from plain_sampling import check_first_tokens, drawn, nucleus_of
 
 from reasoner_rm.policy.loading import Vlm
 from reasoner_rm.policy.logps import shared_prefix_logps
@@ -101,3 +102,26 @@ def test_draw_follows_the_distribution() -> None:
     shares = torch.bincount(token, minlength=5) / len(noise)
     assert torch.allclose(shares, probs, atol=0.015) and shares[4] == 0
     assert torch.allclose(logp, probs.log()[token])
+
+
+@pytest.mark.parametrize("top_p", [1e-6, 0.2, 0.5, 0.9, 0.999, 1.0])
+def test_draw_from_the_nucleus_as_it_is_defined(top_p: float) -> None:
+    """Token by token, with many likely tokens and with few; log-probabilities are the whole distribution's."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(300, 40, generator=generator) * torch.linspace(0.1, 6, 300)[:, None]
+    logits[:, 7] = -torch.inf
+    noise = uniforms(range(300), 1)[:, 0]
+    token, logp = draw(logits, noise, greedy=False, top_p=top_p)
+    probs = logits.double().softmax(-1)
+    assert token.tolist() == [
+        drawn(nucleus_of(p, top_p), u) for p, u in zip(probs.tolist(), noise.tolist(), strict=True)
+    ]
+    assert torch.allclose(logp, logits.log_softmax(-1).gather(-1, token[:, None])[:, 0])
+
+
+def test_the_engine_draws_from_the_nucleus(vlm: Vlm, prompts: list[Prompt]) -> None:
+    engine = TransformersEngine(vlm)
+    check_first_tokens(engine, vlm, prompts[1], 0.4)
+    asked = [Request(p, (3, 4)) for p in prompts]
+    smallest, greedy = (engine.generate(asked, s) for s in (Sampling(1.0, 8, top_p=1e-6), Sampling(0.0, 8)))
+    assert smallest == greedy

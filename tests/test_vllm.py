@@ -18,6 +18,7 @@ import pytest
 import torch
 from benchmark_files import WRITERS
 from PIL import Image
+from plain_sampling import check_first_tokens
 
 from reasoner_rm import rewards
 from reasoner_rm.cli import main
@@ -106,6 +107,15 @@ def test_sampled_logprobs_are_the_trainers(engine: VllmEngine, policy: Vlm) -> N
     assert [[c.token_ids for c in g] for g in again] == [[c.token_ids for c in g] for g in groups]
     (alone,) = engine.generate([Request(prompts[1], (9,))], Sampling(0.7, 20))[0]
     assert alone.token_ids == groups[1][2].token_ids, "seed 7, the third"
+
+
+def test_it_draws_from_the_nucleus(engine: VllmEngine, policy: Vlm) -> None:
+    """And says no log-probabilities, as it has none but those within it."""
+    check_first_tokens(engine, policy, prompt_of(3), 0.4)
+    asked = [Request(prompt_of(seed), (3, 4)) for seed in range(4)]
+    smallest, greedy = (engine.generate(asked, s) for s in (Sampling(1.0, 8, top_p=1e-6), Sampling(0.0, 8)))
+    assert [[c.token_ids for c in g] for g in smallest] == [[c.token_ids for c in g] for g in greedy]
+    assert not any(c.logprobs for g in smallest for c in g)
 
 
 def test_visual_tokens_are_never_sampled_even_when_the_model_wants_them(engine: VllmEngine, policy: Vlm) -> None:

@@ -77,6 +77,7 @@ def _add_knobs(parser: argparse.ArgumentParser) -> None:
         knobs.add_argument(f"--{name}", metavar="X", help=f"instead of the protocol's: {values}")
     knobs.add_argument("--votes", type=int, metavar="K", help="votes per item, and order if both are asked")
     knobs.add_argument("--temperature", type=float, metavar="T")
+    knobs.add_argument("--top-p", type=float, metavar="P", help="draw from the likeliest tokens that hold P together")
     knobs.add_argument("--threshold", type=float, metavar="X", help="margins up to this are ties")
     knobs.add_argument("--over", metavar="FACET", help="what macro averages are over; group_id: each prompt")
     knobs.add_argument("--seed", type=int)
@@ -155,7 +156,7 @@ def _subject(args: argparse.Namespace, benchmark: Benchmark, protocol: Protocol,
     template = card.template if card else None
     about = {"model": args.model, "engine": "http" if args.url else args.engine}
     about["prompt"] = f"{template.name} {template.hash}" if template else protocol.template or "the task's"
-    sampling = Sampling(protocol.temperature, args.max_tokens)
+    sampling = Sampling(protocol.temperature, args.max_tokens, protocol.top_p)
     encoder = getattr(engine, "encoder", None)  # a server's image sizes are not known: its boxes stay as they are
     canvas = Canvas.of(encoder) if encoder is not None else None
     judge = EngineJudge(engine, prompts(protocol, template), sampling, protocol.seed, canvas)

@@ -49,7 +49,10 @@ def write_lmms_task(benchmark: Benchmark, protocol: Protocol, out: str | Path) -
     """
     folder = Path(out)
     name = f"{benchmark.name}_{protocol.published}"
-    generation = {"max_new_tokens": 1024, "temperature": protocol.temperature, "do_sample": protocol.temperature > 0}
+    generation = {
+        "max_new_tokens": 1024, "temperature": protocol.temperature, "top_p": protocol.top_p,
+        "do_sample": protocol.temperature > 0,
+    }  # fmt: skip
     rows = [
         f"task: {name}",
         f"dataset_path: {benchmark.hub or benchmark.name}",

@@ -82,6 +82,8 @@ class Protocol:
                 raise InputError(f"{knob} is {value!r}", remedy=f"choose among {', '.join(allowed)}")
         if knobs.get("votes", 1) < 1 or knobs.get("temperature", 0) < 0 or knobs.get("threshold", 0) < 0:
             raise InputError("votes are at least 1, temperature and threshold at least 0")
+        if not 0 < knobs.get("top_p", 1) <= 1:
+            raise InputError(f"top_p is {knobs['top_p']}", remedy="give more than 0, and at most 1")
         new = {k: v for k, v in knobs.items() if v != getattr(self, k)}
         what = ", ".join(f"{k}={v}" for k, v in new.items())
         return dataclasses.replace(self, **new, name=f"{self.name} ({what})") if new else self

@@ -65,7 +65,7 @@ def run(
         "benchmark": benchmark.name,
         "split": split or benchmark.splits[0],
         "protocol": protocol.published,
-        "asked": {k: getattr(protocol, k) for k in ("order", "votes", "temperature", "seed")},
+        "asked": {k: getattr(protocol, k) for k in ("order", "votes", "temperature", "top_p", "seed")},
         "own_words": subject.own_words,
         "judge": dict(subject.about),
         "items": {"n": len(samples), "hash": _fingerprint(samples)},

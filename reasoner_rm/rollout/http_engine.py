@@ -106,11 +106,11 @@ class HttpEngine:
             "model": self.endpoint.model,
             "messages": [user_turn(request.prompt)],
             "temperature": sampling.temperature,
-            "top_p": 1.0,
+            "top_p": sampling.top_p,
             "max_tokens": sampling.max_tokens,
             "n": 1 if sampling.temperature == 0 else len(request.seeds) - have,
             "seed": request.seeds[have] % 2**31,
-            "logprobs": True,
+            "logprobs": sampling.top_p == 1,  # below, a server may tell those within the nucleus
         }
         if self.vllm:
             body |= VLLM

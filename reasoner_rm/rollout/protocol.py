@@ -14,10 +14,16 @@ from reasoner_rm.tasks.render import Prompt
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How completions are drawn. ``temperature`` 0 is greedy; log-probabilities are then those at temperature 1."""
+    """How completions are drawn. ``temperature`` 0 is greedy; log-probabilities are then those at temperature 1.
+
+    ``top_p`` in (0, 1] draws from the nucleus alone: the likeliest tokens, until they hold that much (arXiv
+    1904.09751). Below 1 the sampler is another policy, so that nothing is trained on it. Log-probabilities stay those
+    of the whole distribution; an engine that only knows those within the nucleus says none.
+    """
 
     temperature: float = 1.0
     max_tokens: int = 1024
+    top_p: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,7 @@ class TransformersEngine:
                 processed_logits(self.vlm.model.lm_head, state.hidden, self.vlm.banned, sampling.temperature or 1.0),
                 noise[state.index, step],
                 greedy=sampling.temperature == 0,
+                top_p=sampling.top_p,
             )
             alive = state.index[state.alive]
             tokens[alive, step], logps[alive, step] = token[state.alive], logp[state.alive]
@@ -141,12 +142,22 @@ def uniforms(seeds: Sequence[int], n: int) -> torch.Tensor:
     return torch.from_numpy(np.stack([np.random.default_rng(seed).random(n) for seed in seeds]))
 
 
-def draw(logits: torch.Tensor, noise: torch.Tensor, greedy: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """One token per row [B] of ``logits`` [B, V], and its log-probability [B]."""
+def draw(
+    logits: torch.Tensor, noise: torch.Tensor, greedy: bool, top_p: float = 1.0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """One token per row [B] of ``logits`` [B, V], and its log-probability [B] in the whole distribution."""
     logps = logits.log_softmax(-1)
     if greedy:
         token = logps.argmax(-1)
     else:
-        cdf = logps.double().exp().cumsum(-1)
+        probs = logps.double().exp()
+        cdf = (probs if top_p == 1 else nucleus(probs, top_p)).cumsum(-1)
         token = torch.searchsorted(cdf, noise[:, None] * cdf[:, -1:], right=True)[:, 0]
     return token, logps.gather(-1, token[:, None])[:, 0]
+
+
+def nucleus(probs: torch.Tensor, top_p: float) -> torch.Tensor:
+    """``probs`` [B, V] without the tokens before which likelier ones already hold ``top_p``; the likeliest stays."""
+    ranked, order = probs.sort(dim=-1, descending=True, stable=True)
+    inside = ranked.cumsum(-1) - ranked < top_p
+    return probs * torch.zeros_like(inside).scatter(-1, order, inside)

@@ -72,10 +72,11 @@ class VllmEngine:
         )  # then all completions of a prompt are one, and vLLM refuses to draw it twice
         shared = {
             "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
             "max_tokens": sampling.max_tokens,
             "stop_token_ids": list(self.vlm.stop),
             "ignore_eos": True,  # all that stops is among them
-            "logprobs": 0,
+            "logprobs": 0 if sampling.top_p == 1 else None,  # it has none but those within the nucleus
             "flat_logprobs": True,
         }
         asked = [
@@ -83,7 +84,9 @@ class VllmEngine:
             for r in requests
         ]
         for index, output in self.run(asked):
-            completions = tuple(read(self.vlm, o.token_ids, o.logprobs.logprobs) for o in output.outputs)
+            completions = tuple(
+                read(self.vlm, o.token_ids, o.logprobs.logprobs if o.logprobs else ()) for o in output.outputs
+            )
             yield index, completions * (len(requests[index].seeds) if greedy else 1)
         self._rest()
 

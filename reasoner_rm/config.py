@@ -120,8 +120,8 @@ class EngineSection(Section):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """`auto`: the policy's own. Another precision is another policy, by as much as `sampler_gap` shows."""
     gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] | None = None
-    """The share of a GPU's memory for the engine's weights and its keys and values. None: 0.9 alone, 0.4 beside
-    training."""
+    """The share of a GPU's memory for the engine's weights and its keys and values. None: 0.4 beside training, alone
+    0.9 or what is free."""
     kv_cache_gb: Positive | None = None
     """So much for keys and values, in the place of that share. On a CPU: 1."""
     max_model_len: Count | None = None

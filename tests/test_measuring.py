@@ -22,10 +22,10 @@ from reasoner_rm.evaluation.judged import judged
 from reasoner_rm.evaluation.truth import by_truth
 from reasoner_rm.judge.ballots import cast, orders_of
 from reasoner_rm.listener.transformers_listener import TransformersListener
-from reasoner_rm.pipeline import stages
 from reasoner_rm.pipeline.stages import Pipeline
 from reasoner_rm.policy.loading import load_vlm
 from reasoner_rm.rollout import Request, Sampling
+from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.schema import Completion, Sample
 from reasoner_rm.tasks.render import load_template
 from reasoner_rm.training.rundir import RunDir
@@ -56,7 +56,7 @@ def measured(
     samples = load_samples(config.data.heldout)
     shown = [s if o == "given" else s.swapped() for s in samples for o in orders_of(task, both=True)]
     reciter = Reciter([stretched(s, scale) for s in shown])
-    monkeypatch.setattr(stages, "TransformersEngine", lambda *_: reciter)
+    monkeypatch.setattr(TransformersEngine, "generate", lambda _, *asked: reciter.generate(*asked))
     Pipeline(config, run).measure("grpo")
     rows = [json.loads(line) for line in (run.path / "evaluations" / "grpo-heldout.jsonl").open()]
     return run.read_json("summary.json")["stages"]["grpo"]["heldout"], rows

@@ -112,7 +112,7 @@ def _evaluate(config: Config) -> RunDir:
     last = run.latest()
     if last is None:
         raise InputError("no checkpoint to evaluate", file=config.run.out, remedy="run a stage first")
-    Pipeline(config, run).measure(last.name, blind=True)  # type: ignore[arg-type]
+    Pipeline(config, run).measure(last.name, blind=True, served=True)  # type: ignore[arg-type]
     return run
 
 

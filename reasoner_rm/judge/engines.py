@@ -105,8 +105,11 @@ class SharedEngine:
         return self._listeners[template.hash]
 
 
-def own_listener(engine: RolloutEngine, template: Template) -> Listener:
+def own_listener(engine: RolloutEngine, template: Template, min_mass: float = 0.0) -> Listener:
     """The engine's own model as a listener.
+
+    Args:
+        min_mass: as in `AskingListener`.
 
     Raises:
         InputError: the engine does not say how probable its options are.
@@ -119,13 +122,13 @@ def own_listener(engine: RolloutEngine, template: Template) -> Listener:
     from reasoner_rm.rollout.vllm.engine import VllmEngine
 
     if isinstance(engine, TransformersEngine):
-        listener = TransformersListener(engine.vlm, template, min_mass=0.0, rows=engine.rows)
+        listener = TransformersListener(engine.vlm, template, min_mass=min_mass, rows=engine.rows)
         listener.encoder = engine.encoder  # images that were just judged are not processed again
         return listener
     if isinstance(engine, HttpEngine):
-        return RemoteListener(engine.endpoint, template, min_mass=0.0)
+        return RemoteListener(engine.endpoint, template, min_mass=min_mass)
     if isinstance(engine, VllmEngine):
-        return VllmListener(engine, template, min_mass=0.0)
+        return VllmListener(engine, template, min_mass=min_mass)
     raise InputError(
         f"{type(engine).__name__} does not tell its options' probabilities",
         remedy="take p_first from votes, or use transformers or vLLM in this process",

@@ -7,18 +7,21 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from reasoner_rm.config import Config, TrainSection
+from reasoner_rm.config import Config, EngineSection, TrainSection
 from reasoner_rm.data.endpoint import Endpoint
 from reasoner_rm.data.io import atomic, load_samples, write_samples
 from reasoner_rm.errors import InputError
 from reasoner_rm.evaluation import Evaluation, blinded, evaluate
+from reasoner_rm.judge.engines import own_listener
 from reasoner_rm.listener import Listener
 from reasoner_rm.listener.remote_listener import RemoteListener
 from reasoner_rm.listener.transformers_listener import TransformersListener
+from reasoner_rm.notices import say_once
 from reasoner_rm.policy.bundle import Card, save_bundle
 from reasoner_rm.policy.canvas import Canvas
 from reasoner_rm.policy.loading import Vlm, load_vlm
@@ -27,8 +30,9 @@ from reasoner_rm.policy.prompts import PromptEncoder
 from reasoner_rm.policy.vision import keep_features
 from reasoner_rm.report import write_report
 from reasoner_rm.rewards import resolve
-from reasoner_rm.rollout.choose import engine_for
-from reasoner_rm.rollout.transformers_engine import TransformersEngine
+from reasoner_rm.rollout import RolloutEngine
+from reasoner_rm.rollout.choose import choose, engine_for
+from reasoner_rm.rollout.protocol import closing
 from reasoner_rm.schema import CANDIDATES, Sample, Scored
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.render import Template, load_template
@@ -81,11 +85,11 @@ class Pipeline:
 
     def sift(self) -> None:
         """Split `data.train` by what the model already judges right, and fine-tune on that part."""
-        vlm = self.trainee()
         section = self.config.sift.sft
-        with self._stage("sift", vlm) as record:
+        with self._stage("sift") as record:
             known = self._sifted_already() if self.resume else None
-            learnt = self._sift(vlm) if known is None else known
+            learnt = self._sift() if known is None else known
+            vlm = record.vlm = self.trainee()
             if learnt:
                 record.trainer = train_sft(
                     vlm, self.template, learnt, section, title="sift: sft", **record.settings(section)
@@ -96,12 +100,12 @@ class Pipeline:
                     file=sys.stderr,
                 )
 
-    def _sift(self, vlm: Vlm) -> Sequence[Sample]:
-        """Split the rows and write both parts down; those to learn from."""
+    def _sift(self) -> Sequence[Sample]:
+        """Split the rows and write both parts down; those to learn from. The engine is gone before anything learns."""
         samples = self.samples("train")
-        encoder = PromptEncoder(vlm)
-        engine, canvas = TransformersEngine(vlm, encoder), Canvas.of(encoder)
-        found = sift(engine, self.template, samples, self.config.sift, seed=self.config.run.seed, canvas=canvas)
+        section, seed = self.config.sift, self.config.run.seed
+        with self.engine(self.config.engine) as (engine, canvas):
+            found = sift(engine, self.template, samples, section, seed=seed, canvas=canvas)
         if processes.first():
             write_samples(self.run.path / SFT_FILE, found.sft)
             write_samples(self.run.path / RL_FILE, found.rl)  # the second: once it is there, both are
@@ -126,7 +130,8 @@ class Pipeline:
         samples = load_samples(sifted) if sifted.is_file() else self.samples("train")
         vlm = self.trainee()
         encoder = PromptEncoder(vlm, workers=self.config.data.workers)
-        with self._stage("grpo", vlm) as record:
+        opened = closing(engine_for(vlm, self.config.engine, encoder, following=True))
+        with opened as engine, self._stage("grpo", vlm) as record:
             settings = record.settings(section)
             resume = settings.pop("resume")
             record.trainer = GroupTrainer(
@@ -134,7 +139,7 @@ class Pipeline:
                 self.template,
                 samples,
                 section,
-                engine=engine_for(vlm, self.config.engine, encoder, following=True),
+                engine=engine,
                 encoder=encoder,
                 listener=self.listener(lender=vlm),
                 max_logp_gap=self.config.engine.max_logp_gap,
@@ -145,40 +150,43 @@ class Pipeline:
 
     # --- measuring ----------------------------------------------------------------------------------------------
 
-    def measure(self, stage: Stage, blind: bool = False) -> None:
-        """Evaluate a stage's checkpoint on the held-out splits and write the figures down."""
+    def measure(self, stage: Stage, blind: bool = False, served: bool = False) -> None:
+        """Evaluate a stage's checkpoint on the held-out splits and write the figures down.
+
+        Args:
+            served: the checkpoint is what a server serves, where the config's engine is one. Without, it is measured
+                in this process.
+        """
         splits = [s for s in ("heldout", "ood") if getattr(self.config.data, s) is not None]
         if not splits:
             return
-        vlm, listener = self.policy(self.run.checkpoint(stage)), self.listener()
+        settings = self.config.engine
+        if settings.name == "http" and not served:
+            say_once("measured in this process: a server does not have what was just trained; `eval` measures a server")
+            settings = settings.model_copy(update={"name": "auto"})
+        listener = self.listener()
         summary = self.run.read_json("summary.json")
         figures = summary.setdefault("stages", {}).setdefault(stage, {})
-        for split in splits:
-            samples = self.samples(split)[: self.config.eval.limit]
-            own = TransformersListener(vlm, self.template, rows=128)  # as many prompts as the engine reads at once
-            result = self._evaluate(vlm, samples, f"{stage} on {split}", listener=listener, own_listener=own)
-            self._keep_evaluation(f"{stage}-{split}", result)
-            figures[split] = result.figures.as_json()
-            self._count(**{split: len(samples)})
-        if blind and self.config.eval.blind:
-            samples = blinded(self.samples(splits[0])[: self.config.eval.limit])
-            summary["blind"] = self._evaluate(vlm, samples, "blind").figures.as_json()
+        with self.engine(settings, self.run.checkpoint(stage)) as subject:
+            own = own_listener(subject[0], self.template, min_mass=0.05)
+            for split in splits:
+                samples = self.samples(split)[: self.config.eval.limit]
+                result = self._evaluate(*subject, samples, f"{stage} on {split}", listener=listener, own_listener=own)
+                self._keep_evaluation(f"{stage}-{split}", result)
+                figures[split] = result.figures.as_json()
+                self._count(**{split: len(samples)})
+            if blind and self.config.eval.blind:
+                samples = blinded(self.samples(splits[0])[: self.config.eval.limit])
+                summary["blind"] = self._evaluate(*subject, samples, "blind").figures.as_json()
         self._summarise(**{k: summary[k] for k in ("stages", "blind") if k in summary})
 
-    def _evaluate(self, vlm: Vlm, samples: list[Sample], what: str, **listeners: Listener | None) -> Evaluation:
+    def _evaluate(
+        self, engine: RolloutEngine, canvas: Canvas, samples: list[Sample], what: str, **listeners: Listener | None
+    ) -> Evaluation:
         orders = ", both orders" if self.config.task in CANDIDATES else ""
         print(f"evaluating {what}: {len(samples)} samples{orders}", file=sys.stderr)
-        config = self.config
-        encoder = PromptEncoder(vlm)
-        return evaluate(
-            TransformersEngine(vlm, encoder),
-            self.template,
-            samples,
-            canvas=Canvas.of(encoder),
-            max_tokens=config.eval.max_completion_length,
-            seed=config.run.seed,
-            **listeners,
-        )
+        length, seed = self.config.eval.max_completion_length, self.config.run.seed
+        return evaluate(engine, self.template, samples, canvas=canvas, max_tokens=length, seed=seed, **listeners)
 
     def report(self) -> Path:
         """Write `report.html`."""
@@ -203,8 +211,21 @@ class Pipeline:
                 )
         return samples
 
-    def policy(self, path: str | Path | None = None, device: str | None = None) -> Vlm:
-        """The policy from a path, or from the last stage that was run."""
+    @contextmanager
+    def engine(self, settings: EngineSection, path: str | Path | None = None) -> Iterator[tuple[RolloutEngine, Canvas]]:
+        """An engine that answers with the policy as `policy` finds it, and the canvas on which that draws; closed at
+        the end. Weights are loaded once, by who answers with them.
+
+        Raises:
+            InputError: as `engine_for`.
+        """
+        here = choose(settings.name).name == "transformers"
+        encoder = PromptEncoder(self.policy(path, weights=here))
+        with closing(engine_for(encoder.vlm, settings, encoder)) as engine:
+            yield engine, Canvas.of(encoder)
+
+    def policy(self, path: str | Path | None = None, device: str | None = None, weights: bool = True) -> Vlm:
+        """The policy from a path, or from the last stage that was run; its shape only, without ``weights``."""
         model = self.config.model
         vlm = load_vlm(
             path or self.run.latest() or model.path,
@@ -213,10 +234,11 @@ class Pipeline:
             max_pixels=model.max_pixels,
             attn_implementation=model.attn_implementation,
             device=device,
+            weights=weights,
         )
         if model.freeze_vision:
             vlm.model.model.visual.requires_grad_(False)
-        if model.keep_features:
+        if model.keep_features and weights:
             if not model.freeze_vision or not vlm.family.packs:
                 raise InputError(
                     "model.keep_features needs a vision tower that stays", remedy="set model.freeze_vision"
@@ -255,7 +277,7 @@ class Pipeline:
 
     # --- records ------------------------------------------------------------------------------------------------
 
-    def _stage(self, stage: Stage, vlm: Vlm) -> _StageRecord:
+    def _stage(self, stage: Stage, vlm: Vlm | None = None) -> _StageRecord:
         return _StageRecord(self, stage, vlm)
 
     def _keep_rollouts(self, step: int, scored: list[Scored]) -> None:
@@ -287,9 +309,10 @@ class Pipeline:
 
 
 class _StageRecord:
-    """Times a stage and, when it ends well, saves its checkpoint and makes it the run's `final/`."""
+    """Times a stage and, when it ends well, saves its checkpoint and makes it the run's `final/`. ``vlm`` may be loaded
+    while it runs."""
 
-    def __init__(self, pipeline: Pipeline, stage: Stage, vlm: Vlm):
+    def __init__(self, pipeline: Pipeline, stage: Stage, vlm: Vlm | None):
         self.pipeline, self.stage, self.vlm = pipeline, stage, vlm
         self.trainer: SampleTrainer | None = None
         self.checkpoints: Checkpoints | None = None
@@ -319,21 +342,22 @@ class _StageRecord:
     def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
         if kind is not None:
             return
-        vlm = self.vlm if self.trainer is None else self._whole(self.trainer)
+        assert self.vlm is not None
+        vlm = self.vlm if self.trainer is None else self._whole(self.vlm, self.trainer)
         if processes.first():
             self._save(merged(vlm))
         processes.barrier()
 
-    def _whole(self, trainer: SampleTrainer) -> Vlm:
+    def _whole(self, vlm: Vlm, trainer: SampleTrainer) -> Vlm:
         """The trained model with all its weights, which sharding took from the one in hand."""
         if not is_sharded(trainer.model_wrapped):
-            return self.vlm
+            return vlm
         trained = trainer.trained()
         if processes.first():
-            source = self.pipeline.trainee(self.vlm.source, device="cpu")
+            source = self.pipeline.trainee(vlm.source, device="cpu")
             put_weights(GroupModel(source), trained)
             return source
-        return self.vlm
+        return vlm
 
     def _save(self, vlm: Vlm) -> None:
         pipeline, config = self.pipeline, self.pipeline.config

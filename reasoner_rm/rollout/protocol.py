@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor
 
@@ -66,3 +67,23 @@ class FollowingEngine(RolloutEngine, Protocol):
     def follow(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         """Take over weights by their checkpoint's names, and forget what was computed with the old ones."""
         ...
+
+
+@runtime_checkable
+class ClosableEngine(RolloutEngine, Protocol):
+    """An engine that holds memory of its own until it is closed."""
+
+    def close(self) -> None: ...
+
+
+Engine = TypeVar("Engine", bound=RolloutEngine)
+
+
+@contextmanager
+def closing(engine: Engine) -> Iterator[Engine]:
+    """The engine, closed at the end where it can be."""
+    try:
+        yield engine
+    finally:
+        if isinstance(engine, ClosableEngine):
+            engine.close()

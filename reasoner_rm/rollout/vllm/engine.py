@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -60,6 +61,8 @@ class VllmEngine:
         self.llm = start(vlm, settings or EngineSection(), following=following, stats=stats)
         self.sleeps = self.llm.llm_engine.model_config.enable_sleep_mode
         self._names = itertools.count()
+        # vLLM's own end takes the process groups down, which other engines and the trainer stand on.
+        self.llm.llm_engine.engine_core._finalizer.detach()
         self._rest()
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[tuple[Completion, ...]]:
@@ -131,6 +134,15 @@ class VllmEngine:
             engine.wake_up(["kv_cache"])
         engine.reset_prefix_cache()
         engine.reset_encoder_cache()
+
+    def close(self) -> None:
+        """Give all memory back; the engine answers no more."""
+        self.llm.llm_engine.model_executor.shutdown()
+        del self.llm
+        gc.unfreeze()  # vLLM hides what it allocates at its start from the collector
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     def cached_tokens(self) -> tuple[int, int]:
         """Prompt tokens so far that the prefix cache had, and all that there were. Needs ``stats``."""

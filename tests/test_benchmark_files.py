@@ -127,6 +127,20 @@ def test_rapidata_in_both_layouts(tmp_path: Path) -> None:
     assert [s.gold["p_first"] for s in weighted] == [pytest.approx(0.8), pytest.approx(0.1)]
 
 
+def test_rapidata_with_the_caption_and_as_it_was_rated(tmp_path: Path) -> None:
+    """The same pairs and labels, in the words of the prompt that a model is asked with."""
+    shown, rated = (load(name, tmp_path / name) for name in ("rapidata", "rapidata_as_rated"))
+    assert [(s.id, s.gold, s.group_id, s.meta["by"]) for s in shown] == [
+        (s.id, s.gold, s.group_id, s.meta["by"]) for s in rated
+    ]
+    for samples, name, captioned in ((shown, "rapidata", True), (rated, "rapidata_as_rated", False)):
+        template = prompts(get_benchmark(name).protocol())
+        for i, sample in enumerate(samples):
+            text = str(render(sample, template(sample)).messages())
+            assert (f"square {i}" in text, "caption" in text.lower()) == (captioned, captioned)
+            assert ("Which image do you prefer?" in text) != captioned
+
+
 def test_pickapic_leaves_out_what_has_no_label(tmp_path: Path) -> None:
     assert [s.gold["p_first"] for s in load("pickapic", tmp_path)] == [1.0, 0.0, 0.5, 1.0]
 

@@ -23,6 +23,7 @@ BENCHMARKS: dict[str, str] = {
     "hpdv2": "generated_images:HPDV2",
     "pickapic": "generated_images:PICKAPIC",
     "rapidata": "generated_images:RAPIDATA",
+    "rapidata_as_rated": "generated_images:RAPIDATA_AS_RATED",
     "genai_bench_image": "genai_bench:GENAI_IMAGE",
     "genai_bench_edit": "genai_bench:GENAI_EDIT",
     "genai_bench_video": "genai_bench:GENAI_VIDEO",

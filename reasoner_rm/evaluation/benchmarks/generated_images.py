@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -10,6 +11,7 @@ from reasoner_rm.errors import InputError
 from reasoner_rm.evaluation.benchmark import Benchmark, compared, tables
 from reasoner_rm.evaluation.protocol import Protocol
 from reasoner_rm.schema import Sample
+from reasoner_rm.tasks.render import HIDDEN
 
 
 def ranked(row: Record, name: str, prompt: str, images: Sequence[str], ranks: Sequence[float]) -> Iterator[Sample]:
@@ -70,6 +72,13 @@ def rapidata(row: Record) -> Iterable[Sample]:
     )  # fmt: skip
 
 
+def rapidata_as_rated(row: Record) -> Iterable[Sample]:
+    """The same pairs as their raters saw them: a question and no prompt."""
+    for sample in rapidata(row):
+        meta = {**sample.meta, HIDDEN: sample.prompt}
+        yield dataclasses.replace(sample, prompt="Which image do you prefer?", meta=meta)
+
+
 BOTH = "each pair in both orders together"
 
 IMAGEREWARD = Benchmark(
@@ -127,7 +136,7 @@ PICKAPIC = Benchmark(
 
 RAPIDATA = Benchmark(
     "rapidata",
-    "Rapidata, human preference",
+    "Rapidata, human preference, with the caption",
     rapidata,
     columns=("prompt", "image1", "image2"),
     layouts=(
@@ -141,4 +150,9 @@ RAPIDATA = Benchmark(
         Protocol("majority", f"{BOTH} against what most people preferred", combine="majority"),
         Protocol("mean", "each order for itself against what most people preferred"),
     ),
+)  # fmt: skip
+
+RAPIDATA_AS_RATED = dataclasses.replace(
+    RAPIDATA, name="rapidata_as_rated", title="Rapidata, human preference, as rated: without the caption",
+    read=rapidata_as_rated,
 )  # fmt: skip

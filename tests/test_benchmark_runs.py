@@ -260,6 +260,7 @@ def test_any_openai_compatible_endpoint(tmp_path: Path, capsys: pytest.CaptureFi
     scores = json.loads(said.out)
     assert scores["habits"]["first_position"] == 1.0 and scores["habits"]["unparsed"] == 0.0
     assert len(server.bodies) == 16
+    assert "cost of the judge: 16 requests, 16000 tokens in, 1600 out, $0.02" in said.err
     for body in server.bodies:
         assert (body["temperature"], body["top_p"], body["n"]) == (0.2, 0.2, 4)
         assert any(part["type"] == "image_url" for part in body["messages"][0]["content"])

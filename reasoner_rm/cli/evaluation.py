@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,10 +128,13 @@ def _benchmark(args: argparse.Namespace) -> None:
         )[: args.limit]  # fmt: skip
         subject = _subject(args, benchmark, protocol, {s.task for s in samples})
         grader = _grader(args, benchmark)
-        scores = run(
-            benchmark, samples, subject, protocol, args.out, split=args.split or "", blind=args.blind, grader=grader,
-            batch=args.batch,
-        )  # fmt: skip
+        try:
+            scores = run(
+                benchmark, samples, subject, protocol, args.out, split=args.split or "", blind=args.blind,
+                grader=grader, batch=args.batch,
+            )  # fmt: skip
+        finally:
+            _tell_costs(judge=subject.judge, grader=grader)
         report = _page(args.out)
     _tell(scores, args.json)
     if not args.json:
@@ -238,6 +242,16 @@ def _tell(scores: Scores, as_json: bool) -> None:
     from reasoner_rm.report.benchmark import lines
 
     print("\n".join(lines(scores.as_json())))
+
+
+def _tell_costs(**judges: Any) -> None:
+    """What this call took of a server, finished or not."""
+    from reasoner_rm.rollout.http_engine import HttpEngine
+
+    for name, judge in judges.items():
+        engine = getattr(judge, "engine", None)
+        if isinstance(engine, HttpEngine):
+            print(f"cost of the {name}: {engine.endpoint.cost}", file=sys.stderr)
 
 
 def _compare(args: argparse.Namespace) -> None:

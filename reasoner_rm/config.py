@@ -101,6 +101,11 @@ class ListenerSection(Section):
     an `endpoint`, a server is asked instead: vLLM's, or another that goes on with an assistant's unfinished message."""
 
     path: str | None = None
+    engine: Literal["transformers", "vllm"] = "transformers"
+    """`vllm`: an engine of its own in this process, which holds its memory throughout; what the `engine` section says
+    of keys and values, length and compilation holds for it, too."""
+    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.2
+    """The share of a GPU's memory for that engine."""
     endpoint: EndpointSection | None = None
     max_failed: Share = 0.1
     """The share of questions on which the server may fail, each a reading that is missing; beyond it the run stops."""

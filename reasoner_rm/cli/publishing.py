@@ -21,6 +21,8 @@ def add_verbs(verb: Add) -> None:
     publish.add_argument("--private", action="store_true", help="a private repository")
     publish.add_argument("--pictures", action=argparse.BooleanOptionalAction, default=True,
                          help="show a held-out comparison in the card; its images are copied")  # fmt: skip
+    publish.add_argument("--results", type=Path, nargs="+", default=(), metavar="DIR",
+                         help="what `eval` wrote about the run's judge: its figures stand in the card")  # fmt: skip
     publish.add_argument("--check", type=int, default=8, metavar="N", help="compare N answers with the run's")
     publish.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -35,7 +37,8 @@ def _publish(args: argparse.Namespace) -> None:
     if args.check < 1:
         raise InputError("--check is not positive", remedy="a release is compared with its run")
     with libraries_to_stderr():
-        made = prepare(args.run_dir, args.out or args.run_dir / "release", args.repo_id, args.license, args.pictures)
+        out = args.out or args.run_dir / "release"
+        made = prepare(args.run_dir, out, args.repo_id, args.license, args.pictures, args.results)
         found = check(made.folder, args.run_dir, args.check)
         print(f"checked: {found.same} of {found.asked} answers are the run's, word for word", file=sys.stderr)
         address = None if args.dry_run else upload(made.folder, args.repo_id, private=args.private)

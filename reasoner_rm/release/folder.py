@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,15 +35,23 @@ class Release:
     run: Path
 
 
-def prepare(run: Path, out: Path, repo_id: str, licence: str = "other", pictures: bool = True) -> Release:
+def prepare(
+    run: Path,
+    out: Path,
+    repo_id: str,
+    licence: str = "other",
+    pictures: bool = True,
+    results: Sequence[Path] = (),
+) -> Release:
     """Write the release of a run beside its final place and rename it there.
 
     Args:
         licence: of the weights, as the hub writes it.
         pictures: show a held-out comparison; its images are copied.
+        results: what `eval` wrote about the run's judge on benchmarks; their figures stand in the card.
 
     Raises:
-        InputError: no run or no trained judge there; a folder in the way that is no release.
+        InputError: no run or no trained judge there; results of another judge; a folder in the way that is no release.
     """
     final = run / "final"
     if not (final / FILE).is_file():
@@ -50,6 +59,7 @@ def prepare(run: Path, out: Path, repo_id: str, licence: str = "other", pictures
     if out.exists() and any(out.iterdir()) and not (out / FILE).is_file():
         raise InputError("in the way, and no release", file=out, remedy="name another with --out")
     load_card(final)  # a template that was changed after training shows here
+    record = read_record(run, results)
     beside = out.with_name(f".{out.name}.writing")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
@@ -57,7 +67,6 @@ def prepare(run: Path, out: Path, repo_id: str, licence: str = "other", pictures
         _merge(final, beside)
     _copy(final, beside)
     _ban_placeholders(beside)
-    record = read_record(run)
     _write_asked(beside, record)
     shown = example(record, beside) if pictures else None
     with atomic(beside / "README.md") as file:

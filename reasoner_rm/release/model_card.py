@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from reasoner_rm.data.provenance import licences
+from reasoner_rm.evaluation.export import model_index
 from reasoner_rm.release.example import Example
 from reasoner_rm.release.record import Record, is_hub_id
 from reasoner_rm.report.words import DATA, measure, split_name, stage_name
@@ -55,6 +56,7 @@ def model_card(record: Record, repo_id: str, licence: str, shown: Example | None
         *_use(repo_id, record),
         "## Figures",
         *_figures(record),
+        *_benchmarks(record),
         "## Training",
         *_training(record),
         "## Data",
@@ -73,7 +75,7 @@ def _metadata(record: Record, name: str, licence: str) -> dict[str, Any]:
     if hubs:
         head["datasets"] = hubs
     head["tags"] = ["reasoner-rm", "reward-model", "vlm-as-a-judge", "grpo", record.card.task.replace("_", "-")]
-    results = list(_results(record))
+    results = [*_results(record), *map(model_index, record.benchmarks)]
     if results:
         head["model-index"] = [{"name": name, "results": results}]
     return head
@@ -132,6 +134,20 @@ def _figures(record: Record) -> Iterator[str]:
     blind = record.summary.get("blind", {}).get("accuracy")
     beside = f" With its images blanked it reaches {_share(blind)}." if blind is not None else ""
     yield f"Protocol: {_protocol(record)}. Intervals: bootstrap over source prompts.{beside}"
+
+
+def _benchmarks(record: Record) -> Iterator[str]:
+    """A line for each benchmark, its protocol beside the figure; all figures stand in the metadata."""
+    if not record.benchmarks:
+        return
+    rows = ["| benchmark | protocol | figure | | 95 % interval | n | unparsed |", "|---|---|---|---|---|---|---|"]
+    for scores in record.benchmarks:
+        figure, title = scores["headline"], scores["benchmark"]["title"]
+        low, high = figure["interval"] or (None, None)
+        cells = (scores["protocol"]["name"], figure["name"], _share(figure["value"]))
+        spread = f"{_share(low)} to {_share(high)} | {figure['n']} | {_share(scores['habits']['unparsed'])}"
+        rows.append(f"| {title} | {' | '.join(cells)} | {spread} |")
+    yield "\n".join(rows)
 
 
 def _training(record: Record) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,17 @@ import yaml
 
 from reasoner_rm.data.provenance import entry_of
 from reasoner_rm.errors import InputError
+from reasoner_rm.evaluation.folder import ResultFolder
 from reasoner_rm.policy.bundle import Card, load_card
-from reasoner_rm.policy.loading import BUILTIN
+from reasoner_rm.policy.loading import BUILTIN, resolve_model
 
 FILES = ("cold_start", "train", "heldout", "ood")
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """``data`` are the dataset cards' entries by use; ``figures`` the evaluations by stage and split."""
+    """``data`` are the dataset cards' entries by use; ``figures`` the evaluations by stage and split;
+    ``benchmarks`` what the run's judge reached on published ones."""
 
     run: Path
     config: Mapping[str, Any]
@@ -28,6 +30,7 @@ class Record:
     versions: Mapping[str, str]
     data: Mapping[str, Mapping[str, Any]]
     card: Card
+    benchmarks: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def base(self) -> str:
@@ -49,11 +52,14 @@ class Record:
         return Path(path) if path and Path(path).is_file() else None
 
 
-def read_record(run: Path) -> Record:
+def read_record(run: Path, results: Sequence[Path] = ()) -> Record:
     """Read a run directory.
 
+    Args:
+        results: what `eval` wrote about its judge on benchmarks.
+
     Raises:
-        InputError: it lacks its configuration or its summary.
+        InputError: it lacks its configuration or its summary; results of another judge.
     """
     try:
         config = yaml.safe_load((run / "config.resolved.yaml").read_text(encoding="utf-8"))
@@ -68,7 +74,18 @@ def read_record(run: Path) -> Record:
         path = config["data"].get(name)
         if path:
             data[name] = dict(entry_of(Path(path)) or drawn)
-    return Record(run, config, summary, versions, data, load_card(run / "final"))
+    benchmarks = tuple(_scores(run, folder) for folder in results)
+    return Record(run, config, summary, versions, data, load_card(run / "final"), benchmarks)
+
+
+def _scores(run: Path, folder: Path) -> dict[str, Any]:
+    """What the run's own judge reached on a benchmark."""
+    scores = ResultFolder(folder).scores()
+    model = str(scores.get("judge", {}).get("model", ""))
+    if Path(resolve_model(model)).resolve() != (run / "final").resolve():
+        what = f"these are results of {model or 'an unnamed judge'}, not of the run's"
+        raise InputError(what, file=folder, remedy=f"evaluate with --model {run}")
+    return scores
 
 
 def public(path_or_id: str) -> str:

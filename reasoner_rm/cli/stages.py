@@ -69,9 +69,10 @@ def _dry_run(args: argparse.Namespace) -> None:
 def run_stage(verb: str, file: Path, overrides: Sequence[str], as_json: bool, resume: bool = False) -> None:
     """Run a stage, or `eval`, of a config and print what it came to."""
     from reasoner_rm.config import load_config
-    from reasoner_rm.report import write_report
 
     config = load_config(file, overrides)
+    from reasoner_rm.report import write_report  # brings torch, which a wrong key need not wait for
+
     with libraries_to_stderr():
         run = _evaluate(config) if verb == "eval" else _train(STAGE_VERBS[verb], config, resume)
         summary, report = run.read_json("summary.json"), write_report(run.path)

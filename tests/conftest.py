@@ -28,11 +28,7 @@ torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Under `-n 2` a file stays on one worker, and all of vLLM's together, so that its engines start once. What takes
-    long goes first, so that no worker is left with it at the end."""
-    for item in items:
-        group = "vllm" if item.get_closest_marker("vllm") else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+    """What takes long goes first, so that no worker of `-n 2` is left with it at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow") or item.get_closest_marker("vllm")}
     items.sort(key=lambda item: item.path not in slow)
 

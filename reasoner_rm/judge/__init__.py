@@ -1,5 +1,19 @@
 """The judge API."""
 
-from reasoner_rm.judge.judge import Judge
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from reasoner_rm.judge.judge import Judge
 
 __all__ = ["Judge"]
+
+
+def __getattr__(name: str) -> Any:
+    """Torch comes with the judge itself; what reads ballots, as reports do, needs none."""
+    if name == "Judge":
+        from reasoner_rm.judge.judge import Judge
+
+        return Judge
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar, runtime_checkable
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 from reasoner_rm.schema import Completion
 from reasoner_rm.tasks.render import Prompt
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)

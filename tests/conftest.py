@@ -13,10 +13,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from chat_server import ChatServer
 from hypothesis import settings
 from PIL import Image
 from vllm_server import VllmServer
@@ -123,3 +125,18 @@ def served(
 
 
 SHAPES = ((56, 56), (40, 112), (120, 48))
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., ChatServer]]:
+    """Starts scripted chat servers, which end with the test; whoever asks them waits shortly before it asks again."""
+    monkeypatch.setattr("reasoner_rm.data.endpoint.FIRST_WAIT", 0.01)
+    servers: list[ChatServer] = []
+
+    def start(answer: Callable[[dict[str, Any]], Any], **settings: Any) -> ChatServer:
+        servers.append(ChatServer(answer, **settings))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()

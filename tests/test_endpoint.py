@@ -6,7 +6,7 @@ import asyncio
 import io
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from email.utils import formatdate
 from types import SimpleNamespace
 from typing import Any
@@ -32,19 +32,6 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reasoner_rm.data.endpoint.FIRST_WAIT", 0.01)
     monkeypatch.setattr(replicas, "FIRST_REST", 0.05)
     monkeypatch.setattr(replicas, "LONGEST_REST", 0.2)
-
-
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    servers: list[Any] = []
-
-    def start(answer: Callable[[dict[str, Any]], Any], **settings: Any) -> ChatServer:
-        servers.append(ChatServer(answer, **settings))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.stop()
 
 
 def endpoint(*urls: str, **settings: Any) -> Endpoint:

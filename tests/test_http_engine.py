@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -24,20 +24,6 @@ from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.tasks.render import Prompt
 
 Serve = Callable[..., ChatServer]
-
-
-@pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
-    monkeypatch.setattr("reasoner_rm.data.endpoint.FIRST_WAIT", 0.01)
-    servers: list[ChatServer] = []
-
-    def start(answer: Callable[[dict[str, Any]], Any], **settings: Any) -> ChatServer:
-        servers.append(ChatServer(answer, **settings))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.stop()
 
 
 def engine(*urls: str, encoder: PromptEncoder | None = None, **settings: Any) -> HttpEngine:

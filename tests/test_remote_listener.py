@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,20 +32,6 @@ from reasoner_rm.training.grpo import GroupTrainer
 TEMPLATE = load_template("image_preference", "brief")
 THOUGHT = "<think>A 7 and a 3.</think><answer>Image 1 is better</answer>"
 Serve = Callable[..., ChatServer]
-
-
-@pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
-    monkeypatch.setattr("reasoner_rm.data.endpoint.FIRST_WAIT", 0.01)
-    servers: list[ChatServer] = []
-
-    def start(answer: Callable[[dict[str, Any]], Any], **settings: Any) -> ChatServer:
-        servers.append(ChatServer(answer, **settings))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.stop()
 
 
 @pytest.fixture

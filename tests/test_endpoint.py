@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -145,7 +146,9 @@ def test_a_server_that_goes_away_ends_the_work_soon_and_says_so() -> None:
     began = time.monotonic()
     lost = [answer for _, answer in stream if isinstance(answer, ServiceError)]
     assert lost and time.monotonic() - began < 5
-    assert "ConnectError" in str(lost[-1]) and "start it again, then run the same command again" in str(lost[-1])
+    # Which of the two is the last depends on how far the closing of the sockets had come.
+    assert re.search("ConnectError|RemoteProtocolError|ReadError", str(lost[-1])), lost[-1]
+    assert "start it again, then run the same command again" in str(lost[-1])
     with pytest.raises(ServiceError):
         asking.post(CHAT, question(0).body())
 

@@ -61,3 +61,5 @@ def test_supervised_steps_are_the_same(tiny_folder: Path, tmp_path: Path) -> Non
         found.append(train(tmp_path / str(count), plan, count))
     assert len(found[0]["log"]) == len(found[1]["log"]) == 4
     assert apart(*found) <= 1e-6
+    for row in found[0]["log"]:
+        assert all(row[f"time/{phase}"] > 0 for phase in ("encoding", "forward", "backward", "optimiser"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -9,6 +10,7 @@ from transformers import TrainerCallback
 
 from reasoner_rm.training import processes
 from reasoner_rm.training.checkpoints import Checkpoints
+from reasoner_rm.training.phases import Phases
 from reasoner_rm.training.stopping import Wish
 
 
@@ -36,6 +38,20 @@ class Keeper(TrainerCallback):
         if stop or step - self.kept >= self.checkpoints.every:
             control.should_save = True
             self.kept = step
+
+
+class OptimiserTime(TrainerCallback):
+    """Counts the optimiser's own step as a phase."""
+
+    def __init__(self, phases: Phases):
+        self.phases = phases
+        self.under_way = contextlib.ExitStack()
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.under_way.enter_context(self.phases("optimiser"))
+
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.under_way.close()
 
 
 class Bar(TrainerCallback):

@@ -12,6 +12,7 @@ from reasoner_rm.config import SftSection
 from reasoner_rm.errors import InputError
 from reasoner_rm.policy.canvas import Canvas
 from reasoner_rm.policy.loading import Vlm
+from reasoner_rm.policy.logps import GroupLogps
 from reasoner_rm.policy.packing import run_repeated
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import Template, render
@@ -22,11 +23,19 @@ from reasoner_rm.training.trainer import SampleTrainer
 class SftTrainer(SampleTrainer):
     """Cross-entropy of the target's tokens, the end of turn included; the prompt bears no loss."""
 
-    def compute_loss(self, model: Any, inputs: list[Sample], return_outputs: bool = False, **_: Any) -> torch.Tensor:
-        prompts = self.encoder.batch([self.encoder.encode(render(s, self.template)) for s in inputs])
-        canvas = Canvas.of(self.encoder)
-        targets = [[target_ids(self.vlm, s, canvas)] for s in inputs]
-        out = model(prompts, targets, 1.0, False, run_repeated)
+    def training_step(self, model: Any, inputs: list[Sample], num_items_in_batch: Any = None) -> torch.Tensor:
+        model.train()
+        with self.phases("encoding"):
+            prompts = self.encoder.batch([self.encoder.encode(render(s, self.template)) for s in inputs])
+            canvas = Canvas.of(self.encoder)
+            targets = [[target_ids(self.vlm, s, canvas)] for s in inputs]
+        with self.phases("forward"), self.compute_loss_context_manager():
+            loss = self._loss(model(prompts, targets, 1.0, False, run_repeated), inputs)
+            loss = loss / self.current_gradient_accumulation_steps
+        self.backward(loss)
+        return loss.detach()
+
+    def _loss(self, out: GroupLogps, inputs: list[Sample]) -> torch.Tensor:
         weights = torch.tensor([s.weight for s in inputs], device=out.logps.device)[:, None] * out.mask
         loss = -(out.logps * weights).sum() / weights.sum().clamp(min=1e-8)
         self.gather(token_accuracy=float(((out.logps > -0.6931) * out.mask).sum() / out.mask.sum()))

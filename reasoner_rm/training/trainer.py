@@ -30,7 +30,7 @@ from reasoner_rm.policy.prompts import PromptEncoder
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import Template
 from reasoner_rm.training import processes
-from reasoner_rm.training.callbacks import Bar, Keeper
+from reasoner_rm.training.callbacks import Bar, Keeper, OptimiserTime
 from reasoner_rm.training.checkpoints import Checkpoints, check_fits, marker_of
 from reasoner_rm.training.group_model import GroupModel
 from reasoner_rm.training.phases import Phases
@@ -142,6 +142,7 @@ class SampleTrainer(Trainer):
         self.wish = Wish()
         self._bar = Bar(title, self._gathered)
         self.add_callback(self._bar)
+        self.add_callback(OptimiserTime(self.phases))
         self.add_callback(Keeper(self.wish, checkpoints, repeats))
         self.model_accepts_loss_kwargs = False  # each batch's loss is a mean: the trainer divides by the accumulation
         self._resumed: Path | None = None

@@ -1,0 +1,218 @@
+"""What a training has to hold, each on real runs from the shell.
+
+    python benchmarks/training.py equal  --json benchmarks/results/training_equal.json
+    python benchmarks/training.py kills  --json benchmarks/results/training_kills.json
+    python benchmarks/training.py steady --json benchmarks/results/training_steady.json
+
+`equal`: two processes (DDP, ZeRO-2, ZeRO-3) against one, over 20 steps of the same global batches and the same
+completions. `kills`: a GRPO run on the pocket world is killed with SIGKILL at random moments, 20 times in all, and
+resumed, against one that nobody touched. `steady`: 200 steps of the pocket recipe: memory of the process over time,
+and where a step's time goes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+STEPS = 20
+TIMED = "time/"
+
+
+# --- two processes and one ----------------------------------------------------------------------------------------
+
+
+def equal(folder: Path) -> dict[str, Any]:
+    """The greatest differences of two processes from one, by how they share the work."""
+    from launching import apart, train
+
+    from reasoner_rm.policy.tiny import make_tiny
+
+    model = make_tiny(folder / "model", ["Image 1 is better than a square picture <think></think><answer></answer>"])
+    section: dict[str, Any] = {"max_steps": STEPS, "loss_type": "dapo", "max_tokens_per_forward": 150, "beta": 0.04}
+    alone = train(folder / "alone", {"model": str(model), "section": section | {"accumulation": 2}})
+    found: dict[str, Any] = {}
+    for kind in ("ddp", "zero2", "zero3"):
+        both = train(folder / kind, {"model": str(model), "kind": kind, "section": section | {"accumulation": 1}}, 2)
+        assert (alone["world"], both["world"]) == (1, 2) and both["sampled"] == alone["sampled"]
+        pairs = list(zip(both["log"], alone["log"], strict=True))
+        columns = {name: [(b[name], a[name]) for b, a in pairs] for name in ("loss", "kl", "entropy", "grad_norm")}
+        found[kind] = {
+            "steps": len(pairs),
+            "world": both["world"],
+            "distributed_type": both["kind"],
+            "wrapper": both["wrapper"],
+            "apart": {n: max(abs(b - a) for b, a in column) for n, column in columns.items()}
+            | {"weights": apart(both, alone)},
+            "two_and_one": columns,
+        }
+        print(f"{kind:6} {both['kind']:10} " + ", ".join(f"{n} {v:.1e}" for n, v in found[kind]["apart"].items()))
+    return found
+
+
+# --- kills ----------------------------------------------------------------------------------------------------------
+
+
+def kills(folder: Path, count: int = 20, steps: int = 16) -> dict[str, Any]:
+    """Runs that were killed at random moments, five times each, and end as the one that was left alone."""
+    from reasoner_rm.training.checkpoints import Checkpoints
+
+    config = pocket_config(folder, {"grpo": {"max_steps": steps, "save_steps": 2, "prompts_per_device": 8}})
+    began = time.monotonic()
+    whole = _grpo(config, folder / "whole")
+    training = sum(row["time/step"] for row in rows_of(folder / "whole"))
+    print(f"left alone: {time.monotonic() - began:.0f} s, {training:.0f} s of them training")
+    rng, moments, runs = random.Random(time.time_ns()), [], []
+    while len(moments) < count:
+        out = folder / f"run-{len(runs)}"
+        for _ in range(min(5, count - len(moments))):
+            process = _start(config, out)
+            seen = len(rows_of(out))
+            while process.poll() is None and len(rows_of(out)) <= seen:
+                time.sleep(0.02)
+            time.sleep(rng.random() * training / 4)
+            if process.poll() is not None:
+                break
+            process.kill()
+            process.wait()
+            kept = Checkpoints(out / "checkpoints" / "grpo.steps", 2, 2).steps()
+            moments.append({"run": len(runs), "rows": len(rows_of(out)), "states": kept, "readable": readable(out)})
+            print(moments[-1])
+        _grpo(config, out)
+        same = weights(out).keys() == whole.keys() and all(_equal(weights(out)[n], whole[n]) for n in whole)
+        rows = strip(rows_of(out)) == strip(rows_of(folder / "whole"))
+        runs.append({"weights_bitwise": same, "metrics_equal": rows, "steps": len(rows_of(out))})
+        print(runs[-1])
+    return {"kills": len(moments), "steps": steps, "training_seconds": training, "moments": moments, "runs": runs}
+
+
+def readable(out: Path) -> bool:
+    """Whether the report of a run that was killed can be made."""
+    from reasoner_rm.report import write_report
+
+    return write_report(out).stat().st_size > 0
+
+
+def weights(out: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return load_file(out / "checkpoints" / "grpo" / "model.safetensors")
+
+
+def _equal(a: Any, b: Any) -> bool:
+    import torch
+
+    return torch.equal(a, b)
+
+
+def strip(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of metrics without what a clock says."""
+    return [{k: v for k, v in row.items() if not k.startswith(TIMED)} for row in rows]
+
+
+# --- a long run -----------------------------------------------------------------------------------------------------
+
+
+def steady(folder: Path, steps: int = 200) -> dict[str, Any]:
+    """Memory by step, and shares of the time by phase, of the pocket recipe's GRPO from the shipped base."""
+    config, out = pocket_config(folder, {"grpo": {"max_steps": steps}}), folder / "run"
+    process = _start(config, out)
+    by_step: dict[int, list[int]] = {}
+    watched = psutil.Process(process.pid)
+    while process.poll() is None:
+        with contextlib.suppress(psutil.Error):
+            by_step.setdefault(len(rows_of(out)), []).append(watched.memory_info().rss)
+        time.sleep(0.5)
+    assert process.returncode == 0
+    rows = rows_of(out)
+    memory = [statistics.median(by_step[s]) / 2**20 for s in sorted(by_step) if 0 < s < steps]
+    fifth = len(memory) // 5
+    early, late = statistics.median(memory[fifth : 2 * fifth]), statistics.median(memory[-fifth:])
+    spent = {n: sum(r.get(n, 0.0) for r in rows) for n in sorted({n for r in rows for n in r if n.startswith(TIMED)})}
+    shares = {n.removeprefix(TIMED): s / spent["time/step"] for n, s in spent.items() if n != "time/step"}
+    print(f"memory: {early:.0f} MB in the second fifth, {late:.0f} in the last ({late / early - 1:+.2%})")
+    print("shares of a step: " + ", ".join(f"{n} {s:.1%}" for n, s in sorted(shares.items(), key=lambda x: -x[1])))
+    return {
+        "steps": len(rows),
+        "seconds_a_step": statistics.median(r["time/step"] for r in rows),
+        "shares": shares,
+        "memory_mb": [round(m, 1) for m in memory],
+        "memory_early_mb": early,
+        "memory_late_mb": late,
+        "memory_change": late / early - 1,
+    }
+
+
+# --- runs -----------------------------------------------------------------------------------------------------------
+
+
+def pocket_config(folder: Path, changes: dict[str, dict[str, Any]]) -> Path:
+    """The pocket world's preference recipe with its data made, little of it held out."""
+    from reasoner_rm.pipeline.pocket import config_of, course_of
+    from reasoner_rm.pipeline.worlds import Plan
+
+    course = course_of("shapes", "preference")
+    sets = tuple(f"{section}.{name}={value}" for section, values in changes.items() for name, value in values.items())
+    config = config_of(course, folder, 0, sets)
+    course.make(folder / "data", Plan(cold_start=20, train=320, heldout=16, ood=16), 0)
+    file = folder / "config.yaml"
+    file.write_text(config.yaml())
+    return file
+
+
+def _start(config: Path, out: Path) -> subprocess.Popen[bytes]:
+    out.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "reasoner_rm", "grpo", str(config), "--set", f"run.out={out}", "--resume"]
+    said = (out.parent / f"{out.name}.log").open("ab")
+    return subprocess.Popen(command, stdout=said, stderr=said, env=os.environ | {"OMP_NUM_THREADS": "1"})
+
+
+def _grpo(config: Path, out: Path) -> dict[str, Any]:
+    """Run to the end; the weights that it leaves."""
+    process = _start(config, out)
+    assert process.wait() == 0, (out.parent / f"{out.name}.log").read_text()[-3000:]
+    return weights(out)
+
+
+def rows_of(out: Path) -> list[dict[str, Any]]:
+    """The whole lines of a run's metrics."""
+    file = out / "metrics.jsonl"
+    return list(_whole_lines(file)) if file.is_file() else []
+
+
+def _whole_lines(file: Path) -> Iterator[dict[str, Any]]:
+    for line in file.read_text().splitlines():
+        with contextlib.suppress(json.JSONDecodeError):
+            yield json.loads(line)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("equal", "kills", "steady"))
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        found = {"equal": equal, "kills": kills, "steady": steady}[args.what](Path(scratch))
+    if args.json:
+        machine = {"cpus": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
+        args.json.write_text(json.dumps({"machine": machine, **found}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

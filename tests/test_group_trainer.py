@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -252,11 +252,9 @@ def test_a_relative_without_an_adapter_runs_repeated_and_says_so_once(
 class Modest(TransformersEngine):
     """An engine that reports each token as e² times less likely than it is."""
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[tuple[Completion, ...]]:
-        return [
-            tuple(dataclasses.replace(c, logprobs=tuple(p - 2 for p in c.logprobs)) for c in group)
-            for group in super().generate(requests, sampling)
-        ]
+    def stream(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, tuple[Completion, ...]]]:
+        for i, group in super().stream(requests, sampling):
+            yield i, tuple(dataclasses.replace(c, logprobs=tuple(p - 2 for p in c.logprobs)) for c in group)
 
 
 def test_the_correction_reaches_the_update(tiny: Vlm, samples: list[Sample], babble: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,14 @@ from vllm_server import VllmServer
 from reasoner_rm.config import EndpointSection, GrpoSection
 from reasoner_rm.data.endpoint import Endpoint
 from reasoner_rm.errors import InputError, ServiceError
+from reasoner_rm.listener.ear import Ear
 from reasoner_rm.listener.remote_listener import RemoteListener
 from reasoner_rm.listener.transformers_listener import TransformersListener
 from reasoner_rm.policy.loading import Vlm
 from reasoner_rm.policy.prompts import PromptEncoder
 from reasoner_rm.rollout import Request, Sampling
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
-from reasoner_rm.schema import Completion, Sample
+from reasoner_rm.schema import Completion, Group, Sample
 from reasoner_rm.tasks.render import load_template
 from reasoner_rm.training.checkpoints import Checkpoints
 from reasoner_rm.training.grpo import GroupTrainer
@@ -112,14 +113,10 @@ def test_log_probabilities_are_needed(serve: Serve, samples: list[Sample]) -> No
 class Thinking(TransformersEngine):
     """An untrained model's babble, as if it were a thought."""
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[tuple[Completion, ...]]:
-        groups = super().generate(requests, sampling)
-        return [
-            tuple(
-                replace(c, text=f"<think>{i} {g}</think><answer>Image 1 is better</answer>") for g, c in enumerate(row)
-            )
-            for i, row in enumerate(groups)
-        ]
+    def stream(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, tuple[Completion, ...]]]:
+        for i, row in super().stream(requests, sampling):
+            texts = (f"<think>{i} {g}</think><answer>Image 1 is better</answer>" for g in range(len(row)))
+            yield i, tuple(replace(c, text=text) for c, text in zip(row, texts, strict=True))
 
 
 def test_training_shows_what_failed_stops_when_the_listener_is_gone_and_goes_on(
@@ -156,6 +153,60 @@ def test_training_shows_what_failed_stops_when_the_listener_is_gone_and_goes_on(
     resumed = trainer(serve(lambda body: told(_1=-0.5, _2=-1.5)).url)
     resumed.train(resume=True)
     assert resumed.state.global_step == 4 and len(lines) == 4
+
+
+# --- while others are rolled out ------------------------------------------------------------------------------------
+
+
+def window(samples: list[Sample]) -> list[Group]:
+    return [
+        Group(s, tuple(Completion(f"<think>{i} {g}</think>", (1,), (0.0,), "stop") for g in range(3)))
+        for i, s in enumerate(samples)
+    ]
+
+
+def test_groups_are_heard_while_others_are_rolled_out(serve: Serve, samples: list[Sample]) -> None:
+    """The last group waits until the first one has been heard: heard at the end, it would wait for ever."""
+    answered = threading.Event()
+
+    def answer(body: dict[str, Any]) -> dict[str, Any]:
+        answered.set()
+        return told(_1=-0.1 * len(body["messages"][1]["content"]), _2=-1.5)
+
+    listener = remote(serve(answer).url)
+    groups = window(samples)
+    with Ear(listener) as ear:
+        for i, group in reversed(list(enumerate(groups))):
+            if i == 0:
+                assert answered.wait(20)
+            ear.hear(i, group)
+        early = ear.beliefs()
+    assert early == listener.beliefs([g.sample for g in groups], [[c.text for c in g.completions] for g in groups])
+    assert ear.hidden > 0 and listener.failed == 0
+
+
+def test_a_window_is_judged_as_a_whole(serve: Serve, samples: list[Sample]) -> None:
+    """One group that the server refuses is no reason to stop; a window of which none is answered is."""
+
+    def answer(body: dict[str, Any]) -> Any:
+        refused = refusing or "<think>0 " in body["messages"][1]["content"]
+        return Reply({"error": "oops"}, 400) if refused else told(_1=-0.5, _2=-1.5)
+
+    refusing, listener = False, remote(serve(answer).url, max_failed=0.6)
+    groups = window(samples)
+
+    def hear() -> list[Any]:
+        with Ear(listener) as ear:
+            for i, group in enumerate(groups):
+                ear.hear(i, group)
+            return ear.beliefs()
+
+    beliefs = hear()
+    assert beliefs[0] == (None,) * 3 and all(None not in row for row in beliefs[1:])
+    assert listener.failed == pytest.approx(1 / len(samples))
+    refusing = True
+    with pytest.raises(ServiceError, match="failed on 100% of"):
+        hear()
 
 
 # --- vLLM -----------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -153,9 +153,9 @@ def test_training_follows_its_stages(tiny: Vlm, pictures: tuple[Image.Image, ...
     asked: list[tuple[int, int]] = []
 
     class Watched(TransformersEngine):
-        def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[tuple[Completion, ...]]:
+        def stream(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[Any]:
             asked.append((len(requests[0].seeds), sampling.max_tokens))
-            return super().generate(requests, sampling)
+            return super().stream(requests, sampling)
 
     stages = [{"max_completion_length": 4, "num_generations": 4, "steps": 1},
               {"max_completion_length": 8, "num_generations": 2, "steps": 2}]  # fmt: skip

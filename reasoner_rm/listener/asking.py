@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +36,9 @@ class AskingListener(ABC):
     """
 
     failed = 0.0
-    """Share of the last call's questions that whoever answers failed on; each was a None."""
+    """Share of the last window's questions that whoever answers failed on; each was a None."""
+    elsewhere = False
+    """Whether whoever answers has a device of its own, so that it may be asked while others compute here."""
 
     def __init__(
         self,
@@ -51,6 +54,11 @@ class AskingListener(ABC):
         self.strip_verdict = strip_verdict
         self.both_orders = both_orders
         self.min_mass = min_mass
+
+    @contextmanager
+    def window(self) -> Iterator[None]:
+        """Calls inside are judged together at its end: whether too much of them failed. A call alone is a window."""
+        yield
 
     @abstractmethod
     def ask(self, asked: Sequence[Questions]) -> list[list[Sequence[float] | None]]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,13 +33,16 @@ class RemoteListener(AskingListener):
     option that is not among them makes a None. What the server fails on is None, counted in ``failed``.
 
     Args:
-        max_failed: share of the last questions that may fail; above it, or when none of a call is answered, it raises.
+        max_failed: share of the last questions that may fail; above it, or when none of a window is answered, it
+            raises.
         banned: token ids that get no probability, as of the policy; a vLLM with processed log-probabilities heeds it.
         settings: of :class:`AskingListener`.
 
     Raises:
         InputError: the server is not there, or does not go on with an assistant's message as it stands.
     """
+
+    elsewhere = True
 
     def __init__(
         self,
@@ -54,6 +59,8 @@ class RemoteListener(AskingListener):
         self.vllm = endpoint.served.get("owned_by") == "vllm"
         self._tokenizer = _Tokenizer(endpoint)
         self._recent: deque[bool] = deque(maxlen=REMEMBERED)
+        self._lock, self._open = threading.Lock(), 0
+        self._answered, self._failures = 0, list[Exception]()
         self._extra: dict[str, Any] = {"top_logprobs": TOP}
         if self.vllm:
             self._extra = {
@@ -71,8 +78,35 @@ class RemoteListener(AskingListener):
         """As in `AskingListener`.
 
         Raises:
-            ServiceError: too much failed.
+            ServiceError: too much failed, unless a window is open, which says so at its end.
         """
+        with self.window():
+            return self._ask(asked)
+
+    @contextmanager
+    def window(self) -> Iterator[None]:
+        with self._lock:
+            self._open += 1
+        try:
+            yield
+        except BaseException:
+            self._close()
+            raise
+        answered, failures = self._close()
+        if answered or failures:
+            self._judge(answered, failures)
+
+    def _close(self) -> tuple[int, list[Exception]]:
+        """What a window counted, once nobody is inside any more."""
+        with self._lock:
+            self._open -= 1
+            if self._open:
+                return 0, []
+            counted = self._answered, self._failures
+            self._answered, self._failures = 0, []
+            return counted
+
+    def _ask(self, asked: Sequence[Questions]) -> list[list[Sequence[float] | None]]:
         answers: list[list[Sequence[float] | None]] = [[None] * len(q.stems) for q in asked]
         places, jobs, answered = [], [], 0
         failures: list[Exception] = []
@@ -94,10 +128,12 @@ class RemoteListener(AskingListener):
             else:
                 answers[i][j] = self._read(answer, names)
                 answered += 1
-        self._count(answered, failures)
+        with self._lock:
+            self._answered += answered
+            self._failures += failures
         return answers
 
-    def _count(self, answered: int, failures: Sequence[Exception]) -> None:
+    def _judge(self, answered: int, failures: Sequence[Exception]) -> None:
         self._recent.extend([False] * answered + [True] * len(failures))
         self.failed = len(failures) / max(1, answered + len(failures))
         share = sum(self._recent) / max(1, len(self._recent))

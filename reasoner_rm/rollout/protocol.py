@@ -56,6 +56,16 @@ class StreamingEngine(RolloutEngine, Protocol):
         ...
 
 
+def streamed(
+    engine: RolloutEngine, requests: Sequence[Request], sampling: Sampling
+) -> Iterator[tuple[int, tuple[Completion, ...]]]:
+    """Each request's place with its completions as they come; from an engine that does not stream, all at the end."""
+    if isinstance(engine, StreamingEngine):
+        yield from engine.stream(requests, sampling)
+    else:
+        yield from enumerate(engine.generate(requests, sampling))
+
+
 def in_order(streamed: Iterable[tuple[int, tuple[Completion, ...]]]) -> list[tuple[Completion, ...]]:
     """What `stream` gave, aligned with its requests."""
     return [completions for _, completions in sorted(streamed, key=lambda pair: pair[0])]

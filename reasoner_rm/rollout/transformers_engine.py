@@ -14,7 +14,7 @@ from reasoner_rm.policy.decoding import Decoding, prefill
 from reasoner_rm.policy.loading import Vlm
 from reasoner_rm.policy.logps import processed_logits
 from reasoner_rm.policy.prompts import PromptEncoder
-from reasoner_rm.rollout.protocol import Request, Sampling
+from reasoner_rm.rollout.protocol import Request, Sampling, in_order
 from reasoner_rm.rollout.reading import read
 from reasoner_rm.schema import Completion
 
@@ -36,11 +36,22 @@ class TransformersEngine:
         self.rows = rows
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[tuple[Completion, ...]]:
+        return in_order(self.stream(requests, sampling))
+
+    def stream(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, tuple[Completion, ...]]]:
+        """Each request's place with its completions, part by part."""
+        place = 0
+        for part in self._parts(requests):
+            for completions in self._answer_in_eval(part, sampling):
+                yield place, completions
+                place += 1
+
+    @torch.no_grad()
+    def _answer_in_eval(self, requests: list[Request], sampling: Sampling) -> list[tuple[Completion, ...]]:
         training = self.vlm.model.training
         self.vlm.model.eval()
         try:
-            with torch.no_grad():
-                return [group for part in self._parts(requests) for group in self._answer(part, sampling)]
+            return self._answer(requests, sampling)
         finally:
             self.vlm.model.train(training)
 

@@ -20,13 +20,14 @@ from reasoner_rm.data.seeding import stable_seed
 from reasoner_rm.errors import InputError
 from reasoner_rm.listener import Listener
 from reasoner_rm.listener.asking import AskingListener
+from reasoner_rm.listener.ear import Beliefs, Ear
 from reasoner_rm.policy.loading import Vlm
 from reasoner_rm.policy.logps import GroupLogps
 from reasoner_rm.policy.lora import adapter_off
 from reasoner_rm.policy.packing import run, run_repeated
 from reasoner_rm.policy.prompts import EncodedPrompt, PromptEncoder
 from reasoner_rm.rollout import Request, RolloutEngine, Sampling
-from reasoner_rm.rollout.protocol import FollowingEngine
+from reasoner_rm.rollout.protocol import FollowingEngine, streamed
 from reasoner_rm.rollout.weights import named_weights
 from reasoner_rm.schema import Group, Sample, Scored
 from reasoner_rm.tasks.render import Template, render
@@ -162,10 +163,7 @@ class GroupTrainer(SampleTrainer):
             with self.phases("weights"):
                 self.engine.follow(named_weights(self.vlm))
         with whole_weights(self.model_wrapped):
-            with self.phases("rollout"):
-                groups = self._roll_out(samples)
-            with self.phases("listening"):
-                beliefs = self._beliefs(groups)
+            groups, beliefs = self._roll_out_and_hear(samples)
         with self.phases("scoring"):
             ready = iter(zip(self._score(groups, beliefs, encoded), encoded, strict=True))
         window = [MicroBatch(self._parts([next(ready) for _ in batch]), Whole(0, 0)) for batch in batches]
@@ -208,7 +206,7 @@ class GroupTrainer(SampleTrainer):
             device=self.vlm.device,
         )
 
-    def _roll_out(self, samples: list[Sample]) -> list[Group]:
+    def _roll_out_and_hear(self, samples: list[Sample]) -> tuple[list[Group], list[Beliefs | None]]:
         section, step = self.section, self.state.global_step
         generations, length = section.lengths(step)
         requests = [
@@ -218,17 +216,17 @@ class GroupTrainer(SampleTrainer):
             )
             for s in samples
         ]
-        completions = self.engine.generate(requests, Sampling(section.temperature, length))
-        return [Group(s, c) for s, c in zip(samples, completions, strict=True)]
-
-    def _beliefs(self, groups: list[Group]) -> list[Any]:
-        if self.listener is None:
-            return [None] * len(groups)
-        texts = [[c.text for c in g.completions] for g in groups]
-        beliefs = list(self.listener.beliefs([g.sample for g in groups], texts))
+        groups: dict[int, Group] = {}
+        with Ear(self.listener) as ear:
+            with self.phases("rollout"):
+                for i, completions in streamed(self.engine, requests, Sampling(section.temperature, length)):
+                    groups[i] = Group(samples[i], completions)
+                    ear.hear(i, groups[i])
+            with self.phases("listening"):
+                beliefs = ear.beliefs()
         if isinstance(self.listener, AskingListener):
-            self.gather(listener_failed=self.listener.failed)
-        return beliefs
+            self.gather(listener_failed=self.listener.failed, listener_hidden=ear.hidden)
+        return [groups[i] for i in range(len(samples))], beliefs
 
     def _score(self, groups: list[Group], beliefs: list[Any], encoded: Sequence[EncodedPrompt]) -> list[Scored]:
         step = self.state.global_step

@@ -139,14 +139,14 @@ def steady(folder: Path, steps: int = 200) -> dict[str, Any]:
         with contextlib.suppress(psutil.Error):
             by_step.setdefault(len(rows_of(out)), []).append(watched.memory_info().rss)
         time.sleep(0.5)
-    assert process.returncode == 0
+    assert process.returncode == 0, said(out)
     rows = rows_of(out)
     memory = [statistics.median(by_step[s]) / 2**20 for s in sorted(by_step) if 0 < s < steps]
-    fifth = len(memory) // 5
-    early, late = statistics.median(memory[fifth : 2 * fifth]), statistics.median(memory[-fifth:])
+    half = (len(memory) - len(memory) // 5) // 2  # of the steps after the first fifth
+    early, late = statistics.median(memory[-2 * half : -half]), statistics.median(memory[-half:])
     spent = {n: sum(r.get(n, 0.0) for r in rows) for n in sorted({n for r in rows for n in r if n.startswith(TIMED)})}
     shares = {n.removeprefix(TIMED): s / spent["time/step"] for n, s in spent.items() if n != "time/step"}
-    print(f"memory: {early:.0f} MB in the second fifth, {late:.0f} in the last ({late / early - 1:+.2%})")
+    print(f"memory: {early:.0f} MB (median), then {late:.0f} ({late / early - 1:+.2%})")
     print("shares of a step: " + ", ".join(f"{n} {s:.1%}" for n, s in sorted(shares.items(), key=lambda x: -x[1])))
     return {
         "steps": len(rows),
@@ -163,30 +163,40 @@ def steady(folder: Path, steps: int = 200) -> dict[str, Any]:
 
 
 def pocket_config(folder: Path, changes: dict[str, dict[str, Any]]) -> Path:
-    """The pocket world's preference recipe with its data made, little of it held out."""
+    """The pocket world's preference recipe after a short cold start, its data made, little of it held out."""
     from reasoner_rm.pipeline.pocket import config_of, course_of
     from reasoner_rm.pipeline.worlds import Plan
 
     course = course_of("shapes", "preference")
     sets = tuple(f"{section}.{name}={value}" for section, values in changes.items() for name, value in values.items())
     config = config_of(course, folder, 0, sets)
-    course.make(folder / "data", Plan(cold_start=20, train=320, heldout=16, ood=16), 0)
-    file = folder / "config.yaml"
+    course.make(folder / "data", Plan(cold_start=600, train=320, heldout=16, ood=16), 0)
+    file, start = folder / "config.yaml", folder / "start"
     file.write_text(config.yaml())
+    assert _start(file, start, "sft", "sft.max_steps=140").wait() == 0, said(start)
+    begun = config.model.model_copy(update={"path": str(start / "checkpoints" / "cold_start")})
+    file.write_text(config.model_copy(update={"model": begun}).yaml())
     return file
 
 
-def _start(config: Path, out: Path) -> subprocess.Popen[bytes]:
+def _start(config: Path, out: Path, verb: str = "grpo", *sets: str) -> subprocess.Popen[bytes]:
     out.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "reasoner_rm", "grpo", str(config), "--set", f"run.out={out}", "--resume"]
-    said = (out.parent / f"{out.name}.log").open("ab")
-    return subprocess.Popen(command, stdout=said, stderr=said, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    command = [sys.executable, "-m", "reasoner_rm", verb, str(config), "--resume"]
+    for one in (f"run.out={out}", *sets):
+        command += ["--set", one]
+    with (out.parent / f"{out.name}.log").open("ab") as log:
+        return subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"})
+
+
+def said(out: Path) -> str:
+    """The end of what a run printed."""
+    return (out.parent / f"{out.name}.log").read_text()[-3000:]
 
 
 def _grpo(config: Path, out: Path) -> dict[str, Any]:
     """Run to the end; the weights that it leaves."""
     process = _start(config, out)
-    assert process.wait() == 0, (out.parent / f"{out.name}.log").read_text()[-3000:]
+    assert process.wait() == 0, said(out)
     return weights(out)
 
 

@@ -122,6 +122,9 @@ class EngineSection(Section):
 
     name: EngineName = "auto"
     endpoint: EndpointSection | None = None
+    handover: Path | None = None
+    """With `http`, beside training: a folder that trainer and servers see under the same path, through which the
+    policy's weights go before each rollout."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """`auto`: the policy's own. Another precision is another policy, by as much as `sampler_gap` shows."""
     gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] | None = None

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from vllm_server import VllmServer
 
@@ -148,9 +147,9 @@ def test_a_server_answers_where_nothing_is_trained(
     here = pipeline(tmp_path / "transformers", stirred, engine={"name": "transformers"}, **model)
     for run in (asked, here):
         shutil.copytree(stirred, run.run.checkpoint("grpo"))
-    said_by_server, before = _measured(asked, served=True), _requests(served[0])
+    said_by_server, before = _measured(asked, served=True), served[0].answered()
     assert said_by_server == _measured(here) and "measured in this process" not in capsys.readouterr().err
-    assert _measured(asked) == said_by_server and _requests(served[0]) == before
+    assert _measured(asked) == said_by_server and served[0].answered() == before
     assert "measured in this process: a server does not have what was just trained" in capsys.readouterr().err
     asked.config = asked.config.model_copy(
         update={"grpo": asked.config.grpo.model_copy(update={"rewards": "hard_format_result"})}
@@ -162,9 +161,3 @@ def test_a_server_answers_where_nothing_is_trained(
 def _measured(run: Pipeline, **how: Any) -> list[str]:
     run.measure("grpo", **how)
     return texts(run)
-
-
-def _requests(server: VllmServer) -> float:
-    """How many it has answered."""
-    lines = httpx.get(server.url.removesuffix("/v1") + "/metrics").text.splitlines()
-    return sum(float(line.split()[-1]) for line in lines if line.startswith("vllm:request_success_total"))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 from chat_server import ChatServer, FlakyProxy, Reply
@@ -25,7 +27,7 @@ from reasoner_rm.policy.loading import Vlm
 from reasoner_rm.policy.prompts import PromptEncoder
 from reasoner_rm.rollout import Request, Sampling
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
-from reasoner_rm.schema import Completion, Group, Sample
+from reasoner_rm.schema import Completion, Group, Sample, Scored
 from reasoner_rm.tasks.render import load_template
 from reasoner_rm.training.checkpoints import Checkpoints
 from reasoner_rm.training.grpo import GroupTrainer
@@ -108,6 +110,17 @@ def test_log_probabilities_are_needed(serve: Serve, samples: list[Sample]) -> No
     server = serve(lambda body: "yes")
     with pytest.raises(InputError, match="tells no log-probabilities"):
         remote(server.url).beliefs(samples[:1], [[THOUGHT]])
+
+
+def test_groups_that_are_asked_about_alone_are_shared_out_among_replicas(serve: Serve, samples: list[Sample]) -> None:
+    """And the questions about one prompt go to one of them, whose prefix cache serves them."""
+    servers = [serve(lambda body: told(_1=-0.5, _2=-1.5)) for _ in range(2)]
+    section = EndpointSection(urls=tuple(server.url for server in servers))
+    listener = RemoteListener(Endpoint(section), TEMPLATE)
+    for sample in samples[:2]:
+        listener.beliefs([sample], [["<think>a</think>", "<think>b</think>", "<think>c</think>"]])
+    assert [len(server.bodies) for server in servers] == [3, 3]
+    assert all(len({str(body["messages"][0]) for body in server.bodies}) == 1 for server in servers)
 
 
 class Thinking(TransformersEngine):
@@ -209,6 +222,48 @@ def test_a_window_is_judged_as_a_whole(serve: Serve, samples: list[Sample]) -> N
         hear()
 
 
+def trained(vlm: Vlm, samples: list[Sample], listener: Any) -> tuple[list[Scored], dict[str, float], Vlm]:
+    """A step: its groups, what it logged, and what became of the policy."""
+    vlm = replace(vlm, model=copy.deepcopy(vlm.model))
+    encoder, groups, lines = PromptEncoder(vlm), [], []
+    section = GrpoSection(
+        rewards="listener_belief", accumulation=4, num_generations=3, max_steps=1, max_completion_length=6,
+        rollouts_every=1, learning_rate=1e-3,
+    )  # fmt: skip
+    GroupTrainer(
+        vlm, TEMPLATE, samples, section, engine=Thinking(vlm, encoder, rows=3), encoder=encoder, listener=listener,
+        seed=0, log=lambda step, line: lines.append(line), on_groups=lambda step, scored: groups.extend(scored),
+    ).train()  # fmt: skip
+    return groups, lines[0], vlm
+
+
+def test_early_listening_changes_nothing_but_when(tiny: Vlm, pictures: tuple[Image.Image, ...], serve: Serve) -> None:
+    """Beliefs that depend on what is asked; all questions about one prompt fail, a tenth may."""
+
+    def answer(body: dict[str, Any]) -> Any:
+        asked = str(body["messages"])
+        if "picture 2" in asked:
+            return Reply({"error": "oops"}, 400)
+        return told(_1=-0.5 - crc32(asked.encode()) / 2**32, _2=-1.5)
+
+    pairs = ((0, 1), (1, 2), (2, 0), (0, 2))
+    samples = [
+        Sample(f"{i}", "image_preference", f"picture {i}", (pictures[a], pictures[b]), gold={"p_first": 1.0})
+        for i, (a, b) in enumerate(pairs)
+    ]
+    server = serve(answer)
+    early, line, after = trained(tiny, samples, remote(server.url, max_failed=0.3))
+    late_listener = remote(server.url, max_failed=0.3)
+    late_listener.elsewhere = False  # asked as one that computes here
+    late, _, same = trained(tiny, samples, late_listener)
+    assert len(server.bodies) == 24
+    assert [(s.group, s.beliefs, s.total) for s in early] == [(s.group, s.beliefs, s.total) for s in late]
+    assert len({belief for s in early for belief in s.beliefs or ()}) == 10, "nine, and the one prompt's None"
+    for mine, theirs in zip(after.model.parameters(), same.model.parameters(), strict=True):
+        assert bool((mine == theirs).all())
+    assert line["listener_failed"] == pytest.approx(0.25) and line["time/listening"] >= 0 < line["listener_hidden"]
+
+
 # --- vLLM -----------------------------------------------------------------------------------------------------------
 
 
@@ -251,3 +306,36 @@ def test_it_hears_through_a_flaky_proxy(served: tuple[VllmServer, Vlm], samples:
     proxy.stop()
     for a, b in zip(got, want, strict=True):
         assert [x.probs for x in a if x] == [pytest.approx(y.probs, abs=1e-5) for y in b if y] and None not in a
+
+
+@pytest.mark.vllm
+@pytest.mark.timeout(900)
+def test_it_hears_groups_while_others_are_rolled_out(served: tuple[VllmServer, Vlm], samples: list[Sample]) -> None:
+    """The last group is not begun before the server has answered about the first: else the test would wait in vain."""
+    server, vlm = served
+    before, order = server.answered(), []
+
+    class Slow(Thinking):
+        def stream(
+            self, requests: Sequence[Request], sampling: Sampling
+        ) -> Iterator[tuple[int, tuple[Completion, ...]]]:
+            for place, group in super().stream(requests, sampling):
+                if place == len(requests) - 1:
+                    end = time.monotonic() + 120
+                    while server.answered() < before + 3 and time.monotonic() < end:
+                        time.sleep(0.05)
+                    order.append(server.answered() - before)
+                yield place, group
+
+    encoder, lines = PromptEncoder(vlm), []
+    listener = remote(server.url, banned=vlm.banned, min_mass=0.0)
+    before = server.answered()
+    section = GrpoSection(
+        rewards="listener_belief", accumulation=3, num_generations=3, max_steps=1, max_completion_length=6
+    )
+    GroupTrainer(
+        vlm, TEMPLATE, samples, section, engine=Slow(vlm, encoder, rows=3), encoder=encoder, listener=listener, seed=0,
+        log=lambda step, line: lines.append(line),
+    ).train()  # fmt: skip
+    assert order[0] >= 3 and server.answered() - before == 9
+    assert lines[0]["listener_hidden"] > 0 and lines[0]["listener_failed"] == 0

@@ -7,8 +7,10 @@ import copy
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from killing import after, apart, grpo, steps, write_config
 from PIL import Image
 from test_remote_listener import TEMPLATE, Thinking
 from vllm_server import VllmServer
@@ -73,3 +75,35 @@ def test_a_training_whose_listener_is_killed_goes_on_from_its_state(
     assert steps == [1, 2]
     trainer(TransformersListener(heard, TEMPLATE, min_mass=0.0)).train(resume=True)
     assert steps == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.vllm
+@pytest.mark.timeout(900)
+def test_a_listener_that_is_killed_ends_training_which_goes_on_with_another(
+    served: tuple[VllmServer, Vlm], _vllm_servers: list[VllmServer], tmp_path: Path, capsys: Any
+) -> None:
+    """One line, exit code 1, a state; then the run ends where one without a fault ends."""
+    server, _ = served
+    config = write_config(
+        tmp_path,
+        model={"path": "builtin:pocket-base"},
+        grpo={"rewards": "listener", "num_generations": 4, "max_completion_length": 48},
+        listener={"endpoint": {"urls": ["x"], "retries": 2}, "min_mass": 0.0},
+        engine={"name": "transformers"},
+    )
+    whole, hurt = tmp_path / "whole", tmp_path / "hurt"
+
+    def at(server: VllmServer) -> tuple[str, str]:
+        return "--set", f"listener.endpoint.urls=[{server.url}]"
+
+    assert grpo(config, whole, *at(server)) == 0, capsys.readouterr().err
+    assert all(step["reward/listener_belief"] > 0 for step in steps(whole)), "it was heard"
+    killing = after(hurt, 2, server.kill)
+    assert grpo(config, hurt, *at(server)) == 1
+    killing.join()
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith("error: ") and server.url in said and "is saved: go on from it with --resume" in said
+    assert 2 <= len(steps(hurt)) < 4
+    _vllm_servers.append(VllmServer(server.model, tmp_path / "vllm.log").wait())
+    assert grpo(config, hurt, "--resume", *at(_vllm_servers[-1])) == 0, capsys.readouterr().err
+    assert len(steps(hurt)) == 4 and apart(whole, hurt) < 1e-5

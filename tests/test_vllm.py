@@ -9,7 +9,11 @@ import copy
 import functools
 import itertools
 import json
+import re
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,7 @@ import numpy as np
 import pytest
 import torch
 from benchmark_files import WRITERS
+from noisy_prompts import prompt_of
 from PIL import Image
 from plain_sampling import check_first_tokens
 
@@ -30,6 +35,7 @@ from reasoner_rm.listener.transformers_listener import TransformersListener
 from reasoner_rm.policy.loading import Vlm, load_vlm
 from reasoner_rm.policy.logps import shared_prefix_logps
 from reasoner_rm.policy.lora import add_lora
+from reasoner_rm.policy.prompts import PromptEncoder
 from reasoner_rm.rewards.base import Reward
 from reasoner_rm.rollout import Request, RolloutEngine, Sampling, choose
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
@@ -65,18 +71,6 @@ def engine(shared: VllmEngine, policy: Vlm) -> VllmEngine:
     """The engine, with the policy's weights."""
     shared.follow(named_weights(policy))
     return shared
-
-
-def prompt_of(seed: int) -> Prompt:
-    """Text, with none to three images of noise."""
-    rng = np.random.default_rng(seed)
-    words = ("Image", "is", "better", "a", "red", "square", "beside", "caption", "which", "reason", "in", "think")
-    parts: list[str | Image.Image] = []
-    for _ in range(seed % 4):
-        shape = tuple(rng.integers(30, 140, 2))
-        parts += ["Image: ", Image.fromarray(rng.integers(0, 256, (*shape, 3), dtype=np.uint8))]
-    parts.append(" ".join(rng.choice(words, rng.integers(1, 40))))
-    return Prompt(tuple(parts), tuple(not isinstance(p, str) for p in parts))
 
 
 def test_greedy_is_transformers_greedy(engine: VllmEngine, policy: Vlm) -> None:
@@ -246,6 +240,39 @@ def test_its_listener_believes_what_transformers_believes(
             assert x.mass == pytest.approx(y.mass, abs=1e-4) and x.spread == pytest.approx(y.spread, abs=1e-4)
 
 
+def test_threads_share_its_steps(engine: VllmEngine) -> None:
+    """Four at once get what each gets alone; one that asks little does not wait for one that asks much."""
+    asked = [[Request(prompt_of(4 * k + i), (k, i)) for i in range(4)] for k in range(4)]
+    alone = [engine.generate(requests, Sampling(1.0, 12)) for requests in asked]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda requests: engine.generate(requests, Sampling(1.0, 12)), asked)) == alone
+    order: list[str] = []
+
+    def ask(name: str, length: int) -> None:
+        list(engine.run([Ask(engine.encoder.encode(prompt_of(1)), {"max_tokens": length, "ignore_eos": True})]))
+        order.append(name)
+
+    long = threading.Thread(target=ask, args=("long", 400))
+    long.start()
+    while not engine.llm.llm_engine.has_unfinished_requests():
+        time.sleep(0.001)
+    ask("short", 2)
+    long.join()
+    assert order == ["short", "long"] and not engine.llm.llm_engine.has_unfinished_requests()
+
+
+def test_one_who_goes_away_leaves_the_others_their_answers(engine: VllmEngine) -> None:
+    requests = [Request(prompt_of(seed), (3, 4)) for seed in range(4)]
+    alone = engine.generate(requests, Sampling(1.0, 24))
+    with ThreadPoolExecutor(1) as pool:
+        leaving = engine.stream([Request(prompt_of(9), (1,)), Request(prompt_of(10), (2,))], Sampling(1.0, 24))
+        other = pool.submit(engine.generate, requests, Sampling(1.0, 24))
+        next(leaving)
+        leaving.close()
+        assert other.result(120) == alone
+    assert not engine.llm.llm_engine.has_unfinished_requests()
+
+
 def test_more_than_a_batch_holds(engine: VllmEngine) -> None:
     """Prompts wait in line where they do not fit together; on a CPU they must not be cut up with seeds under way."""
     long = Prompt(("a red square beside a blue circle " * 60,), (False,))
@@ -398,6 +425,16 @@ def test_a_benchmark_has_the_same_greedy_verdicts_on_both_engines(
     assert benchmark != "pope" or scores["habits"]["unparsed"] == 0
 
 
+def test_an_image_that_is_too_large_names_the_setting(engine: VllmEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 900 x 900 pixels, as `max_pixels` lets it through, for an engine with room for 1024 tokens."""
+    fine = load_vlm(engine.vlm.source, device="cpu", max_pixels=2**20, weights=False)
+    monkeypatch.setattr(engine, "encoder", PromptEncoder(fine))
+    shown = Prompt((Image.new("RGB", (900, 900)), "Which?"), (True, False))
+    with pytest.raises(InputError, match=r"a prompt of 10\d\d tokens .* engine's 1024; raise .* or model.max_pixels"):
+        engine.generate([Request(prompt_of(0), (0,)), Request(shown, (0,))], Sampling(1.0, 4))
+    assert not engine.llm.llm_engine.has_unfinished_requests()
+
+
 def test_what_does_not_fit_is_said_before_anything_is_queued(engine: VllmEngine) -> None:
     requests = [Request(prompt_of(0), (0,)), Request(prompt_of(1), (0,))]
     with pytest.raises(InputError, match=r"do not fit into the engine's 1024; raise engine.max_model_len"):
@@ -418,6 +455,32 @@ def test_a_start_that_cannot_be_is_one_line(shared: VllmEngine, change: dict[str
     with pytest.raises(InputError, match=message) as caught:
         VllmEngine(shared.vlm, SETTINGS.model_copy(update=change), following=True)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            torch.OutOfMemoryError(
+                "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.1\n"
+            ),
+            r"\(CUDA out of memory\); lower engine.gpu_memory_utilization .*listener.gpu_memory_utilization",
+        ),
+        (
+            ValueError("Free memory on device cuda:0 (3.1/79.1 GiB) on startup is less than desired GPU memory"),
+            r"lower engine.gpu_memory_utilization",
+        ),
+        (
+            ValueError("No available memory for the cache blocks. Try increasing"),
+            r"raise engine.gpu_memory_utilization",
+        ),
+        (RuntimeError("something new\nwith a second line"), r"\(RuntimeError: something new\); see `doctor`"),
+    ],
+)
+def test_what_a_gpu_says_at_the_start_is_one_line_as_well(error: Exception, message: str) -> None:
+    """No GPU is at hand: PyTorch's and vLLM's own words."""
+    said = starting._explained(error)
+    assert re.search(message, str(said)) and "\n" not in str(said)
 
 
 def test_versions(monkeypatch: pytest.MonkeyPatch) -> None:

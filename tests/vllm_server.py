@@ -18,13 +18,17 @@ STARTING = 600.0
 class VllmServer:
     """Starts at once; ``wait`` until it answers. ``url`` goes up to `/v1`."""
 
-    def __init__(self, model: Path, log: Path, *options: str):
+    def __init__(self, model: Path, log: Path, *options: str, **environment: str):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/v1"
-        self.log = log
-        here = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_NO_USAGE_STATS": "1"}
+        self.model, self.log = model, log
+        environment |= {
+            "VLLM_CPU_KVCACHE_SPACE": "1",
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "VLLM_NO_USAGE_STATS": "1",
+        }
         command = [
             sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model),
             "--served-model-name", "tiny", "--host", "127.0.0.1", "--port", str(self.port), "--dtype", "float32",
@@ -35,7 +39,7 @@ class VllmServer:
         ]  # fmt: skip
         with log.open("w") as out:
             self.process = subprocess.Popen(
-                command, stdout=out, stderr=subprocess.STDOUT, env=os.environ | here, start_new_session=True
+                command, stdout=out, stderr=subprocess.STDOUT, env=os.environ | environment, start_new_session=True
             )
 
     def wait(self) -> VllmServer:
@@ -48,6 +52,11 @@ class VllmServer:
                 time.sleep(0.3)
         self.kill()
         raise RuntimeError("vLLM did not start:\n" + self.log.read_text()[-3000:])
+
+    def answered(self) -> float:
+        """How many requests it has answered."""
+        lines = httpx.get(self.url.removesuffix("/v1") + "/metrics").text.splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith("vllm:request_success_total"))
 
     def kill(self) -> None:
         """kill -9, with the processes that it started."""

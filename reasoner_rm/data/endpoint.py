@@ -57,7 +57,7 @@ class Endpoint:
         self.section = section
         self.urls = tuple(url.rstrip("/") for url in section.urls)
         self.cost = Cost(section.input_price, section.output_price, section.budget)
-        self._replicas = Replicas(self.urls, patience=section.retries)
+        self._replicas = Replicas([Replica(url) for url in self.urls], patience=section.retries)
         self._requests, self._tokens = Pace(section.requests_per_minute), Pace(section.tokens_per_minute)
         self._answered: float | None = None
         self._room: asyncio.Semaphore | None = None
@@ -100,6 +100,21 @@ class Endpoint:
             OutOfBudget: nothing is left to spend.
         """
         return self._wait(self._do(Job(path, lambda: body)))
+
+    def post_to_all(self, path: str, body: Body) -> list[Any]:
+        """The answer of every replica; one that does not answer is asked again, and no other in its place.
+
+        Raises:
+            InputError, ServiceError: as `post`.
+        """
+
+        async def every() -> list[Any]:
+            data = json.dumps(body).encode()
+            return await asyncio.gather(
+                *(self._call("POST", path, data, of=replica) for replica in self._replicas.each)
+            )
+
+        return list(self._wait(every()))
 
     def stream(self, jobs: Sequence[Job]) -> Iterator[tuple[int, Any]]:
         """Each job's place with its answer, or with the ServiceError or Refused in its place, as they come.
@@ -162,12 +177,15 @@ class Endpoint:
         known = self.cost.input_tokens + self.cost.output_tokens
         return known / self.cost.requests if known else (body.get("max_tokens") or 0) * (body.get("n") or 1)
 
-    async def _call(self, method: str, path: str, data: bytes | None, lane: int | None = None) -> Any:
+    async def _call(
+        self, method: str, path: str, data: bytes | None, lane: int | None = None, of: Replicas | None = None
+    ) -> Any:
         """Sent until it is answered, refused, or hopeless."""
+        replicas = of or self._replicas
         failed, wait, began = 0, FIRST_WAIT, time.monotonic()
         while True:
             try:
-                replica = await self._replicas.free(lane)
+                replica = await replicas.free(lane)
             except AllGone as gone:
                 raise self._failure(str(gone)) from None
             try:
@@ -206,7 +224,7 @@ class Endpoint:
         if not answer.is_success:
             raise refusal(replica.url, answer.status_code, answer.text, self.section)
         try:
-            found = answer.json()
+            found = answer.json() if answer.content else None
         except ValueError:
             raise InputError(f"{url} answers no JSON: {answer.text[:80]!r}", remedy="give its URL up to /v1") from None
         self._answered = time.monotonic()

@@ -58,10 +58,15 @@ class Replicas:
         patience: how many rests a server gets before it counts as gone. It is still tried, now and then.
     """
 
-    def __init__(self, urls: Sequence[str], patience: int):
-        self.all = [Replica(url) for url in urls]
+    def __init__(self, servers: Sequence[Replica], patience: int):
+        self.all = [*servers]
         self.patience = patience
         self._turn = 0
+
+    @property
+    def each(self) -> list[Replicas]:
+        """Every server alone, with what is known of it."""
+        return [Replicas([replica], self.patience) for replica in self.all]
 
     async def free(self, lane: int | None = None) -> Replica:
         """A server to ask, waited for while there is hope.

@@ -1,9 +1,10 @@
-"""One model for many callers: their calls are merged, and what was drawn before is remembered."""
+"""One model for many callers: their calls are merged or, where the engine does that itself, handed on at once; what was
+drawn before is remembered."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from reasoner_rm.errors import InputError
 from reasoner_rm.judge.cache import CompletionCache, request_key
@@ -11,8 +12,11 @@ from reasoner_rm.judge.merging import Merger
 from reasoner_rm.listener import Listener
 from reasoner_rm.policy.prompts import PromptEncoder
 from reasoner_rm.rollout import Request, RolloutEngine, Sampling
+from reasoner_rm.rollout.protocol import SchedulingEngine
 from reasoner_rm.schema import Belief, Completion, Sample
 from reasoner_rm.tasks.render import Template
+
+Work: TypeAlias = tuple[Literal["generate", "believe"], Any]
 
 SMALL = 8
 """Calls of so many requests prepare their images before they wait for the model; larger ones would fill the memory."""
@@ -42,18 +46,19 @@ class SharedEngine:
     ):
         self.engine, self.model, self.cache = engine, model, cache
         self.deterministic = deterministic
+        self.told = told
         self.merger = Merger(self._work, _rows, limit=1 if deterministic else rows, told=told)
         self._listeners: dict[str, Listener] = {}
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[tuple[Completion, ...]]:
         if self.cache is None:
             self._prepare(requests)
-            return self.merger(("generate", sampling), requests)
+            return self._ask(("generate", sampling), requests)
         keys = [request_key(request, sampling, self.model) for request in requests]
         found = {key: self.cache.get(key) for key in keys}
         new = {key: r for key, r in zip(keys, requests, strict=True) if found[key] is None}
         self._prepare(list(new.values()))
-        for key, drawn in zip(new, self.merger(("generate", sampling), list(new.values())), strict=True):
+        for key, drawn in zip(new, self._ask(("generate", sampling), list(new.values())), strict=True):
             self.cache.put(key, drawn)
             found[key] = drawn
         return [drawn for key in keys if (drawn := found[key]) is not None]
@@ -66,7 +71,7 @@ class SharedEngine:
         Raises:
             InputError: the engine cannot tell.
         """
-        return self.merger(("believe", template), list(zip(samples, texts, strict=True)))
+        return self._ask(("believe", template), list(zip(samples, texts, strict=True)))
 
     def keep_images(self, max_bytes: int) -> None:
         """Keep processed images up to so many bytes, where the engine keeps any: strangers seldom send one twice."""
@@ -86,7 +91,14 @@ class SharedEngine:
                 for image in request.prompt.images:
                     encoder.process(image)
 
-    def _work(self, key: tuple[Literal["generate", "believe"], Any], items: list[Any]) -> Sequence[Any]:
+    def _ask(self, key: Work, items: Sequence[Any]) -> list[Any]:
+        if self.deterministic or not isinstance(self.engine, SchedulingEngine):
+            return self.merger(key, items)
+        answers = list(self._work(key, [*items]))
+        self.told(1, len(answers))
+        return answers
+
+    def _work(self, key: Work, items: list[Any]) -> Sequence[Any]:
         kind, setting = key
         if kind == "believe":
             listener = self._listener(setting)

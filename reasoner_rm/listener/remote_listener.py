@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -59,6 +60,7 @@ class RemoteListener(AskingListener):
         self.vllm = endpoint.served.get("owned_by") == "vllm"
         self._tokenizer = _Tokenizer(endpoint)
         self._recent: deque[bool] = deque(maxlen=REMEMBERED)
+        self._lanes = itertools.count()
         self._lock, self._open = threading.Lock(), 0
         self._answered, self._failures = 0, list[Exception]()
         self._extra: dict[str, Any] = {"top_logprobs": TOP}
@@ -111,6 +113,7 @@ class RemoteListener(AskingListener):
         places, jobs, answered = [], [], 0
         failures: list[Exception] = []
         for i, questions in enumerate(asked):
+            lane = next(self._lanes)  # not i: a group that is asked about alone would always go to the first replica
             turn = functools.cache(functools.partial(user_turn, questions.prompt))
             for j, stem in enumerate(questions.stems):
                 try:
@@ -120,7 +123,7 @@ class RemoteListener(AskingListener):
                     continue
                 if names is not None:
                     places.append((i, j, names))
-                    jobs.append(Job(CHAT, functools.partial(self._body, turn, stem, names), lane=i))
+                    jobs.append(Job(CHAT, functools.partial(self._body, turn, stem, names), lane=lane))
         for place, answer in self.endpoint.stream(jobs):
             i, j, names = places[place]
             if isinstance(answer, Exception):

@@ -113,21 +113,24 @@ def engine_for(vlm: Vlm, settings: EngineSection, encoder: PromptEncoder, *, fol
         following: the policy is being trained, and its weights are handed over before each rollout.
 
     Raises:
-        InputError: no such engine, one that cannot start, or a server, where weights are to follow.
+        InputError: no such engine, one that cannot start, or a server that does not follow.
     """
     name = choose(settings.name).name
-    if name == "http" and following:
-        raise InputError(
-            "a server does not follow the weights of a policy that is being trained",
-            remedy="set engine.name to vllm or transformers; a listener may be served (listener.endpoint)",
-        )
     if name == "http":
         from reasoner_rm.data.endpoint import Endpoint
+        from reasoner_rm.rollout.following_http import FollowingHttpEngine
         from reasoner_rm.rollout.http_engine import HttpEngine
 
         if settings.endpoint is None:
             raise InputError("engine http needs a server", remedy="give its URL up to /v1: engine.endpoint.urls")
-        return HttpEngine(Endpoint(settings.endpoint), encoder)
+        if not following:
+            return HttpEngine(Endpoint(settings.endpoint), encoder)
+        if settings.handover is None:
+            raise InputError(
+                "a server does not follow the weights of a policy that is being trained without engine.handover",
+                remedy="set engine.name to vllm or transformers, or engine.handover to a folder that the server sees",
+            )
+        return FollowingHttpEngine(Endpoint(settings.endpoint), encoder, settings.handover)
     if name == "vllm":
         from reasoner_rm.rollout.vllm.engine import VllmEngine
 

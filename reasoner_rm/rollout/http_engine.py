@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tqdm.auto import tqdm
 
@@ -50,6 +50,8 @@ class HttpEngine:
     Args:
         encoder: the trainer's own. Then the server has to read every prompt in the very tokens of the trainer.
     """
+
+    schedules: Literal[True] = True
 
     def __init__(self, endpoint: Endpoint, encoder: PromptEncoder | None = None):
         self.endpoint = endpoint

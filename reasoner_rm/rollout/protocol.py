@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, runtime_checkable
 
 from reasoner_rm.schema import Completion
 from reasoner_rm.tasks.render import Prompt
@@ -69,6 +69,13 @@ def streamed(
 def in_order(streamed: Iterable[tuple[int, tuple[Completion, ...]]]) -> list[tuple[Completion, ...]]:
     """What `stream` gave, aligned with its requests."""
     return [completions for _, completions in sorted(streamed, key=lambda pair: pair[0])]
+
+
+@runtime_checkable
+class SchedulingEngine(RolloutEngine, Protocol):
+    """An engine that any number of threads may call at once, and that batches what they ask by itself."""
+
+    schedules: Literal[True]
 
 
 @runtime_checkable

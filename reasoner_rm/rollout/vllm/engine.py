@@ -6,7 +6,7 @@ import gc
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from reasoner_rm.rollout.protocol import Request, Sampling, in_order
 from reasoner_rm.rollout.reading import read
 from reasoner_rm.rollout.vllm.inputs import engine_input
 from reasoner_rm.rollout.vllm.start import start
+from reasoner_rm.rollout.vllm.turns import Turns
 from reasoner_rm.schema import Completion
 
 
@@ -36,7 +37,7 @@ class VllmEngine:
     once for all its completions by the prefix cache.
 
     vLLM takes one seed a request: completion ``i`` is drawn with the request's first seed plus ``i``. It depends on
-    nothing else, up to what the batch changes in the last digits of a logit.
+    nothing else, up to what the batch changes in the last digits of a logit. Any number of threads may ask at once.
 
     Args:
         vlm: the policy, or its shape only (``load_vlm(…, weights=False)``) for a model as it is on disk.
@@ -46,6 +47,8 @@ class VllmEngine:
     Raises:
         InputError: as :func:`start`; later, a prompt that does not fit into the engine's context.
     """
+
+    schedules: Literal[True] = True
 
     def __init__(
         self,
@@ -61,6 +64,7 @@ class VllmEngine:
         self.llm = start(vlm, settings or EngineSection(), following=following, stats=stats)
         self.sleeps = self.llm.llm_engine.model_config.enable_sleep_mode
         self._names = itertools.count()
+        self._turns = Turns(self.llm.llm_engine)
         # vLLM's own end takes the process groups down, which other engines and the trainer stand on.
         self.llm.llm_engine.engine_core._finalizer.detach()
         self._rest()
@@ -99,22 +103,25 @@ class VllmEngine:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
-        engine = self.llm.llm_engine
-        under_way: dict[str, int] = {}
-        try:
-            for index, ask in enumerate(asked):
-                self._check_length(ask)
-                final = RequestOutputKind.FINAL_ONLY
-                params = SamplingParams(detokenize=False, output_kind=final, **ask.sampling)
-                name = str(next(self._names))
+        places = {str(next(self._names)): index for index in range(len(asked))}
+        waiting: set[str] = set()
+
+        def queue(engine: Any) -> None:
+            for name, index in places.items():
+                ask = asked[index]
+                params = SamplingParams(detokenize=False, output_kind=RequestOutputKind.FINAL_ONLY, **ask.sampling)
                 engine.add_request(name, engine_input(self.llm, self.vlm, ask.prompt, ask.said), params)
-                under_way[name] = index
-            while under_way:
-                for output in engine.step():
-                    yield under_way.pop(output.request_id), output
+                waiting.add(name)
+
+        for ask in asked:
+            self._check_length(ask)
+        try:
+            self._turns.alone(queue)
+            for output in self._turns.wait(waiting):
+                yield places[output.request_id], output
         finally:
-            if under_way:
-                engine.abort_request(list(under_way))
+            if waiting:
+                self._turns.call_off(waiting)
 
     def follow(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         """Load the policy's weights under their checkpoint's names, and forget what was computed with the old ones.
@@ -138,7 +145,7 @@ class VllmEngine:
     def close(self) -> None:
         """Give all memory back; the engine answers no more."""
         self.llm.llm_engine.model_executor.shutdown()
-        del self.llm
+        del self.llm, self._turns
         gc.unfreeze()  # vLLM hides what it allocates at its start from the collector
         gc.collect()
         if torch.cuda.is_available():

@@ -1,6 +1,6 @@
 """vLLM's CPU backend packs every linear weight after loading and drops the original: what is loaded later is lost.
 
-The loss is silent (the packed copy goes on answering), so packing is off for every engine that is started here.
+The loss is silent (the packed copy goes on answering), so packing is off for every engine whose weights are to change.
 """
 
 from __future__ import annotations
@@ -14,21 +14,26 @@ import torch
 
 @contextmanager
 def weights_stay() -> Iterator[None]:
-    """While an engine is built, on a CPU: linear layers keep their weights and multiply with them."""
+    """While an engine is built: as :func:`keep_weights`."""
     from vllm.model_executor.layers import utils
-    from vllm.platforms import current_platform
 
-    if not current_platform.is_cpu():
-        yield
-        return
     packing = utils.dispatch_cpu_unquantized_gemm
-    # Compiled by inductor the counting of ranks costs a minute at the first request, and is never used here.
-    type(current_platform).simple_compile_backend = "eager"
-    utils.dispatch_cpu_unquantized_gemm = _plain
+    keep_weights()
     try:
         yield
     finally:
         utils.dispatch_cpu_unquantized_gemm = packing
+
+
+def keep_weights() -> None:
+    """From now on, on a CPU: linear layers of new engines keep their weights and multiply with them."""
+    from vllm.model_executor.layers import utils
+    from vllm.platforms import current_platform
+
+    if current_platform.is_cpu():
+        # Compiled by inductor the counting of ranks costs a minute at the first request, and is never used here.
+        type(current_platform).simple_compile_backend = "eager"
+        utils.dispatch_cpu_unquantized_gemm = _plain
 
 
 def _plain(layer: Any, remove_weight: bool) -> None:

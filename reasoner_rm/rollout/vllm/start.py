@@ -34,7 +34,8 @@ REMEDIES = (
     (r"KV cache.*larger than the available|No available memory for the cache blocks|max seq len",
      "lower engine.max_model_len, or raise engine.gpu_memory_utilization (on a CPU: engine.kv_cache_gb)"),
     (r"Free memory on device|Available memory on node|out of memory|OutOfMemory",
-     "lower engine.gpu_memory_utilization (on a CPU: engine.kv_cache_gb), or free memory"),
+     "lower engine.gpu_memory_utilization (on a CPU: engine.kv_cache_gb), or free memory; a listener's own engine has "
+     "listener.gpu_memory_utilization"),
     (r"[Hh]ead.?size", "vLLM cannot run a model with heads of this size: set engine.name: transformers"),
     (r"tensor.parallel|divisible by", "choose another engine.tensor_parallel_size"),
 )  # fmt: skip

@@ -1,0 +1,120 @@
+"""Rollouts from vLLM servers that follow the policy in training: its weights travel through a shared folder."""
+
+from __future__ import annotations
+
+import itertools
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+from safetensors.torch import save_file
+from torch import Tensor
+
+from reasoner_rm.data.endpoint import Endpoint
+from reasoner_rm.data.refusals import Refused
+from reasoner_rm.errors import InputError, ServiceError
+from reasoner_rm.policy.prompts import PromptEncoder
+from reasoner_rm.rollout.http_engine import HttpEngine
+
+RPC, PREFIX, ENCODER = "/../collective_rpc", "/../reset_prefix_cache", "/../reset_encoder_cache"
+EMPTYING = 10.0
+"""Seconds that a server gets to let go of requests that were called off."""
+
+
+class FollowingHttpEngine(HttpEngine):
+    """An engine whose servers load the policy's weights before each rollout. See `rollout/vllm/follower.py`.
+
+    Under `torchrun` all processes share the servers; the first one writes the weights and has them loaded, and the
+    others wait.
+
+    Args:
+        folder: which this process and the servers see under the same path. A file as large as the model stands in it
+            while weights are handed over.
+
+    Raises:
+        InputError: a server that was not started to follow, or sees no such folder.
+    """
+
+    def __init__(self, endpoint: Endpoint, encoder: PromptEncoder, folder: Path):
+        super().__init__(endpoint, encoder)
+        self.folder = folder.absolute()
+        self._names = (f"{uuid.uuid4().hex[:8]}-{n}.safetensors" for n in itertools.count())
+        self._agreed(self._check)
+
+    def follow(self, weights: Iterable[tuple[str, Tensor]]) -> None:
+        """Have every server load the policy's weights, and forget what it computed with the old ones.
+
+        Raises:
+            RuntimeError: some of a server's weights were not among them.
+            ServiceError: a server failed or went away.
+        """
+        first = _first()
+        held = {}
+        for name, weight in weights:  # gathered one by one, where they are shared out: by every process
+            if first:
+                held[name] = weight.to("cpu", copy=True).contiguous()
+        self._agreed(lambda: self._hand_over(held))
+
+    def _check(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            seen = self._rpc("sees", self.folder)
+        except (Refused, ServiceError) as error:
+            raise InputError(
+                f"{self.endpoint.urls[0]} does not follow a policy ({error})",
+                remedy="start it with VLLM_SERVER_DEV_MODE=1 and --worker-extension-cls "
+                "reasoner_rm.rollout.vllm.follower.Follower",
+            ) from None
+        if not all(one["sees"] for one in seen):
+            raise InputError(
+                f"a server does not see the folder {self.folder}",
+                remedy="set engine.handover to a folder that trainer and servers share",
+            )
+
+    def _hand_over(self, weights: dict[str, Tensor]) -> None:
+        file = self.folder / next(self._names)
+        try:
+            save_file(weights, file)
+            missing = [name for one in self._rpc("take_over", file) for name in one["missing"]]
+        finally:
+            file.unlink(missing_ok=True)
+        if missing:
+            raise RuntimeError(f"weights that the server was not handed: {', '.join(missing[:5])}")
+        self._empty_caches()
+
+    def _empty_caches(self) -> None:
+        self.endpoint.post_to_all(ENCODER, {})
+        end = time.monotonic() + EMPTYING
+        while not all(answer["success"] for answer in self.endpoint.post_to_all(PREFIX, {})):
+            if time.monotonic() > end:
+                raise ServiceError(f"{self.endpoint.urls[0]} still works on requests of others, with old weights")
+            time.sleep(0.1)
+
+    def _agreed(self, work: Callable[[], None]) -> None:
+        """The first process works, and what goes wrong there is an error in all of them: none is left waiting."""
+        if not dist.is_initialized():
+            work()
+            return
+        failed = [""]
+        try:
+            if _first():
+                work()
+        except Exception as error:
+            failed = [str(error)]
+            raise
+        finally:
+            dist.broadcast_object_list(failed)
+        if failed[0]:
+            raise ServiceError(failed[0])
+
+    def _rpc(self, method: str, path: Path) -> list[dict[str, Any]]:
+        """What every worker of every server answers."""
+        answers = self.endpoint.post_to_all(RPC, {"method": method, "args": [str(path)]})
+        return [one for answer in answers for one in answer["results"]]
+
+
+def _first() -> bool:
+    return not dist.is_initialized() or dist.get_rank() == 0

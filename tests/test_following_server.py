@@ -1,0 +1,146 @@
+"""A vLLM server that follows the policy in training, its weights handed over through a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chat_server import ChatServer, Reply
+from killing import after, apart, grpo, steps, write_config
+from PIL import Image
+from vllm_server import VllmServer
+
+from reasoner_rm.config import EndpointSection
+from reasoner_rm.data.endpoint import Endpoint
+from reasoner_rm.errors import InputError, ServiceError
+from reasoner_rm.policy.loading import Vlm
+from reasoner_rm.policy.prompts import PromptEncoder
+from reasoner_rm.rollout import Request, Sampling
+from reasoner_rm.rollout.following_http import FollowingHttpEngine
+from reasoner_rm.rollout.transformers_engine import TransformersEngine
+from reasoner_rm.rollout.weights import named_weights
+from reasoner_rm.tasks.render import Prompt
+
+FOLLOWER = "--worker-extension-cls", "reasoner_rm.rollout.vllm.follower.Follower"
+
+
+@pytest.fixture(scope="module")
+def start(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], VllmServer]]:
+    """Starts a server of the untrained model that can follow."""
+    servers: list[VllmServer] = []
+
+    def one() -> VllmServer:
+        log = tmp_path_factory.mktemp("following") / "vllm.log"
+        servers.append(VllmServer(tiny_folder, log, *FOLLOWER, VLLM_SERVER_DEV_MODE="1").wait())
+        return servers[-1]
+
+    yield one
+    for server in servers:
+        server.kill()
+
+
+@pytest.fixture(scope="module")
+def follower(start: Callable[[], VllmServer]) -> VllmServer:
+    return start()
+
+
+def following(url: str, encoder: PromptEncoder, folder: Path, **settings: Any) -> FollowingHttpEngine:
+    return FollowingHttpEngine(Endpoint(EndpointSection(urls=(url,), **settings)), encoder, folder)
+
+
+@pytest.mark.vllm
+@pytest.mark.timeout(900)
+def test_it_answers_with_the_weights_that_it_was_handed(
+    follower: VllmServer, tiny: Vlm, stir: Callable[..., Vlm], pictures: tuple[Image.Image, ...], tmp_path: Path
+) -> None:
+    """Two policies in turn, on the same prompts: keys, values and image features of the old one would show."""
+    encoder = PromptEncoder(tiny)
+    engine = following(follower.url, encoder, tmp_path)
+    asked = [Request(Prompt((p, "Which?", f"{i}"), (True, False, False)), (0,)) for i, p in enumerate(pictures)]
+    said = []
+    for seed in (0, 1):
+        policy = stir(tiny, seed=seed)
+        engine.follow(named_weights(policy))
+        assert not [*tmp_path.iterdir()], "nothing is left lying"
+        ours, want = (e.generate(asked, Sampling(0.0, 12)) for e in (engine, TransformersEngine(policy, encoder)))
+        assert [c.token_ids for (c,) in ours] == [c.token_ids for (c,) in want]
+        for (a,), (b,) in zip(ours, want, strict=True):
+            assert a.logprobs == pytest.approx(b.logprobs, abs=1e-4)
+        said.append([c.token_ids for (c,) in ours])
+    assert said[0] != said[1]
+    with pytest.raises(RuntimeError, match=r"not handed: .*visual"):
+        engine.follow((n, w) for n, w in named_weights(tiny) if "visual.patch_embed" not in n)
+
+
+@pytest.mark.vllm
+@pytest.mark.timeout(900)
+def test_a_server_that_is_killed_in_the_midst_of_training(
+    follower: VllmServer, start: Callable[[], VllmServer], tiny_folder: Path, tmp_path: Path, capsys: Any
+) -> None:
+    """One line, exit code 1, a state; with another server the run goes on and ends where one without a fault ends."""
+    config = write_config(
+        tmp_path,
+        model={"path": str(tiny_folder)},
+        engine={"name": "http", "handover": str(tmp_path / "handover"), "endpoint": {"urls": ["x"], "retries": 2}},
+    )
+    whole, hurt = tmp_path / "whole", tmp_path / "hurt"
+
+    def at(server: VllmServer) -> tuple[str, str]:
+        return "--set", f"engine.endpoint.urls=[{server.url}]"
+
+    assert grpo(config, whole, *at(follower)) == 0, capsys.readouterr().err
+    assert all(step["sampler_gap_max"] < 1e-3 for step in steps(whole))
+    killing = after(hurt, 2, follower.kill)
+    assert grpo(config, hurt, *at(follower)) == 1
+    killing.join()
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith(f"error: {follower.url}: ") and "is saved: go on from it with --resume" in said
+    assert 2 <= len(steps(hurt)) < 4
+    assert grpo(config, hurt, "--resume", *at(start())) == 0, capsys.readouterr().err
+    assert len(steps(hurt)) == 4 and apart(whole, hurt) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (Reply({"detail": "Not Found"}, 404), r"does not follow a policy.*start it with VLLM_SERVER_DEV_MODE=1 and"),
+        (Reply({"error": {"message": "no attribute 'sees'"}}, 500), r"does not follow a policy .*no attribute"),
+        (Reply({"results": [{"sees": True}, {"sees": False}]}), r"does not see the folder .*; set engine.handover"),
+    ],
+)
+def test_a_server_that_cannot_follow_is_refused_at_the_start(
+    answer: Reply, message: str, serve: Callable[..., ChatServer], tiny: Vlm, tmp_path: Path
+) -> None:
+    models = Reply({"data": [{"id": "m", "owned_by": "vllm"}]})
+    server = serve(lambda body: answer, models=models)
+    with pytest.raises(InputError, match=message):
+        following(server.url, PromptEncoder(tiny), tmp_path, retries=1)
+
+
+def test_every_replica_is_handed_the_weights_or_the_run_ends(
+    serve: Callable[..., ChatServer], tiny: Vlm, tmp_path: Path
+) -> None:
+    """Old weights on one of two servers would be another policy for half of the prompts."""
+
+    def willing(body: dict[str, Any]) -> Reply:
+        match body.get("method"):
+            case "sees":
+                return Reply({"results": [{"sees": True}]})
+            case "take_over":
+                assert Path(body["args"][0]).stat().st_size > 1e6
+                return Reply({"results": [{"missing": []}]})
+        return Reply({"success": True})
+
+    models = Reply({"data": [{"id": "m", "owned_by": "vllm"}]})
+    one, two = serve(willing, models=models), serve(willing, models=models)
+    section = EndpointSection(urls=(one.url, two.url), retries=1)
+    engine = FollowingHttpEngine(Endpoint(section), PromptEncoder(tiny), tmp_path)
+    engine.follow(named_weights(tiny))
+    for server in (one, two):
+        assert [body.get("method") for body in server.bodies] == ["sees", "take_over", None, None]
+    two.stop()
+    with pytest.raises(ServiceError, match=f":{two.port}/v1"):
+        engine.follow(named_weights(tiny))
+    assert not [*tmp_path.iterdir()]

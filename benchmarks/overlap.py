@@ -15,6 +15,8 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +34,23 @@ from reasoner_rm.policy.loading import ASSETS, load_vlm
 from reasoner_rm.rollout import Request, Sampling
 from reasoner_rm.rollout.protocol import streamed
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
-from reasoner_rm.schema import Group, Sample
+from reasoner_rm.schema import Completion, Group, Sample
 from reasoner_rm.tasks.render import load_template, render
+
+
+class Thinking(TransformersEngine):
+    """The shipped base was never taught to think aloud: what it says is closed as a thought, so that there is something
+    to hear."""
+
+    def stream(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, tuple[Completion, ...]]]:
+        for place, group in super().stream(requests, sampling):
+            yield (
+                place,
+                tuple(
+                    replace(c, text=f"<think>{i}: {c.text}</think>\n<answer>Image 1 is better</answer>")
+                    for i, c in enumerate(group)
+                ),
+            )
 
 
 def window(
@@ -59,7 +76,7 @@ def measured(args: argparse.Namespace) -> dict[str, Any]:
         server = VllmServer(ASSETS / "pocket-listener", Path(folder) / "vllm.log").wait()
         try:
             listener = RemoteListener(Endpoint(EndpointSection(urls=(server.url,))), template, min_mass=0.0)
-            engine = TransformersEngine(load_vlm("builtin:pocket-base", device="cpu"), rows=args.rows)
+            engine = Thinking(load_vlm("builtin:pocket-base", device="cpu"), rows=args.rows)
             rounds, heard, apart = [], 0, 0.0
             for r in range(args.rounds + 1):
                 seeds = [
@@ -108,10 +125,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     found = measured(args)
-    print(
-        f"heard as it is rolled out, a window takes {found['ratio']:.1%} of that time, {found['hidden_share']:.1%} of the "
-        f"wait for the listener is hidden (medians of {args.rounds} rounds)"
-    )
+    print(f"heard as it is rolled out, a window takes {found['ratio']:.1%} of what it takes heard afterwards")
+    print(f"of the wait for the listener {found['hidden_share']:.1%} is hidden (medians of {args.rounds} rounds)")
     if args.json:
         args.json.write_text(json.dumps(found, indent=1) + "\n")
 

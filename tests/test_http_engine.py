@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from reasoner_rm import Judge
 from reasoner_rm.config import EndpointSection
 from reasoner_rm.data.endpoint import Endpoint
 from reasoner_rm.errors import InputError, ServiceError
+from reasoner_rm.judge.engines import SharedEngine
 from reasoner_rm.policy.loading import Vlm, load_vlm
 from reasoner_rm.policy.prompts import PromptEncoder
 from reasoner_rm.rollout import Request, Sampling, StreamingEngine
@@ -126,6 +128,33 @@ def test_a_judge_over_http(serve: Serve, pictures: tuple[Image.Image, ...]) -> N
     assert (verdict.preferred, verdict.consistent, verdict.votes) == (None, False, (0, 1))
     with pytest.raises(InputError, match="engine http needs a server"):
         Judge.from_pretrained("gpt", "http")
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_callers_of_a_judge_do_not_wait_for_each_other(serve: Serve, deterministic: bool) -> None:
+    """The first is answered only after the second; alone, one after the other, where that was asked for."""
+    second, order = threading.Event(), []
+
+    def answer(body: dict[str, Any]) -> dict[str, Any]:
+        if number(body) == "0":
+            second.wait(0.5 if deterministic else 30)
+        else:
+            second.set()
+        return chat(number(body))
+
+    server = serve(answer)
+    shared = SharedEngine(engine(server.url), deterministic=deterministic)
+
+    def ask(i: int) -> None:
+        order.append(shared.generate(requests(2, count=1)[i : i + 1], Sampling())[0][0].text)
+
+    first = threading.Thread(target=ask, args=(0,))
+    first.start()
+    while not server.bodies:
+        time.sleep(0.001)
+    ask(1)
+    first.join()
+    assert order == (["0", "1"] if deterministic else ["1", "0"])
 
 
 # --- vLLM -----------------------------------------------------------------------------------------------------------

@@ -2,7 +2,10 @@
 
     python benchmarks/server.py --model RUN --json benchmarks/results/server.json
 
-Every answer is compared, word for word, with what the judge says when it is asked directly.
+Every answer is compared, word for word, with what the judge says when it is asked directly. N clients that wait for
+their answers fill a batch of N at most, where a direct call fills the engine's 128 rows: the judge is therefore also
+asked directly with N rows, which bounds what a server can reach without taking rows into a batch under way. The
+quicker of the two direct runs, before and after, counts.
 """
 
 from __future__ import annotations
@@ -25,11 +28,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 import psutil
 
 from data_recipes.pocket import build
 from reasoner_rm import Judge, load_samples
+from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.schema import Sample
 
 MAX_TOKENS = 96
@@ -46,18 +51,23 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         samples = load_samples(build(Path(folder), "heldout", "image_preference", args.requests, 7, name="pairs"))
         bodies = [_message(sample) for sample in samples]
-        expected, direct, worked = _direct(args.model, samples)
+        expected, *direct = _direct(args.model, samples)
+        few = _direct(args.model, samples, rows=args.clients)[1:]
         with _server(args.model) as server:
             warm = _ask(server.url, bodies[:64], args.clients)
             assert not warm.errors
-            before = server.worked()
+            runs, before, asked = _runs(server), server.worked(), time.process_time()
             rounds = [_ask(server.url, bodies, args.clients) for _ in range(args.rounds)]
-            served = (server.worked() - before) / args.rounds
+            served, asked = ((now - then) / args.rounds for now, then in
+                             ((server.worked(), before), (time.process_time(), asked)))  # fmt: skip
+            together = [now - then for now, then in zip(_runs(server), runs, strict=True)]
             stopped = _stop_under_load(server, bodies, args.clients)
-        again = _direct(args.model, samples)[1]
-    told = rounds[0]
+        again = _direct(args.model, samples)[1:]
+    each = 1000 / args.requests
     wrong = [sum(a != b for a, b in zip(r.texts, expected, strict=True)) for r in rounds]
-    baseline = statistics.mean((direct, again))
+    baseline = min(direct[0], again[0])
+    seconds = statistics.median(r.seconds for r in rounds)
+    latencies = [s for r in rounds for s in r.latencies]
     result = {
         "requests": args.requests,
         "clients": args.clients,
@@ -65,13 +75,22 @@ def main() -> None:
         "errors": sum(len(r.errors) for r in rounds),
         "lost": sum(text is None for r in rounds for text in r.texts),
         "other_words_than_direct": wrong,
-        "direct_per_second": [round(args.requests / s, 1) for s in (direct, again)],
-        "server_per_second": [round(args.requests / r.seconds, 1) for r in rounds],
-        "ratio": round(baseline / told.seconds, 3),
-        "core_ms_per_request": {"direct": round(1000 * worked / args.requests, 1),
-                                "server": round(1000 * served / args.requests, 1)},
+        "ratio": round(baseline / seconds, 3),
+        "ratio_to_direct_with_as_many_rows_as_clients": round(few[0] / seconds, 3),
+        "ms_per_request": {
+            "direct": [round(each * run[0], 1) for run in (direct, again)],
+            "direct_with_as_many_rows_as_clients": round(each * few[0], 1),
+            "server": [round(each * r.seconds, 1) for r in rounds],
+        },
+        "core_ms_per_request": {
+            "direct": [round(each * run[1], 1) for run in (direct, again)],
+            "direct_with_as_many_rows_as_clients": round(each * few[1], 1),
+            "server": round(each * served, 1),
+            "clients": round(each * asked, 1),
+        },
+        "callers_per_run": round(together[1] / together[0], 1),
         "load": os.getloadavg(),
-        "latency_ms": {f"p{q}": round(1000 * _quantile(told.latencies, q / 100)) for q in (50, 95, 99)},
+        "latency_ms": {f"p{q}": round(1000 * _quantile(latencies, q / 100)) for q in (50, 95, 99)},
         "server_rss_mb": {"first": server.rss[0], "max": max(server.rss), "last": server.rss[-1],
                           "by_tenths": server.rss[:: max(1, len(server.rss) // 10)]},
         "sigterm": stopped,
@@ -87,14 +106,16 @@ def _message(sample: Sample) -> list[dict[str, Any]]:
     return [{"role": "user", "content": [{"type": "text", "text": sample.prompt}, *shown]}]
 
 
-def _direct(model: Path, samples: Sequence[Sample]) -> tuple[list[str], float, float]:
+def _direct(model: Path, samples: Sequence[Sample], rows: int = 128) -> tuple[list[str], float, float]:
     """What the judge says in one batch, in one order, as `compare_batch` asks it, and the seconds it took: on the
     clock, and of the processor. No image was seen before."""
     judge = Judge.from_pretrained(model, "transformers", max_tokens=MAX_TOKENS)
+    assert isinstance(judge.engine.engine, TransformersEngine)
+    judge.engine.engine.rows = rows
     began, worked = time.perf_counter(), time.process_time()
-    rows = judge.ballots(samples, both_orders=False)
+    ballots = judge.ballots(samples, both_orders=False)
     seconds, worked = time.perf_counter() - began, time.process_time() - worked
-    return [row[0].completion.text for row in rows], seconds, worked
+    return [row[0].completion.text for row in ballots], seconds, worked
 
 
 @dataclass
@@ -112,8 +133,9 @@ class Server:
 
     def watch(self) -> None:
         with contextlib.suppress(psutil.Error):
-            while self.process.poll() is None:
-                self.rss.append(round(psutil.Process(self.process.pid).memory_info().rss / 2**20, 1))
+            process = psutil.Process(self.process.pid)
+            while memory := process.memory_info().rss:  # 0 once it has ended
+                self.rss.append(round(memory / 2**20, 1))
                 time.sleep(1)
 
 
@@ -211,11 +233,18 @@ def _stop_under_load(server: Server, bodies: Sequence[Any], clients: int) -> dic
 
 
 def _accepted(server: Server) -> int:
-    """What the server counted so far."""
-    import httpx
+    """Chats that the server counted so far."""
+    return int(_counted(server, 'reasoner_rm_requests_total{route="/v1/chat'))
 
+
+def _runs(server: Server) -> list[float]:
+    """Runs of the model so far, and the callers that shared them."""
+    return [_counted(server, f"reasoner_rm_run_callers_{what} ") for what in ("count", "sum")]
+
+
+def _counted(server: Server, name: str) -> float:
     rows = httpx.get(f"{server.url}metrics").text.splitlines()
-    return int(sum(float(r.split()[-1]) for r in rows if r.startswith('reasoner_rm_requests_total{route="/v1/chat')))
+    return sum(float(row.split()[-1]) for row in rows if row.startswith(name))
 
 
 def _quantile(values: Sequence[float], q: float) -> float:

@@ -30,7 +30,7 @@ class Merger:
         work: answers items, in order.
         size: what an item weighs (completions).
         limit: the weight of one run; a single call may be heavier.
-        linger: seconds that a leader waits for as many callers as the run before had.
+        linger: seconds that a leader waits for the next caller, until as many are there as asked lately.
         told: is told after each run how many callers and items it had.
     """
 
@@ -39,7 +39,7 @@ class Merger:
         work: Callable[[Any, list[Any]], Sequence[Any]],
         size: Callable[[Any], int] = lambda item: 1,
         limit: int = 128,
-        linger: float = 0.02,
+        linger: float = 0.05,
         told: Callable[[int, int], None] = lambda callers, items: None,
     ):
         self.work, self.size, self.limit, self.linger, self.told = work, size, limit, linger, told
@@ -71,6 +71,7 @@ class Merger:
                 self._run(batch)
             finally:
                 with self._turn:
+                    self._expected = len(batch) + len(self._waiting)
                     self._busy = False
                     self._turn.notify_all()
         if call.error is not None:
@@ -79,14 +80,17 @@ class Merger:
         return call.results
 
     def _gather(self) -> None:
-        """Give those a moment who were answered together last time and are likely to ask again."""
-        until = time.monotonic() + self.linger
-        while len(self._waiting) < self._expected and (left := until - time.monotonic()) > 0:
-            self._turn.wait(left)
+        """Give those a moment who were just answered and are likely to ask again: else two halves of the callers take
+        turns for ever, each run half as large as it could be."""
+        here, until = len(self._waiting), time.monotonic() + self.linger
+        while here < self._expected and sum(call.size for call in self._waiting) < self.limit:
+            if not self._turn.wait(until - time.monotonic()):
+                return
+            if len(self._waiting) > here:
+                here, until = len(self._waiting), time.monotonic() + self.linger
 
     def _take(self) -> list[_Call]:
         """The first caller's kind, in order of arrival, up to the limit."""
-        self._expected = len(self._waiting)
         batch: list[_Call] = []
         key, weight = self._waiting[0].key, 0
         for call in self._waiting:

@@ -63,6 +63,21 @@ def test_one_caller_alone_does_not_wait() -> None:
     assert time.monotonic() - began < 2
 
 
+def test_callers_who_come_back_one_by_one_are_waited_for() -> None:
+    """Else they fall into halves that take turns."""
+    work = Work(0.05)
+    merger = Merger(work, linger=0.04)
+
+    def ask(i: int) -> None:
+        for _ in range(15):
+            merger(0, [2])
+            time.sleep(0.012 * i)
+
+    together(8, ask)
+    middle = [n for _, n in work.runs[3:12]]
+    assert sum(middle) / len(middle) > 6.5
+
+
 def test_an_error_finds_its_own_caller() -> None:
     merger = Merger(Work(0.02))
 

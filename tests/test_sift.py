@@ -60,3 +60,19 @@ def test_rows_are_split_and_the_best_well_formed_completion_becomes_the_target()
     assert [(s.id, s.target) for s in found.sft] == [("easy", best)]
     assert [(s.id, s.target) for s in found.rl] == [("hard", None)]
     assert found.ties == 1 and found.pass_rates == (1.0, 0.0)
+
+
+def test_in_both_orders_a_taste_for_one_position_is_no_knowledge() -> None:
+    rows = [
+        *[[(RIGHT, -2.0), (RIGHT, -1.0)], [(WRONG, -3.0), (WRONG, -1.0)]],  # the same image, wherever it stands
+        *[[(RIGHT, -1.0), (RIGHT, -1.0)], [(RIGHT, -1.0), (RIGHT, -1.0)]],  # the first, whatever it shows
+    ]
+    section = SiftSection(samples=2, both_orders=True, rest="rl", solved="both")
+    found = sift(Scripted(rows), load_template("image_preference", "brief"), [sample("knows"), sample("guesses")], section, seed=0)
+    assert [(s.images, s.gold["p_first"], s.target) for s in found.sft] == [
+        (("x", "y"), 1.0, RIGHT),
+        (("y", "x"), 0.0, WRONG),
+    ]
+    assert found.pass_rates == (1.0, 0.5)
+    assert [s.id for s in found.rl] == ["knows", "guesses"]
+    assert found.rl[0].images == ("x", "y")

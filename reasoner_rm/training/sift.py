@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tqdm.auto import tqdm
 
 from reasoner_rm.config import SiftSection
-from reasoner_rm.judge.ballots import Ballot, cast
+from reasoner_rm.judge.ballots import Ballot, Order, cast
 from reasoner_rm.policy.canvas import Canvas
 from reasoner_rm.rollout import RolloutEngine, Sampling
 from reasoner_rm.schema import Sample
@@ -22,7 +22,7 @@ CHUNK = 64
 
 @dataclass(frozen=True, slots=True)
 class Sifted:
-    """``sft`` rows carry their best completion as target. ``ties`` could not be sifted: their gold names no winner."""
+    """``sft`` rows carry their best completion as target; of a row asked in both orders, each order's. ``ties`` could not be sifted: their gold names no winner."""
 
     sft: tuple[Sample, ...]
     rl: tuple[Sample, ...]
@@ -39,7 +39,7 @@ def sift(
     seed: int,
     canvas: Canvas | None = None,
 ) -> Sifted:
-    """Sample every row ``section.samples`` times and split by the share that is right; several processes share them.
+    """Sample every row ``section.samples`` times an order and split by the share that is right; several processes share them.
 
     Args:
         canvas: brings boxes to original pixels, in which they are judged and kept; without, they stand there already.
@@ -53,13 +53,14 @@ def sift(
             part = mine[start : start + CHUNK]
             asked = [samples[i] for i in part]
             votes = section.samples
-            cards = cast(engine, template, asked, votes=votes, both_orders=False, sampling=sampling, seed=seed)
+            both = section.both_orders
+            cards = cast(engine, template, asked, votes=votes, both_orders=both, sampling=sampling, seed=seed)
             for i, sample, ballots in zip(part, asked, cards, strict=True):
                 bar.update(1)
                 rows.append((i, _sifted(sample, ballots, section, canvas)))
     every = [row for _, row in sorted((r for some in processes.everyone(rows) for r in some), key=lambda r: r[0])]
     return Sifted(
-        tuple(row.sft for row in every if row.sft is not None),
+        tuple(learnt for row in every for learnt in row.sft),
         tuple(row.rl for row in every if row.rl is not None),
         sum(row.rate is None for row in every),
         tuple(row.rate for row in every if row.rate is not None),
@@ -68,9 +69,9 @@ def sift(
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """Where one sample goes; ``rate`` None: its gold names no winner."""
+    """Where one sample goes, to SFT once in each order; ``rate`` None: its gold names no winner."""
 
-    sft: Sample | None = None
+    sft: tuple[Sample, ...] = ()
     rl: Sample | None = None
     rate: float | None = None
 
@@ -78,15 +79,18 @@ class _Row:
 def _sifted(sample: Sample, ballots: Sequence[Ballot], section: SiftSection, canvas: Canvas | None) -> _Row:
     if get_task(sample.task).canonical(sample) is None:
         return _Row()
-    texts = [canvas.stated(b.completion.text, sample) if canvas else b.completion.text for b in ballots]
-    right = [(b, text) for b, text in zip(ballots, texts, strict=True) if _right(text, sample)]
+    stated = [canvas.stated(b.completion.text, b.sample) if canvas else b.completion.text for b in ballots]
+    right = [(b, text) for b, text in zip(ballots, stated, strict=True) if _right(text, b.sample)]
     rate = len(right) / len(ballots)
-    formed = [pair for pair in right if pair[0].parsed.well_formed]
-    best = max(formed, key=lambda pair: _confidence(pair[0]), default=None)
+    best: dict[Order, tuple[Ballot, str]] = {}
+    for ballot, text in right:
+        surest = best.get(ballot.order)
+        if ballot.parsed.well_formed and (surest is None or _confidence(ballot) > _confidence(surest[0])):
+            best[ballot.order] = ballot, text
     to_sft, to_rl = where(rate, section)
     return _Row(
-        dataclasses.replace(sample, target=best[1]) if to_sft and best is not None else None,
-        dataclasses.replace(sample, target=None) if to_rl or (to_sft and best is None) else None,
+        tuple(dataclasses.replace(b.sample, target=text) for b, text in best.values()) if to_sft else (),
+        dataclasses.replace(sample, target=None) if to_rl or (to_sft and not best) else None,
         rate,
     )
 

@@ -186,16 +186,17 @@ class SftSection(TrainSection):
 
 
 class SiftSection(Section):
-    """Rejection sampling: `samples` completions a row and order. A pass rate of at least `sft_above` makes a row SFT data (its
-    best well-formed completion as target), one of at most `rl_below` RL data; `rest` says where the others go."""
+    """Rejection sampling: `samples` completions a row and order. A pass rate of at least `sft_above` makes a row SFT
+    data (its best well-formed completion as target), one of at most `rl_below` RL data; `rest` says where the others
+    go."""
 
     samples: Count = 4
     sft_above: Share = 0.75
     rl_below: Share = 0.25
     rest: Literal["both", "rl", "sft", "neither"] = "both"
     both_orders: bool = False
-    """Ask every comparison in both orders. A taste for one position is then right half the time, not now and then
-    always, and stays below `sft_above`: fine-tuning on it would teach the taste."""
+    """Ask every comparison in both orders, and learn its answers in both. A taste for one position is then right half
+    of the time, not now and then always: below `sft_above`, and fine-tuning does not teach it."""
     solved: Literal["sft", "both"] = "sft"
     """Where rows of at least `sft_above` go. RL on nothing but the rows that a model gets wrong punishes what it
     does right: there its own eyes are worse than a coin, and it learns to close them."""

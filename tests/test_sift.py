@@ -68,7 +68,8 @@ def test_in_both_orders_a_taste_for_one_position_is_no_knowledge() -> None:
         *[[(RIGHT, -1.0), (RIGHT, -1.0)], [(RIGHT, -1.0), (RIGHT, -1.0)]],  # the first, whatever it shows
     ]
     section = SiftSection(samples=2, both_orders=True, rest="rl", solved="both")
-    found = sift(Scripted(rows), load_template("image_preference", "brief"), [sample("knows"), sample("guesses")], section, seed=0)
+    samples = [sample("knows"), sample("guesses")]
+    found = sift(Scripted(rows), load_template("image_preference", "brief"), samples, section, seed=0)
     assert [(s.images, s.gold["p_first"], s.target) for s in found.sft] == [
         (("x", "y"), 1.0, RIGHT),
         (("y", "x"), 0.0, WRONG),

@@ -271,6 +271,7 @@ def _paper(pattern: str, scribbles: tuple[int, ...], side: int) -> np.ndarray:
     return (tone + PAPER_TONES * (lines * (LINE_TONES - 1)).round()).astype(np.uint8)
 
 
+@functools.cache
 def _pattern(name: str, side: int) -> np.ndarray:
     """How far each pixel is from the paper's first shade to its second, 0..1."""
     x, y = np.meshgrid(np.arange(side) / side, np.arange(side) / side)
@@ -289,6 +290,7 @@ def _pattern(name: str, side: int) -> np.ndarray:
             return np.zeros((side, side))
 
 
+@functools.cache
 def _scribble(number: int, side: int) -> np.ndarray:
     """The coverage 0..1 of a thin wavy line across the sheet; always the same for one number."""
     rng = random.Random(f"scribble/{number}")

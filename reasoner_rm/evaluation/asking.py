@@ -74,14 +74,17 @@ class EngineJudge:
         return [
             [
                 Vote(
-                    ask.order, number, said.text, tokens=len(said.token_ids) or None, finish=said.finish_reason,
+                    ask.order,
+                    number,
+                    said.text,
+                    tokens=len(said.token_ids) or None,
+                    finish=said.finish_reason,
                     scale=self._scale(ask.sample),
                 )
                 for number, said in zip(ask.votes, completions, strict=True)
             ]
             for ask, completions in zip(asks, self.engine.generate(requests, self.sampling), strict=True)
         ]
-
 
     def _scale(self, sample: Sample) -> tuple[float, float] | None:
         """What brings boxes on a sample's image to original pixels."""

@@ -22,7 +22,8 @@ CHUNK = 64
 
 @dataclass(frozen=True, slots=True)
 class Sifted:
-    """``sft`` rows carry their best completion as target; of a row asked in both orders, each order's. ``ties`` could not be sifted: their gold names no winner."""
+    """``sft`` rows carry their best completion as target; of a row asked in both orders, each order's. ``ties`` could
+    not be sifted: their gold names no winner."""
 
     sft: tuple[Sample, ...]
     rl: tuple[Sample, ...]
@@ -39,7 +40,8 @@ def sift(
     seed: int,
     canvas: Canvas | None = None,
 ) -> Sifted:
-    """Sample every row ``section.samples`` times an order and split by the share that is right; several processes share them.
+    """Sample every row ``section.samples`` times an order and split by the share that is right; several processes
+    share them.
 
     Args:
         canvas: brings boxes to original pixels, in which they are judged and kept; without, they stand there already.

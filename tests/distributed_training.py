@@ -79,6 +79,15 @@ def drawings(count: int, target: str | None = None) -> list[Sample]:
     ]
 
 
+def questions(count: int) -> list[Sample]:
+    """Every other one is asked without a picture."""
+    pictures = drawings(count)
+    return [
+        Sample(str(i), "qa", f"question {i}", pictures[i].images[: i % 2], gold={"answer": "4", "kind": "number"})
+        for i in range(count)
+    ]
+
+
 def deepspeed_config(stage: int, folder: Path) -> Path:
     """ZeRO as it runs on a CPU: torch's own optimiser."""
     file = folder / f"zero{stage}.json"
@@ -136,10 +145,11 @@ def trainer(out: Path, plan: dict[str, Any]) -> tuple[Vlm, SampleTrainer, dict[s
         rollouts_every=1, **plan["section"],
     )  # fmt: skip
     encoder = PromptEncoder(vlm)
+    asked = (load_template("qa", "brief"), questions(12)) if plan.get("mixed") else (TEMPLATE, drawings(12))
     return (
         vlm,
         GroupTrainer(
-            vlm, TEMPLATE, drawings(12), section, encoder=encoder, listener=None,
+            vlm, *asked, section, encoder=encoder, listener=None,
             engine=engine_of(plan, vlm, encoder),
             on_groups=lambda step, scored: seen["sampled"].extend(
                 [step, s.group.sample.id, [c.token_ids for c in s.group.completions]] for s in scored

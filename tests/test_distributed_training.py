@@ -44,6 +44,19 @@ def test_two_processes_train_what_one_does(kind: str, alone: dict[str, Any], tin
     assert apart(both, alone) <= TOLERANCE
 
 
+@pytest.mark.parametrize("kind", ["ddp", pytest.param("zero3", marks=NO_DEEPSPEED)])
+def test_prompts_without_an_image_keep_step_with_those_that_have_one(
+    kind: str, tiny_folder: Path, tmp_path: Path
+) -> None:
+    """Passes of one group each, so that one process needs its vision tower while the other does not."""
+    section = SECTION | {"max_tokens_per_forward": 1}
+    plan: dict[str, Any] = {"model": str(tiny_folder), "mixed": True}
+    alone = train(tmp_path / "alone", plan | {"section": section | {"accumulation": 2}})
+    both = train(tmp_path / "both", plan | {"kind": kind, "section": section | {"accumulation": 1}}, 2)
+    assert both["sampled"] == alone["sampled"] and len(both["log"]) == STEPS
+    assert apart(both, alone) <= TOLERANCE
+
+
 def test_completions_do_not_depend_on_the_number_of_processes(tiny_folder: Path, tmp_path: Path) -> None:
     found = []
     for count in (1, 2):

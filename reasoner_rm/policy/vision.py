@@ -7,6 +7,7 @@ the place of its forward, which goes by the keyword ``shown_keys``.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
@@ -57,6 +58,20 @@ def _spread(tower: Any, args: tuple, kwargs: dict[str, Any], output: Any) -> Any
     if getattr(output, "deepstack_features", None) is not None:
         output.deepstack_features = [per_placeholder(f) for f in output.deepstack_features]
     return output
+
+
+def nothing_seen(tower: Any, like: Tensor) -> Tensor:
+    """The sum of all that a tower says of the smallest image there is, which is black.
+
+    Args:
+        like: a tensor of the type and on the device that the tower computes with; to look at a weight of a sharded
+            model would fetch it.
+    """
+    projection, side = tower.patch_embed.proj, tower.spatial_merge_size
+    pixels = like.new_zeros(side**2, math.prod(projection.kernel_size) * projection.in_channels)
+    output = tower(pixels, grid_thw=torch.tensor([[1, side, side]], device=like.device))
+    layers = [output.pooler_output, *(getattr(output, "deepstack_features", None) or ())]
+    return torch.stack([layer.sum() for layer in layers]).sum()
 
 
 def keep_features(tower: torch.nn.Module, max_bytes: int = 2**30) -> None:

@@ -13,6 +13,7 @@ from reasoner_rm.policy.loading import Vlm
 from reasoner_rm.policy.logps import Form, GroupLogps, group_logps
 from reasoner_rm.policy.packing import Continuations
 from reasoner_rm.policy.prompts import PromptBatch
+from reasoner_rm.policy.vision import nothing_seen
 
 
 class GroupModel(torch.nn.Module):
@@ -22,11 +23,29 @@ class GroupModel(torch.nn.Module):
         super().__init__()
         self.policy = vlm.model
         self.vlm = vlm
+        self._blind = False
 
     def forward(
         self, prompts: PromptBatch, completions: Continuations, temperature: float, entropy: bool, form: Form
     ) -> GroupLogps:
-        return group_logps(self.vlm, prompts, completions, temperature, entropy, form)
+        self._blind = prompts.vision is None
+        try:
+            return group_logps(self.vlm, prompts, completions, temperature, entropy, form)
+        finally:
+            self._blind = False
+
+    def see_always(self) -> None:
+        """Send an empty image through the vision tower, times zero, in passes that have none: other processes may have
+        some, and wait for this one's part of the tower's weights, or of its gradients."""
+        self.policy.model.language_model.register_forward_pre_hook(self._glance, with_kwargs=True, prepend=True)
+
+    def _glance(self, layers: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
+        """Where the model has its tower, between embedding and layers: weights are fetched in the same order, forward
+        and backward."""
+        if not self._blind:
+            return None
+        embeds = kwargs["inputs_embeds"]
+        return args, kwargs | {"inputs_embeds": embeds + 0 * nothing_seen(self.policy.model.visual, embeds)}
 
     # What `transformers.Trainer` asks a model.
 

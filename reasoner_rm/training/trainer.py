@@ -137,6 +137,8 @@ class SampleTrainer(Trainer):
                 f"{self.args.world_size} processes were started, {world} found each other",
                 remedy="start them with torchrun or accelerate launch",
             )
+        if world > 1:
+            self.model.see_always()
         for noisy in (PrinterCallback, ProgressCallback):
             self.remove_callback(noisy)
         self.wish = Wish()

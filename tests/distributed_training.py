@@ -26,6 +26,7 @@ from reasoner_rm.errors import Stopped
 from reasoner_rm.policy.loading import Vlm, load_vlm
 from reasoner_rm.policy.lora import add_lora
 from reasoner_rm.policy.prompts import PromptEncoder
+from reasoner_rm.policy.vision import keep_features
 from reasoner_rm.rewards.base import Reward
 from reasoner_rm.rollout import Request, RolloutEngine, Sampling
 from reasoner_rm.rollout.choose import engine_for
@@ -122,6 +123,8 @@ def trainer(out: Path, plan: dict[str, Any]) -> tuple[Vlm, SampleTrainer, dict[s
     with torch.no_grad():
         for weight in vlm.model.parameters():  # as initialised, the model hardly looks at its images
             weight += 0.08 * torch.randn(weight.shape, generator=generator)
+    if plan.get("keep_features"):
+        keep_features(vlm.model.model.visual.requires_grad_(False))
     if plan.get("lora"):
         from reasoner_rm.config import LoraSection
 

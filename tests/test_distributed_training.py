@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from launching import apart, train
+from launching import apart, start, train
 
 pytestmark = [pytest.mark.distributed, pytest.mark.slow]
 
@@ -55,6 +55,13 @@ def test_prompts_without_an_image_keep_step_with_those_that_have_one(
     both = train(tmp_path / "both", plan | {"kind": kind, "section": section | {"accumulation": 1}}, 2)
     assert both["sampled"] == alone["sampled"] and len(both["log"]) == STEPS
     assert apart(both, alone) <= TOLERANCE
+
+
+@NO_DEEPSPEED
+def test_a_memory_for_images_is_refused_where_weights_are_shared_out(tiny_folder: Path, tmp_path: Path) -> None:
+    plan: dict[str, Any] = {"model": str(tiny_folder), "kind": "zero3", "keep_features": True, "section": SECTION}
+    said, _ = start(tmp_path, plan, 2).communicate(timeout=240)
+    assert "unset model.keep_features, or take ZeRO-2" in said
 
 
 def test_completions_do_not_depend_on_the_number_of_processes(tiny_folder: Path, tmp_path: Path) -> None:

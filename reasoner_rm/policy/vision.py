@@ -85,6 +85,11 @@ def keep_features(tower: torch.nn.Module, max_bytes: int = 2**30) -> None:
     tower.forward = _Memory(tower, max_bytes)  # type: ignore[method-assign]
 
 
+def remembers(tower: torch.nn.Module) -> bool:
+    """Whether :func:`keep_features` was called on it."""
+    return isinstance(tower.forward, _Memory)
+
+
 class _Memory:
     """A tower's forward that runs on images it has not seen. ``grid_thw`` is of the distinct images here."""
 

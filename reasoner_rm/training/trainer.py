@@ -27,6 +27,7 @@ from reasoner_rm.config import RunSection, TrainSection
 from reasoner_rm.errors import InputError, ServiceError, Stopped
 from reasoner_rm.policy.loading import Vlm
 from reasoner_rm.policy.prompts import PromptEncoder
+from reasoner_rm.policy.vision import remembers
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import Template
 from reasoner_rm.training import processes
@@ -139,6 +140,7 @@ class SampleTrainer(Trainer):
             )
         if world > 1:
             self.model.see_always()
+            self._check_memory()
         for noisy in (PrinterCallback, ProgressCallback):
             self.remove_callback(noisy)
         self.wish = Wish()
@@ -284,6 +286,15 @@ class SampleTrainer(Trainer):
     def in_step(self) -> bool:
         """Whether processes have to make the same number of passes, because each of these meets the others."""
         return processes.size() > 1 and (self.is_deepspeed_enabled or is_sharded(self.model))
+
+    def _check_memory(self) -> None:
+        plugin = getattr(self.accelerator.state, "deepspeed_plugin", None)
+        shares = self.is_fsdp_enabled or (plugin is not None and plugin.zero_stage == 3)
+        if shares and remembers(self.vlm.model.model.visual):
+            raise InputError(
+                "with model.keep_features a process may leave out the vision tower, while others wait for its weights",
+                remedy="unset model.keep_features, or take ZeRO-2",
+            )
 
     # --- metrics -----------------------------------------------------------------------------------------------------
 

@@ -59,7 +59,12 @@ def test_prompts_without_an_image_keep_step_with_those_that_have_one(
 
 @NO_DEEPSPEED
 def test_a_memory_for_images_is_refused_where_weights_are_shared_out(tiny_folder: Path, tmp_path: Path) -> None:
-    plan: dict[str, Any] = {"model": str(tiny_folder), "kind": "zero3", "keep_features": True, "section": SECTION}
+    plan: dict[str, Any] = {
+        "model": str(tiny_folder),
+        "kind": "zero3",
+        "keep_features": True,
+        "section": SECTION | {"accumulation": 1},
+    }
     said, _ = start(tmp_path, plan, 2).communicate(timeout=240)
     assert "unset model.keep_features, or take ZeRO-2" in said
 

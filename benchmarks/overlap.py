@@ -2,9 +2,10 @@
 
     python benchmarks/overlap.py --json benchmarks/results/overlap.json
 
-The listener is a real vLLM server, the rollout the transformers engine in this process, one core each. Both ways take
-turns on the same prompts with the same seeds, so that they ask the same questions; beliefs are compared. The figure is
-the median of the rounds' ratios. A round that hides everything takes as long as the slower of the two alone.
+Both ways take turns on the same prompts with the same seeds; their beliefs are compared. Twice: with a real vLLM server
+beside the rollout, where both want the same cores, so that little can be gained; and with a listener elsewhere, which
+takes time but nothing of this machine: that server's answers, recorded, and each told ``--answer`` seconds after it was
+asked for. The figure is the median of the rounds' ratios.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+import httpx
+from chat_server import ChatServer, Reply
 from vllm_server import VllmServer
 
 from data_recipes.pocket import build
@@ -37,6 +40,9 @@ from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.schema import Completion, Group, Sample
 from reasoner_rm.tasks.render import load_template, render
 
+TEMPLATE = load_template("image_preference", "default")
+WAYS = ("along", "after")
+
 
 class Thinking(TransformersEngine):
     """The shipped base was never taught to think aloud: what it says is closed as a thought, so that there is something
@@ -44,19 +50,32 @@ class Thinking(TransformersEngine):
 
     def stream(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, tuple[Completion, ...]]]:
         for place, group in super().stream(requests, sampling):
-            yield (
-                place,
-                tuple(
-                    replace(c, text=f"<think>{i}: {c.text}</think>\n<answer>Image 1 is better</answer>")
-                    for i, c in enumerate(group)
-                ),
-            )
+            texts = (f"<think>{i}: {c.text}</think>\n<answer>Image 1 is better</answer>" for i, c in enumerate(group))
+            yield place, tuple(replace(c, text=text) for c, text in zip(group, texts, strict=True))
+
+
+class Recorded(ChatServer):
+    """A vLLM server's answers: the first time they are fetched, from then on told after so many seconds."""
+
+    def __init__(self, url: str, after: float):
+        self.known: dict[str, Any] = {}
+
+        def answer(body: dict[str, Any]) -> Reply:
+            key = json.dumps(body)
+            if key in self.known:
+                return Reply(self.known[key], after=after if "messages" in body else 0.0)
+            path = "/chat/completions" if "messages" in body else "/../tokenize"
+            self.known[key] = httpx.post(url + path, json=body, timeout=600).json()
+            return Reply(self.known[key])
+
+        super().__init__(answer, models=Reply(httpx.get(url + "/models").json()))
 
 
 def window(
-    engine: TransformersEngine, listener: RemoteListener, samples: list[Sample], asked: list[Request], tokens: int
+    engine: TransformersEngine, listener: RemoteListener, samples: list[Sample], tokens: int, count: int
 ) -> tuple[dict[str, float], list[Beliefs | None]]:
     """Seconds of a window, as `GroupTrainer` goes through it."""
+    asked = [Request(render(s, TEMPLATE), tuple(range(count * i, count * (i + 1)))) for i, s in enumerate(samples)]
     began = time.perf_counter()
     with Ear(listener) as ear:
         for place, completions in streamed(engine, asked, Sampling(1.0, tokens)):
@@ -64,54 +83,33 @@ def window(
         rolled_out = time.perf_counter()
         beliefs = ear.beliefs()
     ended = time.perf_counter()
-    return {
-        "window": ended - began, "rollout": rolled_out - began, "waited": ended - rolled_out, "hidden": ear.hidden,
-    }, beliefs  # fmt: skip
+    seconds = {"window": ended - began, "rollout": rolled_out - began, "waited": ended - rolled_out}
+    return seconds, beliefs
 
 
-def measured(args: argparse.Namespace) -> dict[str, Any]:
-    template = load_template("image_preference", "brief")
-    with tempfile.TemporaryDirectory() as folder:
-        samples = load_samples(build(Path(folder), "train", "image_preference", args.prompts, 0))
-        server = VllmServer(ASSETS / "pocket-listener", Path(folder) / "vllm.log").wait()
-        try:
-            listener = RemoteListener(Endpoint(EndpointSection(urls=(server.url,))), template, min_mass=0.0)
-            engine = Thinking(load_vlm("builtin:pocket-base", device="cpu"), rows=args.rows)
-            rounds, heard, apart = [], 0, 0.0
-            for r in range(args.rounds + 1):
-                seeds = [
-                    tuple(1000 * (r * len(samples) + i) + g for g in range(args.generations))
-                    for i in range(len(samples))
-                ]
-                asked = [Request(render(s, template), s_) for s, s_ in zip(samples, seeds, strict=True)]
-                pair, said = {}, {}
-                for way in ("along", "after") if r % 2 else ("after", "along"):
-                    listener.elsewhere = way == "along"
-                    pair[way], said[way] = window(engine, listener, samples, asked, args.tokens)
-                for a, b in zip(
-                    *(([x for row in said[w] for x in row or ()]) for w in ("along", "after")), strict=True
-                ):
-                    assert (a is None) == (b is None)
-                    if a is not None and b is not None:
-                        heard, apart = heard + 1, max(apart, abs(a.probs[0] - b.probs[0]))
-                print(
-                    f"round {r}: "
-                    + "; ".join(
-                        f"{w}: " + ", ".join(f"{k} {v:.2f} s" for k, v in row.items())
-                        for w, row in sorted(pair.items())
-                    )
-                )
-                if r:  # the first one warms up
-                    rounds.append(pair)
-        finally:
-            server.kill()
+def measured(
+    args: argparse.Namespace, engine: TransformersEngine, url: str, samples: list[Sample], what: str
+) -> dict[str, Any]:
+    listener = RemoteListener(Endpoint(EndpointSection(urls=(url,))), TEMPLATE, min_mass=0.0)
+    rounds, probs, apart = [], list[float](), 0.0
+    for r in range(args.rounds + 1):
+        pair, said = {}, {}
+        for way in WAYS if r % 2 else WAYS[::-1]:
+            listener.elsewhere = way == "along"
+            pair[way], beliefs = window(engine, listener, samples, args.tokens, args.generations)
+            said[way] = [belief.probs[0] for row in beliefs for belief in row or () if belief is not None]
+        apart = max(apart, *(abs(a - b) for a, b in zip(*said.values(), strict=True)))
+        probs += said["along"]
+        told = (f"{way} {seconds['window']:.2f} s" for way, seconds in sorted(pair.items()))
+        print(f"{what}, round {r}: " + ", ".join(told), flush=True)
+        if r:  # the first one warms up
+            rounds.append(pair)
     ratios = [pair["along"]["window"] / pair["after"]["window"] for pair in rounds]
-    hidden = [1 - pair["along"]["waited"] / pair["after"]["waited"] for pair in rounds]
     return {
-        **{k: v for k, v in vars(args).items() if k != "json"},
-        "beliefs_compared": heard, "greatest_difference": apart,
-        "ratio": statistics.median(ratios), "hidden_share": statistics.median(hidden),
-        "ratios": ratios, "hidden_shares": hidden, "rounds_raw": rounds,
+        "ratio": statistics.median(ratios),
+        "seconds": {way: {k: statistics.median(p[way][k] for p in rounds) for k in rounds[0][way]} for way in WAYS},
+        "beliefs": {"compared": len(probs), "spread": statistics.pstdev(probs), "greatest_difference": apart},
+        "ratios": ratios, "rounds_raw": rounds,
     }  # fmt: skip
 
 
@@ -121,14 +119,29 @@ def main() -> None:
     parser.add_argument("--generations", type=int, default=8)
     parser.add_argument("--tokens", type=int, default=48)
     parser.add_argument("--rows", type=int, default=32, help="completions that are decoded side by side")
+    parser.add_argument("--answer", type=float, default=0.5, help="seconds for an answer from elsewhere")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    found = measured(args)
-    print(f"heard as it is rolled out, a window takes {found['ratio']:.1%} of what it takes heard afterwards")
-    print(f"of the wait for the listener {found['hidden_share']:.1%} is hidden (medians of {args.rounds} rounds)")
+    engine, found = Thinking(load_vlm("builtin:pocket-base", device="cpu"), rows=args.rows), {}
+    with tempfile.TemporaryDirectory() as folder:
+        samples = load_samples(build(Path(folder), "train", "image_preference", args.prompts, 0))
+        server = VllmServer(ASSETS / "pocket-listener", Path(folder) / "vllm.log").wait()
+        try:
+            elsewhere = Recorded(server.url, args.answer)
+            found["elsewhere"] = measured(args, engine, elsewhere.url, samples, "elsewhere")
+            found["same_cores"] = measured(args, engine, server.url, samples, "same cores")
+        finally:
+            server.kill()
+    for where, one in found.items():
+        seconds = one["seconds"]
+        print(
+            f"{where}: heard as it is rolled out, a window takes {one['ratio']:.1%} of what it takes heard afterwards; "
+            f"waited for the listener {seconds['along']['waited']:.2f} s, not {seconds['after']['waited']:.2f} s"
+        )
     if args.json:
-        args.json.write_text(json.dumps(found, indent=1) + "\n")
+        settings = {k: v for k, v in vars(args).items() if k != "json"}
+        args.json.write_text(json.dumps(settings | found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

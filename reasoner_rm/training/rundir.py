@@ -13,6 +13,7 @@ from reasoner_rm.data.io import atomic
 from reasoner_rm.errors import InputError
 
 Stage = Literal["cold_start", "sift", "grpo"]
+CONFIG = "config.resolved.yaml"
 STAGES: tuple[Stage, ...] = ("cold_start", "sift", "grpo")
 PACKAGES = ("torch", "torchvision", "transformers", "accelerate", "tokenizers", "safetensors", "numpy", "reasoner-rm")
 
@@ -55,7 +56,7 @@ class RunDir:
                 file=path,
                 remedy="go on with --resume, or set run.out to another directory",
             )
-        if path.is_dir() and any(path.iterdir()) and not (path / "config.resolved.yaml").is_file():
+        if path.is_dir() and any(path.iterdir()) and not (path / CONFIG).is_file():
             raise InputError("not a run directory", file=path, remedy="set run.out to a new or empty directory")
         return cls._with_records(path, config_yaml)
 
@@ -63,7 +64,7 @@ class RunDir:
     def _with_records(cls, path: Path, config_yaml: str) -> RunDir:
         run = cls(path)
         path.mkdir(parents=True, exist_ok=True)
-        with atomic(path / "config.resolved.yaml") as file:
+        with atomic(path / CONFIG) as file:
             file.write(config_yaml)
         run.write_json("versions.json", versions())
         return run

@@ -213,6 +213,31 @@ class LengthStage(Section):
     steps: Count
 
 
+AlarmName = Literal[
+    "entropy_collapse", "length_runaway", "format_only", "zero_variance", "engine_mismatch", "kl_runaway"
+]
+
+
+class AlarmSection(Section):
+    """What is warned of, once each, by the means over the last `steps` steps and over the first. A limit of `null` is
+    never reached; `stop_on` names those that end the run, its state saved."""
+
+    steps: Count = 20
+    entropy_share: Share | None = 0.1
+    """Entropy below this share of what it was at first."""
+    length_ratio: Positive | None = 2.0
+    """Completions more than this many times as long as at first."""
+    format_rise: Share | None = 0.1
+    """The format reward risen by more than this, with no more right answers than at first."""
+    zero_variance: Share | None = 0.8
+    """More than this share of groups without any difference in reward."""
+    sampler_gap: Positive | None = 0.05
+    """Nats between the engine's log-probabilities and the trainer's."""
+    kl: Positive | None = 1.0
+    """Nats a token from the reference."""
+    stop_on: tuple[AlarmName, ...] = ()
+
+
 class GrpoSection(TrainSection):
     """Group relative policy optimisation. A step sees prompts_per_device x accumulation prompts a device, each
     answered num_generations times, and trains on them num_iterations times."""
@@ -247,6 +272,15 @@ class GrpoSection(TrainSection):
     filter_on: str = "accuracy"
     filter_epsilon: NonNegative | None = None
     """Groups that differ by no more than this in that component teach nothing. None: no group is filtered."""
+    resample_cap: NonNegative = 0.0
+    """Dynamic sampling (DAPO, arXiv 2503.14476): such groups give their places to other prompts, of which up to this
+    many times the window's number are rolled out beside it."""
+    sync_ref_model: bool = False
+    """TR-DPO (arXiv 2404.09656): every `ref_model_sync_steps` steps the reference goes `ref_model_mixup_alpha` of the
+    way to the policy."""
+    ref_model_mixup_alpha: Share = 0.6
+    ref_model_sync_steps: Count = 512
+    alarms: AlarmSection = AlarmSection()
     scorers: dict[str, str] = {}
     """Who rewards such as `judged` ask: names to functions, path/to/file.py:function."""
     scorer_deadline: Positive = 120.0

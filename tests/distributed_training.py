@@ -7,8 +7,10 @@ The first process writes what was trained, what was logged, what was sampled, an
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+import os
 import random
 import resource
 import signal
@@ -22,7 +24,8 @@ from PIL import Image
 
 from reasoner_rm import rewards
 from reasoner_rm.config import EngineSection, GrpoSection, RunSection, SftSection
-from reasoner_rm.errors import Stopped
+from reasoner_rm.errors import InputError, Stopped
+from reasoner_rm.policy import logps
 from reasoner_rm.policy.loading import Vlm, load_vlm
 from reasoner_rm.policy.lora import add_lora
 from reasoner_rm.policy.prompts import PromptEncoder
@@ -118,6 +121,7 @@ def engine_of(plan: dict[str, Any], vlm: Vlm, encoder: PromptEncoder) -> Rollout
 
 def trainer(out: Path, plan: dict[str, Any]) -> tuple[Vlm, SampleTrainer, dict[str, list[Any]]]:
     """The trainer of a plan, and what it will have logged and sampled."""
+    logps.LOGITS = plan.get("logits", logps.LOGITS)
     vlm = load_vlm(plan["model"], device="cpu")
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -149,6 +153,8 @@ def trainer(out: Path, plan: dict[str, Any]) -> tuple[Vlm, SampleTrainer, dict[s
     )  # fmt: skip
     encoder = PromptEncoder(vlm)
     asked = (load_template("qa", "brief"), questions(12)) if plan.get("mixed") else (TEMPLATE, drawings(12))
+    if plan.get("broken") == processes.rank():
+        asked = TEMPLATE, [dataclasses.replace(s, images=("missing.png",) * 2) for s in asked[1]]
     return (
         vlm,
         GroupTrainer(
@@ -165,6 +171,7 @@ def trainer(out: Path, plan: dict[str, Any]) -> tuple[Vlm, SampleTrainer, dict[s
 def main(out: Path, plan: dict[str, Any]) -> None:
     torch.set_num_threads(1)
     processes.join()
+    (out / f"{processes.rank()}.pid").write_text(str(os.getpid()))
     vlm, training, seen = trainer(out, plan)
     if "limit" in plan:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -174,6 +181,9 @@ def main(out: Path, plan: dict[str, Any]) -> None:
     except Stopped as stopped:
         print(stopped)
         return
+    except InputError as error:
+        print(f"error: {error}")
+        sys.exit(2)
     with whole_weights(training.model_wrapped):
         if processes.first():
             found = {

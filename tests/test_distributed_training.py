@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from launching import apart, start, train
+from transformers import AutoConfig
 
 pytestmark = [pytest.mark.distributed, pytest.mark.slow]
 
@@ -67,6 +68,17 @@ def test_a_memory_for_images_is_refused_where_weights_are_shared_out(tiny_folder
     }
     said, _ = start(tmp_path, plan, 2).communicate(timeout=240)
     assert "unset model.keep_features, or take ZeRO-2" in said
+
+
+@NO_DEEPSPEED
+def test_heads_in_different_numbers_of_parts_keep_step(
+    alone: dict[str, Any], tiny_folder: Path, tmp_path: Path
+) -> None:
+    """Four tokens at a time: processes differ in how often that is, and wait for each other's share of the head."""
+    logits = 4 * AutoConfig.from_pretrained(tiny_folder).get_text_config().vocab_size
+    plan = {"model": str(tiny_folder), "kind": "zero3", "logits": logits, "section": SECTION | {"accumulation": 1}}
+    both = train(tmp_path, plan, 2)
+    assert both["sampled"] == alone["sampled"] and apart(both, alone) <= TOLERANCE
 
 
 def test_completions_do_not_depend_on_the_number_of_processes(tiny_folder: Path, tmp_path: Path) -> None:

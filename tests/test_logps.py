@@ -150,13 +150,17 @@ def test_the_head_in_parts_is_the_head(
     completions = [g.completions for g in ragged]
     whole = shared_prefix_logps(lively, prompts, completions, 0.7, entropy=True)
     monkeypatch.setattr(logps_module, "LOGITS", 3 * lively.model.lm_head.out_features)
-    widest = []
-    head = lively.model.lm_head.register_forward_hook(lambda m, i, out: widest.append(out.shape[0]))
+    widest: list[int] = []
+    calls: list[object] = []
+    read = logps_module.processed_logits
+    noted = lambda head, states, *others: widest.append(len(states)) or read(head, states, *others)  # noqa: E731
+    monkeypatch.setattr(logps_module, "processed_logits", noted)
+    head = lively.model.lm_head.register_forward_hook(lambda *call: calls.append(call))
     parts = shared_prefix_logps(lively, prompts, completions, 0.7, entropy=True)
     mask = whole.mask.bool()
     grads = [gradient(lively, out.logps[mask]) for out in (whole, parts)]
     head.remove()
-    assert max(widest) == 3
+    assert max(widest) == 3 and len(calls) == 1  # a sharded head is brought together once
     torch.testing.assert_close(parts.logps, whole.logps)
     assert whole.entropy is not None and parts.entropy is not None
     torch.testing.assert_close(parts.entropy, whole.entropy)

@@ -112,8 +112,10 @@ def load_vlm(
 def wrap(model: PreTrainedModel, processor: Any, family: Family, source: str) -> Vlm:
     """A model and its processor as a :class:`Vlm`."""
     from reasoner_rm.policy.attention import NAME
+    from reasoner_rm.policy.head import lend_head
     from reasoner_rm.policy.vision import share_features
 
+    lend_head(model.lm_head)
     if family.packs:
         model.set_attn_implementation({"text_config": NAME})
         share_features(model.model.visual)

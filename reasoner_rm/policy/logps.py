@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from reasoner_rm.policy.head import Head
 from reasoner_rm.policy.loading import Vlm
 from reasoner_rm.policy.packing import Continuations, States, pad_right, run, run_packed, run_repeated
 from reasoner_rm.policy.prompts import PromptBatch
@@ -63,7 +64,7 @@ repeated_logps = functools.partial(group_logps, form=run_repeated)
 """The same numbers the usual way, for tests and for comparison."""
 
 
-def processed_logits(head: Any, hidden: Tensor, banned: Sequence[int], temperature: float) -> Tensor:
+def processed_logits(head: Head, hidden: Tensor, banned: Sequence[int], temperature: float) -> Tensor:
     """What is sampled from: fp32 logits over T, banned tokens at minus infinity. [..., V]"""
     logits = head(hidden).float()
     if temperature != 1.0:
@@ -79,8 +80,8 @@ def token_logps(
     distributions' entropies [T], which bear no gradient."""
     size = max(1, LOGITS // vlm.model.lm_head.out_features)
 
-    def part(states: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor | None]:
-        logits = processed_logits(vlm.model.lm_head, states, vlm.banned, temperature)
+    def part(head: Head, states: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor | None]:
+        logits = processed_logits(head, states, vlm.banned, temperature)
         norm = logits.logsumexp(-1)
         spread = None
         if entropy:
@@ -89,11 +90,14 @@ def token_logps(
                 spread = norm - torch.einsum("tv,tv->t", probs, logits.masked_fill(probs == 0, 0.0))
         return logits.gather(-1, chosen[:, None])[:, 0] - norm, spread
 
-    if len(ids) <= size:
-        return part(hidden, ids)
-    again = torch.is_grad_enabled()
-    parts = [
-        checkpoint(part, h, i, use_reentrant=False) if again else part(h, i)
-        for h, i in zip(hidden.split(size), ids.split(size), strict=True)
-    ]
-    return torch.cat([p for p, _ in parts]), torch.cat([s for _, s in parts]) if entropy else None  # type: ignore[misc]
+    def read(head: Head, states: Tensor) -> tuple[Tensor, Tensor | None]:
+        if len(ids) <= size:
+            return part(head, states, ids)
+        again = torch.is_grad_enabled()
+        parts = [
+            checkpoint(part, head, s, i, use_reentrant=False) if again else part(head, s, i)
+            for s, i in zip(states.split(size), ids.split(size), strict=True)
+        ]
+        return torch.cat([p for p, _ in parts]), torch.cat([s for _, s in parts]) if entropy else None  # type: ignore[misc]
+
+    return vlm.model.lm_head(hidden, within=read)

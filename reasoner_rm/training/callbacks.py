@@ -17,7 +17,8 @@ from reasoner_rm.training.stopping import Wish
 class Keeper(TrainerCallback):
     """Decides after each window, for all processes together, whether to stop and whether to keep the state.
 
-    Between windows only: there, no rollout has to be kept with it.
+    Between windows only: there, no rollout has to be kept with it. After the step was logged, because its metrics may
+    be a reason to stop.
     """
 
     def __init__(self, wish: Wish, checkpoints: Checkpoints | None, repeats: int):
@@ -27,15 +28,17 @@ class Keeper(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.kept = state.global_step
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         step = state.global_step
         if step % self.repeats:
             return
-        stop = processes.anyone(bool(self.wish.reason))
-        control.should_training_stop |= stop
+        reasons = [reason for reason in processes.everyone(self.wish.reason) if reason]
+        if reasons:  # of one is of all: each has to know that the stage did not end by itself
+            self.wish.reason = self.wish.reason or reasons[0]
+            control.should_training_stop = True
         if self.checkpoints is None or step >= state.max_steps:
             return
-        if stop or step - self.kept >= self.checkpoints.every:
+        if reasons or step - self.kept >= self.checkpoints.every:
             control.should_save = True
             self.kept = step
 

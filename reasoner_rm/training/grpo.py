@@ -7,7 +7,6 @@ happens, so that the engine sees a real batch. Each micro-batch of the window is
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,10 +32,12 @@ from reasoner_rm.schema import Group, Sample, Scored
 from reasoner_rm.tasks.render import Template, render
 from reasoner_rm.training import processes
 from reasoner_rm.training.agreement import check_agreement
+from reasoner_rm.training.alarms import Alarms
 from reasoner_rm.training.checkpoints import Checkpoints
-from reasoner_rm.training.group_model import GroupModel
 from reasoner_rm.training.losses import LossInputs, Whole, engine_correction, grpo_loss
 from reasoner_rm.training.parts import Part, idle, split
+from reasoner_rm.training.reference import Following, make_reference
+from reasoner_rm.training.replacing import Replacements
 from reasoner_rm.training.scores import WindowScorer
 from reasoner_rm.training.sharding import whole_weights
 from reasoner_rm.training.trainer import Log, SampleTrainer
@@ -114,10 +115,15 @@ class GroupTrainer(SampleTrainer):
                 f"{len(samples)} samples do not fill one step of {self.per_window * world} prompts",
                 remedy="lower grpo.prompts_per_device or grpo.accumulation, or bring more data",
             )
-        frozen = copy.copy(vlm)
-        if section.beta > 0 and vlm.adapter is None:
-            frozen.model = copy.deepcopy(vlm.model).requires_grad_(False).eval()
-        self.reference = GroupModel(frozen)
+        self.reference = make_reference(vlm, section)
+        self.alarms = Alarms(section.alarms, f"reward/{section.filter_on}")
+        block = 2 if section.both_orders else 1
+        self.replacements = None
+        if section.resample_cap > 0:
+            if section.filter_epsilon is None:
+                raise InputError("grpo.resample_cap replaces what is filtered", remedy="set grpo.filter_epsilon too")
+            cap = int(section.resample_cap * self.per_window * world)
+            self.replacements = Replacements(samples, block, cap, seed)
         self._window: list[MicroBatch] = []
         self._unproven = False
         super().__init__(
@@ -128,7 +134,7 @@ class GroupTrainer(SampleTrainer):
             batch_size=section.prompts_per_device,
             steps=grpo_steps(section, len(samples)),
             repeats=section.num_iterations,
-            block=2 if section.both_orders else 1,
+            block=block,
             filled=True,
             log=log,
             title="grpo",
@@ -137,12 +143,26 @@ class GroupTrainer(SampleTrainer):
             checkpoints=checkpoints,
             run=run,
         )
+        if section.sync_ref_model:
+            self.add_callback(Following(self.reference, section.ref_model_mixup_alpha, section.ref_model_sync_steps))
+
+    # --- what a state holds beside the policy ---------------------------------------------------------------------
 
     def progress(self) -> dict[str, Any]:
-        return {"scores": self.scores.memory()}
+        place = self.replacements.place if self.replacements else 0
+        return {"scores": self.scores.memory(), "alarms": self.alarms.memory(), "replacements": place}
 
     def recall(self, progress: dict[str, Any]) -> None:
         self.scores.recall(progress["scores"])
+        self.alarms.recall(progress["alarms"])
+        if self.replacements:
+            self.replacements.place = progress["replacements"]
+
+    def companions(self) -> dict[str, torch.nn.Module]:
+        return {"reference": self.reference} if self.section.sync_ref_model else {}
+
+    def saw(self, step: int, metrics: Mapping[str, float]) -> list[str]:
+        return self.alarms.ends(self.alarms.look(step, metrics))
 
     # --- a window: fetch, roll out, hear, score -----------------------------------------------------------------
 
@@ -157,15 +177,16 @@ class GroupTrainer(SampleTrainer):
 
     def _prepare(self, batches: list[list[Sample]]) -> list[MicroBatch]:
         samples = [s for batch in batches for s in batch]
-        with self.phases("encoding"):
-            encoded = [self.encoder.encode(render(s, self.template)) for s in samples]
         if isinstance(self.engine, FollowingEngine):
             with self.phases("weights"):
                 self.engine.follow(named_weights(self.vlm))
-        with whole_weights(self.model_wrapped):
-            groups, beliefs = self._roll_out_and_hear(samples)
-        with self.phases("scoring"):
-            ready = iter(zip(self._score(groups, beliefs, encoded), encoded, strict=True))
+        answered = self._answer(samples)
+        if self.replacements is not None:
+            answered, shares = self.replacements.fill(
+                answered, [s.id for s in samples], self._answer, lambda pair: self.scores.teaches(pair[0].components)
+            )
+            self.gather(**shares)
+        ready = iter(answered)
         window = [MicroBatch(self._parts([next(ready) for _ in batch]), Whole(0, 0)) for batch in batches]
         self._measure(window)
         if self.in_step:
@@ -179,6 +200,15 @@ class GroupTrainer(SampleTrainer):
                     with adapter_off(self.vlm):
                         part.reference = self._logps(self.reference, part).logps
         return window
+
+    def _answer(self, samples: list[Sample]) -> list[tuple[Scored, EncodedPrompt]]:
+        """Rolled out, heard and scored, beside the prompts as the policy reads them."""
+        with processes.together(), self.phases("encoding"):
+            encoded = [self.encoder.encode(render(s, self.template)) for s in samples]
+        with whole_weights(self.model_wrapped):
+            groups, beliefs = self._roll_out_and_hear(samples)
+        with self.phases("scoring"):
+            return list(zip(self._score(groups, beliefs, encoded), encoded, strict=True))
 
     def _measure(self, window: list[MicroBatch]) -> None:
         """What each micro-batch is a part of. Each is divided by their number later, and gradients by the number of
@@ -217,7 +247,9 @@ class GroupTrainer(SampleTrainer):
             for s in samples
         ]
         groups: dict[int, Group] = {}
-        with Ear(self.listener) as ear:
+        with processes.together(), Ear(self.listener) as ear:
+            if not samples:  # a process whose groups all teach, while others replace theirs
+                return [], []
             with self.phases("rollout"):
                 for i, completions in streamed(self.engine, requests, Sampling(section.temperature, length)):
                     groups[i] = Group(samples[i], completions)

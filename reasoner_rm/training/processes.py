@@ -5,12 +5,16 @@ Alone, everything here is free. A call that talks has to be made by every proces
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
+from collections.abc import Iterator
 from typing import TypeVar
 
 import torch
 import torch.distributed as dist
+
+from reasoner_rm.errors import InputError, ServiceError
 
 T = TypeVar("T")
 
@@ -70,3 +74,25 @@ def everyone(value: T) -> list[T]:
 def anyone(flag: bool) -> bool:
     """Whether it is so for any process: one that decides to stop stops them all, and leaves none waiting."""
     return any(everyone(flag))
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Inside, each process works by itself. What fails for one fails for all of them, here, so that none goes on to
+    wait for it elsewhere.
+
+    Raises:
+        InputError, ServiceError: what a process met; the others name it.
+    """
+    met: Exception | None = None
+    try:
+        yield
+    except Exception as error:
+        met = error
+    kinds = everyone(None if met is None else (isinstance(met, ServiceError), str(met) or type(met).__name__))
+    if met is not None:
+        raise met
+    for number, kind in enumerate(kinds):
+        if kind is not None:
+            service, text = kind
+            raise (ServiceError if service else InputError)(f"process {number} stopped: {text}")

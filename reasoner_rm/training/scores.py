@@ -72,9 +72,10 @@ class WindowScorer:
             )
             for size, heard, note in zip(sizes, beliefs, notes, strict=True)
         ]  # fmt: skip
-        every = score_groups(
-            self.mixture, list(zip(groups, parsed, contexts, strict=True)), self.section.scorer_deadline
-        )
+        with processes.together():
+            every = score_groups(
+                self.mixture, list(zip(groups, parsed, contexts, strict=True)), self.section.scorer_deadline
+            )
         self._remember(notes)
         weighed = weights(self.mixture, step)
         scored = []
@@ -82,7 +83,7 @@ class WindowScorer:
             total = mix(weighed, components)
             if self.section.shuffle_rewards:
                 total = tuple(random.Random(stable_seed(self.seed, group.sample.id, step)).sample(total, len(total)))
-            if self._teaches(components):
+            if self.teaches(components):
                 advantages = self._advantages(weighed, components, total)
                 tokens = self._by_token(group, advantages, note, weighed)
             else:
@@ -90,7 +91,8 @@ class WindowScorer:
             scored.append(Scored(group, read, components, total, advantages, heard, note.logged, tokens))
         return scored
 
-    def _teaches(self, components: Components) -> bool:
+    def teaches(self, components: Components) -> bool:
+        """Whether a group differs enough in the component that filters."""
         epsilon = self.section.filter_epsilon
         return epsilon is None or informative(components, self.section.filter_on, epsilon)
 

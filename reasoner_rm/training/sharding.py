@@ -50,16 +50,17 @@ def trained_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
         return {name: p.detach().contiguous() for name, p in trained.items()}
     found = {}
     for name, parameter in trained.items():
-        with _one_gathered(parameter) as whole:
+        with one_gathered(parameter) as whole:
             if processes.first():
                 found[name] = whole.detach().cpu().clone()
     return found
 
 
 @contextlib.contextmanager
-def _one_gathered(parameter: Any) -> Iterator[Any]:
+def one_gathered(parameter: Any) -> Iterator[Any]:
+    """Inside, one weight as a whole. Every process has to ask."""
     if not hasattr(parameter, "ds_id"):
-        yield parameter.full_tensor()
+        yield parameter.full_tensor() if type(parameter).__name__ == "DTensor" else parameter
         return
     import deepspeed
 

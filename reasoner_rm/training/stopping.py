@@ -16,7 +16,6 @@ class Wish:
 
     def __init__(self) -> None:
         self.reason = ""
-        self.by_signal = False
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
@@ -32,4 +31,4 @@ class Wish:
                 signal.signal(number, handler)
 
     def _heard(self, number: int, frame: object) -> None:
-        self.reason, self.by_signal = signal.Signals(number).name, True
+        self.reason = signal.Signals(number).name

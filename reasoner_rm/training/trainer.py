@@ -11,7 +11,7 @@ import json
 import math
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -169,17 +169,23 @@ class SampleTrainer(Trainer):
             check_fits(state, **self._facts())
             self.sampler.start = marker_of(state)["step"] // self.sampler.repeats
             self.recall(json.loads((state / PROGRESS).read_text(encoding="utf-8")))
+            for name, beside in self.companions().items():
+                saved = load_file(state / f"{name}.safetensors")
+                with torch.no_grad():
+                    for key, weight in beside.named_parameters():
+                        weight.copy_(saved[key])
             self._resumed = state
         try:
             with self.wish.listening():
-                return super().train(resume_from_checkpoint=None if state is None else str(state))
+                result = super().train(resume_from_checkpoint=None if state is None else str(state))
         except ServiceError as error:
             raise ServiceError(f"{error}. {self._kept_what_was_done()}") from error
         finally:
             self._bar.close()  # so that an error starts on a line of its own
             unset_hf_deepspeed_config()  # or models that are loaded later would be sharded
-            if self.wish.by_signal:
-                self._say_stopped()
+        if self.wish.reason:
+            self._say_stopped()
+        return result
 
     def _kept_what_was_done(self) -> str:
         """Between two windows, save where training stands, and say where it can go on. With others one process cannot:
@@ -235,6 +241,14 @@ class SampleTrainer(Trainer):
     def recall(self, progress: dict[str, Any]) -> None:
         """Go on from what :meth:`progress` said."""
 
+    def companions(self) -> dict[str, torch.nn.Module]:
+        """Models beside the policy that change on the way, by the names under which a state keeps their weights."""
+        return {}
+
+    def saw(self, step: int, metrics: Mapping[str, float]) -> list[str]:
+        """Look at a step's metrics, the same in every process; the reasons to end here that they give."""
+        return []
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         assert self.checkpoints is not None
         with self.phases("saving"), self.checkpoints.writing(self.state.global_step, **self._facts()) as folder:
@@ -243,6 +257,8 @@ class SampleTrainer(Trainer):
                 self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
                 if not self._keeps_weights_itself:
                     save_file(self.trained(), folder / WEIGHTS)
+                for name, beside in self.companions().items():
+                    save_file({n: p.contiguous() for n, p in beside.named_parameters()}, folder / f"{name}.safetensors")
             self._save_optimizer_and_scheduler(str(folder))
             self._save_scaler(str(folder))
             self._save_rng_state(str(folder))
@@ -313,7 +329,9 @@ class SampleTrainer(Trainer):
         line = {k: round(float(v), 6) for k, v in values.items() if k != "epoch"}
         if processes.first():
             self._log_line(self.state.global_step, line)
-        super().log(logs | means, start_time)
+        if ends := self.saw(self.state.global_step, values):
+            self.wish.reason = self.wish.reason or f"the alarm {' and '.join(ends)}"
+        super().log(values, start_time)
 
     def _prepare_inputs(self, inputs: Any) -> Any:
         return inputs

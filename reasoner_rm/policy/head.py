@@ -1,0 +1,31 @@
+"""The LM head of a policy: called once a pass, in however many parts its logits are worked on.
+
+Each call of a sharded module brings its weights together, which all processes have to do equally often; how many parts
+there are depends on how much each of them has to read.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+Head: TypeAlias = Callable[[Tensor], Tensor]
+
+
+def lend_head(head: torch.nn.Module) -> None:
+    """Teach a head the keyword ``within``: a function of the head's own forward and of the states it was called with,
+    which may use that forward as often as it likes and whose result the call returns."""
+    head.forward = _Lent(head)  # type: ignore[method-assign]
+
+
+class _Lent:
+    def __init__(self, head: torch.nn.Module):
+        self.head = head
+
+    def __call__(self, hidden: Tensor, within: Callable[[Head, Tensor], Any] | None = None) -> Any:
+        own = functools.partial(type(self.head).forward, self.head)
+        return own(hidden) if within is None else within(own, hidden)

@@ -23,7 +23,10 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[float, Field(ge=0)]
 
+ModelPart = Literal["vision", "merger", "language_model"]
+
 REFUSED = {
+    "freeze_vision": "name the parts: model.freeze: [vision, merger]",
     "per_device_train_batch_size": "batches count prompts here, not completions: set prompts_per_device",
     "gradient_accumulation_steps": "it is called accumulation here",
     "use_vllm": "set engine.name: vllm",
@@ -43,6 +46,9 @@ class RunSection(Section):
     seed: int = 0
     deepspeed: Path | None = None
     """A DeepSpeed configuration (ZeRO), for processes that `torchrun` starts; `accelerate launch` brings its own."""
+    report_to: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
+    """Trackers beside `metrics.jsonl`; they write into the run's `trackers/`, offline unless their own variables say
+    otherwise."""
 
 
 class LoraSection(Section):
@@ -62,9 +68,11 @@ class ModelSection(Section):
     attn_implementation: str | None = None
     min_pixels: Count | None = None
     max_pixels: Count | None = None
-    freeze_vision: bool = False
+    freeze: tuple[ModelPart, ...] = ()
+    """Parts that stay as they are: `vision` (the tower), `merger` (what brings it into the language), `language_model`
+    (its embeddings and head, too)."""
     keep_features: bool = False
-    """With a frozen vision tower: every image passes it once, up to 1 GB of features."""
+    """With a frozen vision tower and merger: every image passes it once, up to 1 GB of features."""
     lora: LoraSection | None = None
 
 
@@ -161,6 +169,8 @@ class TrainSection(Section):
     of them at a time; when the stage is over they go."""
 
     learning_rate: Positive
+    learning_rates: dict[ModelPart, Positive] = {}
+    """Of parts whose rate is another."""
     lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup"]
     warmup_ratio: Share
     epochs: Positive
@@ -172,6 +182,12 @@ class TrainSection(Section):
     bf16: bool = False
     save_steps: Count = 50
     save_total_limit: Count = 2
+    eval_steps: Count | None = None
+    """Measure on `data.heldout` every so many steps, and after the last; the metrics hold it as `eval/NAME`."""
+    metric_for_best_model: Literal["accuracy", "consistency", "well_formed", "mean_ap", "ap50"] | None = None
+    """The stage ends with the weights that were best by this figure, not with the last ones."""
+    early_stopping_patience: Count | None = None
+    """The stage ends after so many measurements in a row without a better one."""
 
 
 class SftSection(TrainSection):

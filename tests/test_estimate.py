@@ -56,7 +56,7 @@ def test_weights_are_counted_as_they_are_trained(tiny: Vlm) -> None:
     every = sum(p.numel() for p in tiny.model.parameters())
     tower = sum(p.numel() for p in tiny.model.model.visual.parameters())
     assert counts(config, ModelSection()) == (every, every)
-    assert counts(config, ModelSection(freeze_vision=True)) == (every, every - tower)
+    assert counts(config, ModelSection(freeze=("vision", "merger"))) == (every, every - tower)
     lora = LoraSection(r=4)
     with_layers = add_lora(dataclasses.replace(tiny, model=copy.deepcopy(tiny.model)), lora)
     trained = sum(p.numel() for p in with_layers.model.parameters() if p.requires_grad)

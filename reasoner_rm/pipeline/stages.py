@@ -20,10 +20,12 @@ from reasoner_rm.judge.engines import own_listener
 from reasoner_rm.listener import Listener
 from reasoner_rm.notices import say_once
 from reasoner_rm.pipeline.listening import open_listener
+from reasoner_rm.pipeline.on_the_way import measure_with
 from reasoner_rm.policy.bundle import Card, save_bundle
 from reasoner_rm.policy.canvas import Canvas
 from reasoner_rm.policy.loading import Vlm, load_vlm
 from reasoner_rm.policy.lora import add_lora, merged
+from reasoner_rm.policy.model_parts import freeze
 from reasoner_rm.policy.prompts import PromptEncoder
 from reasoner_rm.policy.vision import keep_features
 from reasoner_rm.report import write_report
@@ -39,6 +41,7 @@ from reasoner_rm.training import processes
 from reasoner_rm.training.checkpoints import Checkpoints
 from reasoner_rm.training.group_model import GroupModel
 from reasoner_rm.training.grpo import GroupTrainer
+from reasoner_rm.training.measuring import Measure, check_schedule
 from reasoner_rm.training.rundir import RunDir, Stage
 from reasoner_rm.training.sft import train_sft
 from reasoner_rm.training.sharding import is_sharded
@@ -236,12 +239,11 @@ class Pipeline:
             device=device,
             weights=weights,
         )
-        if model.freeze_vision:
-            vlm.model.model.visual.requires_grad_(False)
+        freeze(vlm.model, model.freeze)
         if model.keep_features and weights:
-            if not model.freeze_vision or not vlm.family.packs:
+            if not {"vision", "merger"} <= set(model.freeze) or not vlm.family.packs:
                 raise InputError(
-                    "model.keep_features needs a vision tower that stays", remedy="set model.freeze_vision"
+                    "model.keep_features needs a vision tower that stays", remedy="set model.freeze: [vision, merger]"
                 )
             keep_features(vlm.model.model.visual)
         return vlm
@@ -313,7 +315,17 @@ class _StageRecord:
             "checkpoints": self.checkpoints,
             "run": pipeline.config.run,
             "resume": pipeline.resume,
+            "measure": self._measure(section),
         }
+
+    def _measure(self, section: TrainSection) -> Measure | None:
+        config = self.pipeline.config
+        check_schedule(section, config.data.heldout is not None)
+        if section.eval_steps is None:
+            return None
+        assert self.vlm is not None
+        samples = self.pipeline.samples("heldout")
+        return measure_with(self.vlm, self.pipeline.template, samples, config.eval, config.run.seed)
 
     def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
         if kind is not None:
@@ -321,6 +333,9 @@ class _StageRecord:
         assert self.vlm is not None
         vlm = self.vlm if self.trainer is None else self._whole(self.vlm, self.trainer)
         if processes.first():
+            best = None if self.trainer is None else self.trainer.best.weights()
+            if best is not None:
+                put_weights(GroupModel(vlm), best)
             self._save(merged(vlm))
         processes.barrier()
 
@@ -343,6 +358,8 @@ class _StageRecord:
         save_bundle(vlm, card, pipeline.run.checkpoint(self.stage))  # the second: it says that the stage is over
         if self.checkpoints is not None:
             self.checkpoints.remove()
+        if self.trainer is not None:
+            self.trainer.best.remove()
         seconds = pipeline.run.read_json("summary.json").get("stage_seconds", {})
         seconds |= {self.stage: round(time.perf_counter() - self.began, 1)}
         pipeline._summarise(stage_seconds=seconds, seconds=round(sum(seconds.values()), 1))

@@ -79,6 +79,7 @@ def load_vlm(
     """
     import torch
     from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, GenerationConfig
+    from transformers.utils import is_flash_attn_2_available
 
     source = resolve_model(path_or_id)
     local = Path(source).is_dir()
@@ -93,6 +94,11 @@ def load_vlm(
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if dtype == "auto" and device == "cpu":
         dtype = "float32"
+    if (attn_implementation or "").startswith("flash_attention") and not is_flash_attn_2_available():
+        raise InputError(
+            f"model.attn_implementation is {attn_implementation}, and flash-attn is not installed here",
+            remedy="install it, or leave the setting out: torch's own attention has fused kernels, too",
+        )
     kwargs = {"attn_implementation": attn_implementation} if attn_implementation else {}
     try:
         if weights:

@@ -11,6 +11,7 @@ from typing import Any
 
 from reasoner_rm.config import ModelSection, TrainSection
 from reasoner_rm.policy.logps import LOGITS
+from reasoner_rm.policy.model_parts import part_of
 
 ADAM = 8
 """Bytes of a trained weight's two moments, in fp32."""
@@ -64,7 +65,7 @@ def counts(config: Any, model: ModelSection) -> tuple[int, int]:
     if model.lora is not None:
         linear = [m for n, m in whole.named_modules() if "language_model" in n and n.endswith(model.lora.targets)]
         return every, sum(model.lora.r * sum(m.weight.shape) for m in linear)  # type: ignore[union-attr, arg-type, misc]
-    frozen = sum(p.numel() for p in whole.model.visual.parameters()) if model.freeze_vision else 0
+    frozen = sum(p.numel() for n, p in whole.named_parameters() if part_of(n) in model.freeze)
     return every, every - frozen
 
 

@@ -35,6 +35,7 @@ from reasoner_rm.training.agreement import check_agreement
 from reasoner_rm.training.alarms import Alarms
 from reasoner_rm.training.checkpoints import Checkpoints
 from reasoner_rm.training.losses import LossInputs, Whole, engine_correction, grpo_loss
+from reasoner_rm.training.measuring import Measure
 from reasoner_rm.training.parts import Part, idle, split
 from reasoner_rm.training.reference import Following, make_reference
 from reasoner_rm.training.replacing import Replacements
@@ -89,6 +90,7 @@ class GroupTrainer(SampleTrainer):
         scorers: Mapping[str, Callable[..., Any]] | None = None,
         checkpoints: Checkpoints | None = None,
         run: RunSection | None = None,
+        measure: Measure | None = None,
         max_logp_gap: float = math.inf,
     ):
         self.section = section
@@ -142,6 +144,7 @@ class GroupTrainer(SampleTrainer):
             encoder=encoder,
             checkpoints=checkpoints,
             run=run,
+            measure=measure,
         )
         if section.sync_ref_model:
             self.add_callback(Following(self.reference, section.ref_model_mixup_alpha, section.ref_model_sync_steps))

@@ -26,6 +26,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from reasoner_rm.config import RunSection, TrainSection
 from reasoner_rm.errors import InputError, ServiceError, Stopped
 from reasoner_rm.policy.loading import Vlm
+from reasoner_rm.policy.model_parts import groups_by_rate
 from reasoner_rm.policy.prompts import PromptEncoder
 from reasoner_rm.policy.vision import remembers
 from reasoner_rm.schema import Sample
@@ -34,9 +35,11 @@ from reasoner_rm.training import processes
 from reasoner_rm.training.callbacks import Bar, Keeper, OptimiserTime
 from reasoner_rm.training.checkpoints import Checkpoints, check_fits, marker_of
 from reasoner_rm.training.group_model import GroupModel
+from reasoner_rm.training.measuring import Best, Measure, Measuring
 from reasoner_rm.training.phases import Phases
-from reasoner_rm.training.sharding import is_sharded, trained_weights, without_compiling
+from reasoner_rm.training.sharding import is_sharded, trained_weights, whole_weights, without_compiling
 from reasoner_rm.training.stopping import Wish
+from reasoner_rm.training.trackers import trackers
 from reasoner_rm.training.windows import WindowSampler
 
 Log = Callable[[int, dict[str, float]], None]
@@ -66,6 +69,8 @@ class SampleTrainer(Trainer):
         steps: optimiser steps, of which ``repeats`` in a row see the same window.
         filled: see :class:`WindowSampler`.
         checkpoints: where states are kept; None keeps none.
+        measure: figures of held-out samples, asked every ``section.eval_steps`` steps of the first process alone, which
+            holds all weights meanwhile.
     """
 
     def __init__(
@@ -86,6 +91,7 @@ class SampleTrainer(Trainer):
         encoder: PromptEncoder | None = None,
         checkpoints: Checkpoints | None = None,
         run: RunSection | None = None,
+        measure: Measure | None = None,
     ):
         self.vlm = vlm
         self.template = template
@@ -148,6 +154,17 @@ class SampleTrainer(Trainer):
         self.add_callback(self._bar)
         self.add_callback(OptimiserTime(self.phases))
         self.add_callback(Keeper(self.wish, checkpoints, repeats))
+        for tracker in trackers(run.report_to, run.out / "trackers" / title.replace(" ", "_").replace(":", "")):
+            self.add_callback(tracker)
+        self.best = Best(
+            section.metric_for_best_model,
+            section.early_stopping_patience,
+            None if checkpoints is None else checkpoints.folder.with_suffix(".best.safetensors"),
+        )
+        self._measure_now = measure
+        self.rates = section.learning_rates
+        if section.eval_steps is not None and measure is not None:
+            self.add_callback(Measuring(self._measured, section.eval_steps, repeats))
         self.model_accepts_loss_kwargs = False  # each batch's loss is a mean: the trainer divides by the accumulation
         self._resumed: Path | None = None
 
@@ -168,7 +185,9 @@ class SampleTrainer(Trainer):
         if state is not None:
             check_fits(state, **self._facts())
             self.sampler.start = marker_of(state)["step"] // self.sampler.repeats
-            self.recall(json.loads((state / PROGRESS).read_text(encoding="utf-8")))
+            progress = json.loads((state / PROGRESS).read_text(encoding="utf-8"))
+            self.best.recall(progress["best"])
+            self.recall(progress)
             for name, beside in self.companions().items():
                 saved = load_file(state / f"{name}.safetensors")
                 with torch.no_grad():
@@ -241,6 +260,15 @@ class SampleTrainer(Trainer):
     def recall(self, progress: dict[str, Any]) -> None:
         """Go on from what :meth:`progress` said."""
 
+    def _measured(self) -> bool:
+        """Measure; whether there is nothing more to wait for."""
+        assert self._measure_now is not None
+        with self.phases("measuring"), whole_weights(self.model_wrapped), processes.together():
+            figures = dict(self._measure_now()) if processes.first() else {}
+        figures = processes.everyone(figures)[0]
+        self.gather(**{f"eval/{name}": value for name, value in figures.items()})
+        return self.best.heard(figures, self.trained)
+
     def companions(self) -> dict[str, torch.nn.Module]:
         """Models beside the policy that change on the way, by the names under which a state keeps their weights."""
         return {}
@@ -253,7 +281,8 @@ class SampleTrainer(Trainer):
         assert self.checkpoints is not None
         with self.phases("saving"), self.checkpoints.writing(self.state.global_step, **self._facts()) as folder:
             if processes.first():
-                (folder / PROGRESS).write_text(json.dumps(self.progress()), encoding="utf-8")
+                progress = self.progress() | {"best": self.best.memory()}
+                (folder / PROGRESS).write_text(json.dumps(progress), encoding="utf-8")
                 self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
                 if not self._keeps_weights_itself:
                     save_file(self.trained(), folder / WEIGHTS)
@@ -311,6 +340,17 @@ class SampleTrainer(Trainer):
                 "with model.keep_features a process may leave out the vision tower, while others wait for its weights",
                 remedy="unset model.keep_features, or take ZeRO-2",
             )
+
+    # --- rates of parts ----------------------------------------------------------------------------------------------
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        if self.rates and self.optimizer is None:
+            whole = self.model if model is None else model
+            kind, settings = self.get_optimizer_cls_and_kwargs(self.args, whole)
+            decayed = set(self.get_decay_parameter_names(whole))
+            groups = groups_by_rate(whole, self.rates, self.args.learning_rate, self.args.weight_decay, decayed)
+            self.optimizer_cls_and_kwargs = kind, settings | {"params": list(groups)}
+        return super().create_optimizer(model)
 
     # --- metrics -----------------------------------------------------------------------------------------------------
 

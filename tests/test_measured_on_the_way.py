@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 
 from reasoner_rm.config import Config, GrpoSection, load_config
 from reasoner_rm.data.io import write_samples
 from reasoner_rm.errors import InputError
 from reasoner_rm.pipeline import stages
 from reasoner_rm.pipeline.stages import Pipeline
+from reasoner_rm.policy.loading import load_vlm
 from reasoner_rm.schema import Sample
 from reasoner_rm.training.measuring import Best, check_schedule
 from reasoner_rm.training.rundir import RunDir
@@ -93,7 +93,7 @@ def test_the_stage_ends_with_the_best_weights_and_when_patience_does(
     config = configured(max_steps=10, metric_for_best_model="accuracy", early_stopping_patience=2)
     rows = run(config)
     assert [row["step"] for row in rows][-1] == 8  # 0.8 at step 4; neither 0.7 nor 0.8 is better
-    final = load_file(config.run.out / "final" / "model.safetensors")["lm_head.weight"]
+    final = load_vlm(config.run.out, device="cpu").model.lm_head.weight
     assert torch.equal(final, seen[1]) and not torch.equal(final, seen[-1])
     assert [p.name for p in (config.run.out / "checkpoints").iterdir()] == ["cold_start"]
 

@@ -14,15 +14,14 @@ import uvicorn
 from fastapi import FastAPI
 from PIL import Image
 
-from reasoner_rm.judge.server.running import bind
+from reasoner_rm.judge.server.running import bind, configured
 
 
 @contextlib.contextmanager
 def serving(app: FastAPI) -> Iterator[str]:
     """The server's address, up to and without a final slash."""
     listening = bind("127.0.0.1", 0)
-    config = uvicorn.Config(app, log_level="error", lifespan="off", h11_max_incomplete_event_size=64 * 1024)
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(configured(app))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     while not server.started:

@@ -24,6 +24,10 @@ def add_verbs(verb: Add) -> None:
         "--api-key-env", metavar="NAME", help="clients must show the key that this environment variable holds"
     )
     serve.add_argument("--allow-urls", action="store_true", help="fetch images from public http addresses")
+    serve.add_argument(
+        "--allow-host", action="append", metavar="NAME",
+        help="a name that requests may call the server by, as behind a proxy (default: any, or on loopback its own)",
+    )  # fmt: skip
     serve.add_argument("--max-in-flight", type=int, default=128, help="requests inside; more get 429 (default: 128)")
     serve.add_argument("--max-body-mb", type=int, default=32, help="of one request (default: 32)")
     serve.add_argument("--max-pixels", type=int, default=16_000_000, help="of one image (default: 16 million)")
@@ -35,7 +39,7 @@ def _serve(args: argparse.Namespace) -> None:
     try:
         from reasoner_rm.judge.server.app import create_app
         from reasoner_rm.judge.server.limits import MB, Limits
-        from reasoner_rm.judge.server.running import bind, is_loopback, run
+        from reasoner_rm.judge.server.running import bind, is_loopback, known_as, run
     except ModuleNotFoundError as error:
         raise InputError(f"{error.name} is not installed", remedy="install reasoner-rm[serve]") from None
     from reasoner_rm.judge import Judge
@@ -62,4 +66,5 @@ def _serve(args: argparse.Namespace) -> None:
     name = args.name or Path(args.model).name or "judge"
     if key is None and not is_loopback(args.host):
         print(f"anybody who reaches {args.host} may ask: --api-key-env sets a key", file=sys.stderr)
-    run(create_app(judge, name=name, limits=limits, key=key, urls=args.allow_urls), args.host, args.port)
+    hosts = known_as(args.host, args.allow_host)
+    run(create_app(judge, name=name, limits=limits, key=key, urls=args.allow_urls, hosts=hosts), args.host, args.port)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from reasoner_rm.data import remote
 from reasoner_rm.data.images import open_image
 from reasoner_rm.errors import InputError
 from reasoner_rm.judge.media import as_images, as_media
@@ -104,3 +108,60 @@ def test_a_list_says_which() -> None:
         as_images("a.png")
     with pytest.raises(InputError, match="images of shape"):
         as_images(torch.zeros(3, 4, 4))
+
+
+@pytest.fixture
+def inner() -> Iterator[tuple[str, list[str]]]:
+    """A server on loopback that sends whoever asks for /out to its own /secret; its address, and what it was asked."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(302 if self.path == "/out" else 200)
+            self.send_header("location", f"http://127.0.0.1:{server.server_port}/secret")
+            self.send_header("content-length", "2")
+            self.end_headers()
+            self.wfile.write(b"ok")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://public.test:{server.server_port}", asked
+        server.shutdown()
+
+
+def test_a_redirect_into_the_network_is_not_followed(
+    inner: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = remote.public_address
+    monkeypatch.setattr(remote, "public_address", lambda h, p: "127.0.0.1" if h == "public.test" else real(h, p))
+    address, asked = inner
+    assert as_media(f"{address}/fine", urls=True) == b"ok"
+    with pytest.raises(InputError, match="no public host"):
+        as_media(f"{address}/out", urls=True)
+    assert asked == ["/fine", "/out"]
+
+
+def test_a_name_is_looked_up_once(inner: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was checked is what is asked, though the name leads inside by then; one bad address of several is enough."""
+    looked_up: list[str] = []
+
+    def lookup(host: str, port: int, *_: object, **__: object) -> list[tuple[object, ...]]:
+        looked_up.append(host)
+        ips = {
+            "public.test": ["192.0.0.9" if len(looked_up) == 1 else "127.0.0.1"],
+            "both.test": ["1.1.1.1", "10.0.0.1"],
+        }
+        return [(2, 1, 6, "", (ip, port)) for ip in ips.get(host, [host])]
+
+    monkeypatch.setattr(remote.socket, "getaddrinfo", lookup)
+    monkeypatch.setattr(remote, "TIMEOUT", 0.5)
+    address, asked = inner
+    with pytest.raises(InputError, match="cannot fetch"):
+        as_media(f"{address}/secret", urls=True)
+    assert looked_up[0] == "public.test" and "public.test" not in looked_up[1:] and not asked
+    with pytest.raises(InputError, match="no public host"):
+        as_media("http://both.test/a.png", urls=True)

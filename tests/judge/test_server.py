@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -19,8 +20,10 @@ from judge_server import encoded, serving, uri, user
 
 from reasoner_rm import Judge
 from reasoner_rm.errors import InputError
+from reasoner_rm.judge.server import heads
 from reasoner_rm.judge.server.app import create_app
 from reasoner_rm.judge.server.limits import Limits
+from reasoner_rm.judge.server.running import known_as
 
 RED, BLUE, GREEN = (uri(picture(c)) for c in ("red", "blue", "green"))
 
@@ -105,7 +108,8 @@ def test_the_openai_client_is_told_what_it_cannot_have(url: str) -> None:
     ai = client(url)
     message = user("red", BLUE, RED)
     for settings, says in (
-        ({"top_p": 0.9}, "top_p"), ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
+        ({"top_p": 0}, "top_p"), ({"extra_body": {"min_tokens": 5}}, "min_tokens"),
+        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
         ({"stop": ["x"]}, "stop"), ({"response_format": {"type": "json_object"}}, "response_format"),
         ({"n": 17}, "n: "), ({"temperature": 3}, "temperature"), ({"n": 2, "stream": True}, "one choice"),
         ({"messages": [message, message]}, "one user message"),
@@ -181,7 +185,7 @@ def test_a_slow_answer_is_given_up_and_its_place_kept_till_it_ends() -> None:
 
 
 def test_a_slow_or_endless_body_is_ended() -> None:
-    app = create_app(seeing_judge(), limits=Limits(upload=0.3, body=100_000))
+    app = create_app(seeing_judge(), limits=Limits(upload=0.3, whole=0.8, body=100_000))
 
     def slow() -> Iterator[bytes]:
         yield b"{"
@@ -193,8 +197,16 @@ def test_a_slow_or_endless_body_is_ended() -> None:
             yield b"x" * 10_000
 
     head = {"content-type": "application/json"}
+
+    def dripping() -> Iterator[bytes]:
+        for _ in range(20):
+            yield b" "
+            time.sleep(0.1)
+
     with serving(app) as address:
         assert httpx.post(f"{address}/v1/compare", content=slow(), headers=head).status_code == 408
+        with contextlib.suppress(httpx.WriteError):
+            assert httpx.post(f"{address}/v1/compare", content=dripping(), headers=head).status_code == 408
         with contextlib.suppress(httpx.WriteError):  # or the connection is closed in mid-body
             assert httpx.post(f"{address}/v1/compare", content=endless(), headers=head).status_code == 413
         large = httpx.post(f"{address}/v1/compare", content=b" " * 100_001, headers=head)
@@ -228,6 +240,46 @@ def test_a_key() -> None:
         assert client(address, api_key="s3cret").models.list().data
         head = {"authorization": "Bearer s3cre"}
         assert httpx.post(f"{address}/v1/compare", json={}, headers=head).status_code == 401
+
+
+def test_a_name_that_leads_here_by_itself_is_refused() -> None:
+    """DNS rebinding: the browser says which name its page asked for."""
+    assert known_as("0.0.0.0", None) is None and "judge.lab" in (known_as("127.0.0.1", ["Judge.Lab"]) or ())
+    with serving(create_app(seeing_judge(), hosts=known_as("127.0.0.1", ["judge.lab"]))) as address:
+        port = address.rpartition(":")[2]
+        for host, status in {
+            f"127.0.0.1:{port}": 200, f"LOCALHOST:{port}": 200, f"[::1]:{port}": 200, "judge.lab": 200,
+            f"evil.example:{port}": 403, "localhost.evil.example": 403, "": 403, "[": 403, "127.0.0.1@evil": 403,
+        }.items():  # fmt: skip
+            assert httpx.get(f"{address}/v1/judge", headers={"host": host}).status_code == status, host
+        body = {"caption": "red", "image_a": BLUE, "image_b": RED}
+        assert httpx.post(f"{address}/v1/compare", json=body, headers={"host": "evil.example"}).status_code == 403
+
+
+def test_a_slow_or_endless_head_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heads, "SECONDS", 0.3)
+    with serving(create_app(seeing_judge())) as address:
+        for first in (b"", b"GET /health HT", b"GET /health HTTP/1.1\r\nHost: a\r\nX-"):
+            with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=5) as open_:
+                open_.sendall(first)
+                assert open_.recv(1000) == b"", "closed without an answer"
+        with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=5) as open_:
+            open_.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\nX: ")
+            with contextlib.suppress(OSError):
+                for _ in range(100):
+                    open_.sendall(b"x" * 10_000)
+            with contextlib.suppress(ConnectionResetError):
+                assert open_.recv(12) in (b"HTTP/1.1 400", b"")
+        with httpx.Client(base_url=address) as kept:  # a connection in use is not closed by its age
+            for _ in range(4):
+                assert kept.get("/health").status_code == 200
+                time.sleep(0.15)
+
+
+def test_the_page_of_routes_needs_no_other_host(ask: httpx.Client) -> None:
+    page = ask.get("/docs").text
+    assert "http" not in page.replace("http-equiv", "") and "<script" not in page
+    assert "POST /v1/compare<" in page and "both_orders" in page and "16" in page
 
 
 def test_health_and_closing() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ from fastapi import Depends, FastAPI, File, Form, Request, UploadFile
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 
 from reasoner_rm.judge.judge import Judge
-from reasoner_rm.judge.server import chat, openrlhf, refusals, wire
+from reasoner_rm.judge.server import chat, openrlhf, reference, refusals, wire
 from reasoner_rm.judge.server.gate import Doorkeeper, Gate, Ticket
 from reasoner_rm.judge.server.intake import Intake
 from reasoner_rm.judge.server.limits import IMAGES, TEXT, VOTES, Limits
@@ -42,6 +42,7 @@ def create_app(
     limits: Limits | None = None,
     key: str | None = None,
     urls: bool = False,
+    hosts: Collection[str] | None = None,
 ) -> FastAPI:
     """The server of one judge. ``app.state.gate`` knows what is inside.
 
@@ -49,14 +50,15 @@ def create_app(
         name: the model's name for OpenAI's clients.
         key: what clients must show; None: nothing.
         urls: whether images may be given by http address.
+        hosts: the names that requests may call the server by; None: any.
     """
     limits, metrics = limits or Limits(), Metrics()
     gate, intake = Gate(limits, metrics), Intake(limits, urls)
     judge.engine.merger.told = metrics.ran
     judge.engine.keep_images(limits.processed)
-    app = FastAPI(title="reasoner-rm judge", version="1", description=chat.__doc__ or "")
+    app = FastAPI(title="reasoner-rm judge", version="1", docs_url=None, redoc_url=None)
     app.state.gate = gate
-    app.add_middleware(Doorkeeper, gate=gate, key=key)
+    app.add_middleware(Doorkeeper, gate=gate, key=key, hosts=hosts)
     refusals.install(app)
 
     def told(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
@@ -194,6 +196,10 @@ def create_app(
     @app.get("/metrics", response_class=PlainTextResponse)
     async def prometheus() -> Response:
         return Response(metrics.text(gate.inside, gate.held), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.get("/docs", response_class=HTMLResponse, include_in_schema=False)
+    async def docs() -> Response:
+        return HTMLResponse(reference.page(app.openapi()), headers={"Content-Security-Policy": CSP})
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def page() -> Response:

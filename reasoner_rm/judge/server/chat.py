@@ -35,6 +35,9 @@ SHOWN = {
 CHANGES = (
     "tools", "tool_choice", "functions", "response_format", "stop", "logit_bias", "frequency_penalty",
     "presence_penalty", "top_logprobs", "audio", "modalities", "prediction", "top_k", "min_p", "repetition_penalty",
+    "length_penalty", "use_beam_search", "min_tokens", "ignore_eos", "stop_token_ids", "allowed_token_ids",
+    "guided_json", "guided_regex", "guided_choice", "structured_outputs", "prompt_logprobs", "truncate_prompt_tokens",
+    "continue_final_message", "chat_template", "chat_template_kwargs",
 )  # fmt: skip
 """Fields that would change the answer."""
 NEUTRAL: tuple[Any, ...] = (None, 0, 0.0, [], {}, "none")
@@ -60,8 +63,6 @@ def check(body: ChatBody, name: str) -> None:
     for field in CHANGES:
         if body.unknown.get(field) not in NEUTRAL and not (field == "repetition_penalty" and body.unknown[field] == 1):
             raise Refusal(400, f"{field} is not supported", param=field)
-    if body.top_p not in (None, 1):
-        raise Refusal(400, "top_p other than 1 is not supported", param="top_p")
     if len(body.messages) != 1 or body.messages[0].role != "user":
         raise Refusal(400, "a judge is asked by one user message, without a system prompt", param="messages")
 
@@ -104,7 +105,7 @@ def question(body: ChatBody, judge: Judge, name: str, intake: Intake, ticket: Ti
     warmth = (0.0 if body.n == 1 else 1.0) if body.temperature is None else body.temperature
     most = min(body.max_completion_tokens or body.max_tokens or judge.max_tokens, judge.max_tokens)
     seeds = tuple(stable_seed(body.seed or 0, "chat", i) for i in range(body.n))
-    return Question(Request(prompt, seeds), Sampling(warmth, most))
+    return Question(Request(prompt, seeds), Sampling(warmth, most, 1.0 if body.top_p is None else body.top_p))
 
 
 def _plain(text: str) -> str:

@@ -7,9 +7,10 @@ import hmac
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -117,10 +118,15 @@ class Ticket:
 
 
 class Doorkeeper:
-    """The ASGI middleware that hands out tickets, for everything that is posted."""
+    """The ASGI middleware that hands out tickets, for everything that is posted.
 
-    def __init__(self, app: ASGIApp, gate: Gate, key: str | None):
-        self.app, self.gate, self.key = app, gate, key
+    Args:
+        hosts: the names that a request may call the server by; None: any. A page in a browser can make a name of its
+            own lead to this machine, and would then be let in as one of the server's own (DNS rebinding).
+    """
+
+    def __init__(self, app: ASGIApp, gate: Gate, key: str | None, hosts: Collection[str] | None):
+        self.app, self.gate, self.key, self.hosts = app, gate, key, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -142,6 +148,7 @@ class Doorkeeper:
     async def _let_in(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             headers = Headers(scope=scope)
+            self._check_host(headers)
             self._check_key(scope, headers)
             if scope["method"] != "POST":
                 return await self.app(scope, receive, send)
@@ -158,6 +165,10 @@ class Doorkeeper:
         finally:
             ticket.release()
 
+    def _check_host(self, headers: Headers) -> None:
+        if self.hosts is not None and _host(headers.get("host", "")) not in self.hosts:
+            raise Refusal(403, "the server is not known by this name: serve --allow-host NAME")
+
     def _check_key(self, scope: Scope, headers: Headers) -> None:
         if self.key is None or (scope["method"] == "GET" and scope["path"] in OPEN):
             return
@@ -167,14 +178,15 @@ class Doorkeeper:
 
     def _bounded(self, receive: Receive, ticket: Ticket) -> Receive:
         """Receives a body that is neither too long nor too slow. Once it is there, waiting has no bound."""
-        length, whole = 0, False
+        length, whole, until = 0, False, time.monotonic() + self.gate.limits.whole
 
         async def bounded() -> Message:
             nonlocal length, whole
             if whole:
                 return await receive()
             try:
-                message = await asyncio.wait_for(receive(), self.gate.limits.upload)
+                patience = min(self.gate.limits.upload, until - time.monotonic())
+                message = await asyncio.wait_for(receive(), patience)
             except TimeoutError:
                 raise Refusal(408, "the body came too slowly") from None
             if message["type"] == "http.request":
@@ -186,6 +198,14 @@ class Doorkeeper:
             return message
 
         return bounded
+
+
+def _host(header: str) -> str | None:
+    """The name in a Host header, without its port."""
+    try:
+        return urlsplit(f"//{header}").hostname
+    except ValueError:
+        return None
 
 
 def _length(headers: Headers) -> int | None:

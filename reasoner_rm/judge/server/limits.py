@@ -23,6 +23,7 @@ class Limits:
     pairs: comparisons that one request may cause.
     answer: seconds until a request is answered with 504.
     upload: seconds that a body may pause.
+    whole: seconds that all of a body may take.
     """
 
     in_flight: int = 128
@@ -34,3 +35,4 @@ class Limits:
     pairs: int = 256
     answer: float = 300.0
     upload: float = 20.0
+    whole: float = 120.0

@@ -6,12 +6,14 @@ import ipaddress
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from types import FrameType
 from typing import TYPE_CHECKING
 
 import uvicorn
 
 from reasoner_rm.errors import InputError
+from reasoner_rm.judge.server.heads import BoundedHeads
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -43,13 +45,16 @@ def run(app: FastAPI, host: str, port: int) -> None:
     listening = bind(host, port)
     where = f"[{host}]" if ":" in host else host
     print(f"http://{where}:{listening.getsockname()[1]}/", flush=True)
-    config = uvicorn.Config(
-        app, log_level="warning", access_log=False, server_header=False,
-        timeout_keep_alive=20, h11_max_incomplete_event_size=64 * 1024, backlog=512, lifespan="off",
-    )  # fmt: skip
-    server = Server(config, gate)
+    server = Server(configured(app), gate)
     server.run(sockets=[listening])
     print(f"closed: {gate.accepted} requests accepted, {gate.answered} answered", file=sys.stderr)
+
+
+def configured(app: FastAPI) -> uvicorn.Config:
+    return uvicorn.Config(
+        app, log_level="warning", access_log=False, server_header=False, http=BoundedHeads, ws="none",
+        timeout_keep_alive=20, backlog=512, lifespan="off",
+    )  # fmt: skip
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -76,3 +81,10 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def known_as(host: str, names: Sequence[str] | None) -> set[str] | None:
+    """The names that a server at an address may be called by: those given, and on loopback its own; None: any."""
+    if names is None and not is_loopback(host):
+        return None
+    return {"localhost", "127.0.0.1", "::1", host.lower(), *map(str.lower, names or ())}

@@ -146,7 +146,7 @@ class ChatBody(BaseModel):
     seed: int | None = None
     stream: bool = False
     logprobs: bool = False
-    top_p: float | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
 
     @property
     def unknown(self) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -131,6 +133,38 @@ def test_a_server_that_cannot_follow_is_refused_at_the_start(
     server = serve(lambda body: answer, models=models)
     with pytest.raises(InputError, match=message):
         following(server.url, PromptEncoder(tiny), tmp_path, retries=1)
+
+
+@pytest.fixture
+def willing(serve: Callable[..., ChatServer]) -> ChatServer:
+    """Sees every folder, and says that it took over whatever it was handed."""
+    said = {"sees": {"sees": True}, "take_over": {"missing": []}}
+    return serve(
+        lambda body: Reply({"results": [said.get(body.get("method"), {})], "success": True}),
+        models=Reply({"data": [{"id": "m", "owned_by": "vllm"}]}),
+    )
+
+
+def test_a_folder_that_is_none(willing: ChatServer, tiny: Vlm, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"/file: File exists; name a folder as engine.handover"):
+        following(willing.url, PromptEncoder(tiny), tmp_path / "file")
+
+
+def test_a_folder_that_is_full_is_one_line_and_nothing_stays_in_it(
+    willing: ChatServer, tiny: Vlm, tmp_path: Path
+) -> None:
+    engine = following(willing.url, PromptEncoder(tiny), tmp_path)
+    handler, (soft, hard) = signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, hard))
+    try:
+        with pytest.raises(ServiceError, match=r"cannot be written into .*; make room there, or set engine.handover"):
+            engine.follow(named_weights(tiny))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert not [*tmp_path.iterdir()]
+    engine.follow(named_weights(tiny))
 
 
 def test_every_replica_is_handed_the_weights_or_the_run_ends(

@@ -217,6 +217,9 @@ def test_a_window_is_judged_as_a_whole(serve: Serve, samples: list[Sample]) -> N
     beliefs = hear()
     assert beliefs[0] == (None,) * 3 and all(None not in row for row in beliefs[1:])
     assert listener.failed == pytest.approx(1 / len(samples))
+    with listener.window():
+        pass
+    assert listener.failed == 0.0, "where nothing was asked nothing failed"
     refusing = True
     with pytest.raises(ServiceError, match="failed on 100% of"):
         hear()

@@ -94,16 +94,16 @@ class RemoteListener(AskingListener):
         except BaseException:
             self._close()
             raise
-        answered, failures = self._close()
-        if answered or failures:
-            self._judge(answered, failures)
+        counted = self._close()
+        if counted is not None:
+            self._judge(*counted)
 
-    def _close(self) -> tuple[int, list[Exception]]:
+    def _close(self) -> tuple[int, list[Exception]] | None:
         """What a window counted, once nobody is inside any more."""
         with self._lock:
             self._open -= 1
             if self._open:
-                return 0, []
+                return None
             counted = self._answered, self._failures
             self._answered, self._failures = 0, []
             return counted

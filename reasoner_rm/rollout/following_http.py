@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -49,7 +50,7 @@ class FollowingHttpEngine(HttpEngine):
 
         Raises:
             RuntimeError: some of a server's weights were not among them.
-            ServiceError: a server failed or went away.
+            ServiceError: a server failed or went away, or the folder is full.
         """
         first = _first()
         held = {}
@@ -59,7 +60,10 @@ class FollowingHttpEngine(HttpEngine):
         self._agreed(lambda: self._hand_over(held))
 
     def _check(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{self.folder}: {error.strerror}", remedy="name a folder as engine.handover") from None
         try:
             seen = self._rpc("sees", self.folder)
         except (Refused, ServiceError) as error:
@@ -77,13 +81,22 @@ class FollowingHttpEngine(HttpEngine):
     def _hand_over(self, weights: dict[str, Tensor]) -> None:
         file = self.folder / next(self._names)
         try:
-            save_file(weights, file)
+            self._write(weights, file)
             missing = [name for one in self._rpc("take_over", file) for name in one["missing"]]
         finally:
             file.unlink(missing_ok=True)
         if missing:
             raise RuntimeError(f"weights that the server was not handed: {', '.join(missing[:5])}")
         self._empty_caches()
+
+    def _write(self, weights: dict[str, Tensor], file: Path) -> None:
+        try:
+            save_file(weights, file)
+        except (OSError, SafetensorError) as error:
+            raise ServiceError(
+                f"the weights cannot be written into {self.folder} ({error})",
+                remedy="make room there, or set engine.handover to another folder that the servers see",
+            ) from None
 
     def _empty_caches(self) -> None:
         self.endpoint.post_to_all(ENCODER, {})

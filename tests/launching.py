@@ -14,16 +14,20 @@ import torch
 SCRIPT = Path(__file__).with_name("distributed_training.py")
 
 
+def tidy_environment() -> dict[str, str]:
+    """A process of few threads that sees no GPU."""
+    return os.environ | {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu", "CUDA_VISIBLE_DEVICES": ""}
+
+
 def start(out: Path, plan: dict[str, Any], count: int = 1) -> subprocess.Popen[str]:
     """The processes of a plan, under way."""
     out.mkdir(parents=True, exist_ok=True)
     command = [sys.executable]
     if count > 1:
         command += ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(count)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu", "CUDA_VISIBLE_DEVICES": ""}
     return subprocess.Popen(
         [*command, str(SCRIPT), str(out), json.dumps(plan)],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=tidy_environment(),
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
@@ -36,7 +37,7 @@ def _route(document: Mapping[str, Any], method: str, path: str, operation: Mappi
         fields = _resolved(document, content["schema"])
         yield f"<table><tr><th>{escape(kind)}<th>type<th>default<th>"
         for name, field in fields.get("properties", {}).items():
-            default = "required" if name in fields.get("required", ()) else repr(field.get("default"))
+            default = "required" if name in fields.get("required", ()) else json.dumps(field.get("default"))
             cells = (f"<code>{escape(name)}</code>", escape(_kind(field)), escape(default), escape(_bounds(field)))
             yield f"<tr><td>{'<td>'.join(cells)}"
         yield "</table>"
@@ -53,7 +54,7 @@ def _kind(field: Mapping[str, Any]) -> str:
     if "anyOf" in field:
         return " or ".join(map(_kind, field["anyOf"]))
     if "enum" in field:
-        return " or ".join(map(repr, field["enum"]))
+        return " or ".join(map(json.dumps, field["enum"]))
     if field.get("type") == "array":
         return f"list of {_kind(field.get('items', {}))}"
     return str(field["$ref"].rpartition("/")[2] if "$ref" in field else field.get("type", "anything"))
@@ -62,5 +63,5 @@ def _kind(field: Mapping[str, Any]) -> str:
 def _bounds(field: Mapping[str, Any]) -> str:
     names = {"minimum": "from", "maximum": "to", "minLength": "characters from", "maxLength": "characters to",
              "minItems": "items from", "maxItems": "items to"}  # fmt: skip
-    told = [f"{words} {field[name]}" for name, words in names.items() if name in field]
+    told = [f"{words} {field[name]:g}" for name, words in names.items() if name in field]
     return "; ".join(filter(None, [field.get("description"), *told]))

@@ -9,6 +9,7 @@ from typing import Any
 from reasoner_rm.errors import InputError
 from reasoner_rm.judge.judge import Judge
 from reasoner_rm.judge.scorer import JudgeScorer
+from reasoner_rm.policy.images import image_key
 from reasoner_rm.schema import Sample
 
 RewardFunction = Callable[..., list[float | None]]
@@ -30,15 +31,14 @@ def as_trl_reward(judge: Judge, *, votes: int = 1, both_orders: bool = True) -> 
     def judge_reward(
         prompts: Sequence[Any], completions: Sequence[Any], log_metric: Any = None, **columns: Any
     ) -> list[float | None]:
-        groups: dict[str, list[int]] = {}
-        images = [_images(columns, i) for i in range(len(prompts))]
-        for i, prompt in enumerate(prompts):
-            groups.setdefault(repr((text_of(prompt), [id(image) for image in images[i]])), []).append(i)
+        groups: dict[tuple[str, ...], list[int]] = {}
+        images = [judge.images(_images(columns, i)) for i in range(len(prompts))]
+        for i, prompt in enumerate(prompts):  # a dataset unpacks an image anew for every row
+            groups.setdefault((text_of(prompt), *map(image_key, images[i])), []).append(i)
         values: list[float | None] = [None] * len(prompts)
         for rows in groups.values():
             first = rows[0]
-            shown = tuple(judge.images(images[first]))
-            sample = Sample("trl", "response_preference", text_of(prompts[first]), shown)
+            sample = Sample("trl", "response_preference", text_of(prompts[first]), tuple(images[first]))
             for i, value in zip(rows, scorer(sample, [text_of(completions[i]) for i in rows]), strict=True):
                 values[i] = value
         if log_metric is not None:

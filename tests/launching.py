@@ -51,3 +51,9 @@ def apart(got: dict[str, Any], want: dict[str, Any]) -> float:
     """The greatest difference between two trainings' weights."""
     assert got["weights"].keys() == want["weights"].keys()
     return max(float((got["weights"][n] - want["weights"][n]).abs().max()) for n in want["weights"])
+
+
+def share_apart(got: dict[str, Any], want: dict[str, Any], tolerance: float) -> float:
+    """The share of weights that differ by more than this between two trainings."""
+    pairs = [(got["weights"][n], want["weights"][n]) for n in want["weights"]]
+    return sum(int(((a - b).abs() > tolerance).sum()) for a, b in pairs) / sum(a.numel() for a, _ in pairs)

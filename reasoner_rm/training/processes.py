@@ -35,8 +35,8 @@ def join() -> None:
 
 
 def leave() -> None:
-    """The others may go; what follows is this process's own affair."""
-    if dist.is_initialized():
+    """The others may go; the rest is this process's own affair. A group of one is somebody else's: vLLM makes one."""
+    if size() > 1:
         dist.barrier()
         dist.destroy_process_group()
 

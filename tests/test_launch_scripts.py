@@ -10,11 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from flat_rows import write_flat_rows
 from launching import tidy_environment
-from PIL import Image
-
-from reasoner_rm.data.io import write_samples
-from reasoner_rm.schema import Sample
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
@@ -30,13 +27,7 @@ def script(name: str, *arguments: str, **environment: str) -> subprocess.Complet
 @pytest.mark.skipif(importlib.util.find_spec("deepspeed") is None, reason="the extra `deepspeed` is not installed")
 def test_a_training_on_two_processes(tiny_folder: Path, tmp_path: Path) -> None:
     """ZeRO-2 by the script's own settings; what it leaves is one run directory, measured by one process."""
-    picture = tmp_path / "red.png"
-    Image.new("RGB", (56, 56), "red").save(picture)
-    rows = [
-        Sample(str(i), "image_preference", "red", (str(picture), str(picture)), gold={"p_first": 1.0})
-        for i in range(4)
-    ]  # fmt: skip
-    write_samples(tmp_path / "rows.jsonl", rows)
+    write_flat_rows(tmp_path, 4)
     config = tmp_path / "recipe.yaml"
     config.write_text(
         f"""

@@ -8,23 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from flat_rows import write_flat_rows
 
 from reasoner_rm.config import load_config
-from reasoner_rm.data.io import write_samples
 from reasoner_rm.errors import InputError
 from reasoner_rm.pipeline.plan import plan
-from reasoner_rm.schema import Sample
 
 
 @pytest.fixture
 def recipe(tiny_folder: Path, tmp_path: Path) -> Path:
-    rows = []
-    for i in range(12):
-        Image.new("RGB", (56, 56), (20 * i, 0, 0)).save(tmp_path / f"{i}.png")
-        image = str(tmp_path / f"{i}.png")
-        rows.append(Sample(str(i), "image_preference", "red", (image, image), gold={"p_first": 1.0}, target="a"))
-    write_samples(tmp_path / "rows.jsonl", rows)
+    write_flat_rows(tmp_path, 12)
     file = tmp_path / "recipe.yaml"
     file.write_text(
         f"""

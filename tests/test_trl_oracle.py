@@ -19,6 +19,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL.Image import Image
+from trl_settings import PLAIN
 
 from reasoner_rm.policy.loading import Vlm
 from reasoner_rm.policy.logps import repeated_logps, shared_prefix_logps
@@ -119,13 +120,7 @@ def trl_trainer(policy: Vlm, scene: Scene, out: Path, step: Step, parts: int = 1
         max_completion_length=MAX_COMPLETION,
         max_steps=1,
         max_grad_norm=0.0,  # gradients as they are
-        logging_steps=1,
-        shuffle_dataset=False,
-        use_cpu=True,
-        bf16=False,
-        gradient_checkpointing=False,
-        save_strategy="no",
-        report_to="none",
+        **PLAIN,
         disable_tqdm=True,
         use_bias_correction_kl=False,  # TRL's default multiplies k3 by the ratio; the papers do not
         epsilon_high=1.2 if options.get("loss_type") == "cispo" else 0.2,  # for CISPO the bound itself, not its margin

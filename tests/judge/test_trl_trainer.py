@@ -11,6 +11,7 @@ import datasets
 import pytest
 import trl
 from eyes import picture, seeing_judge
+from trl_settings import PLAIN
 
 from reasoner_rm.judge.adapters import as_trl_reward, as_trl_reward_async
 from reasoner_rm.policy.loading import Vlm
@@ -29,13 +30,7 @@ def test_two_steps_of_grpo(make: Callable[..., Any], tiny: Vlm, tmp_path: Path) 
         num_generations=GROUP,
         max_completion_length=6,
         max_steps=STEPS,
-        logging_steps=1,
-        shuffle_dataset=False,
-        use_cpu=True,
-        bf16=False,
-        gradient_checkpointing=False,
-        save_strategy="no",
-        report_to="none",
+        **PLAIN,
     )
     trainer = trl.GRPOTrainer(
         model=copy.deepcopy(tiny.model),

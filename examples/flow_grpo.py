@@ -26,7 +26,8 @@ def train(judge: Judge, steps: int = 2, group: int = 4) -> list[np.ndarray]:
     advantages = []
     with ThreadPoolExecutor(max_workers=8) as executor:
         pending = [
-            executor.submit(reward, sample(prompts, step), prompts, [{}] * len(prompts)) for step in range(steps)
+            executor.submit(reward, sample(prompts, step), prompts, [{}] * len(prompts), only_strict=True)
+            for step in range(steps)
         ]
         for waited in pending:
             scores, _ = waited.result()

@@ -28,6 +28,10 @@ def add_verbs(verb: Add) -> None:
         "--allow-host", action="append", metavar="NAME",
         help="a name that requests may call the server by, as behind a proxy (default: any, or on loopback its own)",
     )  # fmt: skip
+    serve.add_argument(
+        "--flow-grpo-pickle", action="store_true",
+        help="POST / takes the pickles of Flow-GRPO's remote rewards, on loopback only; they are read, never run",
+    )  # fmt: skip
     serve.add_argument("--max-in-flight", type=int, default=128, help="requests inside; more get 429 (default: 128)")
     serve.add_argument("--max-body-mb", type=int, default=32, help="of one request (default: 32)")
     serve.add_argument("--max-pixels", type=int, default=16_000_000, help="of one image (default: 16 million)")
@@ -50,6 +54,9 @@ def _serve(args: argparse.Namespace) -> None:
         raise InputError(f"the environment has no {args.api_key_env}", remedy="export it, or leave --api-key-env out")
     if min(args.max_in_flight, args.max_body_mb, args.max_pixels, args.timeout) <= 0:
         raise InputError("a limit is not positive", remedy="see serve --help")
+    if args.flow_grpo_pickle and not is_loopback(args.host):
+        what = f"--flow-grpo-pickle is for this machine alone, not for {args.host}"
+        raise InputError(what, remedy="leave --host at 127.0.0.1")
     bind(args.host, args.port).close()  # a port that is taken shows before the model is loaded
     limits = Limits(
         in_flight=args.max_in_flight, body=args.max_body_mb * MB, pixels=args.max_pixels, answer=args.timeout
@@ -67,4 +74,13 @@ def _serve(args: argparse.Namespace) -> None:
     if key is None and not is_loopback(args.host):
         print(f"anybody who reaches {args.host} may ask: --api-key-env sets a key", file=sys.stderr)
     hosts = known_as(args.host, args.allow_host)
-    run(create_app(judge, name=name, limits=limits, key=key, urls=args.allow_urls, hosts=hosts), args.host, args.port)
+    app = create_app(
+        judge,
+        name=name,
+        limits=limits,
+        key=key,
+        urls=args.allow_urls,
+        hosts=hosts,
+        flow_grpo_pickle=args.flow_grpo_pickle,
+    )
+    run(app, args.host, args.port)

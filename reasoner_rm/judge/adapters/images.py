@@ -49,17 +49,17 @@ def as_multi_score(rewards: Mapping[str, tuple[Reward, float]]) -> Callable[...,
     """Flow-GRPO's ``multi_score``: each reward's list by name, and ``avg``, their weighted sum.
 
     Args:
-        rewards: names to functions with their weights.
+        rewards: names to functions with their weights; any function of this convention may be among them.
     """
     if not rewards or "avg" in rewards:
         raise InputError("multi_score needs rewards, none of them called avg")
 
     def score(
-        images: Any, prompts: Sequence[str], metadata: Any = None, **more: Any
+        images: Any, prompts: Sequence[str], metadata: Any = None, **_: Any
     ) -> tuple[dict[str, list[float]], dict]:
         details: dict[str, list[float]] = {}
-        for name, (reward, _) in rewards.items():
-            details[name] = [float(s) for s in reward(images, prompts, metadata, **more)[0]]
+        for name, (reward, _weight) in rewards.items():  # the trainer's `only_strict` means GenEval's alone
+            details[name] = [float(s) for s in reward(images, prompts, metadata)[0]]
         weights = [weight for _, weight in rewards.values()]
         details["avg"] = [
             math.fsum(w * s for w, s in zip(weights, row, strict=True)) for row in zip(*details.values(), strict=True)

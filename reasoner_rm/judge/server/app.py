@@ -12,7 +12,7 @@ from fastapi import Depends, FastAPI, File, Form, Request, UploadFile
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 
 from reasoner_rm.judge.judge import Judge
-from reasoner_rm.judge.server import chat, openrlhf, reference, refusals, wire
+from reasoner_rm.judge.server import chat, flow_grpo, openrlhf, reference, refusals, wire
 from reasoner_rm.judge.server.gate import Doorkeeper, Gate, Ticket
 from reasoner_rm.judge.server.intake import Intake
 from reasoner_rm.judge.server.limits import IMAGES, TEXT, VOTES, Limits
@@ -43,6 +43,7 @@ def create_app(
     key: str | None = None,
     urls: bool = False,
     hosts: Collection[str] | None = None,
+    flow_grpo_pickle: bool = False,
 ) -> FastAPI:
     """The server of one judge. ``app.state.gate`` knows what is inside.
 
@@ -51,6 +52,7 @@ def create_app(
         key: what clients must show; None: nothing.
         urls: whether images may be given by http address.
         hosts: the names that requests may call the server by; None: any.
+        flow_grpo_pickle: whether `POST /` speaks Flow-GRPO's protocol; for loopback only.
     """
     limits, metrics = limits or Limits(), Metrics()
     gate, intake = Gate(limits, metrics), Intake(limits, urls)
@@ -165,6 +167,16 @@ def create_app(
     async def get_reward_mllm(body: openrlhf.RewardBody, ticket: Inside) -> dict[str, Any]:
         """OpenRLHF's remote reward: each answer's share of wins against the other answers to its prompt."""
         return await gate.run(ticket, lambda: openrlhf.rewards(judge, body, intake, ticket))
+
+    if flow_grpo_pickle:
+
+        @app.post("/", include_in_schema=False)
+        async def flow_grpo_rewards(request: Request, ticket: Inside) -> Response:
+            """Flow-GRPO's remote reward."""
+            flow_grpo.check_sender(request.headers)
+            body = await request.body()
+            scored = await gate.run(ticket, lambda: flow_grpo.rewards(judge, body, intake, ticket))
+            return Response(scored, media_type="application/octet-stream")
 
     @app.get("/v1/models")
     async def models() -> dict[str, Any]:

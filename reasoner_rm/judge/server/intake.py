@@ -37,14 +37,14 @@ class Intake:
     urls: bool = False
     _unpacking: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(2))
 
-    def images(self, given: Sequence[str | bytes], ticket: Ticket) -> list[Image]:
+    def images(self, given: Sequence[str | bytes], ticket: Ticket, most: int = IMAGES) -> list[Image]:
         """The images of one request, as data URIs, addresses or bytes.
 
         Raises:
             Refusal: too many, too large, or no images.
         """
-        if len(given) > IMAGES:
-            raise Refusal(400, f"{len(given)} images, {IMAGES} are allowed")
+        if len(given) > most:
+            raise Refusal(400, f"{len(given)} images, {most} are allowed")
         return [self._image(value, i, ticket) for i, value in enumerate(given)]
 
     def _image(self, value: str | bytes, i: int, ticket: Ticket) -> Image:

@@ -279,4 +279,5 @@ BASE: Mixture = {
     World.point: 3,
     World.question: 3,
 }
+PAIRS: Mixture = BASE | {World.each: 12}
 LISTENER: Mixture = {World.describe: 4, World.shown: 4, World.match: 2, World.hear_pair: 4, World.hear_answer: 2}

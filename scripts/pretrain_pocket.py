@@ -13,6 +13,7 @@ listener has a split of scenes to itself.
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import re
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pocket_skills import BASE, LISTENER, SEEING, WORDS, WRONG, World
+from pocket_skills import BASE, LISTENER, PAIRS, SEEING, WORDS, WRONG, World
 from pretrain_vision import train_vision
 from pretraining import Mixture, Phase, save, train
 
@@ -57,7 +58,11 @@ def phase(name: str, skills: Mixture, steps: int) -> Phase:
 
 ROLES = {
     "base": Role(
-        31, TinySize(layers=4), "train", 1000, (phase("seeing", SEEING, 350), phase("everything", BASE, 1400))
+        31,
+        TinySize(layers=4),
+        "train",
+        1000,
+        (phase("seeing", SEEING, 350), phase("everything", BASE, 1400), phase("pairs", PAIRS, 1600)),
     ),
     "listener": Role(
         47,
@@ -119,20 +124,29 @@ def heard(folder: Path, n: int = 600) -> dict[str, Any]:
     return figures
 
 
-def pretrain(name: str, out: Path) -> None:
-    """Make one of the models and write it with its log."""
+def pretrain(name: str, out: Path, begun: Path | None = None) -> None:
+    """Make one of the models and write it with its log.
+
+    Args:
+        begun: what an earlier call left; only the phases that it has not been through are run.
+    """
     role = ROLES[name]
     torch.manual_seed(role.seed)
     size = role.size
-    tokenizer = train_tokenizer(corpus())
-    vlm = wrap(build(size, tokenizer, role.seed), build_processor(size, tokenizer), FAMILIES[size.family], name)
+    if begun is None:
+        tokenizer = train_tokenizer(corpus())
+        vlm = wrap(build(size, tokenizer, role.seed), build_processor(size, tokenizer), FAMILIES[size.family], name)
+    else:
+        vlm = load_vlm(begun, dtype="float32")
     thousand = vlm.family.box_space == "thousand"
     world, unseen = (World(split, size.image_side, thousand) for split in (role.split, "heldout"))
     record = {"role": name, "seed": role.seed, "split": role.split, "rate": RATE}
-    seen = train_vision(vlm, world.picture, unseen.picture, world.side, role.seed, steps=role.tower, rate=RATE)
-    log = train(
-        vlm, role.phases, world, unseen, role.seed, keep=lambda log: save(vlm, out, record | {"log": seen + log})
-    )
+    if begun is None:
+        seen = train_vision(vlm, world.picture, unseen.picture, world.side, role.seed, steps=role.tower, rate=RATE)
+    else:
+        seen = json.loads((begun / "pretraining.json").read_text())["log"]
+    ahead = [phase for phase in role.phases if phase.name not in {line["phase"] for line in seen}]
+    log = train(vlm, ahead, world, unseen, role.seed, keep=lambda log: save(vlm, out, record | {"log": seen + log}))
     if name == "listener":
         save(vlm, out, record | {"heard": heard(out), "log": seen + log})
 
@@ -141,6 +155,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("role", choices=ROLES)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--go-on", type=Path, metavar="FOLDER", help="a model whose last phases are still ahead of it")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    pretrain(args.role, args.out or ASSETS / f"pocket-{args.role}")
+    pretrain(args.role, args.out or ASSETS / f"pocket-{args.role}", args.go_on)

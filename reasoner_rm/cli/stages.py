@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,6 +42,7 @@ def add_verbs(verb: Add) -> None:
         stage.add_argument("--json", action="store_true", help="print the run's summary as one JSON object")
     report = verb("report", _report, "write a run's report.html again")
     report.add_argument("run_dir", type=Path, metavar="RUN")
+    report.add_argument("--watch", action="store_true", help="keep it up to date until the run is over, or Ctrl-C")
 
 
 def _stage(args: argparse.Namespace) -> None:
@@ -120,8 +122,16 @@ def _evaluate(config: Config) -> RunDir:
 
 
 def _report(args: argparse.Namespace) -> None:
-    from reasoner_rm.report import write_report
+    from reasoner_rm.report import watch, write_report
 
     if not (args.run_dir / "config.resolved.yaml").is_file():
         raise InputError("not a run directory", file=args.run_dir, remedy="give the folder that a run wrote")
-    print(write_report(args.run_dir))
+    if not args.watch:
+        print(write_report(args.run_dir))
+        return
+    print(args.run_dir / "report.html", flush=True)
+    try:
+        watch(args.run_dir, told=lambda report: print(f"{time.strftime('%X')} written", file=sys.stderr, flush=True))
+        print("the run is over", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("no longer watched", file=sys.stderr)

@@ -28,6 +28,8 @@ from reasoner_rm.report.verdict import headline, remarks
 
 TEMPLATES = Path(__file__).parent / "templates"
 
+REPORT = "report.html"
+
 LIMIT = 5_000_000
 """Where a page with fewer rollouts is made, in bytes, the evaluated items aside: a browser opens it at once."""
 
@@ -41,14 +43,28 @@ def write_report(run: str | Path) -> Path:
     Raises:
         InputError: the directory holds nothing of a run.
     """
+    return put(compose(Path(run)), Path(run))
+
+
+def compose(run: Path) -> str:
+    """The page of a run directory.
+
+    Raises:
+        InputError: the directory holds nothing of a run.
+    """
     album, browser = Album(), None
     for groups in GROUPS:
-        found = read_run(Path(run), groups=groups)
+        found = read_run(run, groups=groups)
         browser = browser or browse(found.evaluations, album)
         page = render(found, album, browser)
         if len(page.encode()) - len(browser.json) < LIMIT:
             break
-    out = Path(run) / "report.html"
+    return page
+
+
+def put(page: str, run: Path) -> Path:
+    """Write a page down as a run's report; its path. Whoever reads the file meanwhile finds the old one or this."""
+    out = run / REPORT
     with atomic(out) as file:
         file.write(page)
     return out

@@ -146,17 +146,27 @@ def steady(folder: Path, steps: int = 200) -> dict[str, Any]:
     early, late = statistics.median(memory[-2 * half : -half]), statistics.median(memory[-half:])
     spent = {n: sum(r.get(n, 0.0) for r in rows) for n in sorted({n for r in rows for n in r if n.startswith(TIMED)})}
     shares = {n.removeprefix(TIMED): s / spent["time/step"] for n, s in spent.items() if n != "time/step"}
-    print(f"memory: {early:.0f} MB (median), then {late:.0f} ({late / early - 1:+.2%})")
+    kept = held(memory)
+    print(f"held between steps: {kept[0]:.0f} MB, at last {kept[-1]:.0f} ({kept[-1] / kept[0] - 1:+.2%})")
+    print(f"medians of all steps: {early:.0f} MB, in the later half {late:.0f} ({late / early - 1:+.2%})")
     print("shares of a step: " + ", ".join(f"{n} {s:.1%}" for n, s in sorted(shares.items(), key=lambda x: -x[1])))
     return {
         "steps": len(rows),
         "seconds_a_step": statistics.median(r["time/step"] for r in rows),
         "shares": shares,
         "memory_mb": [round(m, 1) for m in memory],
+        "held_mb": kept,
+        "held_change": kept[-1] / kept[0] - 1,
         "memory_early_mb": early,
         "memory_late_mb": late,
         "memory_change": late / early - 1,
     }
+
+
+def held(memory: list[float], span: int = 20, warm: int = 40) -> list[float]:
+    """What stays from step to step: the least in each ``span`` of them, after ``warm``, when every image has been seen
+    and is remembered. What a step takes for itself depends on the prompts that it draws."""
+    return [round(min(memory[i : i + span]), 1) for i in range(warm, len(memory), span)]
 
 
 # --- runs -----------------------------------------------------------------------------------------------------------

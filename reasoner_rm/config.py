@@ -24,6 +24,7 @@ Count = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[float, Field(ge=0)]
 
 ModelPart = Literal["vision", "merger", "language_model"]
+Quantization = Literal["nf4", "int8"]
 
 REFUSED = {
     "freeze_vision": "name the parts: model.freeze: [vision, merger]",
@@ -74,6 +75,9 @@ class ModelSection(Section):
     keep_features: bool = False
     """With a frozen vision tower and merger: every image passes it once, up to 1 GB of features."""
     lora: LoraSection | None = None
+    quantize: Quantization | None = None
+    """With `lora`, while it is trained: the language model's own weights in 4 bits (QLoRA) or 8. What a stage leaves is
+    whole again."""
 
 
 EngineName = Literal["auto", "transformers", "vllm", "http"]

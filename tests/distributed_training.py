@@ -51,7 +51,13 @@ def babble(group: Group, parsed: Any, context: Any) -> list[float | None]:
     return [int(hashlib.sha256(c.text.encode()).hexdigest(), 16) % 7 / 6 for c in group.completions]
 
 
+def luck(group: Group, parsed: Any, context: Any) -> list[float | None]:
+    """Right or wrong; for every other sample wrong throughout."""
+    return [float(int(group.sample.id) % 2 and value > 0.5) for value in babble(group, parsed, context)]
+
+
 rewards.REWARDS["babble"] = Reward("babble", (0.0, 1.0), babble)
+rewards.REWARDS["luck"] = Reward("luck", (0.0, 1.0), luck)
 
 
 class Replay:
@@ -81,6 +87,11 @@ def drawings(count: int, target: str | None = None) -> list[Sample]:
         Sample(str(i), "image_preference", f"picture {i}", (picture(), picture()), gold={"p_first": 1.0}, target=target)
         for i in range(count)
     ]
+
+
+def without_images(samples: list[Sample]) -> list[Sample]:
+    """The same, of files that are not there."""
+    return [dataclasses.replace(sample, images=("missing.png",) * 2) for sample in samples]
 
 
 def questions(count: int) -> list[Sample]:
@@ -142,19 +153,26 @@ def trainer(out: Path, plan: dict[str, Any]) -> tuple[Vlm, SampleTrainer, dict[s
         "run": run,
         "checkpoints": Checkpoints(out / "steps", plan.get("every", 2), 2) if plan.get("states") else None,
     }
+    if "accuracies" in plan:  # of the first process: the others do not measure
+        left = iter(plan["accuracies"])
+        common["measure"] = lambda: {"accuracy": next(left)} if processes.first() else {}
     if plan.get("stage") == "sft":
         sft = SftSection(batch_size=2, learning_rate=1e-3, **plan["section"])
         samples = drawings(8, "<think>Image 1 shows a square.</think><answer>Image 1 is better</answer>")
+        if plan.get("broken") == processes.rank():
+            samples = without_images(samples)
         steps = sft_steps(sft, len(samples))
         return vlm, SftTrainer(vlm, TEMPLATE, samples, sft, batch_size=2, steps=steps, title="sft", **common), seen
-    section = GrpoSection(
-        rewards="babble", prompts_per_device=2, num_generations=3, learning_rate=1e-3, max_completion_length=8,
-        rollouts_every=1, **plan["section"],
-    )  # fmt: skip
+    settings: dict[str, Any] = {
+        "rewards": "babble", "prompts_per_device": 2, "num_generations": 3, "learning_rate": 1e-3,
+        "max_completion_length": 8, "rollouts_every": 1,
+    }  # fmt: skip
+    section = GrpoSection(**settings | plan["section"])
     encoder = PromptEncoder(vlm)
-    asked = (load_template("qa", "brief"), questions(12)) if plan.get("mixed") else (TEMPLATE, drawings(12))
+    count = plan.get("samples", 12)
+    asked = (load_template("qa", "brief"), questions(count)) if plan.get("mixed") else (TEMPLATE, drawings(count))
     if plan.get("broken") == processes.rank():
-        asked = TEMPLATE, [dataclasses.replace(s, images=("missing.png",) * 2) for s in asked[1]]
+        asked = TEMPLATE, without_images(asked[1])
     return (
         vlm,
         GroupTrainer(
@@ -191,6 +209,8 @@ def main(out: Path, plan: dict[str, Any]) -> None:
                 "kind": str(training.accelerator.distributed_type.value),
                 "wrapper": type(training.model_wrapped).__name__,
                 "weights": {name: p.detach().clone() for name, p in vlm.model.named_parameters()},
+                "best": training.best.weights(),
+                "beside": {name: dict(beside.named_parameters()) for name, beside in training.companions().items()},
                 **seen,
             }
             torch.save(found, out / "beside.pt")

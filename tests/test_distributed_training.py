@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from launching import apart, share_apart, start, train
+import torch
+from launching import apart, finish, share_apart, start, train
 from transformers import AutoConfig
 
 pytestmark = [pytest.mark.distributed, pytest.mark.slow]
@@ -82,6 +83,41 @@ def test_heads_in_different_numbers_of_parts_keep_step(
     plan = {"model": str(tiny_folder), "kind": "zero3", "logits": logits, "section": SECTION | {"accumulation": 1}}
     both = train(tmp_path, plan, 2)
     assert both["sampled"] == alone["sampled"] and apart(both, alone) <= TOLERANCE
+
+
+def test_what_watches_and_steers_a_training_is_shared(tiny_folder: Path, tmp_path: Path) -> None:
+    """Dull groups replaced, a reference that follows, parts with rates of their own, an alarm, measurements on the way,
+    the best weights, and an early stop by the first process's figures: in two processes as in one."""
+    section: dict[str, Any] = {
+        "rewards": "luck", "filter_on": "luck", "filter_epsilon": 0.0, "resample_cap": 4.0, "max_steps": 8,
+        "beta": 0.04, "sync_ref_model": True, "ref_model_sync_steps": 2, "ref_model_mixup_alpha": 0.5,
+        "learning_rates": {"vision": 1e-4, "merger": 0.01}, "alarms": {"steps": 1, "zero_variance": 0.1},
+        "eval_steps": 1, "metric_for_best_model": "accuracy", "early_stopping_patience": 2,
+    }  # fmt: skip
+    plan: dict[str, Any] = {
+        "model": str(tiny_folder), "samples": 32, "states": True, "every": 100, "accuracies": [0.5, 0.6, 0.8, 0.7, 0.8],
+    }  # fmt: skip
+    found, said = [], []
+    for count in (1, 2):
+        out = tmp_path / str(count)
+        said.append(finish(start(out, plan | {"section": section | {"accumulation": 2 // count}}, count)))
+        found.append(torch.load(out / "found.pt"))
+    alone, both = found
+    assert both["world"] == 2 and len(both["log"]) == len(alone["log"]) == 5  # 0.8 at step 3, twice no better
+    assert [text.count("alarm at step 1: zero_variance") for text in said] == [1, 1]
+    assert all(row["replaced"] == row["dull"] for row in both["log"]) and both["log"][0]["dull"] == 0.75
+    for ours, theirs in zip(both["log"], alone["log"], strict=True):
+        for name in ("loss", "reward", "dull", "redrawn", "zero_variance", "eval/accuracy"):
+            assert ours[name] == pytest.approx(theirs[name], rel=1e-4, abs=2e-5), (ours["step"], name)
+    assert apart(both, alone) <= TOLERANCE
+    for kind in ("best", "beside"):
+        ours, theirs = ({"weights": f[kind]["reference"] if kind == "beside" else f[kind]} for f in (both, alone))
+        assert apart(ours, theirs) <= TOLERANCE and apart(ours, {"weights": _of(both, ours)}) > TOLERANCE
+
+
+def _of(found: dict[str, Any], like: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """The weights at the end, by the names that another part of what was found has."""
+    return {name: found["weights"][name.removeprefix("policy.")] for name in like["weights"]}
 
 
 def test_completions_do_not_depend_on_the_number_of_processes(tiny_folder: Path, tmp_path: Path) -> None:

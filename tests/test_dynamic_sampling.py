@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import hashlib
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +25,7 @@ from reasoner_rm.rewards.base import Reward
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.schema import Group, Sample
 from reasoner_rm.tasks.render import load_template
-from reasoner_rm.training.checkpoints import Checkpoints
+from reasoner_rm.training.checkpoints import MARKER, Checkpoints
 from reasoner_rm.training.grpo import GroupTrainer
 from reasoner_rm.training.replacing import Replacements
 
@@ -157,6 +158,22 @@ def test_a_resumed_training_replaces_the_same_groups(make: Callable[..., Any], t
     plain, _ = make(**settings | {"resample_cap": 0.0})
     plain.train()
     assert not torch.equal(plain.vlm.model.lm_head.weight, whole.vlm.model.lm_head.weight)
+
+
+def test_a_state_of_another_version_is_said_to_be_one(make: Callable[..., Any], tmp_path: Path) -> None:
+    trainer, _ = make(tmp_path, max_steps=2)
+    trainer.train()
+    file = tmp_path / "0000001" / "progress.json"
+    progress = json.loads(file.read_text())
+    del progress["best"]
+    file.write_text(json.dumps(progress))
+    marker = json.loads((file.parent / MARKER).read_text())
+    marker["files"][file.name] = file.stat().st_size
+    (file.parent / MARKER).write_text(json.dumps(marker))
+    again, lines = make(tmp_path, max_steps=2)
+    with pytest.raises(InputError, match=r"0000001: .*another version .* lacks 'best'; resume with that version"):
+        again.train(resume=True)
+    assert not lines
 
 
 def test_the_reference_follows(make: Callable[..., Any]) -> None:

@@ -20,10 +20,10 @@ from reasoner_rm.data.endpoint import Endpoint
 from reasoner_rm.errors import InputError, ServiceError
 from reasoner_rm.policy.loading import Vlm
 from reasoner_rm.policy.prompts import PromptEncoder
+from reasoner_rm.policy.weights import named_weights
 from reasoner_rm.rollout import Request, Sampling
 from reasoner_rm.rollout.following_http import FollowingHttpEngine
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
-from reasoner_rm.rollout.weights import named_weights
 from reasoner_rm.tasks.render import Prompt
 
 FOLLOWER = "--worker-extension-cls", "reasoner_rm.rollout.vllm.follower.Follower"

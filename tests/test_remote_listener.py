@@ -166,6 +166,8 @@ def test_training_shows_what_failed_stops_when_the_listener_is_gone_and_goes_on(
     resumed = trainer(serve(lambda body: told(_1=-0.5, _2=-1.5)).url)
     resumed.train(resume=True)
     assert resumed.state.global_step == 4 and len(lines) == 4
+    assert isinstance(resumed.listener, RemoteListener)
+    assert resumed.listener.endpoint.cost.requests >= 11 + 12  # a budget does not begin anew
 
 
 # --- while others are rolled out ------------------------------------------------------------------------------------

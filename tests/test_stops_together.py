@@ -30,8 +30,9 @@ def test_a_signal_to_one_stops_both_after_the_same_step(tiny_folder: Path, tmp_p
     assert said.count(f"after step {steps[0]}; its state is saved") == 2  # both say so
 
 
-def test_an_error_of_one_leaves_none_waiting(tiny_folder: Path, tmp_path: Path) -> None:
-    process = start(tmp_path, {"model": str(tiny_folder), "broken": 1, "section": SECTION}, 2)
+@pytest.mark.parametrize("stage", ["grpo", "sft"])
+def test_an_error_of_one_leaves_none_waiting(stage: str, tiny_folder: Path, tmp_path: Path) -> None:
+    process = start(tmp_path, {"model": str(tiny_folder), "stage": stage, "broken": 1, "section": SECTION}, 2)
     said, _ = process.communicate(timeout=200)
     assert process.returncode == 1  # torchrun's own way of saying that its processes did not end with 0
     lines = [line for line in said.splitlines() if line.startswith("error: ")]

@@ -36,10 +36,10 @@ from reasoner_rm.policy.loading import Vlm, load_vlm
 from reasoner_rm.policy.logps import shared_prefix_logps
 from reasoner_rm.policy.lora import add_lora
 from reasoner_rm.policy.prompts import PromptEncoder
+from reasoner_rm.policy.weights import named_weights
 from reasoner_rm.rewards.base import Reward
 from reasoner_rm.rollout import Request, RolloutEngine, Sampling, choose
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
-from reasoner_rm.rollout.weights import named_weights
 from reasoner_rm.schema import Group, Sample
 from reasoner_rm.tasks.render import Prompt, load_template
 from reasoner_rm.training import processes

@@ -10,6 +10,8 @@ from typing import Any
 
 from reasoner_rm.errors import ServiceError
 
+ACCOUNT = ("requests", "input_tokens", "output_tokens")
+
 
 class OutOfBudget(ServiceError):  # noqa: N818  # it is an end, no error
     """What was set aside is spent: what was made so far is kept, and the same command with more goes on."""
@@ -43,6 +45,15 @@ class Cost:
         self.input_tokens += read
         self.output_tokens += written
         return read + written
+
+    def used(self) -> dict[str, int]:
+        """The account, as JSON knows it."""
+        return {name: getattr(self, name) for name in ACCOUNT}
+
+    def recall(self, used: Mapping[str, int]) -> None:
+        """Go on from an account."""
+        for name in ACCOUNT:
+            setattr(self, name, used.get(name, 0))
 
     def __str__(self) -> str:
         used = f"{self.requests} requests, {self.input_tokens} tokens in, {self.output_tokens} out"

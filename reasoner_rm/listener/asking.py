@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -59,6 +59,13 @@ class AskingListener(ABC):
     def window(self) -> Iterator[None]:
         """Calls inside are judged together at its end: whether too much of them failed. A call alone is a window."""
         yield
+
+    def memory(self) -> dict[str, Any]:
+        """What a training that is resumed has to know, as JSON knows it: nothing, for a model of our own."""
+        return {}
+
+    def recall(self, memory: Mapping[str, Any]) -> None:  # noqa: B027  # most have nothing to remember
+        """Go on from a memory; one of another kind of listener says nothing."""
 
     @abstractmethod
     def ask(self, asked: Sequence[Questions]) -> list[list[Sequence[float] | None]]:

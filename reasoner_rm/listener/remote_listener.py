@@ -85,6 +85,13 @@ class RemoteListener(AskingListener):
         with self.window():
             return self._ask(asked)
 
+    def memory(self) -> dict[str, Any]:
+        """What was spent of the budget. Not which questions failed: a server that came back begins anew."""
+        return {"used": self.endpoint.cost.used()}
+
+    def recall(self, memory: Mapping[str, Any]) -> None:
+        self.endpoint.cost.recall(memory.get("used", {}))
+
     @contextmanager
     def window(self) -> Iterator[None]:
         with self._lock:

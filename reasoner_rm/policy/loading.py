@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reasoner_rm.config import Quantization
 from reasoner_rm.errors import InputError
 from reasoner_rm.policy.families import VISUAL_TOKENS, Family, family_of
+from reasoner_rm.policy.quantizing import keep_layout, quantized
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -64,6 +66,7 @@ def load_vlm(
     attn_implementation: str | None = None,
     device: str | None = None,
     weights: bool = True,
+    quantize: Quantization | None = None,
 ) -> Vlm:
     """Load a Qwen-VL-class checkpoint from a folder or by hub id.
 
@@ -73,6 +76,7 @@ def load_vlm(
         min_pixels, max_pixels: bounds of an image after resizing; None keeps the processor's own.
         device: default CUDA when present, else the CPU.
         weights: False leaves them out, for an engine that loads its own: the model is a shape on torch's meta device.
+        quantize: hold the language model in this form, see :mod:`reasoner_rm.policy.quantizing`.
 
     Raises:
         InputError: nothing there, a broken checkpoint, or another architecture.
@@ -99,10 +103,15 @@ def load_vlm(
             f"model.attn_implementation is {attn_implementation}, and flash-attn is not installed here",
             remedy="install it, or leave the setting out: torch's own attention has fused kernels, too",
         )
-    kwargs = {"attn_implementation": attn_implementation} if attn_implementation else {}
+    kwargs: dict[str, Any] = {"attn_implementation": attn_implementation} if attn_implementation else {}
     try:
         if weights:
-            model = AutoModelForImageTextToText.from_pretrained(source, dtype=dtype, **kwargs).to(device)
+            if quantize is not None:
+                kwargs |= {"quantization_config": quantized(quantize), "device_map": {"": device}}
+            model = AutoModelForImageTextToText.from_pretrained(source, dtype=dtype, **kwargs)
+            if quantize is None:
+                model = model.to(device)
+            keep_layout(model)
         else:
             with torch.device("meta"):
                 model = AutoModelForImageTextToText.from_config(config, dtype=dtype)

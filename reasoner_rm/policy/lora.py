@@ -6,13 +6,16 @@ PEFT puts the layers into the model itself, so everything else goes on speaking 
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
 from reasoner_rm.config import LoraSection
-from reasoner_rm.policy.loading import Vlm
+from reasoner_rm.policy.loading import Vlm, wrap
+from reasoner_rm.policy.quantizing import is_quantized
+from reasoner_rm.policy.weights import named_weights
 
 
 def add_lora(vlm: Vlm, section: LoraSection, seed: int = 0) -> Vlm:
@@ -45,7 +48,22 @@ def adapter_off(vlm: Vlm) -> AbstractContextManager[None]:
 
 
 def merged(vlm: Vlm) -> Vlm:
-    """A plain model with the LoRA weights added to its own, in place."""
+    """A plain model with the LoRA weights added to its own, in place.
+
+    From a quantised base a model beside it, in the CPU's memory: its weights are those that the quantised ones stand
+    for, which the LoRA weights were trained with, and not the checkpoint's. What was measured is what is kept.
+    """
     if vlm.adapter is None:
         return vlm
-    return dataclasses.replace(vlm, model=vlm.adapter.merge_and_unload(), adapter=None)
+    if not is_quantized(vlm.model):
+        return dataclasses.replace(vlm, model=vlm.adapter.merge_and_unload(), adapter=None)
+    from accelerate import init_empty_weights
+
+    config = copy.deepcopy(vlm.model.config)
+    del config.quantization_config
+    with init_empty_weights():
+        plain = type(vlm.model)(config)
+    plain.load_state_dict({name: weight.cpu() for name, weight in named_weights(vlm)}, strict=False, assign=True)
+    plain.tie_weights()
+    plain.generation_config = vlm.model.generation_config
+    return wrap(plain.eval(), vlm.processor, vlm.family, vlm.source)

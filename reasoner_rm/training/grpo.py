@@ -25,9 +25,9 @@ from reasoner_rm.policy.logps import GroupLogps
 from reasoner_rm.policy.lora import adapter_off
 from reasoner_rm.policy.packing import run, run_repeated
 from reasoner_rm.policy.prompts import EncodedPrompt, PromptEncoder
+from reasoner_rm.policy.weights import named_weights
 from reasoner_rm.rollout import Request, RolloutEngine, Sampling
 from reasoner_rm.rollout.protocol import FollowingEngine, streamed
-from reasoner_rm.rollout.weights import named_weights
 from reasoner_rm.schema import Group, Sample, Scored
 from reasoner_rm.tasks.render import Template, render
 from reasoner_rm.training import processes
@@ -152,14 +152,23 @@ class GroupTrainer(SampleTrainer):
     # --- what a state holds beside the policy ---------------------------------------------------------------------
 
     def progress(self) -> dict[str, Any]:
-        place = self.replacements.place if self.replacements else 0
-        return {"scores": self.scores.memory(), "alarms": self.alarms.memory(), "replacements": place}
+        return {
+            "scores": self.scores.memory(),
+            "alarms": self.alarms.memory(),
+            "replacements": self.replacements.place if self.replacements else 0,
+            "listeners": processes.everyone(self._listener_memory()),
+        }
 
     def recall(self, progress: dict[str, Any]) -> None:
         self.scores.recall(progress["scores"])
         self.alarms.recall(progress["alarms"])
         if self.replacements:
             self.replacements.place = progress["replacements"]
+        if isinstance(self.listener, AskingListener):
+            self.listener.recall(progress["listeners"][processes.rank()])
+
+    def _listener_memory(self) -> dict[str, Any]:
+        return self.listener.memory() if isinstance(self.listener, AskingListener) else {}
 
     def companions(self) -> dict[str, torch.nn.Module]:
         return {"reference": self.reference} if self.section.sync_ref_model else {}

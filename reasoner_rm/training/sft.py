@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,29 +15,51 @@ from reasoner_rm.policy.canvas import Canvas
 from reasoner_rm.policy.loading import Vlm
 from reasoner_rm.policy.logps import GroupLogps
 from reasoner_rm.policy.packing import run_repeated
+from reasoner_rm.policy.prompts import EncodedPrompt
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import Template, render
 from reasoner_rm.training import processes
 from reasoner_rm.training.trainer import SampleTrainer
 
 
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """A sample as the policy reads it, and the token ids that it should write."""
+
+    prompt: EncodedPrompt
+    target: list[int]
+    weight: float
+
+
 class SftTrainer(SampleTrainer):
     """Cross-entropy of the target's tokens, the end of turn included; the prompt bears no loss."""
 
-    def training_step(self, model: Any, inputs: list[Sample], num_items_in_batch: Any = None) -> torch.Tensor:
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[list[Sample]], num_batches: int, device: Any
+    ) -> tuple[list[list[Lesson]], None]:
+        """A window is read before any of it is trained on: a sample that cannot be read ends all processes here."""
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        canvas = Canvas.of(self.encoder)
+        with processes.together(), self.phases("encoding"):
+            return [[self._read(sample, canvas) for sample in batch] for batch in batches], None
+
+    def _read(self, sample: Sample, canvas: Canvas) -> Lesson:
+        prompt = self.encoder.encode(render(sample, self.template))
+        return Lesson(prompt, target_ids(self.vlm, sample, canvas), sample.weight)
+
+    def training_step(self, model: Any, inputs: list[Lesson], num_items_in_batch: Any = None) -> torch.Tensor:
         model.train()
         with self.phases("encoding"):
-            prompts = self.encoder.batch([self.encoder.encode(render(s, self.template)) for s in inputs])
-            canvas = Canvas.of(self.encoder)
-            targets = [[target_ids(self.vlm, s, canvas)] for s in inputs]
+            prompts = self.encoder.batch([lesson.prompt for lesson in inputs])
         with self.phases("forward"), self.compute_loss_context_manager():
+            targets = [[lesson.target] for lesson in inputs]
             loss = self._loss(model(prompts, targets, 1.0, False, run_repeated), inputs)
             loss = loss / self.current_gradient_accumulation_steps
         self.backward(loss)
         return loss.detach()
 
-    def _loss(self, out: GroupLogps, inputs: list[Sample]) -> torch.Tensor:
-        weights = torch.tensor([s.weight for s in inputs], device=out.logps.device)[:, None] * out.mask
+    def _loss(self, out: GroupLogps, inputs: list[Lesson]) -> torch.Tensor:
+        weights = torch.tensor([lesson.weight for lesson in inputs], device=out.logps.device)[:, None] * out.mask
         loss = -(out.logps * weights).sum() / weights.sum().clamp(min=1e-8)
         self.gather(token_accuracy=float(((out.logps > -0.6931) * out.mask).sum() / out.mask.sum()))
         return loss

@@ -28,6 +28,7 @@ from reasoner_rm.errors import InputError, ServiceError, Stopped
 from reasoner_rm.policy.loading import Vlm
 from reasoner_rm.policy.model_parts import groups_by_rate
 from reasoner_rm.policy.prompts import PromptEncoder
+from reasoner_rm.policy.quantizing import check_unshared, is_quantized
 from reasoner_rm.policy.vision import remembers
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import Template
@@ -144,9 +145,9 @@ class SampleTrainer(Trainer):
                 f"{self.args.world_size} processes were started, {world} found each other",
                 remedy="start them with torchrun or accelerate launch",
             )
+        self._check_sharing()
         if world > 1:
             self.model.see_always()
-            self._check_memory()
         for noisy in (PrinterCallback, ProgressCallback):
             self.remove_callback(noisy)
         self.wish = Wish()
@@ -185,9 +186,7 @@ class SampleTrainer(Trainer):
         if state is not None:
             check_fits(state, **self._facts())
             self.sampler.start = marker_of(state)["step"] // self.sampler.repeats
-            progress = json.loads((state / PROGRESS).read_text(encoding="utf-8"))
-            self.best.recall(progress["best"])
-            self.recall(progress)
+            self._recall_all(state)
             for name, beside in self.companions().items():
                 saved = load_file(state / f"{name}.safetensors")
                 with torch.no_grad():
@@ -205,6 +204,18 @@ class SampleTrainer(Trainer):
         if self.wish.reason:
             self._say_stopped()
         return result
+
+    def _recall_all(self, state: Path) -> None:
+        try:
+            progress = json.loads((state / PROGRESS).read_text(encoding="utf-8"))
+            self.best.recall(progress["best"])
+            self.recall(progress)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"this state is of another version of reasoner-rm: {PROGRESS} lacks {error}",
+                file=state,
+                remedy="resume with that version, or begin a new run",
+            ) from None
 
     def _kept_what_was_done(self) -> str:
         """Between two windows, save where training stands, and say where it can go on. With others one process cannot:
@@ -254,7 +265,8 @@ class SampleTrainer(Trainer):
     # --- states ------------------------------------------------------------------------------------------------------
 
     def progress(self) -> dict[str, Any]:
-        """What a subclass has to remember beside weights, optimiser, schedule and random numbers; as JSON knows it."""
+        """What a subclass has to remember beside weights, optimiser, schedule and random numbers; as JSON knows it.
+        Every process is asked, and what the first one says is kept."""
         return {}
 
     def recall(self, progress: dict[str, Any]) -> None:
@@ -279,9 +291,9 @@ class SampleTrainer(Trainer):
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         assert self.checkpoints is not None
+        progress = self.progress() | {"best": self.best.memory()}
         with self.phases("saving"), self.checkpoints.writing(self.state.global_step, **self._facts()) as folder:
             if processes.first():
-                progress = self.progress() | {"best": self.best.memory()}
                 (folder / PROGRESS).write_text(json.dumps(progress), encoding="utf-8")
                 self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
                 if not self._keeps_weights_itself:
@@ -332,10 +344,12 @@ class SampleTrainer(Trainer):
         """Whether processes have to make the same number of passes, because each of these meets the others."""
         return processes.size() > 1 and (self.is_deepspeed_enabled or is_sharded(self.model))
 
-    def _check_memory(self) -> None:
+    def _check_sharing(self) -> None:
         plugin = getattr(self.accelerator.state, "deepspeed_plugin", None)
-        shares = self.is_fsdp_enabled or (plugin is not None and plugin.zero_stage == 3)
-        if shares and remembers(self.vlm.model.model.visual):
+        if not self.is_fsdp_enabled and (plugin is None or plugin.zero_stage != 3):
+            return
+        check_unshared(is_quantized(self.vlm.model))
+        if remembers(self.vlm.model.model.visual):
             raise InputError(
                 "with model.keep_features a process may leave out the vision tower, while others wait for its weights",
                 remedy="unset model.keep_features, or take ZeRO-2",

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from reasoner_rm.policy.loading import Vlm
+from reasoner_rm.policy.quantizing import quantized_layers, unpacked
 
 
 @torch.no_grad()
@@ -18,19 +19,21 @@ def named_weights(vlm: Vlm) -> Iterator[tuple[str, Tensor]]:
     the end, in step with the others.
 
     LoRA is added on the way, to a copy: merging into the model and back again would wear its weights down by a
-    rounding error a step.
+    rounding error a step. Quantised weights come as what they stand for.
     """
     adapted = {id(layer.base_layer.weight): layer for layer in _lora_layers(vlm)}
+    packed = {id(module.weight): module for module in quantized_layers(vlm.model)}
     for name, weight in vlm.model.named_parameters():
         if ".lora_" in name:
             continue
         layer = adapted.get(id(weight))
         parts = [weight] if layer is None else list(layer.parameters())
         with _gathered(parts):
-            whole = _whole(weight)
+            whole = unpacked(packed[id(weight)]) if id(weight) in packed else _whole(weight)
             if layer is not None:
                 whole = sum((_whole(layer.get_delta_weight(a)) for a in layer.active_adapters), start=whole)
-            yield name.replace(".base_layer", ""), whole
+            dtype = weight.dtype if weight.is_floating_point() else vlm.model.dtype
+            yield name.replace(".base_layer", ""), whole.to(dtype)
 
 
 def _lora_layers(vlm: Vlm) -> list[Any]:

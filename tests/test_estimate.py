@@ -55,12 +55,12 @@ def test_weights_are_counted_as_they_are_trained(tiny: Vlm) -> None:
     config = AutoConfig.from_pretrained(tiny.source)
     every = sum(p.numel() for p in tiny.model.parameters())
     tower = sum(p.numel() for p in tiny.model.model.visual.parameters())
-    assert counts(config, ModelSection()) == (every, every)
-    assert counts(config, ModelSection(freeze=("vision", "merger"))) == (every, every - tower)
+    assert counts(config, ModelSection(dtype="float32")) == (every, every, 4 * every)
+    assert counts(config, ModelSection(freeze=("vision", "merger"))) == (every, every - tower, 2 * every)
     lora = LoraSection(r=4)
     with_layers = add_lora(dataclasses.replace(tiny, model=copy.deepcopy(tiny.model)), lora)
     trained = sum(p.numel() for p in with_layers.model.parameters() if p.requires_grad)
-    assert counts(config, ModelSection(lora=lora)) == (every, trained)
+    assert counts(config, ModelSection(lora=lora)) == (every, trained, 2 * every)
 
 
 def test_sharding_shares_out_what_it_shards(tiny: Vlm) -> None:

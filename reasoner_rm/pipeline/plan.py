@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from reasoner_rm.config import Config, GrpoSection, SftSection
+from reasoner_rm.config import Config, GrpoSection, ModelSection, SftSection
 from reasoner_rm.data.images import open_image
 from reasoner_rm.data.io import load_samples
 from reasoner_rm.errors import InputError
+from reasoner_rm.pipeline.listening import LENT
 from reasoner_rm.policy.counting import Counter
 from reasoner_rm.policy.loading import resolve_model
+from reasoner_rm.policy.quantizing import check_quantize, check_unshared
 from reasoner_rm.rewards import resolve
 from reasoner_rm.schema import Sample
-from reasoner_rm.training.estimate import Memory, Shape, estimate
+from reasoner_rm.training.estimate import Memory, Shape, counts, estimate
 from reasoner_rm.training.rundir import Stage
 
 GB = 10**9
@@ -24,6 +26,17 @@ ASKED = 32
 """How many samples are counted token by token."""
 ROWS = 128
 """How many completions the transformers engine decodes side by side."""
+
+
+TARGET = 256
+"""Tokens of a target, as SFT is planned."""
+
+
+def architecture_of(path: str) -> Any:
+    """A model's configuration."""
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(resolve_model(path))
 
 
 def plan(
@@ -39,8 +52,6 @@ def plan(
     Raises:
         InputError: whatever would have stopped the stage later.
     """
-    from transformers import AutoConfig
-
     if gpus < 1:
         raise InputError(f"{gpus} GPUs train nothing", remedy="set --gpus to 1 or more")
     name = "cold_start" if stage == "cold_start" else "train"
@@ -48,24 +59,21 @@ def plan(
     if file is None:
         raise InputError(f"data.{name} is not set", remedy=f"name a JSONL file as data.{name} in the config")
     samples = load_samples(file)
-    model = config.model
-    lengths = _lengths(config, samples)
-    longest = max(lengths)
+    model, sharding = config.model, zero_stage(config.run.deepspeed)
+    check_quantize(model)
+    if sharding == 3:
+        check_unshared(model.quantize is not None)
     if stage == "grpo":
         resolve(config.grpo.rewards)
-        steps, update, rollout = _grpo(config.grpo, samples, longest, gpus)
-        section: GrpoSection | SftSection = config.grpo
-    else:
-        section = config.sft if stage == "cold_start" else config.sift.sft
-        steps, update, rollout = _sft(section, samples, longest, gpus), Shape(section.batch_size, longest, 1, 256), None
-    memory = estimate(
-        AutoConfig.from_pretrained(resolve_model(model.path)), model, section, update, rollout,
-        ranks=gpus, stage=zero_stage(config.run.deepspeed), reference=stage == "grpo" and config.grpo.beta > 0,
-    )  # fmt: skip
+    lengths, patches = _lengths(config, samples)
+    section = _section(config, stage)
+    steps = _grpo(section, samples, gpus) if isinstance(section, GrpoSection) else _sft(section, samples, gpus)
+    memory = memory_of(config, stage, max(lengths), patches, gpus=gpus, sharding=sharding)
+    mean = round(sum(lengths) / len(lengths), 1)
     found: dict[str, Any] = {
         "stage": stage,
         "samples": len(samples),
-        "prompt_tokens": {"longest": longest, "mean": round(sum(lengths) / len(lengths), 1), "counted": len(lengths)},
+        "prompt_tokens": {"longest": max(lengths), "mean": mean, "counted": len(lengths)},
         "steps": steps,
         "memory_gb": {part: round(size / GB, 3) for part, size in memory.as_json().items()},
     }
@@ -77,45 +85,77 @@ def plan(
     return found
 
 
-def _lengths(config: Config, samples: Sequence[Sample]) -> list[int]:
-    """Tokens of some prompts, images included, spread over the data."""
+def memory_of(
+    config: Config, stage: Stage, prompt: int, patches: int, *, gpus: int = 1, sharding: int = 0,
+    architecture: Callable[[str], Any] = architecture_of,
+) -> Memory:  # fmt: skip
+    """What a stage holds on one GPU.
+
+    Args:
+        prompt, patches: the longest prompt's tokens, and the most patches that the images of one have.
+        sharding: the ZeRO stage.
+        architecture: the configuration of a model by its path.
+    """
+    section, hears = _section(config, stage), config.listener
+    update, rollout = Shape(getattr(section, "batch_size", 1), prompt, 1, TARGET, patches), None
+    if isinstance(section, GrpoSection):
+        update, rollout = _passes(section, prompt, patches)
+    listener = 0
+    if stage == "grpo" and hears.path not in (None, LENT) and hears.endpoint is None:
+        listener = counts(architecture(str(hears.path)), ModelSection(dtype=hears.dtype)).stored
+    return estimate(
+        architecture(config.model.path), config.model, section, update, rollout, ranks=gpus, stage=sharding,
+        reference=stage == "grpo" and config.grpo.beta > 0, listener=listener,
+    )  # fmt: skip
+
+
+def _section(config: Config, stage: Stage) -> GrpoSection | SftSection:
+    if stage == "grpo":
+        return config.grpo
+    return config.sft if stage == "cold_start" else config.sift.sft
+
+
+def _lengths(config: Config, samples: Sequence[Sample]) -> tuple[list[int], int]:
+    """Tokens of some prompts, images included, spread over the data; the most patches that the images of one have."""
     counter = Counter.of(config.model.path, config.template, config.model.min_pixels, config.model.max_pixels)
     chosen = samples[:: max(1, len(samples) // ASKED)]
-    return [counter.text(s) + sum(counter.image(open_image(ref)) - 1 for ref in counter.shown(s)) for s in chosen]
+    seen = [[counter.image(open_image(ref)) for ref in counter.shown(sample)] for sample in chosen]
+    lengths = [counter.text(sample) + sum(images) - len(images) for sample, images in zip(chosen, seen, strict=True)]
+    return lengths, max(map(sum, seen)) * counter.processor.image_processor.merge_size**2
 
 
-def _grpo(
-    section: GrpoSection, samples: Sequence[Sample], longest: int, gpus: int
-) -> tuple[dict[str, int], Shape, Shape]:
-    """The steps, the largest pass of the update, and what is rolled out side by side."""
-    prompts = section.prompts_per_device * section.accumulation
-    generations, length = max((section.lengths(step) for step in _turns(section)), key=lambda pair: pair[0] * pair[1])
-    number = section.last_step
+def _longest(section: GrpoSection) -> tuple[int, int]:
+    """The completions of a prompt, and their length, where they are the most tokens."""
+    turns = [sum(s.steps for s in section.stages[:i]) for i in range(len(section.stages))] or [0]
+    return max((section.lengths(step) for step in turns), key=lambda pair: pair[0] * pair[1])
+
+
+def _passes(section: GrpoSection, prompt: int, patches: int) -> tuple[Shape, Shape]:
+    """The largest pass of the update, and what is rolled out side by side."""
+    generations, length = _longest(section)
+    groups, beside = section.prompts_per_device, generations
+    if section.max_tokens_per_forward is not None:
+        groups = max(1, min(groups, section.max_tokens_per_forward // (prompt + generations * length)))
+        beside = min(generations, max(1, (section.max_tokens_per_forward - prompt) // length))
+    together = max(1, min(section.prompts_per_device * section.accumulation, ROWS // generations))
+    return Shape(groups, prompt, beside, length, patches), Shape(together, prompt, generations, length, patches)
+
+
+def _grpo(section: GrpoSection, samples: Sequence[Sample], gpus: int) -> dict[str, int]:
+    prompts, number = section.prompts_per_device * section.accumulation, section.last_step
+    generations, length = _longest(section)
     if number <= 0:
         number = math.ceil(section.epochs * (len(samples) // (prompts * gpus))) * section.num_iterations
-    together = section.prompts_per_device
-    if section.max_tokens_per_forward is not None:
-        together = max(1, min(together, section.max_tokens_per_forward // (longest + generations * length)))
-        room = max(1, (section.max_tokens_per_forward - longest) // length)
-        update = Shape(together, longest, min(generations, room), length)
-    else:
-        update = Shape(together, longest, generations, length)
-    steps = {
+    return {
         "optimizer_steps": number,
         "groups_a_step": prompts * gpus,
         "completions_a_step": prompts * gpus * generations,
         "tokens_a_step": prompts * gpus * generations * length,
         "groups": prompts * gpus * math.ceil(number / section.num_iterations),
     }
-    return steps, update, Shape(max(1, min(prompts, ROWS // generations)), longest, generations, length)
 
 
-def _turns(section: GrpoSection) -> list[int]:
-    """A step of each stage of length."""
-    return [sum(s.steps for s in section.stages[:i]) for i in range(len(section.stages))] or [0]
-
-
-def _sft(section: SftSection, samples: Sequence[Sample], longest: int, gpus: int) -> dict[str, int]:
+def _sft(section: SftSection, samples: Sequence[Sample], gpus: int) -> dict[str, int]:
     window = section.batch_size * section.accumulation * gpus
     number = section.max_steps if section.max_steps > 0 else math.ceil(section.epochs * len(samples) / window)
     return {"optimizer_steps": number, "samples_a_step": window}
@@ -139,6 +179,8 @@ def advice(config: Config, section: GrpoSection | SftSection, memory: Memory) ->
         ways.append((trained, "model.lora: train a few layers, on one GPU"))
         if zero_stage(config.run.deepspeed) < 3:
             ways.append((memory.weights + memory.optimizer, "run.deepspeed=scripts/deepspeed/zero3.json, on more GPUs"))
+    elif config.model.quantize is None:
+        ways.append((memory.weights, "model.quantize: nf4, below the trained layers"))
     if not section.gradient_checkpointing:
         ways.append((memory.activations, "gradient_checkpointing: true"))
     if isinstance(section, GrpoSection):

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from reasoner_rm.config import Config, EngineSection, TrainSection
+from reasoner_rm.config import Config, EngineSection, Quantization, TrainSection
 from reasoner_rm.data.io import atomic, load_samples, write_samples
 from reasoner_rm.errors import InputError
 from reasoner_rm.evaluation import Evaluation, blinded, evaluate
@@ -27,6 +27,7 @@ from reasoner_rm.policy.loading import Vlm, load_vlm
 from reasoner_rm.policy.lora import add_lora, merged
 from reasoner_rm.policy.model_parts import freeze
 from reasoner_rm.policy.prompts import PromptEncoder
+from reasoner_rm.policy.quantizing import check_quantize, is_quantized
 from reasoner_rm.policy.vision import keep_features
 from reasoner_rm.report import write_report
 from reasoner_rm.rewards import resolve
@@ -227,7 +228,13 @@ class Pipeline:
         with closing(engine_for(encoder.vlm, settings, encoder)) as engine:
             yield engine, Canvas.of(encoder)
 
-    def policy(self, path: str | Path | None = None, device: str | None = None, weights: bool = True) -> Vlm:
+    def policy(
+        self,
+        path: str | Path | None = None,
+        device: str | None = None,
+        weights: bool = True,
+        quantize: Quantization | None = None,
+    ) -> Vlm:
         """The policy from a path, or from the last stage that was run; its shape only, without ``weights``."""
         model = self.config.model
         vlm = load_vlm(
@@ -238,6 +245,7 @@ class Pipeline:
             attn_implementation=model.attn_implementation,
             device=device,
             weights=weights,
+            quantize=quantize,
         )
         freeze(vlm.model, model.freeze)
         if model.keep_features and weights:
@@ -249,9 +257,19 @@ class Pipeline:
         return vlm
 
     def trainee(self, path: str | Path | None = None, device: str | None = None) -> Vlm:
-        """The policy as a stage trains it: with LoRA layers where the config asks for them."""
-        vlm = self.policy(path, device)
-        return vlm if self.config.model.lora is None else add_lora(vlm, self.config.model.lora, self.config.run.seed)
+        """The policy as a stage trains it: with LoRA layers where the config asks for them, on quantised weights.
+
+        Raises:
+            InputError: weights that would be trained are quantised.
+        """
+        model = self.config.model
+        check_quantize(model)
+        vlm = self.policy(path, device, quantize=model.quantize)
+        if model.lora is not None:
+            return add_lora(vlm, model.lora, self.config.run.seed)
+        if is_quantized(vlm.model):
+            raise InputError(f"{vlm.source}: quantised weights cannot be trained themselves", remedy="set model.lora")
+        return vlm
 
     # --- records ------------------------------------------------------------------------------------------------
 

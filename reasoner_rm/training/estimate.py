@@ -1,17 +1,18 @@
 """What a training will hold in memory, part by part, from a model's configuration alone; nothing is loaded.
 
 Activations are those of a packed group in this project's attention, counted tensor by tensor as autograd keeps them
-(the test measures a tiny model); the vision tower's are not counted, it is small or frozen in every recipe here.
+(the test measures tiny models). A vision tower that is not trained keeps none.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from reasoner_rm.config import ModelSection, TrainSection
 from reasoner_rm.policy.logps import LOGITS
 from reasoner_rm.policy.model_parts import part_of
+from reasoner_rm.policy.quantizing import stored_bytes
 
 ADAM = 8
 """Bytes of a trained weight's two moments, in fp32."""
@@ -19,12 +20,14 @@ ADAM = 8
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """One pass: ``groups`` prompts of ``prompt`` tokens, with ``completions`` of ``length`` tokens each."""
+    """One pass: ``groups`` prompts of ``prompt`` tokens, with ``completions`` of ``length`` tokens each; ``patches``
+    of all images of a prompt, before they are merged."""
 
     groups: int
     prompt: int
     completions: int
     length: int
+    patches: int = 0
 
     @property
     def tokens(self) -> int:
@@ -33,13 +36,16 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes on one GPU. ``gathered``: the weights of other GPUs, which a rollout brings together under ZeRO-3."""
+    """Bytes on one GPU. ``vision``: the tower's activations. ``gathered``: the weights of other GPUs, which a rollout
+    brings together under ZeRO-3."""
 
     weights: int
     reference: int
+    listener: int
     gradients: int
     optimizer: int
     activations: int
+    vision: int
     logits: int
     kv_cache: int
     gathered: int = 0
@@ -47,26 +53,41 @@ class Memory:
     @property
     def total(self) -> int:
         """The update and the rollout do not hold theirs at once."""
-        fixed = self.weights + self.reference + self.gradients + self.optimizer
-        return fixed + max(self.activations + self.logits, self.kv_cache + self.gathered)
+        fixed = self.weights + self.reference + self.listener + self.gradients + self.optimizer
+        return fixed + max(self.activations + self.vision + self.logits, self.kv_cache + self.gathered)
 
     def as_json(self) -> dict[str, int]:
         return asdict(self) | {"total": self.total}
 
 
-def counts(config: Any, model: ModelSection) -> tuple[int, int]:
-    """How many weights a model has, and how many are trained."""
+class Counts(NamedTuple):
+    """How many weights a model has, and how many of them are trained, or beside them, as LoRA's are; and how many
+    bytes it takes to hold the model's own."""
+
+    every: int
+    trained: int
+    stored: int
+
+
+def counts(config: Any, model: ModelSection) -> Counts:
+    """Of a model that is trained as ``model`` says."""
     import torch
     from transformers import AutoModelForImageTextToText
 
     with torch.device("meta"):
         whole = AutoModelForImageTextToText.from_config(config)
-    every = sum(p.numel() for p in whole.parameters())
-    if model.lora is not None:
-        linear = [m for n, m in whole.named_modules() if "language_model" in n and n.endswith(model.lora.targets)]
-        return every, sum(model.lora.r * sum(m.weight.shape) for m in linear)  # type: ignore[union-attr, arg-type, misc]
-    frozen = sum(p.numel() for n, p in whole.named_parameters() if part_of(n) in model.freeze)
-    return every, every - frozen
+    every, width = sum(p.numel() for p in whole.parameters()), 4 if model.dtype == "float32" else 2
+    if model.lora is None:
+        frozen = sum(p.numel() for n, p in whole.named_parameters() if part_of(n) in model.freeze)
+        return Counts(every, every - frozen, every * width)
+    layers = whole.model.language_model.named_modules()
+    linear = {name: layer.weight.shape for name, layer in layers if isinstance(layer, torch.nn.Linear)}
+    beside = sum(model.lora.r * sum(shape) for n, shape in linear.items() if n.endswith(model.lora.targets))
+    stored = every * width
+    if model.quantize is not None:
+        packed = sum(stored_bytes(model.quantize, rows, columns) for rows, columns in linear.values())
+        stored += round(packed) - sum(shape.numel() for shape in linear.values()) * width
+    return Counts(every, beside, stored)
 
 
 def layer_activations(text: Any, shape: Shape, size: int) -> int:
@@ -93,6 +114,28 @@ def activations(text: Any, shape: Shape, size: int, checkpointing: bool) -> int:
     return text.num_hidden_layers * one
 
 
+def block_activations(config: Any, patches: int, size: int) -> int:
+    """Bytes that autograd keeps of one block of the vision tower: norms and what they make of their input; projections,
+    queries and keys in their places, what is attended to, and the same in one piece; and the MLP."""
+    vision = config.vision_config
+    width = getattr(vision, "embed_dim", None) or vision.hidden_size
+    inner = getattr(vision, "intermediate_size", None) or int(width * vision.mlp_ratio)
+    norms, gates = {
+        "qwen2_5_vl": (2 * (4 + 2 * size), 4),  # RMS in fp32; a gate
+        "qwen2_vl": (4 * size, 3),  # x · sigmoid(1.702 x)
+    }.get(config.model_type, (4 * size, 2))
+    return patches * (norms * width + 7 * size * width + gates * size * inner)
+
+
+def vision_activations(config: Any, shape: Shape, size: int, checkpointing: bool) -> int:
+    """Bytes of a tower that is trained; see :func:`activations`."""
+    vision, patches = config.vision_config, shape.groups * shape.patches
+    one = block_activations(config, patches, size)
+    if checkpointing:
+        return vision.depth * patches * (getattr(vision, "embed_dim", None) or vision.hidden_size) * size + one
+    return vision.depth * one
+
+
 def logits(text: Any, shape: Shape) -> int:
     """Bytes of the logits at their most: in fp32, with their softmax and gradient, a bounded number at a time."""
     kept = min(shape.groups * shape.completions * shape.length * text.vocab_size, LOGITS)
@@ -107,7 +150,7 @@ def kv_cache(text: Any, shape: Shape, size: int) -> int:
 
 def estimate(
     config: Any, model: ModelSection, section: TrainSection, update: Shape, rollout: Shape | None, *,
-    ranks: int = 1, stage: int = 0, reference: bool = False,
+    ranks: int = 1, stage: int = 0, reference: bool = False, listener: int = 0,
 ) -> Memory:  # fmt: skip
     """Memory of one GPU.
 
@@ -115,20 +158,23 @@ def estimate(
         update: one pass of the update. ``rollout``: the prompts that are answered side by side, None for SFT.
         ranks: how many GPUs share. ``stage``: ZeRO's, 0 for DDP; gradients are shared from 2 on, weights from 3.
         reference: a frozen copy of the policy stands beside it, whole on each GPU.
+        listener: bytes of the weights of one that stands beside it, too.
     """
-    every, trained = counts(config, model)
+    _, trained, stored = counts(config, model)
     size = 4 if model.dtype == "float32" and not section.bf16 else 2
-    stored = 4 if model.dtype == "float32" else 2
-    master = 4 * trained if stage and stored == 2 else 0
-    text = config.get_text_config()
-    mine = every * stored // (ranks if stage == 3 else 1)
+    width = 4 if model.dtype == "float32" or model.lora is not None else 2  # LoRA layers are fp32 beside any base
+    master = 4 * trained if stage and width == 2 else 0
+    text, sees = config.get_text_config(), model.lora is None and "vision" not in model.freeze
+    mine = stored // (ranks if stage == 3 else 1)
     return Memory(
-        weights=mine,
-        reference=every * stored if reference and model.lora is None else 0,
-        gradients=trained * stored // (ranks if stage >= 2 else 1),
+        weights=mine if model.lora is None else mine + width * trained,
+        reference=stored if reference and model.lora is None else 0,
+        listener=listener,
+        gradients=trained * width // (ranks if stage >= 2 else 1),
         optimizer=(ADAM * trained + master) // (ranks if stage else 1),
         activations=activations(text, update, size, section.gradient_checkpointing),
+        vision=vision_activations(config, update, size, section.gradient_checkpointing) if sees else 0,
         logits=logits(text, update),
         kv_cache=kv_cache(text, rollout, size) if rollout else 0,
-        gathered=every * stored - mine if rollout else 0,
+        gathered=stored - mine if rollout else 0,
     )

@@ -41,11 +41,12 @@ def _rank(args: argparse.Namespace) -> None:
         found = judge.tournament(args.caption, args.images, args.method, votes=args.votes)
     if args.json:
         told = {"order": found.order, "method": found.method, "comparisons": found.comparisons, "points": found.points}
-        print(json.dumps(told))
+        print(json.dumps({**told, "unread": found.unread}))
         return
     for place, i in enumerate(found.order, 1):
         print(f"{place}. {args.images[i]}")
-    print(f"{found.method}, {found.comparisons} comparisons", file=sys.stderr)
+    unread = f", {found.unread} of them unread" if found.unread else ""
+    print(f"{found.method}, {found.comparisons} comparisons{unread}", file=sys.stderr)
 
 
 def _screen(args: argparse.Namespace) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 import zlib
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,14 +32,13 @@ def open_image(ref: MediaRef, name: str = "") -> Image:
     from PIL import Image as PILImage
     from PIL import ImageOps
 
-    if not isinstance(ref, (str, bytes)):
-        return flatten(ref)
-    name = name or ("<bytes>" if isinstance(ref, bytes) else ref)
-    data = ref if isinstance(ref, bytes) else read_bytes(ref)
+    name = name or (ref if isinstance(ref, str) else "<bytes>" if isinstance(ref, bytes) else "<image>")
+    given = read_bytes(ref) if isinstance(ref, str) else ref
     try:
-        with PILImage.open(io.BytesIO(data)) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise InputError(f"image of {image.width}x{image.height} pixels is too large", file=name)
+        with PILImage.open(io.BytesIO(given)) if isinstance(given, bytes) else nullcontext(given) as image:
+            if not 0 < image.width * image.height <= MAX_PIXELS:
+                what = "too large" if image.width else "none"
+                raise InputError(f"image of {image.width}x{image.height} pixels is {what}", file=name)
             return flatten(ImageOps.exif_transpose(image))
     except InputError:
         raise
@@ -63,9 +63,15 @@ def check_header(data: bytes, name: str) -> None:
 
 
 def flatten(image: Image) -> Image:
-    """RGB, with transparent parts on white and 16 bits scaled to 8."""
+    """RGB, with transparent parts on white and 16 bits scaled to 8.
+
+    Raises:
+        InputError: numbers of 32 bits, which do not say what white is.
+    """
     from PIL import Image as PILImage
 
+    if image.mode in ("I", "F"):
+        raise InputError("an image of 32-bit numbers, whose white is unknown", remedy="scale it to 8 bits first")
     if image.mode.startswith("I;16"):
         image = image.point(lambda value: value / 256).convert("L")  # convert alone would clip
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:

@@ -12,7 +12,8 @@ from reasoner_rm.judge.judge import Judge
 
 
 class AsyncJudge:
-    """``await AsyncJudge(judge).compare(…)``, and so on for every method of :class:`Judge`.
+    """``await AsyncJudge(judge).compare(…)``, and so on for every method of :class:`Judge`. A call that is cancelled
+    while it waits its turn is not made; one under way ends by itself, unheard.
 
     Args:
         calls: how many may be under way; more wait their turn.
@@ -23,7 +24,8 @@ class AsyncJudge:
         self._threads = ThreadPoolExecutor(calls, thread_name_prefix="judge")
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
-        method = getattr(self.judge, name)
+        if name.startswith("_") or not callable(method := getattr(self.judge, name)):
+            raise AttributeError(f"{name!r} is no method of a judge; see .judge")
 
         @functools.wraps(method)
         async def call(*args: Any, **kwargs: Any) -> Any:

@@ -16,7 +16,7 @@ class CompletionCache:
     """Keeps the least recently used completions out. Safe to share between threads and between judges.
 
     A key holds the prompt's text as it was rendered, hence the template too, the images' content, seeds, sampling
-    and the model; an image given by path counts by its path.
+    and the model; an image given by path counts by its path and when its file was written.
 
     Args:
         entries: how many requests are kept.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -58,6 +59,8 @@ class Judge:
         deterministic: bool = False,
         name: str = "judge",
     ):
+        if max_tokens < 1:
+            raise InputError(f"max_tokens is {max_tokens}", remedy="a verdict needs some hundred")
         self.card = card
         self.max_tokens = max_tokens
         self.plain, self.urls, self.name = plain, urls, name
@@ -147,8 +150,7 @@ class Judge:
             InputError: lists of unequal lengths, broken media.
         """
         first, second = self.images(images_a), self.images(images_b)
-        if not len(captions) == len(first) == len(second):
-            raise InputError(f"{len(captions)} captions for {len(first)} and {len(second)} images")
+        scoring.check_captions(captions, len(first), len(second))
         pairs = zip(captions, first, second, strict=True)
         samples = [Sample("compare", "image_preference", caption, images=(a, b)) for caption, a, b in pairs]
         return self.verdicts(samples, votes, both_orders, **how)
@@ -267,16 +269,22 @@ class Judge:
         """All votes on samples of one task, whichever it is.
 
         Raises:
-            InputError: no votes wanted, several tasks at once, a task that this judge was not trained for.
+            InputError: no votes wanted, a temperature below 0, a prompt that is no text, several tasks at once, a task
+                that this judge was not trained for.
         """
-        if votes < 1:
+        if not isinstance(votes, int) or votes < 1:
             raise InputError(f"votes is {votes}", remedy="ask for at least one")
+        warmth = (0.0 if votes == 1 else 1.0) if temperature is None else temperature
+        if not 0 <= warmth < math.inf:
+            raise InputError(f"temperature is {temperature}", remedy="give 0 for greedy, or more")
         if not samples:
             return []
+        for sample in samples:
+            if not isinstance(sample.prompt, str):
+                raise InputError(f"sample {sample.id!r} has no text but {type(sample.prompt).__name__} as its prompt")
         tasks = {sample.task for sample in samples}
         if len(tasks) > 1:
             raise InputError(f"samples of several tasks at once: {', '.join(sorted(tasks))}", remedy="ask task by task")
-        warmth = (0.0 if votes == 1 else 1.0) if temperature is None else temperature
         return cast(
             self.engine,
             self.template(samples[0].task),

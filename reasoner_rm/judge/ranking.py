@@ -12,7 +12,7 @@ from reasoner_rm.errors import InputError
 
 Pair: TypeAlias = tuple[int, int]
 Compare: TypeAlias = Callable[[Sequence[Pair]], Sequence[float | None]]
-"""The probability that the first of each pair is better; None and 0.5 are ties."""
+"""The probability that the first of each pair is better; 0.5 is a tie, and so is None: it could not be read."""
 
 Method: TypeAlias = Literal["auto", "round_robin", "swiss", "merge"]
 
@@ -22,12 +22,14 @@ SMALL = 8
 
 @dataclass(slots=True)
 class Ranking:
-    """An order of N items, best first, and what it took. ``points`` [N]: what each won, a tie half."""
+    """An order of N items, best first, and what it took. ``points`` [N]: what each won, a tie half; ``unread`` of the
+    comparisons could not be read and count as ties."""
 
     order: list[int]
     method: str
     comparisons: int
     points: list[float] = field(default_factory=list)
+    unread: int = 0
 
 
 def rank(n: int, compare: Compare, method: Method = "auto") -> Ranking:
@@ -35,7 +37,7 @@ def rank(n: int, compare: Compare, method: Method = "auto") -> Ranking:
     n·log2(n) for `merge`, which trusts every single one. `auto`: round robin up to 8 items, then merge.
 
     Raises:
-        InputError: an unknown method, fewer than one item.
+        InputError: an unknown method, fewer than one item, no comparison that could be read.
     """
     if n < 1:
         raise InputError("nothing to rank", remedy="give at least one image")
@@ -45,14 +47,15 @@ def rank(n: int, compare: Compare, method: Method = "auto") -> Ranking:
         raise InputError(f"unknown ranking method {method!r}", remedy=f"use auto, {', '.join(ways)}")
     table = _Table(n, compare)
     order = ways[name](n, table)
-    return Ranking(order, name, table.comparisons, table.points)
+    table.check_read()
+    return Ranking(order, name, table.comparisons, table.points, table.unread)
 
 
 def best(n: int, compare: Compare) -> tuple[int, int]:
     """The winner of a knock-out and the number of comparisons, n - 1; of a tie the earlier one stays.
 
     Raises:
-        InputError: nothing to choose from.
+        InputError: nothing to choose from, no comparison that could be read.
     """
     if n < 1:
         raise InputError("nothing to choose from", remedy="give at least one image")
@@ -61,6 +64,7 @@ def best(n: int, compare: Compare) -> tuple[int, int]:
         pairs = list(zip(left[::2], left[1::2], strict=False))
         winners = [b if table.second_wins(p) else a for (a, b), p in zip(pairs, table.ask(pairs), strict=True)]
         left = winners + left[2 * len(pairs) :]
+    table.check_read()
     return left[0], table.comparisons
 
 
@@ -68,19 +72,29 @@ class _Table:
     """Who met whom, and what it brought."""
 
     def __init__(self, n: int, compare: Compare):
-        self.compare, self.comparisons = compare, 0
+        self.compare, self.comparisons, self.unread = compare, 0, 0
         self.points = [0.0] * n
         self.met: set[frozenset[int]] = set()
 
     def ask(self, pairs: Sequence[Pair]) -> list[float]:
         """One round; an unreadable verdict is a tie."""
-        found = [0.5 if p is None else p for p in self.compare(pairs)] if pairs else []
+        said = self.compare(pairs) if pairs else []
+        found = [0.5 if p is None else p for p in said]
         self.comparisons += len(pairs)
+        self.unread += sum(p is None for p in said)
         for (a, b), p in zip(pairs, found, strict=True):
             self.met.add(frozenset((a, b)))
             self.points[a] += p
             self.points[b] += 1 - p
         return found
+
+    def check_read(self) -> None:
+        """Raises:
+        InputError: an order that nothing stands behind.
+        """
+        if self.comparisons and self.unread == self.comparisons:
+            what = f"none of {self.comparisons} comparisons could be read"
+            raise InputError(what, remedy="see what the judge writes: explain()")
 
     @staticmethod
     def second_wins(p: float) -> bool:

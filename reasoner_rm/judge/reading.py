@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reasoner_rm.errors import InputError
-from reasoner_rm.judge.scoring import mean, pointwise_samples, read
+from reasoner_rm.judge.scoring import check_captions, mean, pointwise_samples, read
 from reasoner_rm.schema import MediaRef, Sample, Verdict
 from reasoner_rm.tasks.caption_critic import phrase
 from reasoner_rm.tasks.escape import unescape
@@ -95,8 +95,7 @@ def find_errors(judge: Judge, caption: str, image: MediaRef, votes: int) -> list
 def annotate(
     judge: Judge, images: Sequence[MediaRef], captions: Sequence[str], aspects: Sequence[str], votes: int
 ) -> list[Annotation]:
-    if len(images) != len(captions):
-        raise InputError(f"{len(images)} images for {len(captions)} captions")
+    check_captions(captions, len(images))
     shown = [image for image in images for _ in aspects]
     prompts = [f"{caption}\nJudge this alone: {aspect}" for caption in captions for aspect in aspects]
     rows = iter(judge.ballots(pointwise_samples(shown, prompts), votes))

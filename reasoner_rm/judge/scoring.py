@@ -33,9 +33,10 @@ class Scores(NamedTuple):
     mode: str
 
     def unit(self) -> list[float]:
-        """The scores in 0..1; nan stays nan."""
+        """The scores in 0..1; what stands where nothing could be read stays."""
         low, high = self.scale
-        return [(score - low) / (high - low) for score in self.scores]
+        rows = zip(self.scores, self.parsed_mask, strict=True)
+        return [(score - low) / (high - low) if parsed else score for score, parsed in rows]
 
 
 def score(
@@ -58,8 +59,7 @@ def score(
     Raises:
         InputError: unequal lengths, a mode that the judge was not trained for, an unread score under `raise`.
     """
-    if len(images) != len(captions):
-        raise InputError(f"{len(images)} images for {len(captions)} captions")
+    check_captions(captions, len(images))
     if on_unparsed not in ("nan", "zero", "raise"):
         raise InputError(f"on_unparsed is {on_unparsed!r}", remedy="use nan, zero or raise")
     if mode == "auto":
@@ -75,6 +75,18 @@ def score(
     filler = 0.0 if on_unparsed == "zero" else math.nan
     scale = (0.0, 1.0) if mode == "win_rate" else (float(SCALE[0]), float(SCALE[1]))
     return Scores([filler if value is None else value for value in found], mask, scale, mode)
+
+
+def check_captions(captions: Sequence[str], *images: int) -> None:
+    """Whether there is a caption for each image of every list.
+
+    Raises:
+        InputError: other numbers, or one text, whose letters would be taken for captions.
+    """
+    if isinstance(captions, str):
+        raise InputError("one caption where several are due", remedy="give a list, one for each image")
+    if any(n != len(captions) for n in images):
+        raise InputError(f"{len(captions)} captions for {' and '.join(map(str, images))} images")
 
 
 def pointwise_samples(images: Sequence[MediaRef], prompts: Sequence[str]) -> list[Sample]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
+import os
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -27,12 +28,22 @@ class EncodedImage:
 
 
 def image_key(ref: MediaRef) -> str:
-    """What identifies an image within a run: its path, or its content."""
+    """What identifies an image: its content, or its path with when the file behind it was written."""
     if isinstance(ref, str):
-        return ref
+        return f"{ref}\x1f{_written(ref)}"
     if isinstance(ref, bytes):
         return hashlib.sha256(ref).hexdigest()
     return hashlib.sha256(repr((ref.mode, ref.size)).encode() + ref.tobytes()).hexdigest()
+
+
+def _written(ref: str) -> tuple[int, int] | None:
+    for path in (ref, ref.partition("#")[0]):  # itself, or what holds it
+        try:
+            found = os.stat(path)
+        except (OSError, ValueError):
+            continue
+        return found.st_mtime_ns, found.st_size
+    return None
 
 
 def process_image(key: str, ref: MediaRef, processor: Any) -> EncodedImage:

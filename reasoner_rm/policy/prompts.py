@@ -68,7 +68,7 @@ class PromptEncoder:
         """Token ids and pixels of one prompt.
 
         Raises:
-            InputError: a missing or broken image.
+            InputError: a missing or broken image, or more tokens than the model was made for: nothing is cut.
         """
         text: str = self.vlm.processor.apply_chat_template(
             prompt.messages(), add_generation_prompt=True, tokenize=False
@@ -83,6 +83,10 @@ class PromptEncoder:
         counts = [int(image.grid_thw.prod()) // merge**2 for image in images]
         text = pieces[0] + "".join(IMAGE_TOKEN * n + piece for n, piece in zip(counts, pieces[1:], strict=True))
         ids = self.vlm.tokenizer(text, add_special_tokens=False).input_ids
+        most = self.vlm.model.config.get_text_config().max_position_embeddings
+        if len(ids) > most:
+            what = f"a prompt of {len(ids)} tokens, {sum(counts)} of them for images; {self.vlm.source} takes {most}"
+            raise InputError(what, remedy="shorten its text or lower max_pixels")
         return EncodedPrompt(tuple(ids), images)
 
     def sizes(self, ref: MediaRef) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -35,19 +35,40 @@ class Calibrated:
 
 
 def calibrate(judge: Judge, samples: Sequence[Sample]) -> Calibrated:
-    """Halves are drawn by source prompt, so that no prompt is in both.
+    """Calibrate a judge's verdict tokens.
 
     Raises:
         InputError: no preferences, or too few with a label that is no tie.
     """
+    known = labelled(samples)
+    return calibrated(known, verdict_probabilities(judge, [sample for sample, _ in known]))
+
+
+def labelled(samples: Sequence[Sample]) -> list[tuple[Sample, float]]:
+    """Comparisons with how often raters preferred the first candidate; ties are left out.
+
+    Raises:
+        InputError: other tasks among them.
+    """
     if any(s.task not in CANDIDATES for s in samples):
         raise InputError("only comparisons can be calibrated", remedy=f"give samples of {', '.join(CANDIDATES)}")
-    known = [(s, g) for s in samples if (g := gold_of(s)) is not None and g != 0.5]
-    rows = verdict_probabilities(judge, [s for s, _ in known])
+    return [(s, g) for s in samples if (g := gold_of(s)) is not None and g != 0.5]
+
+
+def calibrated(known: Sequence[tuple[Sample, float]], rows: Sequence[Sequence[float]]) -> Calibrated:
+    """Halves are drawn by source prompt, so that no prompt is in both. Right is what most raters said, in fitting as in
+    measuring: where raters differ, a temperature fitted to their shares would make a judge doubt what it knows.
+
+    Args:
+        rows: for each sample the probabilities of its first candidate, by order; empty where there are none.
+
+    Raises:
+        InputError: too few.
+    """
     halves: tuple[list[Any], list[Any]] = ([], [])
     for (sample, gold), row in zip(known, rows, strict=True):
         if row:
-            halves[stable_seed("calibration", sample.group_id) % 2].append((row, gold))
+            halves[stable_seed("calibration", sample.group_id) % 2].append((row, float(gold > 0.5)))
     fitted, measured = halves
     if min(len(fitted), len(measured)) < LEAST:
         what = f"{len(fitted)} and {len(measured)} readable pairs in two halves"
@@ -74,18 +95,23 @@ def plot(found: Calibrated, file: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.6, 4.2), layout="constrained")
-    axes = figure.subplots()
+    draw(found, figure.subplots(), f"T = {found.temperature:g}")
+    figure.savefig(file, dpi=110)
+
+
+def draw(found: Calibrated, axes: Any, title: str) -> None:
+    """The reliability diagram on axes of matplotlib; the larger a point, the more pairs it stands for."""
     axes.plot([0.5, 1], [0.5, 1], color="0.7", linewidth=1)
     for name, figures, colour in (("before", found.before, "#b3372f"), ("after", found.after, "#1d8a5b")):
         x, y = [b.confidence for b in figures.bins], [b.accuracy for b in figures.bins]
-        axes.plot(x, y, marker="o", color=colour, label=f"{name}: ECE {figures.ece:.3f}")
-    axes.set(xlabel="confidence", ylabel="share that is right", ylim=(0, 1.02), title=f"T = {found.temperature:g}")
-    axes.legend(frameon=False)
-    figure.savefig(file, dpi=110)
+        axes.plot(x, y, color=colour, linewidth=1.2, label=f"{name}: ECE {figures.ece:.3f}")
+        axes.scatter(x, y, [12 + 160 * b.n / figures.n for b in figures.bins], color=colour, alpha=0.75)
+    axes.set(xlabel="confidence", ylabel="share that is right", ylim=(0, 1.02), title=title)
+    axes.legend(frameon=False, loc="lower right")
 
 
 def _measured(rows: Sequence[tuple[Sequence[float], float]], temperature: float) -> Calibration:
     p = [p_first(row, temperature) for row, _ in rows]
-    found = calibration([(q, 1 - q) for q in p], [int(gold < 0.5) for _, gold in rows])
+    found = calibration([(q, 1 - q) for q in p], [int(first == 0.0) for _, first in rows])
     assert found is not None
     return found

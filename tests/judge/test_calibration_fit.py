@@ -16,7 +16,7 @@ from reasoner_rm.errors import InputError
 from reasoner_rm.judge.calibration import fit_temperature, p_first
 from reasoner_rm.judge.counting import tempered
 from reasoner_rm.policy.bundle import FILE
-from reasoner_rm.release.calibrating import calibrate, keep
+from reasoner_rm.release.calibrating import calibrate, calibrated, keep
 from reasoner_rm.schema import Belief
 
 
@@ -72,3 +72,16 @@ def test_calibration_of_a_judge(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         calibrate(judge, samples[:30])
     with pytest.raises(InputError, match="only comparisons"):
         calibrate(judge, [Sample("1", "qa", "?")])
+
+
+def test_raters_who_differ_do_not_make_a_judge_doubt() -> None:
+    """It is right in 95 % and says so; of six raters five agree with what most say."""
+    rng, images = random.Random(0), (picture("red"), picture("blue"))
+    known = []
+    for i in range(800):
+        gold = 5 / 6 if rng.random() < 0.95 else 1 / 6
+        known.append(
+            (Sample(f"{i}", "image_preference", "red", images, gold={"p_first": gold}, group_id=f"g{i}"), gold)
+        )
+    found = calibrated(known, [[0.95]] * 800)
+    assert 0.7 < found.temperature < 1.3 and found.after.ece < 0.03

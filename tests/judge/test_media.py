@@ -51,6 +51,33 @@ def test_every_form_is_the_same_image(picture: Image.Image, tmp_path: Path) -> N
         assert np.array_equal(np.asarray(open_image(as_media(form))), array), name
 
 
+def test_a_picture_that_was_turned_is_turned_in_every_form(picture: Image.Image) -> None:
+    exif, out = Image.Exif(), io.BytesIO()
+    exif[0x0112] = 6
+    picture.save(out, "PNG", exif=exif)
+    turned = np.rot90(np.asarray(picture), -1)
+    for form in (out.getvalue(), Image.open(out)):
+        once = open_image(as_media(form))
+        assert np.array_equal(np.asarray(once), turned)
+        assert np.array_equal(np.asarray(open_image(once)), turned), "not twice"
+
+
+def test_pictures_that_cannot_be_taken_at_their_word(picture: Image.Image) -> None:
+    """32-bit numbers would be clipped to black or white; what PIL opens late may turn out broken."""
+    closed = picture.copy()
+    closed.close()
+    for image, says in (
+        (Image.fromarray(np.full((4, 8), 0.5, np.float32)), "32-bit numbers"),
+        (Image.fromarray(np.full((4, 8), 40_000, np.int32)), "32-bit numbers"),
+        (Image.open(io.BytesIO(png(picture)[:900])), "broken image"),
+        (closed, "broken image"),
+        (Image.new("La", (4, 4)), "broken image"),
+        (Image.new("RGB", (0, 4)), "of 0x4 pixels is none"),
+    ):
+        with pytest.raises(InputError, match=says):
+            as_media(image)
+
+
 def test_batches(picture: Image.Image) -> None:
     array = np.stack([np.asarray(picture), 255 - np.asarray(picture)])
     floats = torch.from_numpy(array).permute(0, 3, 1, 2).float() / 255

@@ -27,7 +27,7 @@ class Referee:
 
     def _verdict(self, a: int, b: int) -> float | None:
         if self.worth[a] == self.worth[b]:
-            return None
+            return 0.5
         right = self.worth[a] > self.worth[b]
         return float(right if self.rng.random() >= self.noise else not right)
 
@@ -68,6 +68,17 @@ def test_ties_keep_the_given_order() -> None:
     for method in ("round_robin", "swiss", "merge"):
         assert rank(6, Referee([1] * 6), method).order == list(range(6))  # type: ignore[arg-type]
     assert best(6, Referee([1] * 6)) == (0, 5)
+
+
+def test_what_cannot_be_read_is_counted_and_no_order_stands_on_it() -> None:
+    for method in ("round_robin", "swiss", "merge"):
+        with pytest.raises(InputError, match=r"none of \d+ comparisons could be read"):
+            rank(6, lambda pairs: [None] * len(pairs), method)  # type: ignore[arg-type]
+        assert rank(1, lambda pairs: [None] * len(pairs), method).order == [0]  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="none of 5 comparisons could be read"):
+        best(6, lambda pairs: [None] * len(pairs))
+    found = rank(4, lambda pairs: [None if 0 in pair else float(pair[0] > pair[1]) for pair in pairs])
+    assert (found.order, found.unread, found.comparisons) == ([3, 0, 2, 1], 3, 6)
 
 
 def test_knock_out() -> None:

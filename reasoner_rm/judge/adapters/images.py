@@ -33,7 +33,6 @@ def as_flow_grpo(judge: Judge, mode: Mode = "auto", *, votes: int = 1, on_unpars
     def reward(
         images: Any, prompts: Sequence[str], metadata: Any = None, **_: Any
     ) -> tuple[list[float], dict[str, Any]]:
-        prompts = list(prompts)
         found = judge.score(
             images, prompts, mode, votes=votes, on_unparsed="raise" if on_unparsed == "raise" else "nan"
         )
@@ -80,7 +79,7 @@ def as_dancegrpo(
     """DanceGRPO's reward: ``fn(images, prompts) -> [N]``; ``failed`` stands where nothing could be read, as there."""
 
     def reward(images: Any, prompts: Sequence[str]) -> list[float]:
-        found = judge.score(images, list(prompts), mode, votes=votes)
+        found = judge.score(images, prompts, mode, votes=votes)
         return [s if parsed else failed for s, parsed in zip(found.unit(), found.parsed_mask, strict=True)]
 
     return reward

@@ -98,6 +98,7 @@ class RankAnswer(BaseModel):
     method: str
     comparisons: int
     points: list[float]
+    unread: int
 
 
 class JudgeAnswer(BaseModel):

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from tqdm.auto import tqdm
 
 from data_recipes import pocket
 from reasoner_rm import Judge, Sample, load_samples
@@ -34,7 +35,7 @@ SEED = 7_000
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="a run of the pocket world's preferences")
-    parser.add_argument("--pairs", type=int, default=2000)
+    parser.add_argument("--pairs", type=int, default=1500)
     parser.add_argument("--votes", type=int, default=8, help="per order")
     parser.add_argument("--max-tokens", type=int, default=96)
     parser.add_argument("--json", type=Path)
@@ -50,7 +51,8 @@ def main() -> None:
             "verdict tokens, mean of both orders": verdict_probabilities(judge, samples),
         }
     found = {name: calibrated(known, rows) for name, rows in sources.items()}
-    result = {"pairs": args.pairs, "with_a_majority": len(known), "sources": {n: told(f) for n, f in found.items()}}
+    result: dict[str, Any] = {"pairs": args.pairs, "seed": SEED, "with_a_majority": len(known)}
+    result["sources"] = {name: told(figures) for name, figures in found.items()}
     print(json.dumps(result, indent=1))
     if args.json:
         args.json.write_text(json.dumps(result, indent=1) + "\n")
@@ -58,10 +60,10 @@ def main() -> None:
         plot(found, args.plot)
 
 
-def shares(judge: Judge, samples: Sequence[Sample], votes: int, at_once: int = 100) -> list[list[float]]:
+def shares(judge: Judge, samples: Sequence[Sample], votes: int, at_once: int = 50) -> list[list[float]]:
     """For each sample the share of readable votes for its first candidate; empty where there are none."""
     found: list[list[float]] = []
-    for start in range(0, len(samples), at_once):
+    for start in tqdm(range(0, len(samples), at_once), desc="votes", unit="batch"):
         for row in judge.ballots(samples[start : start + at_once], votes):
             readable = [c for b in row if (c := b.candidate) is not None]
             found.append([readable.count(0) / len(readable)] if readable else [])
@@ -83,7 +85,7 @@ def perfect(figures: Calibration, draws: int = 1000) -> float:
 def plot(found: dict[str, Calibrated], file: Path) -> None:
     figure = Figure(figsize=(8.4, 4.2), layout="constrained")
     for axes, (name, what) in zip(figure.subplots(1, 2, sharey=True), found.items(), strict=True):
-        draw(what, axes, f"{name}\nT = {what.temperature:g}")
+        draw(what, axes, f"{name}\nT = {what.temperature:.2f}")
     figure.savefig(file, dpi=110)
 
 

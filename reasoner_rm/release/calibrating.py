@@ -95,7 +95,7 @@ def plot(found: Calibrated, file: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.6, 4.2), layout="constrained")
-    draw(found, figure.subplots(), f"T = {found.temperature:g}")
+    draw(found, figure.subplots(), f"T = {found.temperature:.2f}")
     figure.savefig(file, dpi=110)
 
 

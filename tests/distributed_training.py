@@ -25,7 +25,7 @@ from PIL import Image
 from reasoner_rm import rewards
 from reasoner_rm.config import EngineSection, GrpoSection, RunSection, SftSection
 from reasoner_rm.errors import InputError, Stopped
-from reasoner_rm.policy import logps
+from reasoner_rm.policy import chosen
 from reasoner_rm.policy.loading import Vlm, load_vlm
 from reasoner_rm.policy.lora import add_lora
 from reasoner_rm.policy.prompts import PromptEncoder
@@ -132,7 +132,7 @@ def engine_of(plan: dict[str, Any], vlm: Vlm, encoder: PromptEncoder) -> Rollout
 
 def trainer(out: Path, plan: dict[str, Any]) -> tuple[Vlm, SampleTrainer, dict[str, list[Any]]]:
     """The trainer of a plan, and what it will have logged and sampled."""
-    logps.LOGITS = plan.get("logits", logps.LOGITS)
+    chosen.LOGITS = plan.get("logits", chosen.LOGITS)
     vlm = load_vlm(plan["model"], device="cpu")
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
+from reasoner_rm.policy.chosen import processed_logits
 from reasoner_rm.policy.decoding import prefill
 from reasoner_rm.policy.loading import Vlm
-from reasoner_rm.policy.logps import processed_logits
 from reasoner_rm.policy.prompts import PromptEncoder
 from reasoner_rm.rollout import Request, RolloutEngine, Sampling
 from reasoner_rm.tasks.render import Prompt

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from peak_memory import peak_bytes
 from PIL import Image
 from transformers import AutoConfig
 
 from reasoner_rm.config import GrpoSection, LoraSection, ModelSection
+from reasoner_rm.policy import chosen
 from reasoner_rm.policy.loading import Vlm
 from reasoner_rm.policy.logps import group_logps
 from reasoner_rm.policy.lora import add_lora
 from reasoner_rm.policy.prompts import PromptEncoder
 from reasoner_rm.tasks.render import Prompt
-from reasoner_rm.training.estimate import Shape, counts, estimate, layer_activations
+from reasoner_rm.training.estimate import Shape, block_activations, counts, estimate, layer_activations, logits
 
 
 def kept(vlm: Vlm, layers: int, words: int, completions: int, length: int) -> tuple[int, int]:
@@ -28,6 +32,12 @@ def kept(vlm: Vlm, layers: int, words: int, completions: int, length: int) -> tu
     vlm = dataclasses.replace(vlm, model=model)
     encoder = PromptEncoder(vlm)
     prompt = encoder.encode(Prompt((Image.new("RGB", (56, 56)), "what is it " * words), (True, False)))
+    ids = [list(range(20, 20 + length))] * completions
+    return saved(model, lambda: group_logps(vlm, encoder.batch([prompt]), [ids])), len(prompt.input_ids)
+
+
+def saved(model: torch.nn.Module, work: Callable[[], Any]) -> int:
+    """Bytes that autograd keeps of some work beside the model's weights."""
     weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
     seen: dict[int, tuple[int, Any]] = {}
 
@@ -38,9 +48,8 @@ def kept(vlm: Vlm, layers: int, words: int, completions: int, length: int) -> tu
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        ids = [list(range(20, 20 + length))] * completions
-        group_logps(vlm, encoder.batch([prompt]), [ids])
-    return sum(size for size, _ in seen.values()), len(prompt.input_ids)
+        work()
+    return sum(size for size, _ in seen.values())
 
 
 @pytest.mark.parametrize(("words", "completions", "length"), [(10, 4, 40), (2, 8, 20), (60, 2, 10)])
@@ -49,6 +58,37 @@ def test_activations_within_a_fifth_of_what_is_kept(tiny: Vlm, words: int, compl
     text = tiny.model.config.get_text_config()
     found = layer_activations(text, Shape(1, prompt, completions, length), 4)
     assert found == pytest.approx(three - two, rel=0.2)
+
+
+@pytest.mark.parametrize("family", ["tiny_qwen2", "tiny", "tiny_qwen3"])
+@pytest.mark.parametrize("side", [112, 224])
+def test_a_trained_towers_activations_too(family: str, side: int, request: pytest.FixtureRequest) -> None:
+    vlm: Vlm = request.getfixturevalue(family)
+    tower = copy.deepcopy(vlm.model.model.visual).requires_grad_(True).train()
+    edge = side // tower.patch_embed.proj.kernel_size[-1] // 2 * 2
+    grid = torch.tensor([[1, edge, edge]] * 2)
+    pixels = torch.randn(2 * edge**2, tower.patch_embed.proj.weight[0].numel())
+    held = []
+    for depth in (3, 2):
+        tower.blocks = tower.blocks[:depth]
+        held.append(saved(tower, lambda: tower(pixels, grid_thw=grid)))
+    assert block_activations(vlm.model.config, len(pixels), 4) == pytest.approx(held[0] - held[1], rel=0.2)
+
+
+@pytest.mark.parametrize("trained", [False, True])
+@pytest.mark.parametrize("at_once", [2**25, 2**17])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_logits_within_a_fifth_of_the_peak(
+    trained: bool, dtype: torch.dtype, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chosen, "LOGITS", at_once)
+    monkeypatch.setattr("reasoner_rm.training.estimate.LOGITS", at_once)
+    text, shape = SimpleNamespace(vocab_size=4096, hidden_size=64), Shape(2, 10, 4, 32)
+    hidden = torch.randn(256, 64, dtype=dtype, requires_grad=True)
+    weight = torch.randn(4096, 64, dtype=dtype, requires_grad=trained)
+    ids = torch.randint(0, 4096, (256,))
+    peak = peak_bytes(lambda: chosen.chosen_logps(hidden, weight, ids, (1, 2), 1.0, True)[0].sum().backward())
+    assert logits(text, shape, dtype.itemsize, weight.nbytes * trained) == pytest.approx(peak, rel=0.2)
 
 
 def test_weights_are_counted_as_they_are_trained(tiny: Vlm) -> None:

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL.Image import Image
 
-from reasoner_rm.policy import logps as logps_module
+from reasoner_rm.policy import chosen
 from reasoner_rm.policy.loading import Vlm
 from reasoner_rm.policy.logps import GroupLogps, repeated_logps, shared_prefix_logps
 from reasoner_rm.policy.prompts import PromptEncoder
@@ -149,12 +149,12 @@ def test_the_head_in_parts_is_the_head(
     prompts = encoder.batch([encoder.encode(g.prompt(pictures)) for g in ragged])
     completions = [g.completions for g in ragged]
     whole = shared_prefix_logps(lively, prompts, completions, 0.7, entropy=True)
-    monkeypatch.setattr(logps_module, "LOGITS", 3 * lively.model.lm_head.out_features)
+    monkeypatch.setattr(chosen, "LOGITS", 3 * lively.model.lm_head.out_features)
     widest: list[int] = []
     calls: list[object] = []
-    read = logps_module.processed_logits
+    read = chosen.processed_logits
     noted = lambda head, states, *others: widest.append(len(states)) or read(head, states, *others)  # noqa: E731
-    monkeypatch.setattr(logps_module, "processed_logits", noted)
+    monkeypatch.setattr(chosen, "processed_logits", noted)
     head = lively.model.lm_head.register_forward_hook(lambda *call: calls.append(call))
     parts = shared_prefix_logps(lively, prompts, completions, 0.7, entropy=True)
     mask = whole.mask.bool()

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from reasoner_rm.listener.asking import AskingListener, Questions, as_tokens
+from reasoner_rm.policy.chosen import processed_logits
 from reasoner_rm.policy.loading import Vlm
-from reasoner_rm.policy.logps import processed_logits
 from reasoner_rm.policy.lora import adapter_off
 from reasoner_rm.policy.packing import run
 from reasoner_rm.policy.prompts import PromptEncoder

@@ -6,7 +6,6 @@ there are depends on how much each of them has to read.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -17,8 +16,8 @@ Head: TypeAlias = Callable[[Tensor], Tensor]
 
 
 def lend_head(head: torch.nn.Module) -> None:
-    """Teach a head the keyword ``within``: a function of the head's own forward and of the states it was called with,
-    which may use that forward as often as it likes and whose result the call returns."""
+    """Teach a head the keyword ``within``: a function of the states that it was called with, which may use its weights
+    as often as it likes and whose result the call returns."""
     head.forward = _Lent(head)  # type: ignore[method-assign]
 
 
@@ -26,6 +25,5 @@ class _Lent:
     def __init__(self, head: torch.nn.Module):
         self.head = head
 
-    def __call__(self, hidden: Tensor, within: Callable[[Head, Tensor], Any] | None = None) -> Any:
-        own = functools.partial(type(self.head).forward, self.head)
-        return own(hidden) if within is None else within(own, hidden)
+    def __call__(self, hidden: Tensor, within: Callable[[Tensor], Any] | None = None) -> Any:
+        return type(self.head).forward(self.head, hidden) if within is None else within(hidden)

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
-from reasoner_rm.policy.head import Head
+from reasoner_rm.policy.chosen import chosen_logps
 from reasoner_rm.policy.loading import Vlm
 from reasoner_rm.policy.packing import Continuations, States, pad_right, run, run_packed, run_repeated
 from reasoner_rm.policy.prompts import PromptBatch
 
 Form: TypeAlias = Callable[[Vlm, PromptBatch, Continuations], States]
-
-LOGITS = 2**25
-"""How many logits may exist at once (128 MB in fp32). Where a batch has more, the head runs in parts, and again in the
-backward pass."""
-
 
 @dataclass  # not frozen, no slots: ZeRO-3 rewrites the tensors of what a module returns
 class GroupLogps:
@@ -64,40 +57,14 @@ repeated_logps = functools.partial(group_logps, form=run_repeated)
 """The same numbers the usual way, for tests and for comparison."""
 
 
-def processed_logits(head: Head, hidden: Tensor, banned: Sequence[int], temperature: float) -> Tensor:
-    """What is sampled from: fp32 logits over T, banned tokens at minus infinity. [..., V]"""
-    logits = head(hidden).float()
-    if temperature != 1.0:
-        logits = logits / temperature
-    logits[..., list(banned)] = -torch.inf
-    return logits
-
-
 def token_logps(
     vlm: Vlm, hidden: Tensor, ids: Tensor, temperature: float, entropy: bool
 ) -> tuple[Tensor, Tensor | None]:
     """Log-probabilities [T] of ``ids`` [T] under ``hidden`` [T, D], the states one position before each; their
     distributions' entropies [T], which bear no gradient."""
-    size = max(1, LOGITS // vlm.model.lm_head.out_features)
+    head = vlm.model.lm_head
 
-    def part(head: Head, states: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor | None]:
-        logits = processed_logits(head, states, vlm.banned, temperature)
-        norm = logits.logsumexp(-1)
-        spread = None
-        if entropy:
-            with torch.no_grad():
-                probs = (logits - norm[:, None]).exp_()
-                spread = norm - torch.einsum("tv,tv->t", probs, logits.masked_fill(probs == 0, 0.0))
-        return logits.gather(-1, chosen[:, None])[:, 0] - norm, spread
+    def read(states: Tensor) -> tuple[Tensor, Tensor | None]:
+        return chosen_logps(states, head.weight, ids, vlm.banned, temperature, entropy)
 
-    def read(head: Head, states: Tensor) -> tuple[Tensor, Tensor | None]:
-        if len(ids) <= size:
-            return part(head, states, ids)
-        again = torch.is_grad_enabled()
-        parts = [
-            checkpoint(part, head, s, i, use_reentrant=False) if again else part(head, s, i)
-            for s, i in zip(states.split(size), ids.split(size), strict=True)
-        ]
-        return torch.cat([p for p, _ in parts]), torch.cat([s for _, s in parts]) if entropy else None  # type: ignore[misc]
-
-    return vlm.model.lm_head(hidden, within=read)
+    return head(hidden, within=read)

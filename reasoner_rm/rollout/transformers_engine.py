@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from reasoner_rm.policy.chosen import processed_logits
 from reasoner_rm.policy.decoding import Decoding, prefill
 from reasoner_rm.policy.loading import Vlm
-from reasoner_rm.policy.logps import processed_logits
 from reasoner_rm.policy.prompts import PromptEncoder
 from reasoner_rm.rollout.protocol import Request, Sampling, in_order
 from reasoner_rm.rollout.reading import read

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from reasoner_rm.config import ModelSection, TrainSection
-from reasoner_rm.policy.logps import LOGITS
+from reasoner_rm.policy.chosen import LOGITS
 from reasoner_rm.policy.model_parts import part_of
 from reasoner_rm.policy.quantizing import stored_bytes
 
@@ -136,10 +136,16 @@ def vision_activations(config: Any, shape: Shape, size: int, checkpointing: bool
     return vision.depth * one
 
 
-def logits(text: Any, shape: Shape) -> int:
-    """Bytes of the logits at their most: in fp32, with their softmax and gradient, a bounded number at a time."""
+def logits(text: Any, shape: Shape, size: int, head: int) -> int:
+    """Bytes of the logits at their most, a bounded number at a time: in the forward pass in fp32, with their
+    probabilities and which of these are zero; in the backward pass once, and in the activations' type, beside the
+    gradient of the head that is being summed up.
+
+    Args:
+        head: bytes of the head's gradient; 0 where it is not trained.
+    """
     kept = min(shape.groups * shape.completions * shape.length * text.vocab_size, LOGITS)
-    return 3 * 4 * kept
+    return max(9 * kept, (4 if size == 4 else 4 + size) * kept + head)
 
 
 def kv_cache(text: Any, shape: Shape, size: int) -> int:
@@ -164,7 +170,8 @@ def estimate(
     size = 4 if model.dtype == "float32" and not section.bf16 else 2
     width = 4 if model.dtype == "float32" or model.lora is not None else 2  # LoRA layers are fp32 beside any base
     master = 4 * trained if stage and width == 2 else 0
-    text, sees = config.get_text_config(), model.lora is None and "vision" not in model.freeze
+    text, whole = config.get_text_config(), model.lora is None
+    sees, speaks = (whole and part not in model.freeze for part in ("vision", "language_model"))
     mine = stored // (ranks if stage == 3 else 1)
     return Memory(
         weights=mine if model.lora is None else mine + width * trained,
@@ -174,7 +181,7 @@ def estimate(
         optimizer=(ADAM * trained + master) // (ranks if stage else 1),
         activations=activations(text, update, size, section.gradient_checkpointing),
         vision=vision_activations(config, update, size, section.gradient_checkpointing) if sees else 0,
-        logits=logits(text, update),
+        logits=logits(text, update, size, width * text.vocab_size * text.hidden_size if speaks else 0),
         kv_cache=kv_cache(text, rollout, size) if rollout else 0,
         gathered=stored - mine if rollout else 0,
     )

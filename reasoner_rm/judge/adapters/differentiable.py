@@ -18,8 +18,8 @@ from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 from reasoner_rm.errors import InputError
 from reasoner_rm.judge.judge import Judge
 from reasoner_rm.listener.asking import as_tokens
+from reasoner_rm.policy.chosen import processed_logits
 from reasoner_rm.policy.loading import Vlm
-from reasoner_rm.policy.logps import processed_logits
 from reasoner_rm.policy.prompts import PromptEncoder
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.tasks.escape import escape

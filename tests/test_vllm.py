@@ -32,6 +32,7 @@ from reasoner_rm.errors import InputError
 from reasoner_rm.evaluation.folder import ResultFolder
 from reasoner_rm.judge import Judge
 from reasoner_rm.listener.transformers_listener import TransformersListener
+from reasoner_rm.policy.bundle import Card
 from reasoner_rm.policy.loading import Vlm, load_vlm
 from reasoner_rm.policy.logps import shared_prefix_logps
 from reasoner_rm.policy.lora import add_lora
@@ -380,6 +381,36 @@ def test_bfloat16_is_another_policy(shared: VllmEngine, policy: Vlm) -> None:
         out = shared_prefix_logps(policy, batch, [[c.token_ids for c in g] for g in groups])
     told = torch.cat([torch.tensor(c.logprobs) for g in groups for c in g])
     assert 1e-3 < float((out.logps[out.mask.bool()] - told).abs().mean()) < EngineSection().max_logp_gap
+
+
+def test_a_judges_votes_go_out_together(
+    engine: VllmEngine, policy: Vlm, pictures: tuple[Image.Image, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """K votes of an order are one request with n = K; greedy votes are one, and say what transformers says."""
+    queued: list[int] = []
+    add = engine.llm.llm_engine.add_request
+
+    def counting(name: str, prompt: Any, params: Any) -> Any:
+        queued.append(params.n)
+        return add(name, prompt, params)
+
+    monkeypatch.setattr(engine.llm.llm_engine, "add_request", counting)
+    card = Card("image_preference", load_template("image_preference", "brief"))
+    theirs, ours = Judge(engine, card, 12), Judge(TransformersEngine(policy), card, 12)
+    samples = [Sample(f"{i}", "image_preference", f"thing {i}", images=pictures[:2]) for i in range(2)]
+    rows = theirs.ballots(samples, votes=5)
+    assert queued == [5] * 4, "two samples in both orders"
+    for ballots in rows:
+        for order in ("given", "swapped"):
+            texts = [b.completion.text for b in ballots if b.order == order]
+            assert len(texts) == 5 and len(set(texts)) > 2
+    queued.clear()
+    said = [
+        [[(b.order, b.completion.text) for b in ballots] for ballots in judge.ballots(samples, **how)]
+        for judge in (theirs, ours)
+        for how in ({}, {"votes": 2, "temperature": 0.0})
+    ]
+    assert queued == [1] * 8 and said[0] == said[2] and said[1] == said[3]
 
 
 @functools.cache

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
+from transformers import AutoConfig
 
 from reasoner_rm.config import Config, load_config
 from reasoner_rm.data.io import write_samples
+from reasoner_rm.pipeline.plan import GB, memory_of
 from reasoner_rm.pipeline.stages import Pipeline
 from reasoner_rm.rewards import resolve
 from reasoner_rm.schema import Sample
@@ -59,6 +63,43 @@ def shrunk(file: Path, tiny: Path, out: Path) -> Config:
     if config.data.cold_start is not None:
         overrides += ["sft.max_steps=2", "sft.batch_size=2", "sft.accumulation=1"]
     return load_config(file, overrides)
+
+
+ESTIMATE = re.compile(
+    r"^# Estimate: (\d+) GB a GPU for grpo on (\d+) GPUs? \((alone|zero3)\), "
+    r"prompts of (\d+) tokens, (\d+) of them images\.$", re.M,
+)  # fmt: skip
+SHAPES: dict[str, tuple[int, int, int, int, int, int, bool]] = {
+    "Qwen/Qwen2.5-VL-3B-Instruct": (2048, 36, 16, 2, 11008, 151936, True),
+    "Qwen/Qwen2.5-VL-7B-Instruct": (3584, 28, 28, 4, 18944, 152064, False),
+}
+"""Width, layers, heads, key-value heads, MLP, vocabulary, tied head: of the published config.json."""
+
+
+def published(path: str) -> Any:
+    """The configuration of a model of the hub, which is not at hand."""
+    width, layers, heads, shared, inner, vocabulary, tied = SHAPES[path]
+    text = {
+        "hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": heads, "vocab_size": vocabulary,
+        "num_key_value_heads": shared, "intermediate_size": inner, "tie_word_embeddings": tied,
+    }  # fmt: skip
+    vision = {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16, "out_hidden_size": width}
+    return AutoConfig.for_model("qwen2_5_vl", text_config=text, vision_config=vision, tie_word_embeddings=tied)
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
+def test_a_recipe_states_what_it_needs(file: Path) -> None:
+    text = file.read_text()
+    stated = ESTIMATE.search(text)
+    assert stated is not None, "no line '# Estimate: …'"
+    gigabytes, gpus, prompt, images = (int(stated[i]) for i in (1, 2, 4, 5))
+    launched = re.search(rf"scripts/launch.sh (\d+) (\w+) (?:grpo|\$stage) configs/{file.name}", text)
+    assert (launched[1], launched[2]) == (stated[2], stated[3]) if launched else stated[3] == "alone"
+    sharding = 3 if stated[3] == "zero3" else 0
+    memory = memory_of(
+        load_config(file), "grpo", prompt, 4 * images, gpus=gpus, sharding=sharding, architecture=published
+    )
+    assert round(memory.total / GB) == gigabytes, memory.as_json()
 
 
 def test_there_is_a_recipe_for_each_system() -> None:

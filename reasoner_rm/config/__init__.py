@@ -1,0 +1,42 @@
+"""The configuration: one YAML with a section per stage. Unknown keys are refused, with the nearest known one.
+
+Where a name of TRL's `GRPOConfig` is kept its meaning is kept. Defaults are the papers' (grpo loss, beta 0.04,
+clip 0.2, temperature 1.0; UnifiedReward-Think for the SFT rate).
+"""
+
+from reasoner_rm.config.base import Count, NonNegative, Positive, Section, Share
+from reasoner_rm.config.engines import EndpointSection, EngineName, EngineSection, ListenerSection
+from reasoner_rm.config.grpo import AlarmName, AlarmSection, GrpoSection, LengthStage
+from reasoner_rm.config.model import LoraSection, ModelPart, ModelSection, Quantization
+from reasoner_rm.config.reading import REFUSED, load_config
+from reasoner_rm.config.training import SftSection, SiftSection, TrainSection
+from reasoner_rm.config.whole import Config, DataSection, EvalSection, RunSection
+
+__all__ = [
+    "REFUSED",
+    "AlarmName",
+    "AlarmSection",
+    "Config",
+    "Count",
+    "DataSection",
+    "EndpointSection",
+    "EngineName",
+    "EngineSection",
+    "EvalSection",
+    "GrpoSection",
+    "LengthStage",
+    "ListenerSection",
+    "LoraSection",
+    "ModelPart",
+    "ModelSection",
+    "NonNegative",
+    "Positive",
+    "Quantization",
+    "RunSection",
+    "Section",
+    "SftSection",
+    "Share",
+    "SiftSection",
+    "TrainSection",
+    "load_config",
+]

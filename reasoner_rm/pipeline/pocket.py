@@ -34,7 +34,7 @@ def pocket(world: str, task: str, out: Path | None, seed: int, quick: bool, over
         pipeline.train(stage)
         pipeline.measure(stage, blind=stage == STAGES[-1])
     seconds = round(time.perf_counter() - began, 1)
-    pipeline._summarise(seconds=seconds, world=world, quick=quick, chance=course.chance)
+    pipeline.summarise(seconds=seconds, world=world, quick=quick, chance=course.chance)
     pipeline.report()
     return path
 

@@ -92,7 +92,7 @@ def _course(name: str, task: str, *, chance: float | None = None) -> Course:
         plan=Plan(cold_start=1000, train=1600),
         quick=Plan(cold_start=600, train=320, heldout=80, ood=40),
         quick_overrides=(
-            "sft.max_steps=140",
+            "sft.max_steps=100",
             "sift.sft.max_steps=10",
             "grpo.max_steps=12",
             "grpo.rollouts_every=4",

@@ -11,6 +11,7 @@ import torch
 
 from reasoner_rm.config import SftSection
 from reasoner_rm.errors import InputError
+from reasoner_rm.notices import say_once
 from reasoner_rm.policy.canvas import Canvas
 from reasoner_rm.policy.loading import Vlm
 from reasoner_rm.policy.logps import GroupLogps
@@ -20,6 +21,10 @@ from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import Template, render
 from reasoner_rm.training import processes
 from reasoner_rm.training.trainer import SampleTrainer
+
+BY_HEART = 50
+"""Rows that are seen more often than this are learnt by heart: 150 steps on the 8 rows that a weak model's sift had
+left took its accuracy from 60 % to 48."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +100,11 @@ def train_sft(
     """
     for sample in samples:
         target_ids(vlm, sample)
-    trainer = SftTrainer(
-        vlm,
-        template,
-        samples,
-        section,
-        batch_size=section.batch_size,
-        steps=sft_steps(section, len(samples)),
-        **others,
-    )
+    steps = sft_steps(section, len(samples))
+    times = steps * section.batch_size * section.accumulation * processes.size() / len(samples)
+    if times > BY_HEART:
+        say_once(f"{len(samples)} rows in {steps} steps of SFT: each is seen {times:.0f} times; lower max_steps")
+    trainer = SftTrainer(vlm, template, samples, section, batch_size=section.batch_size, steps=steps, **others)
     trainer.train(resume=resume)
     return trainer
 

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "tests")]
 
@@ -37,12 +36,11 @@ def main() -> None:
     statuses: collections.Counter[str] = collections.Counter()
     seconds, faults = [], []
     with _server(args.model) as server, httpx.Client(base_url=server.url, timeout=120) as client:
-        process = psutil.Process(server.process.pid)
-        began, memory = time.perf_counter(), process.memory_info().rss
+        began, memory = time.perf_counter(), server.memory()
         for i, bad in enumerate(itertools.islice(endlessly(), by_hand)):
-            started, worked = time.perf_counter(), server.worked()
+            started, worked = time.perf_counter(), sum(server.worked().values())
             answer = client.post(bad.path, content=bad.content, headers={"content-type": bad.kind})
-            seconds.append((server.worked() - worked, time.perf_counter() - started))
+            seconds.append((sum(server.worked().values()) - worked, time.perf_counter() - started))
             statuses[f"hand-made {answer.status_code}"] += 1
             if answer.status_code >= 500 or (i < sure and answer.status_code < 400):
                 faults.append((bad.name, answer.status_code))

@@ -1,11 +1,9 @@
 """The server against `compare_batch`: the same pairs, by real `openai` clients, with memory and what a SIGTERM leaves.
 
-    python benchmarks/server.py --model RUN --json benchmarks/results/server.json
+    python benchmarks/server.py --model RUN --rounds 6 --json benchmarks/results/server.json
 
-Every answer is compared, word for word, with what the judge says when it is asked directly. N clients that wait for
-their answers fill a batch of N at most, where a direct call fills the engine's 128 rows: the judge is therefore also
-asked directly with N rows, which bounds what a server can reach without taking rows into a batch under way. The
-quicker of the two direct runs, before and after, counts.
+Every answer is compared, word for word, with what the judge says when it is asked directly, in one batch. That is done
+with several numbers of rows at a time; the quickest counts, and is asked once more after the server.
 """
 
 from __future__ import annotations
@@ -28,9 +26,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of both sides
+
 import httpx
 import openai
 import psutil
+import torch
 
 from data_recipes.pocket import build
 from reasoner_rm import Judge, load_samples
@@ -38,6 +39,8 @@ from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.schema import Sample
 
 MAX_TOKENS = 96
+ROWS = (32, 64, 128, 256)
+"""How many rows the direct calls hold at a time."""
 
 
 def main() -> None:
@@ -51,21 +54,23 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         samples = load_samples(build(Path(folder), "heldout", "image_preference", args.requests, 7, name="pairs"))
         bodies = [_message(sample) for sample in samples]
-        expected, *direct = _direct(args.model, samples)
-        few = _direct(args.model, samples, rows=args.clients)[1:]
+        direct = {rows: _direct(args.model, samples, rows) for rows in ROWS}
+        best = min(direct, key=lambda rows: direct[rows].seconds)
+        expected = direct[best].texts
         with _server(args.model) as server:
             warm = _ask(server.url, bodies[:64], args.clients)
             assert not warm.errors
             runs, before, asked = _runs(server), server.worked(), time.process_time()
+            server.rss.clear()
             rounds = [_ask(server.url, bodies, args.clients) for _ in range(args.rounds)]
-            served, asked = ((now - then) / args.rounds for now, then in
-                             ((server.worked(), before), (time.process_time(), asked)))  # fmt: skip
+            memory = list(server.rss)
+            served = {name: (now - before[name]) / args.rounds for name, now in server.worked().items()}
+            asked = (time.process_time() - asked) / args.rounds
             together = [now - then for now, then in zip(_runs(server), runs, strict=True)]
             stopped = _stop_under_load(server, bodies, args.clients)
-        again = _direct(args.model, samples)[1:]
+        again = _direct(args.model, samples, best)
     each = 1000 / args.requests
-    wrong = [sum(a != b for a, b in zip(r.texts, expected, strict=True)) for r in rounds]
-    baseline = min(direct[0], again[0])
+    baseline = min(direct[best].seconds, again.seconds)
     seconds = statistics.median(r.seconds for r in rounds)
     latencies = [s for r in rounds for s in r.latencies]
     result = {
@@ -74,27 +79,25 @@ def main() -> None:
         "distinct_answers": len(set(expected)),
         "errors": sum(len(r.errors) for r in rounds),
         "lost": sum(text is None for r in rounds for text in r.texts),
-        "other_words_than_direct": wrong,
+        "other_words_than_direct": [sum(a != b for a, b in zip(r.texts, expected, strict=True)) for r in rounds],
         "ratio": round(baseline / seconds, 3),
-        "ratio_to_direct_with_as_many_rows_as_clients": round(few[0] / seconds, 3),
+        "torch_threads": {"direct": torch.get_num_threads(), "server": int(os.environ["OMP_NUM_THREADS"])},
         "ms_per_request": {
-            "direct": [round(each * run[0], 1) for run in (direct, again)],
-            "direct_with_as_many_rows_as_clients": round(each * few[0], 1),
+            "direct_by_rows": {rows: round(each * run.seconds, 1) for rows, run in direct.items()},
+            "direct_again": round(each * again.seconds, 1),
             "server": [round(each * r.seconds, 1) for r in rounds],
         },
         "core_ms_per_request": {
-            "direct": [round(each * run[1], 1) for run in (direct, again)],
-            "direct_with_as_many_rows_as_clients": round(each * few[1], 1),
-            "server": round(each * served, 1),
+            "direct": [round(each * run.worked, 1) for run in (direct[best], again)],
+            **{f"server_{name}": round(each * worked, 1) for name, worked in served.items()},
             "clients": round(each * asked, 1),
         },
-        "callers_per_run": round(together[1] / together[0], 1),
+        "requests_under_way": round(together[1] / together[0], 1),
         "load": os.getloadavg(),
         "latency_ms": {f"p{q}": round(1000 * _quantile(latencies, q / 100)) for q in (50, 95, 99)},
-        "server_rss_mb": {"first": server.rss[0], "max": max(server.rss), "last": server.rss[-1],
-                          "by_tenths": server.rss[:: max(1, len(server.rss) // 10)]},
+        "server_rss_mb": _memory(memory),
         "sigterm": stopped,
-    }  # fmt: skip
+    }
     print(json.dumps(result, indent=1))
     if args.json:
         args.json.write_text(json.dumps(result, indent=1) + "\n")
@@ -106,37 +109,64 @@ def _message(sample: Sample) -> list[dict[str, Any]]:
     return [{"role": "user", "content": [{"type": "text", "text": sample.prompt}, *shown]}]
 
 
-def _direct(model: Path, samples: Sequence[Sample], rows: int = 128) -> tuple[list[str], float, float]:
-    """What the judge says in one batch, in one order, as `compare_batch` asks it, and the seconds it took: on the
-    clock, and of the processor. No image was seen before."""
+@dataclass(frozen=True)
+class Direct:
+    """What the judge says in one batch, and the seconds it took: on the clock, and of the processor."""
+
+    texts: list[str]
+    seconds: float
+    worked: float
+
+
+def _direct(model: Path, samples: Sequence[Sample], rows: int) -> Direct:
+    """In one order, as the chat is asked. No image was seen before."""
     judge = Judge.from_pretrained(model, "transformers", max_tokens=MAX_TOKENS)
     assert isinstance(judge.engine.engine, TransformersEngine)
     judge.engine.engine.rows = rows
     began, worked = time.perf_counter(), time.process_time()
     ballots = judge.ballots(samples, both_orders=False)
     seconds, worked = time.perf_counter() - began, time.process_time() - worked
-    return [row[0].completion.text for row in ballots], seconds, worked
+    return Direct([row[0].completion.text for row in ballots], seconds, worked)
 
 
 @dataclass
 class Server:
-    """A server in a process of its own; its memory is looked at once a second, in MB."""
+    """A server, and the process of its model; their memory together is looked at once a second, in MB."""
 
     process: subprocess.Popen[str]
     url: str
     rss: list[float] = field(default_factory=list)
 
-    def worked(self) -> float:
-        """Seconds of the processor so far."""
-        times = psutil.Process(self.process.pid).cpu_times()
-        return float(times.user + times.system)
+    def worked(self) -> dict[str, float]:
+        """Seconds of the processor so far, of the server and of its model's process."""
+        http, *others = self._processes()
+        return {"http": _seconds(http), "model": sum(map(_seconds, others))}
+
+    def memory(self) -> int:
+        """Bytes now."""
+        return sum(process.memory_info().rss for process in self._processes())
 
     def watch(self) -> None:
         with contextlib.suppress(psutil.Error):
-            process = psutil.Process(self.process.pid)
-            while memory := process.memory_info().rss:  # 0 once it has ended
+            while memory := self.memory():  # 0 once it has ended
                 self.rss.append(round(memory / 2**20, 1))
                 time.sleep(1)
+
+    def _processes(self) -> list[psutil.Process]:
+        process = psutil.Process(self.process.pid)
+        return [process, *process.children(recursive=True)]
+
+
+def _seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def _memory(rss: Sequence[float]) -> dict[str, Any]:
+    """Whether it grows: the medians of quarters, of equally many seconds each."""
+    size = -(-len(rss) // 4)
+    quarters = [round(statistics.median(rss[i : i + size]), 1) for i in range(0, len(rss), size)]
+    return {"median_by_quarter": quarters, "last_to_first": round(quarters[-1] / quarters[0], 3), "max": max(rss)}
 
 
 @contextlib.contextmanager

@@ -68,6 +68,7 @@ def _serve(args: argparse.Namespace) -> None:
             url=args.url,
             max_tokens=args.max_tokens,
             template=args.template,
+            apart=True,
             cache=CompletionCache(args.cache) if args.cache else None,
         )
     name = args.name or Path(args.model).name or "judge"

@@ -6,13 +6,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias
 
-from reasoner_rm.errors import InputError
+from reasoner_rm.errors import InputError, ServiceError
+from reasoner_rm.judge.apart import ApartEngine, OwnBeliefs
 from reasoner_rm.judge.cache import CompletionCache, request_key
 from reasoner_rm.judge.merging import Merger
 from reasoner_rm.listener import Listener
 from reasoner_rm.policy.prompts import PromptEncoder
 from reasoner_rm.rollout import Request, RolloutEngine, Sampling
-from reasoner_rm.rollout.protocol import SchedulingEngine
+from reasoner_rm.rollout.protocol import ClosableEngine, SchedulingEngine
 from reasoner_rm.schema import Belief, Completion, Sample
 from reasoner_rm.tasks.render import Template
 
@@ -31,7 +32,6 @@ class SharedEngine:
         deterministic: every request runs alone. Otherwise rounding, and in a near tie a token, may depend on what else
             is in the batch.
         rows: completions that one run holds at most.
-        told: is told after each run how many callers and items it had.
     """
 
     def __init__(
@@ -42,12 +42,11 @@ class SharedEngine:
         cache: CompletionCache | None = None,
         deterministic: bool = False,
         rows: int = 128,
-        told: Callable[[int, int], None] = lambda callers, items: None,
     ):
         self.engine, self.model, self.cache = engine, model, cache
         self.deterministic = deterministic
-        self.told = told
-        self.merger = Merger(self._work, _rows, limit=1 if deterministic else rows, told=told)
+        self.merger = Merger(self._work, _rows, limit=1 if deterministic else rows)
+        self._told: Callable[[int, int], None] = lambda callers, items: None
         self._listeners: dict[str, Listener] = {}
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[tuple[Completion, ...]]:
@@ -79,6 +78,30 @@ class SharedEngine:
         if isinstance(encoder, PromptEncoder):
             encoder.cache_bytes = max_bytes
 
+    def report_to(self, told: Callable[[int, int], None]) -> None:
+        """Say of each run of the model, or each answer of one that others join, how many callers and items it had."""
+        if isinstance(self.engine, ApartEngine):
+            self.engine.told = lambda beside: told(beside, 1)
+        else:
+            self.merger.told = self._told = told
+
+    def on_end(self, ended: Callable[[], None]) -> None:
+        """What to do when the model's process, where it has one of its own, ends unasked."""
+        if isinstance(self.engine, ApartEngine):
+            self.engine.ended = ended
+            if self.engine.gone:
+                ended()
+
+    def close(self) -> None:
+        """Give back what the engine holds; it answers nothing more."""
+        if isinstance(self.engine, ClosableEngine):
+            self.engine.close()
+
+    @property
+    def gone(self) -> ServiceError | None:
+        """Why there are no more answers, where the model was in a process of its own, which has ended."""
+        return self.engine.gone if isinstance(self.engine, ApartEngine) else None
+
     def _prepare(self, requests: Sequence[Request]) -> None:
         """Process the images of a small call in its own thread, while the model is busy with others'.
 
@@ -95,7 +118,7 @@ class SharedEngine:
         if self.deterministic or not isinstance(self.engine, SchedulingEngine):
             return self.merger(key, items)
         answers = list(self._work(key, [*items]))
-        self.told(1, len(answers))
+        self._told(1, len(answers))
         return answers
 
     def _work(self, key: Work, items: list[Any]) -> Sequence[Any]:
@@ -137,6 +160,8 @@ def own_listener(engine: RolloutEngine, template: Template, min_mass: float = 0.
         listener = TransformersListener(engine.vlm, template, min_mass=min_mass, rows=engine.rows)
         listener.encoder = engine.encoder  # images that were just judged are not processed again
         return listener
+    if isinstance(engine, ApartEngine):
+        return OwnBeliefs(engine, template)
     if isinstance(engine, HttpEngine):
         return RemoteListener(engine.endpoint, template, min_mass=min_mass)
     if isinstance(engine, VllmEngine):

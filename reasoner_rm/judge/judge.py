@@ -76,6 +76,7 @@ class Judge:
         dtype: str = "auto",
         max_tokens: int = 1024,
         template: str = "default",
+        apart: bool = False,
         **settings: Any,
     ) -> Judge:
         """Load a run, a released judge, or a plain instruction-tuned checkpoint.
@@ -84,22 +85,29 @@ class Judge:
             url: where the model is served, up to and including `/v1`, for the engine `http`: any OpenAI-compatible
                 server. ``path_or_id`` is then its name there; or a folder, for how it wants to be asked.
             template: the variant with which a plain checkpoint is asked.
+            apart: a model that transformers would run here runs in a process of its own (`judge.apart`), which serves
+                many threads better.
             settings: of the constructor.
 
         Raises:
             InputError: no such model, a broken or unsupported one, an engine that is not there.
         """
+        from reasoner_rm.judge.apart import open_apart
         from reasoner_rm.judge.cache import model_key
+        from reasoner_rm.judge.messages import Model
         from reasoner_rm.policy.bundle import has_card, load_card
         from reasoner_rm.policy.loading import resolve_model
         from reasoner_rm.rollout.choose import choose, endpoint_at, open_engine
 
-        choose(engine)  # a wrong name shows before anything is loaded
+        name = choose(engine).name  # a wrong one shows before anything is loaded
         card = load_card(path_or_id, variant=template)
         low, high = card.min_pixels, card.max_pixels
         settings = {"plain": not has_card(path_or_id), "name": model_key(resolve_model(path_or_id)), **settings}
-        where = endpoint_at(url, path_or_id) if url else None
-        opened = open_engine(path_or_id, engine, dtype=dtype, min_pixels=low, max_pixels=high, endpoint=where)
+        if apart and name == "transformers":
+            opened = open_apart(Model(str(path_or_id), dtype, low, high))
+        else:
+            where = endpoint_at(url, path_or_id) if url else None
+            opened = open_engine(path_or_id, engine, dtype=dtype, min_pixels=low, max_pixels=high, endpoint=where)
         return cls(opened, card, max_tokens, **settings)
 
     @classmethod

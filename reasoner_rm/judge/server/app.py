@@ -45,7 +45,7 @@ def create_app(
     hosts: Collection[str] | None = None,
     flow_grpo_pickle: bool = False,
 ) -> FastAPI:
-    """The server of one judge. ``app.state.gate`` knows what is inside.
+    """The server of one judge. ``app.state`` has its ``gate``, which knows what is inside, and its ``engine``.
 
     Args:
         name: the model's name for OpenAI's clients.
@@ -56,10 +56,10 @@ def create_app(
     """
     limits, metrics = limits or Limits(), Metrics()
     gate, intake = Gate(limits, metrics), Intake(limits, urls)
-    judge.engine.merger.told = metrics.ran
+    judge.engine.report_to(metrics.ran)
     judge.engine.keep_images(limits.processed)
     app = FastAPI(title="reasoner-rm judge", version="1", docs_url=None, redoc_url=None)
-    app.state.gate = gate
+    app.state.gate, app.state.engine = gate, judge.engine
     app.add_middleware(Doorkeeper, gate=gate, key=key, hosts=hosts)
     refusals.install(app)
 
@@ -197,13 +197,10 @@ def create_app(
 
     @app.get("/health")
     async def health() -> JSONResponse:
-        """200 while requests are taken; 503 when closing."""
-        state = {
-            "status": "closing" if gate.closing else "ok",
-            "inside": gate.inside,
-            "max_in_flight": limits.in_flight,
-        }
-        return JSONResponse(state, 503 if gate.closing else 200)
+        """200 while requests are taken; 503 when closing, or when the model's process has ended."""
+        status = str(judge.engine.gone or ("closing" if gate.closing else "ok"))
+        state = {"status": status, "inside": gate.inside, "max_in_flight": limits.in_flight}
+        return JSONResponse(state, 200 if status == "ok" else 503)
 
     @app.get("/metrics", response_class=PlainTextResponse)
     async def prometheus() -> Response:

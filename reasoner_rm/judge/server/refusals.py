@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from reasoner_rm.errors import InputError
+from reasoner_rm.errors import InputError, ServiceError
 
 
 class Refusal(HTTPException):
@@ -18,6 +18,10 @@ class Refusal(HTTPException):
     def __init__(self, status: int, message: str, *, param: str | None = None, retry_after: int | None = None):
         super().__init__(status, message)
         self.status, self.message, self.param, self.retry_after = status, message, param, retry_after
+
+
+GONE = Refusal(503, "the model does not answer", retry_after=5)
+"""What `ServiceError` comes to. Which service it is, and where, is not told to strangers."""
 
 
 def answer(refusal: Refusal) -> JSONResponse:
@@ -42,6 +46,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(InputError)
     async def wrong(request: Request, error: InputError) -> JSONResponse:
         return JSONResponse(body(400, str(error)), 400)
+
+    @app.exception_handler(ServiceError)
+    async def gone(request: Request, error: ServiceError) -> JSONResponse:
+        return answer(GONE)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:

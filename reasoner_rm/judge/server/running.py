@@ -18,6 +18,7 @@ from reasoner_rm.judge.server.heads import BoundedHeads
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from reasoner_rm.judge.engines import SharedEngine
     from reasoner_rm.judge.server.gate import Gate
 
 
@@ -30,9 +31,12 @@ class Server(uvicorn.Server):
         self.gate = gate
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self.gate.closing = True
         self.force_exit = self.should_exit and sig == signal.SIGINT
-        self.should_exit = True
+        self.close()
+
+    def close(self) -> None:
+        """Let nobody in any more, and end when nobody is inside."""
+        self.gate.closing = self.should_exit = True
 
 
 def run(app: FastAPI, host: str, port: int) -> None:
@@ -40,14 +44,21 @@ def run(app: FastAPI, host: str, port: int) -> None:
 
     Raises:
         InputError: the address is taken or not this machine's.
+        ServiceError: the model's process ended: whoever waited for it has got 503.
     """
     gate: Gate = app.state.gate
+    engine: SharedEngine = app.state.engine
     listening = bind(host, port)
     where = f"[{host}]" if ":" in host else host
     print(f"http://{where}:{listening.getsockname()[1]}/", flush=True)
     server = Server(configured(app), gate)
+    engine.on_end(server.close)
     server.run(sockets=[listening])
+    gone = engine.gone
+    engine.close()
     print(f"closed: {gate.accepted} requests accepted, {gate.answered} answered", file=sys.stderr)
+    if gone:
+        raise gone
 
 
 def configured(app: FastAPI) -> uvicorn.Config:

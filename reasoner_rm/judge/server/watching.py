@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from reasoner_rm.errors import InputError
+from reasoner_rm.errors import InputError, ServiceError
 from reasoner_rm.judge.server import refusals
 from reasoner_rm.judge.server.gate import Gate, Ticket
 from reasoner_rm.judge.server.refusals import Refusal
@@ -48,9 +48,9 @@ def event(data: Any, name: str | None = None) -> str:
 
 def failure(error: Exception) -> str:
     """The event that ends a stream which cannot go on: its status is sent already."""
-    match error:
-        case Refusal():
-            return event(refusals.body(error.status, error.message, error.param), "error")
+    match refusals.GONE if isinstance(error, ServiceError) else error:
+        case Refusal() as refusal:
+            return event(refusals.body(refusal.status, refusal.message, refusal.param), "error")
         case InputError():
             return event(refusals.body(400, str(error)), "error")
     return event(refusals.body(500, f"the server failed: {type(error).__name__}"), "error")

@@ -1,0 +1,91 @@
+"""Rows that join and leave a running batch say what they would have said alone."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import pytest
+import torch
+from PIL import Image
+
+from reasoner_rm.policy.loading import Vlm
+from reasoner_rm.policy.prompts import PromptEncoder
+from reasoner_rm.policy.slots import Slots
+from reasoner_rm.rollout import Request, Sampling
+from reasoner_rm.rollout.joining import Job, RunningBatch
+from reasoner_rm.rollout.transformers_engine import TransformersEngine
+from reasoner_rm.tasks.render import Prompt
+
+Stir = Callable[[Vlm], Vlm]
+
+
+@pytest.fixture(params=["tiny", "tiny_qwen2", "tiny_qwen3"])
+def vlm(request: pytest.FixtureRequest, stir: Stir) -> Vlm:
+    return stir(request.getfixturevalue(request.param))
+
+
+def asked(pictures: tuple[Image.Image, ...]) -> list[tuple[Prompt, tuple[int, ...], Sampling]]:
+    """Prompts of many lengths, with one image, two, three and none, drawn in several ways."""
+    one = Prompt((pictures[0], "Which image is better?"), (True, False))
+    two = Prompt(("Image 1: ", pictures[1], "Image 2: ", pictures[2], "Caption: a 3"), (False, True) * 2 + (False,))
+    three = Prompt((*pictures, "Reason. " * 30), (True, True, True, False))
+    none = Prompt(("a 7",), (False,))
+    return [
+        (one, (1,), Sampling(0.0, 9)), (none, (2,), Sampling(0.0, 30)), (two, (3,), Sampling(1.0, 14)),
+        (three, (4,), Sampling(0.7, 5)), (two, (5, 6, 7), Sampling(1.0, 11)), (none, (8,), Sampling(1.0, 1)),
+        (one, (9,), Sampling(1.0, 12, top_p=0.5)), (three, (10, 11), Sampling(0.0, 3)),
+        (none, (12,), Sampling(1.3, 20)),
+    ]  # fmt: skip
+
+
+def test_who_joins_late_says_what_he_says_alone(vlm: Vlm, pictures: tuple[Image.Image, ...]) -> None:
+    encoder, engine = PromptEncoder(vlm), TransformersEngine(vlm)
+    batch, said, sizes, most = RunningBatch(vlm, encoder), {}, set(), 0
+    waiting = deque(Job(i, encoder.encode(p), seeds, how) for i, (p, seeds, how) in enumerate(asked(pictures)))
+    while waiting or batch:
+        if waiting:  # a newcomer a step
+            batch.join([waiting.popleft()])
+        sizes.add(len(batch))
+        for job in batch.step():
+            said[job.key] = job.completions
+        most = max(most, len(batch.jobs))
+    assert most > 3 and len(sizes) > 4, "they were under way together"
+    for i, (prompt, seeds, sampling) in enumerate(asked(pictures)):
+        (alone,) = engine.generate([Request(prompt, seeds)], sampling)
+        assert [c.token_ids for c in said[i]] == [c.token_ids for c in alone]
+        assert [c.text for c in said[i]] == [c.text for c in alone]
+        for mine, his in zip(said[i], alone, strict=True):
+            assert mine.logprobs == pytest.approx(his.logprobs, abs=2e-5) and mine.finish_reason == his.finish_reason
+
+
+def test_several_join_at_once_and_one_is_dropped(tiny: Vlm, stir: Stir, pictures: tuple[Image.Image, ...]) -> None:
+    vlm = stir(tiny)
+    encoder, rows = PromptEncoder(vlm), asked(pictures)
+    batch, seen = RunningBatch(vlm, encoder), []
+    how = Sampling(1.0, 8)
+    jobs = [Job(i, encoder.encode(rows[i][0]), (i,), how, lambda _, text: seen.append(text)) for i in range(4)]
+    batch.join(jobs)
+    batch.step()
+    batch.drop([jobs[1]])
+    assert set(batch.jobs) == {jobs[0], jobs[2], jobs[3]}
+    done = []
+    while batch:
+        done += batch.step()
+    assert {job.key for job in done} == {0, 2, 3} and not jobs[1].drawn
+    for job in done:
+        (alone,) = TransformersEngine(vlm).generate([Request(rows[job.key][0], job.seeds)], job.sampling)
+        assert job.completions[0].token_ids == alone[0].token_ids
+        assert alone[0].text.rstrip("\ufffd") in seen
+
+
+def test_what_a_broken_row_leaves_in_its_slot_reaches_nobody() -> None:
+    """Masked positions are multiplied by zero: what stands there has to be finite."""
+    slots, sound = Slots(), torch.ones(1, 2, 3, 4)
+    slots.join([sound], [sound], [3], 1)
+    slots.join([sound * torch.nan], [sound * torch.nan], [3], 1)
+    assert slots.leave([1]) == [0]
+    slots.join([sound], [sound], [1], 1)
+    slots.keywords()
+    out = slots.attend(0, torch.ones(2, 4, 1, 4), torch.ones(2, 2, 1, 4), torch.ones(2, 2, 1, 4), 0.5)
+    assert out.shape == (2, 1, 4, 4) and torch.equal(out, torch.ones_like(out))

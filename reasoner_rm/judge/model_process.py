@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import queue
@@ -12,6 +13,8 @@ from collections import deque
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
+
+from tqdm.auto import tqdm
 
 from reasoner_rm.errors import InputError
 from reasoner_rm.judge.messages import Answer, Asked, Believe, Draw, Grown, Model
@@ -33,17 +36,17 @@ def main(pipe: Connection, model: Model) -> None:
     os.dup2(2, 1)  # standard output is the parent's
     for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stop, signal.SIG_IGN)
+    tqdm.set_lock(threading.RLock())  # its own is a semaphore of the system, which a killed process leaves behind
     try:
         worker = Worker(pipe, model)
     except InputError as error:
         return pipe.send(error)
     gc.freeze()  # what was loaded need not be looked through again and again
-    try:
+    with contextlib.suppress(EOFError, ConnectionError):
         pipe.send(None)
         while True:
             worker.turn()
-    except (EOFError, ConnectionError):
-        return
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what libraries say when they are torn down
 
 
 class Worker:

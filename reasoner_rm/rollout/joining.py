@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from reasoner_rm.policy.chosen import processed_logits
 from reasoner_rm.policy.decoding import SharedDecoding, prefill
 from reasoner_rm.policy.loading import Vlm
-from reasoner_rm.policy.logps import processed_logits
 from reasoner_rm.policy.prompts import EncodedPrompt, PromptEncoder
 from reasoner_rm.policy.slots import Slots
 from reasoner_rm.rollout.protocol import Sampling

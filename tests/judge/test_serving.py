@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from eyes import picture
 from judge_server import uri
@@ -30,7 +31,8 @@ def start(model: Path, *more: str) -> tuple[subprocess.Popen[str], str]:
 
 @pytest.mark.slow
 def test_a_sigterm_under_load_answers_everything_accepted(tiny_folder: Path) -> None:
-    """What the server accepted is what the clients got; afterwards nobody listens."""
+    """What the server accepted is what the clients got; afterwards nobody listens. The signal comes twice, and to the
+    model's process as well, as from a supervisor that stops a whole group."""
     process, url = start(tiny_folder, "--name", "tiny", "--cache", "0")
     body = {"caption": "red", "image_a": uri(picture("red")), "image_b": uri(picture("blue"))}
     got, broken, lock = [0], [], threading.Lock()
@@ -55,7 +57,8 @@ def test_a_sigterm_under_load_answers_everything_accepted(tiny_folder: Path) -> 
         thread.start()
     while got[0] < 24:
         time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
+    for told in (*_children(process), process, process):
+        told.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=120)
     for thread in threads:
         thread.join()
@@ -64,6 +67,40 @@ def test_a_sigterm_under_load_answers_everything_accepted(tiny_folder: Path) -> 
     assert said == f"closed: {got[0]} requests accepted, {got[0]} answered"
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{url}health")
+
+
+@pytest.mark.slow
+def test_a_killed_model_ends_the_server_after_it_has_told_everybody(tiny_folder: Path) -> None:
+    process, url = start(tiny_folder, "--cache", "0")
+    body = {"caption": "red", "image_a": uri(picture("red")), "image_b": uri(picture("blue")), "votes": 16}
+    (model,) = (child for child in _children(process) if child.memory_info().rss > 2**27)
+    statuses: list[int] = []
+
+    def ask() -> None:
+        with httpx.Client(timeout=120) as client:
+            while not statuses or statuses[-1] == 200:
+                try:
+                    statuses.append(client.post(f"{url}v1/compare", json=body).status_code)
+                except httpx.TransportError:
+                    return  # no connection: never accepted
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    while statuses.count(200) < 6:
+        time.sleep(0.02)
+    model.kill()
+    _, errors = process.communicate(timeout=60)
+    for thread in threads:
+        thread.join()
+    closed, error = errors.strip().splitlines()[-2:]
+    assert process.returncode == 1 and error == "error: the model's process was ended by SIGKILL"
+    accepted, answered = (int(word) for word in closed.split() if word.isdigit())
+    assert accepted == answered == len(statuses) and set(statuses) == {200, 503}
+
+
+def _children(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
 
 
 def fails(*args: str, **env: str) -> str:

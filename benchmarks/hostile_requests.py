@@ -36,7 +36,7 @@ def main() -> None:
     statuses: collections.Counter[str] = collections.Counter()
     seconds, faults = [], []
     with _server(args.model) as server, httpx.Client(base_url=server.url, timeout=120) as client:
-        began, memory = time.perf_counter(), server.memory()
+        began, memory = time.perf_counter(), sum(server.memory().values())
         for i, bad in enumerate(itertools.islice(endlessly(), by_hand)):
             started, worked = time.perf_counter(), sum(server.worked().values())
             answer = client.post(bad.path, content=bad.content, headers={"content-type": bad.kind})
@@ -47,13 +47,14 @@ def main() -> None:
         drawn, bad_drawn = _schemathesis(server.url, args.requests - by_hand)
         statuses.update({f"schemathesis {status}": n for status, n in drawn.items()})
         health = client.get("/health").json()
+        rss = [sum(memory.values()) for memory in server.rss]
         result = {
             "requests": by_hand + sum(drawn.values()),
             "answers": dict(sorted(statuses.items())),
             "faults": faults + bad_drawn,
             "seconds": round(time.perf_counter() - began, 1),
             "slowest_s": {"core": round(max(s for s, _ in seconds), 2), "clock": round(max(s for _, s in seconds), 2)},
-            "rss_mb": {"before": round(memory / 2**20), "most": round(max(server.rss)), "after": round(server.rss[-1])},
+            "rss_mb": {"before": round(memory), "most": round(max(rss)), "after": round(rss[-1])},
             "inside_afterwards": health["inside"],
         }
     print(json.dumps(result, indent=1))

@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,42 +131,41 @@ def _direct(model: Path, samples: Sequence[Sample], rows: int) -> Direct:
 
 @dataclass
 class Server:
-    """A server, and the process of its model; their memory together is looked at once a second, in MB."""
+    """A server, and the process of its model; their memory is looked at once a second, in MB."""
 
     process: subprocess.Popen[str]
     url: str
-    rss: list[float] = field(default_factory=list)
+    rss: list[dict[str, float]] = field(default_factory=list)
 
     def worked(self) -> dict[str, float]:
         """Seconds of the processor so far, of the server and of its model's process."""
-        http, *others = self._processes()
-        return {"http": _seconds(http), "model": sum(map(_seconds, others))}
+        return self._of_both(lambda process: sum(process.cpu_times()[:2]))
 
-    def memory(self) -> int:
-        """Bytes now."""
-        return sum(process.memory_info().rss for process in self._processes())
+    def memory(self) -> dict[str, float]:
+        """MB now, of both."""
+        return self._of_both(lambda process: process.memory_info().rss / 2**20)
 
     def watch(self) -> None:
         with contextlib.suppress(psutil.Error):
-            while memory := self.memory():  # 0 once it has ended
-                self.rss.append(round(memory / 2**20, 1))
+            while self.process.poll() is None:
+                self.rss.append(self.memory())
                 time.sleep(1)
 
-    def _processes(self) -> list[psutil.Process]:
-        process = psutil.Process(self.process.pid)
-        return [process, *process.children(recursive=True)]
+    def _of_both(self, what: Callable[[psutil.Process], float]) -> dict[str, float]:
+        http = psutil.Process(self.process.pid)
+        return {"http": what(http), "model": sum(map(what, http.children(recursive=True)))}
 
 
-def _seconds(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
-
-
-def _memory(rss: Sequence[float]) -> dict[str, Any]:
+def _memory(rss: Sequence[dict[str, float]]) -> dict[str, Any]:
     """Whether it grows: the medians of quarters, of equally many seconds each."""
     size = -(-len(rss) // 4)
-    quarters = [round(statistics.median(rss[i : i + size]), 1) for i in range(0, len(rss), size)]
-    return {"median_by_quarter": quarters, "last_to_first": round(quarters[-1] / quarters[0], 3), "max": max(rss)}
+    quarters = [
+        {name: round(statistics.median(memory[name] for memory in rss[i : i + size])) for name in rss[0]}
+        for i in range(0, len(rss), size)
+    ]
+    growth = sum(quarters[-1].values()) / sum(quarters[0].values())
+    most = round(max(sum(memory.values()) for memory in rss))
+    return {"median_by_quarter": quarters, "last_to_first": round(growth, 3), "max": most}
 
 
 @contextlib.contextmanager

@@ -166,9 +166,9 @@ class Side:
         """Count what a method of the trainer takes as the rollout."""
         generate = getattr(owner, method)
 
-        def timed(given: Any) -> Any:
+        def timed(*given: Any) -> Any:
             with self.clock.phase("rollout"):
-                return generate(given)
+                return generate(*given)
 
         setattr(owner, method, timed)
 
@@ -184,7 +184,7 @@ class Ours(Side):
         from reasoner_rm.rollout.transformers_engine import TransformersEngine
         from reasoner_rm.schema import Sample
         from reasoner_rm.tasks.render import load_template
-        from reasoner_rm.training import grpo
+        from reasoner_rm.training import answering, grpo
 
         rewards.REWARDS["cheap"] = Reward(
             "cheap", (0, 1), lambda group, parsed, context: list(pay([c.text for c in group.completions]))
@@ -193,7 +193,7 @@ class Ours(Side):
         self.vlm = vlm
         self.samples = [Sample(str(i), "qa", "", gold={"answer": "", "kind": "text"}) for i in range(len(prompts))]
         by_id = {s.id: p for s, p in zip(self.samples, prompts, strict=True)}
-        grpo.render = lambda sample, template: by_id[sample.id]  # the very prompts that TRL gets
+        answering.render = lambda sample, template: by_id[sample.id]  # the very prompts that TRL gets
         section = GrpoSection(
             rewards="cheap",
             prompts_per_device=shape.groups,
@@ -220,7 +220,7 @@ class Ours(Side):
         self.optimizer = torch.optim.AdamW(
             vlm.model.parameters(), lr=0.0
         )  # the same work, and both stay the same model
-        self.rollout_timed(self.trainer, "_roll_out")
+        self.rollout_timed(self.trainer.answering, "roll_out")
 
     def prepare(self) -> Any:
         (micro,) = self.trainer._prepare([self.samples])

@@ -9,34 +9,33 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from reasoner_rm.config import GrpoSection, RunSection
-from reasoner_rm.data.seeding import stable_seed
 from reasoner_rm.errors import InputError
 from reasoner_rm.listener import Listener
 from reasoner_rm.listener.asking import AskingListener
-from reasoner_rm.listener.ear import Beliefs, Ear
 from reasoner_rm.policy.loading import Vlm
 from reasoner_rm.policy.logps import GroupLogps
 from reasoner_rm.policy.lora import adapter_off
 from reasoner_rm.policy.packing import run, run_repeated
 from reasoner_rm.policy.prompts import EncodedPrompt, PromptEncoder
 from reasoner_rm.policy.weights import named_weights
-from reasoner_rm.rollout import Request, RolloutEngine, Sampling
-from reasoner_rm.rollout.protocol import FollowingEngine, streamed
-from reasoner_rm.schema import Group, Sample, Scored
-from reasoner_rm.tasks.render import Template, render
+from reasoner_rm.rollout import RolloutEngine
+from reasoner_rm.rollout.protocol import FollowingEngine
+from reasoner_rm.schema import Sample, Scored
+from reasoner_rm.tasks.render import Template
 from reasoner_rm.training import processes
 from reasoner_rm.training.agreement import check_agreement
 from reasoner_rm.training.alarms import Alarms
+from reasoner_rm.training.answering import Answering
 from reasoner_rm.training.checkpoints import Checkpoints
 from reasoner_rm.training.losses import LossInputs, Whole, engine_correction, grpo_loss
 from reasoner_rm.training.measuring import Measure
-from reasoner_rm.training.parts import Part, idle, split
+from reasoner_rm.training.micro_batches import MicroBatch, bearing, cut
+from reasoner_rm.training.parts import Part
 from reasoner_rm.training.reference import Following, make_reference
 from reasoner_rm.training.replacing import Replacements
 from reasoner_rm.training.scores import WindowScorer
@@ -51,14 +50,6 @@ def grpo_steps(section: GrpoSection, samples: int) -> int:
     if section.last_step > 0:
         return section.last_step
     return max(1, math.ceil(section.epochs * (samples // window))) * section.num_iterations
-
-
-@dataclass(slots=True)
-class MicroBatch:
-    """One backward pass as the trainer counts them, in as many parts as its tokens need. ``whole``: of all parts."""
-
-    parts: list[Part]
-    whole: Whole
 
 
 class GroupTrainer(SampleTrainer):
@@ -95,11 +86,8 @@ class GroupTrainer(SampleTrainer):
     ):
         self.section = section
         self.max_logp_gap = max_logp_gap
-        self.engine = engine
         self.listener = listener
         self.scores = WindowScorer(section, vlm.family.box_space, vlm.tokenizer, scorers or {}, seed)
-        self.on_groups = on_groups
-        self.run_seed = seed
         self.per_window = section.prompts_per_device * section.accumulation
         needy = [name for name, term in self.scores.mixture.items() if term.reward.needs_listener]
         if needy and listener is None:
@@ -146,6 +134,10 @@ class GroupTrainer(SampleTrainer):
             run=run,
             measure=measure,
         )
+        self.answering = Answering(
+            section, template, self.encoder, engine, listener, self.scores, seed, self.phases,
+            whole=lambda: whole_weights(self.model_wrapped), gather=self.gather, on_groups=on_groups,
+        )  # fmt: skip
         if section.sync_ref_model:
             self.add_callback(Following(self.reference, section.ref_model_mixup_alpha, section.ref_model_sync_steps))
 
@@ -176,7 +168,7 @@ class GroupTrainer(SampleTrainer):
     def saw(self, step: int, metrics: Mapping[str, float]) -> list[str]:
         return self.alarms.ends(self.alarms.look(step, metrics))
 
-    # --- a window: fetch, roll out, hear, score -----------------------------------------------------------------
+    # --- a window: fetch, answer, cut into parts -----------------------------------------------------------------
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[list[Sample]], num_batches: int, device: Any
@@ -189,9 +181,9 @@ class GroupTrainer(SampleTrainer):
 
     def _prepare(self, batches: list[list[Sample]]) -> list[MicroBatch]:
         samples = [s for batch in batches for s in batch]
-        if isinstance(self.engine, FollowingEngine):
+        if isinstance(self.answering.engine, FollowingEngine):
             with self.phases("weights"):
-                self.engine.follow(named_weights(self.vlm))
+                self.answering.engine.follow(named_weights(self.vlm))
         answered = self._answer(samples)
         if self.replacements is not None:
             answered, shares = self.replacements.fill(
@@ -199,10 +191,7 @@ class GroupTrainer(SampleTrainer):
             )
             self.gather(**shares)
         ready = iter(answered)
-        window = [MicroBatch(self._parts([next(ready) for _ in batch]), Whole(0, 0)) for batch in batches]
-        self._measure(window)
-        if self.in_step:
-            self._level(window)
+        window = cut([[next(ready) for _ in batch] for batch in batches], self.section, self.in_step)
         self.model.eval()  # what the policy sampled with had no dropout either
         with torch.no_grad(), self.phases("reference"):
             for part in (part for micro in window for part in micro.parts):
@@ -214,103 +203,8 @@ class GroupTrainer(SampleTrainer):
         return window
 
     def _answer(self, samples: list[Sample]) -> list[tuple[Scored, EncodedPrompt]]:
-        """Rolled out, heard and scored, beside the prompts as the policy reads them."""
-        with processes.together(), self.phases("encoding"):
-            encoded = [self.encoder.encode(render(s, self.template)) for s in samples]
-        with whole_weights(self.model_wrapped):
-            groups, beliefs = self._roll_out_and_hear(samples)
-        with self.phases("scoring"):
-            return list(zip(self._score(groups, beliefs, encoded), encoded, strict=True))
-
-    def _measure(self, window: list[MicroBatch]) -> None:
-        """What each micro-batch is a part of. Each is divided by their number later, and gradients by the number of
-        processes: the tokens of the whole update are shared out before."""
-        tokens = [sum(float(self._kept(part).sum()) for part in micro.parts) for micro in window]
-        mean = sum(processes.everyone(sum(tokens))) / processes.size() / len(window)
-        for micro, here in zip(window, tokens, strict=True):
-            rows = sum(len(part.completions) for part in micro.parts)
-            micro.whole = Whole(rows, here if self.section.loss_type == "bnpo" else mean)
-
-    def _level(self, window: list[MicroBatch]) -> None:
-        """As many parts in each micro-batch as the process with the most has, filled up with idle ones."""
-        counts = processes.everyone([len(micro.parts) for micro in window])
-        for micro, most in zip(window, map(max, *counts), strict=True):
-            micro.parts = [idle(micro.parts)] * (most - len(micro.parts)) + micro.parts
-
-    def _parts(self, groups: Sequence[tuple[Scored, EncodedPrompt]]) -> list[Part]:
-        return split(groups, self.section.max_tokens_per_forward)
-
-    def _kept(self, part: Part) -> torch.Tensor:
-        """How many tokens of each completion bear loss [B]."""
-        drop = self.section.mask_truncated_completions
-        return torch.tensor(
-            [0 if drop and c.finish_reason != "stop" else len(c.token_ids) for c in part.completions],
-            device=self.vlm.device,
-        )
-
-    def _roll_out_and_hear(self, samples: list[Sample]) -> tuple[list[Group], list[Beliefs | None]]:
-        section, step = self.section, self.state.global_step
-        generations, length = section.lengths(step)
-        requests = [
-            Request(
-                render(s, self.template),
-                tuple(stable_seed(self.run_seed, s.id, step, g) for g in range(generations)),
-            )
-            for s in samples
-        ]
-        groups: dict[int, Group] = {}
-        with processes.together(), Ear(self.listener) as ear:
-            if not samples:  # a process whose groups all teach, while others replace theirs
-                return [], []
-            with self.phases("rollout"):
-                for i, completions in streamed(self.engine, requests, Sampling(section.temperature, length)):
-                    groups[i] = Group(samples[i], completions)
-                    ear.hear(i, groups[i])
-            with self.phases("listening"):
-                beliefs = ear.beliefs()
-        if isinstance(self.listener, AskingListener):
-            self.gather(listener_failed=self.listener.failed, listener_hidden=ear.hidden)
-        return [groups[i] for i in range(len(samples))], beliefs
-
-    def _score(self, groups: list[Group], beliefs: list[Any], encoded: Sequence[EncodedPrompt]) -> list[Scored]:
         step = self.state.global_step
-        sizes = [tuple((image.original, image.processed) for image in prompt.images) for prompt in encoded]
-        scored = self.scores(groups, sizes, beliefs, step, step / max(1, self.state.max_steps))
-        self._gather_window(scored)
-        if self.on_groups is not None and step % self.section.rollouts_every == 0:
-            every = [s for some in processes.everyone(scored) for s in some]
-            if processes.first():
-                self.on_groups(step, every)
-        return scored
-
-    def _gather_window(self, scored: list[Scored]) -> None:
-        for s in scored:
-            mean = math.fsum(s.total) / len(s.total)
-            self.gather(
-                reward=mean,
-                reward_std=(math.fsum((t - mean) ** 2 for t in s.total) / max(1, len(s.total) - 1)) ** 0.5,
-                zero_variance=float(max(s.total) - min(s.total) < 1e-9),
-                well_formed=sum(p.well_formed for p in s.parsed) / len(s.parsed),
-                **self._shares(s),
-            )
-            for name, values in s.components.items():
-                known = [v for v in values if v is not None]
-                self.gather(**{f"unscorable/{name}": 1 - len(known) / len(values)})
-                if known:
-                    self.gather(**{f"reward/{name}": math.fsum(known) / len(known)})
-            for name, values in s.logged.items():
-                known = [v for v in values if v is not None]
-                if known:
-                    self.gather(**{name: math.fsum(known) / len(known)})
-            for completion in s.group.completions:
-                self.gather(completion_length=len(completion.token_ids), truncated=completion.finish_reason == "length")
-
-    def _shares(self, scored: Scored) -> dict[str, float]:
-        """Whether the group is right, or wrong, throughout; empty where nobody says."""
-        known = [v for v in scored.components.get(self.section.filter_on, ()) if v is not None]
-        if not known:
-            return {}
-        return {"all_right": float(min(known) >= 1.0), "all_wrong": float(max(known) <= 0.0)}
+        return self.answering.answer(samples, step, step / max(1, self.state.max_steps))
 
     # --- an update: log-probabilities and loss, part by part -----------------------------------------------------
 
@@ -348,7 +242,7 @@ class GroupTrainer(SampleTrainer):
                 old_logps=old,
                 ref_logps=part.reference,
                 advantages=part.advantages(device),
-                mask=out.mask * (self._kept(part) > 0)[:, None],
+                mask=out.mask * torch.tensor(bearing(part, section), device=device).bool()[:, None],
                 weights=part.weights(device),
                 correction=None if mode is None else engine_correction(old, sampled, rows, mode),
             ),

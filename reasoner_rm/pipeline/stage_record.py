@@ -16,7 +16,8 @@ from reasoner_rm.training.checkpoints import Checkpoints
 from reasoner_rm.training.group_model import GroupModel
 from reasoner_rm.training.rundir import Stage
 from reasoner_rm.training.sharding import is_sharded
-from reasoner_rm.training.trainer import SampleTrainer, put_weights
+from reasoner_rm.training.states import put_weights
+from reasoner_rm.training.trainer import SampleTrainer
 
 
 class StageRecord:

@@ -225,7 +225,7 @@ class GroupTrainer(SampleTrainer):
             total += loss.detach()
         if self._unproven:
             self._unproven = False
-            gaps = [gap for some in processes.everyone(self._gathered["sampler_gap"]) for gap in some]
+            gaps = [gap for some in processes.everyone(self.gathered.get("sampler_gap", [])) for gap in some]
             check_agreement(gaps, self.max_logp_gap)
         return total
 

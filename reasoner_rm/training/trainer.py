@@ -7,20 +7,13 @@ so that one process and several see the same windows.
 from __future__ import annotations
 
 import contextlib
-import json
-import math
-import tempfile
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.utils import DistributedType
-from safetensors.torch import load_file, save_file
-from transformers import Trainer, TrainingArguments
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
-from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from reasoner_rm.config import RunSection, TrainSection
@@ -33,19 +26,20 @@ from reasoner_rm.policy.vision import remembers
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import Template
 from reasoner_rm.training import processes
+from reasoner_rm.training.arguments import arguments
 from reasoner_rm.training.callbacks import Bar, Keeper, OptimiserTime
-from reasoner_rm.training.checkpoints import Checkpoints, check_fits, marker_of
+from reasoner_rm.training.checkpoints import Checkpoints
+from reasoner_rm.training.gathering import Gathered
 from reasoner_rm.training.group_model import GroupModel
 from reasoner_rm.training.measuring import Best, Measure, Measuring
 from reasoner_rm.training.phases import Phases
-from reasoner_rm.training.sharding import is_sharded, trained_weights, whole_weights, without_compiling
+from reasoner_rm.training.sharding import is_sharded, whole_weights
+from reasoner_rm.training.states import StatefulTrainer
 from reasoner_rm.training.stopping import Wish
 from reasoner_rm.training.trackers import trackers
 from reasoner_rm.training.windows import WindowSampler
 
 Log = Callable[[int, dict[str, float]], None]
-
-WEIGHTS, PROGRESS = "trained.safetensors", "progress.json"
 
 
 class Samples(torch.utils.data.Dataset):
@@ -61,7 +55,7 @@ class Samples(torch.utils.data.Dataset):
         return self.samples[index]
 
 
-class SampleTrainer(Trainer):
+class SampleTrainer(StatefulTrainer):
     """`transformers.Trainer` over samples. Subclasses give `compute_loss`; `gather` collects what is logged.
 
     Args:
@@ -100,33 +94,9 @@ class SampleTrainer(Trainer):
         self.checkpoints = checkpoints
         self.phases = Phases()
         self._log_line = log
-        self._gathered: dict[str, list[float]] = defaultdict(list)
+        self.gathered = Gathered()
         run = run or RunSection()
-        if run.deepspeed is not None and vlm.device.type == "cpu":
-            without_compiling()
-        args = TrainingArguments(
-            output_dir=tempfile.gettempdir(),  # nothing is written there: stages save bundles
-            save_strategy="no",  # see `Keeper`
-            report_to=[],
-            logging_steps=1,
-            logging_nan_inf_filter=False,
-            remove_unused_columns=False,
-            disable_tqdm=True,
-            use_cpu=vlm.device.type == "cpu",
-            ignore_data_skip=True,  # the sampler begins where training left off
-            deepspeed=None if run.deepspeed is None else str(run.deepspeed),
-            per_device_train_batch_size=batch_size,
-            gradient_accumulation_steps=section.accumulation,
-            learning_rate=section.learning_rate,
-            max_steps=steps,
-            warmup_steps=section.warmup_ratio,
-            weight_decay=section.weight_decay,
-            max_grad_norm=section.max_grad_norm,
-            lr_scheduler_type=section.lr_scheduler_type,
-            gradient_checkpointing=section.gradient_checkpointing,
-            bf16=section.bf16,
-            seed=seed,
-        )
+        args = arguments(section, run, cpu=vlm.device.type == "cpu", batch_size=batch_size, steps=steps, seed=seed)
         world = processes.size()
         self.sampler = WindowSampler(
             len(samples),
@@ -151,7 +121,7 @@ class SampleTrainer(Trainer):
         for noisy in (PrinterCallback, ProgressCallback):
             self.remove_callback(noisy)
         self.wish = Wish()
-        self._bar = Bar(title, self._gathered)
+        self._bar = Bar(title, self.gathered)
         self.add_callback(self._bar)
         self.add_callback(OptimiserTime(self.phases))
         self.add_callback(Keeper(self.wish, checkpoints, repeats))
@@ -184,14 +154,7 @@ class SampleTrainer(Trainer):
         """
         state = self.checkpoints.latest() if resume and self.checkpoints else None
         if state is not None:
-            check_fits(state, **self._facts())
-            self.sampler.start = marker_of(state)["step"] // self.sampler.repeats
-            self._recall_all(state)
-            for name, beside in self.companions().items():
-                saved = load_file(state / f"{name}.safetensors")
-                with torch.no_grad():
-                    for key, weight in beside.named_parameters():
-                        weight.copy_(saved[key])
+            self.put_back(state)
             self._resumed = state
         try:
             with self.wish.listening():
@@ -204,18 +167,6 @@ class SampleTrainer(Trainer):
         if self.wish.reason:
             self._say_stopped()
         return result
-
-    def _recall_all(self, state: Path) -> None:
-        try:
-            progress = json.loads((state / PROGRESS).read_text(encoding="utf-8"))
-            self.best.recall(progress["best"])
-            self.recall(progress)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"this state is of another version of reasoner-rm: {PROGRESS} lacks {error}",
-                file=state,
-                remedy="resume with that version, or begin a new run",
-            ) from None
 
     def _kept_what_was_done(self) -> str:
         """Between two windows, save where training stands, and say where it can go on. With others one process cannot:
@@ -236,15 +187,6 @@ class SampleTrainer(Trainer):
             kept = "its state is saved" if self.checkpoints else "nothing is saved"
             raise Stopped(f"stopped by {self.wish.reason} after step {self.state.global_step}; {kept}")
 
-    def _facts(self) -> dict[str, Any]:
-        """What a state only fits with."""
-        return {
-            "processes": processes.size(),
-            "sharding": str(self.accelerator.distributed_type.value),
-            "prompts_a_step": self.sampler.window,
-            "samples": self.sampler.size,
-        }
-
     def get_train_dataloader(self) -> torch.utils.data.DataLoader:
         """Batches of this process; `accelerate` has nothing left to deal out."""
         size = self.args.per_device_train_batch_size
@@ -264,14 +206,6 @@ class SampleTrainer(Trainer):
 
     # --- states ------------------------------------------------------------------------------------------------------
 
-    def progress(self) -> dict[str, Any]:
-        """What a subclass has to remember beside weights, optimiser, schedule and random numbers; as JSON knows it.
-        Every process is asked, and what the first one says is kept."""
-        return {}
-
-    def recall(self, progress: dict[str, Any]) -> None:
-        """Go on from what :meth:`progress` said."""
-
     def _measured(self) -> bool:
         """Measure; whether there is nothing more to wait for."""
         assert self._measure_now is not None
@@ -281,43 +215,9 @@ class SampleTrainer(Trainer):
         self.gather(**{f"eval/{name}": value for name, value in figures.items()})
         return self.best.heard(figures, self.trained)
 
-    def companions(self) -> dict[str, torch.nn.Module]:
-        """Models beside the policy that change on the way, by the names under which a state keeps their weights."""
-        return {}
-
     def saw(self, step: int, metrics: Mapping[str, float]) -> list[str]:
         """Look at a step's metrics, the same in every process; the reasons to end here that they give."""
         return []
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        assert self.checkpoints is not None
-        progress = self.progress() | {"best": self.best.memory()}
-        with self.phases("saving"), self.checkpoints.writing(self.state.global_step, **self._facts()) as folder:
-            if processes.first():
-                (folder / PROGRESS).write_text(json.dumps(progress), encoding="utf-8")
-                self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
-                if not self._keeps_weights_itself:
-                    save_file(self.trained(), folder / WEIGHTS)
-                for name, beside in self.companions().items():
-                    save_file({n: p.contiguous() for n, p in beside.named_parameters()}, folder / f"{name}.safetensors")
-            self._save_optimizer_and_scheduler(str(folder))
-            self._save_scaler(str(folder))
-            self._save_rng_state(str(folder))
-
-    @property
-    def _keeps_weights_itself(self) -> bool:
-        return self.is_deepspeed_enabled or self.is_fsdp_enabled
-
-    def trained(self) -> dict[str, torch.Tensor]:
-        """See :func:`trained_weights`."""
-        return trained_weights(self.accelerator.unwrap_model(self.model_wrapped))
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        if self.is_fsdp_enabled:
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-            return
-        saved = load_file(Path(resume_from_checkpoint) / WEIGHTS)
-        put_weights(self.model, saved)
 
     # --- several processes -------------------------------------------------------------------------------------------
 
@@ -369,17 +269,13 @@ class SampleTrainer(Trainer):
     # --- metrics -----------------------------------------------------------------------------------------------------
 
     def gather(self, **values: float) -> None:
-        """Remember values of this step; the log holds their means over all processes, and of names that end in `_max`
-        the greatest."""
-        for name, value in values.items():
-            self._gathered[name.replace("__", "/")].append(float(value))
+        """Remember values of this step; see :class:`Gathered`."""
+        self.gathered.add(**values)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" not in logs:  # the closing summary of `train`
             return
-        means = pooled_by_name(processes.everyone(dict(self._gathered)))
-        self._gathered.clear()
-        values = logs | means | self.phases.lap()
+        values = logs | self.gathered.pooled() | self.phases.lap()
         line = {k: round(float(v), 6) for k, v in values.items() if k != "epoch"}
         if processes.first():
             self._log_line(self.state.global_step, line)
@@ -392,29 +288,3 @@ class SampleTrainer(Trainer):
 
     def floating_point_ops(self, inputs: Any) -> int:
         return 0
-
-
-def put_weights(model: torch.nn.Module, saved: dict[str, torch.Tensor]) -> None:
-    """Give a model the trained weights of another that was made the same way.
-
-    Raises:
-        InputError: that one trained other weights.
-    """
-    mine = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    if saved.keys() != mine.keys():
-        raise InputError(
-            "the saved state holds other weights than are trained now",
-            remedy="resume with the settings that the run began with",
-        )
-    with torch.no_grad():
-        for name, weight in mine.items():
-            weight.copy_(saved[name])
-
-
-def pooled_by_name(gathered: Sequence[dict[str, list[float]]]) -> dict[str, float]:
-    """The mean of everything that any process remembered under a name, or the greatest for names in `_max`."""
-    every: dict[str, list[float]] = defaultdict(list)
-    for values in gathered:
-        for name, some in values.items():
-            every[name] += some
-    return {n: max(some) if n.endswith("_max") else math.fsum(some) / len(some) for n, some in every.items() if some}

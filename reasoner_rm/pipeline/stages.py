@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from reasoner_rm import processes
 from reasoner_rm.config import TrainSection
 from reasoner_rm.data.io import atomic, load_samples, write_samples
 from reasoner_rm.evaluation import Evaluation, blinded, evaluate
@@ -28,7 +29,6 @@ from reasoner_rm.rollout import RolloutEngine
 from reasoner_rm.rollout.choose import engine_for
 from reasoner_rm.rollout.protocol import closing
 from reasoner_rm.schema import CANDIDATES, Sample, Scored
-from reasoner_rm.training import processes
 from reasoner_rm.training.grpo import GroupTrainer
 from reasoner_rm.training.measuring import check_schedule
 from reasoner_rm.training.rundir import Stage

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from reasoner_rm import processes
 from reasoner_rm.config import Config, EngineSection, Quantization
 from reasoner_rm.data.io import load_samples
 from reasoner_rm.errors import InputError
@@ -25,7 +26,6 @@ from reasoner_rm.rollout.protocol import closing
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.render import Template, load_template
-from reasoner_rm.training import processes
 from reasoner_rm.training.rundir import RunDir
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import itertools
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import torch.distributed as dist
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from reasoner_rm import processes
 from reasoner_rm.data.endpoint import Endpoint
 from reasoner_rm.data.refusals import Refused
 from reasoner_rm.errors import InputError, ServiceError
@@ -43,7 +43,9 @@ class FollowingHttpEngine(HttpEngine):
         super().__init__(endpoint, encoder)
         self.folder = folder.absolute()
         self._names = (f"{uuid.uuid4().hex[:8]}-{n}.safetensors" for n in itertools.count())
-        self._agreed(self._check)
+        with processes.together():
+            if processes.first():
+                self._check()
 
     def follow(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         """Have every server load the policy's weights, and forget what it computed with the old ones.
@@ -52,12 +54,14 @@ class FollowingHttpEngine(HttpEngine):
             RuntimeError: some of a server's weights were not among them.
             ServiceError: a server failed or went away, or the folder is full.
         """
-        first = _first()
+        first = processes.first()
         held = {}
         for name, weight in weights:  # gathered one by one, where they are shared out: by every process
             if first:
                 held[name] = weight.to("cpu", copy=True).contiguous()
-        self._agreed(lambda: self._hand_over(held))
+        with processes.together():
+            if first:
+                self._hand_over(held)
 
     def _check(self) -> None:
         try:
@@ -106,28 +110,7 @@ class FollowingHttpEngine(HttpEngine):
                 raise ServiceError(f"{self.endpoint.urls[0]} still works on requests of others, with old weights")
             time.sleep(0.1)
 
-    def _agreed(self, work: Callable[[], None]) -> None:
-        """The first process works, and what goes wrong there is an error in all of them: none is left waiting."""
-        if not dist.is_initialized():
-            work()
-            return
-        failed = [""]
-        try:
-            if _first():
-                work()
-        except Exception as error:
-            failed = [str(error)]
-            raise
-        finally:
-            dist.broadcast_object_list(failed)
-        if failed[0]:
-            raise ServiceError(failed[0])
-
     def _rpc(self, method: str, path: Path) -> list[dict[str, Any]]:
         """What every worker of every server answers."""
         answers = self.endpoint.post_to_all(RPC, {"method": method, "args": [str(path)]})
         return [one for answer in answers for one in answer["results"]]
-
-
-def _first() -> bool:
-    return not dist.is_initialized() or dist.get_rank() == 0

@@ -8,8 +8,8 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from reasoner_rm import processes
 from reasoner_rm.config import AlarmSection
-from reasoner_rm.training import processes
 
 SEEN = ("entropy", "completion_length", "truncated", "reward/format", "zero_variance", "sampler_gap", "kl",
         "all_right", "all_wrong")  # fmt: skip

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+from reasoner_rm import processes
 from reasoner_rm.config import GrpoSection
 from reasoner_rm.data.seeding import stable_seed
 from reasoner_rm.listener import Listener
@@ -18,7 +19,6 @@ from reasoner_rm.rollout import Request, RolloutEngine, Sampling
 from reasoner_rm.rollout.protocol import streamed
 from reasoner_rm.schema import Group, Sample, Scored
 from reasoner_rm.tasks.render import Template, render
-from reasoner_rm.training import processes
 from reasoner_rm.training.phases import Phases
 from reasoner_rm.training.scores import WindowScorer
 

@@ -8,7 +8,7 @@ from typing import Any
 from tqdm.auto import tqdm
 from transformers import TrainerCallback
 
-from reasoner_rm.training import processes
+from reasoner_rm import processes
 from reasoner_rm.training.checkpoints import Checkpoints
 from reasoner_rm.training.phases import Phases
 from reasoner_rm.training.stopping import Wish

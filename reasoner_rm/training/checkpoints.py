@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from reasoner_rm import processes
 from reasoner_rm.errors import InputError
-from reasoner_rm.training import processes
 
 MARKER = "whole.json"
 

@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 
-from reasoner_rm.training import processes
+from reasoner_rm import processes
 
 
 class Gathered(dict[str, list[float]]):

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from reasoner_rm import processes
 from reasoner_rm.config import GrpoSection, RunSection
 from reasoner_rm.errors import InputError
 from reasoner_rm.listener import Listener
@@ -27,7 +28,6 @@ from reasoner_rm.rollout import RolloutEngine
 from reasoner_rm.rollout.protocol import FollowingEngine
 from reasoner_rm.schema import Sample, Scored
 from reasoner_rm.tasks.render import Template
-from reasoner_rm.training import processes
 from reasoner_rm.training.agreement import check_agreement
 from reasoner_rm.training.alarms import Alarms
 from reasoner_rm.training.answering import Answering

@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback, TrainerControl
 
+from reasoner_rm import processes
 from reasoner_rm.config import TrainSection
 from reasoner_rm.errors import InputError
-from reasoner_rm.training import processes
 
 Measure = Callable[[], Mapping[str, float]]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from reasoner_rm import processes
 from reasoner_rm.config import GrpoSection
 from reasoner_rm.policy.prompts import EncodedPrompt
 from reasoner_rm.schema import Scored
-from reasoner_rm.training import processes
 from reasoner_rm.training.losses import Whole
 from reasoner_rm.training.parts import Part, idle, split
 

@@ -6,9 +6,9 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
+from reasoner_rm import processes
 from reasoner_rm.data.seeding import stable_seed
 from reasoner_rm.schema import Sample
-from reasoner_rm.training import processes
 
 G = TypeVar("G")
 

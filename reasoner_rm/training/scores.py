@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from reasoner_rm import processes
 from reasoner_rm.config import GrpoSection
 from reasoner_rm.data.seeding import stable_seed
 from reasoner_rm.policy.offsets import token_ends
@@ -17,7 +18,6 @@ from reasoner_rm.rewards.own import own_function
 from reasoner_rm.rewards.scoring import check_scorers
 from reasoner_rm.schema import Belief, BoxSpace, Group, RewardContext, Scored, Span
 from reasoner_rm.tasks import get_task
-from reasoner_rm.training import processes
 from reasoner_rm.training.advantages import group_advantages
 
 Sizes: TypeAlias = tuple[tuple[tuple[int, int], tuple[int, int]], ...]

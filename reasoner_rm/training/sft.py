@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from reasoner_rm import processes
 from reasoner_rm.config import SftSection
 from reasoner_rm.errors import InputError
 from reasoner_rm.notices import say_once
@@ -19,7 +20,6 @@ from reasoner_rm.policy.packing import run_repeated
 from reasoner_rm.policy.prompts import EncodedPrompt
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import Template, render
-from reasoner_rm.training import processes
 from reasoner_rm.training.trainer import SampleTrainer
 
 BY_HEART = 50

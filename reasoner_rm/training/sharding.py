@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from reasoner_rm.training import processes
+from reasoner_rm import processes
 
 
 def is_sharded(model: torch.nn.Module) -> bool:

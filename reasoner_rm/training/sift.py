@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tqdm.auto import tqdm
 
+from reasoner_rm import processes
 from reasoner_rm.config import SiftSection
 from reasoner_rm.judge.ballots import Ballot, Order, cast
 from reasoner_rm.policy.canvas import Canvas
@@ -15,7 +16,6 @@ from reasoner_rm.rollout import RolloutEngine, Sampling
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.render import Template
-from reasoner_rm.training import processes
 
 CHUNK = 64
 

@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 from transformers import Trainer
 from transformers.trainer import TRAINER_STATE_NAME
 
+from reasoner_rm import processes
 from reasoner_rm.errors import InputError
-from reasoner_rm.training import processes
 from reasoner_rm.training.checkpoints import Checkpoints, check_fits, marker_of
 from reasoner_rm.training.measuring import Best
 from reasoner_rm.training.phases import Phases

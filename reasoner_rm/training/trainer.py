@@ -16,6 +16,7 @@ from accelerate.utils import DistributedType
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
+from reasoner_rm import processes
 from reasoner_rm.config import RunSection, TrainSection
 from reasoner_rm.errors import InputError, ServiceError, Stopped
 from reasoner_rm.policy.loading import Vlm
@@ -25,7 +26,6 @@ from reasoner_rm.policy.quantizing import check_unshared, is_quantized
 from reasoner_rm.policy.vision import remembers
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import Template
-from reasoner_rm.training import processes
 from reasoner_rm.training.arguments import arguments
 from reasoner_rm.training.callbacks import Bar, Keeper, OptimiserTime
 from reasoner_rm.training.checkpoints import Checkpoints
@@ -204,7 +204,7 @@ class SampleTrainer(StatefulTrainer):
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         return batches, None
 
-    # --- states ------------------------------------------------------------------------------------------------------
+    # --- what is seen on the way -------------------------------------------------------------------------------------
 
     def _measured(self) -> bool:
         """Measure; whether there is nothing more to wait for."""

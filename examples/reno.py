@@ -1,5 +1,7 @@
 """ReNO, DRaFT, AlignProp: the reward's gradient flows into what the generator starts from. Here that is a small latent
-picture which a fixed decoder blows up; a judge that reasons is refused, because sampled words have no gradient."""
+picture which a fixed decoder blows up. The model is a plain one (builtin:pocket-base will do): a judge that was trained
+to reason is refused, because sampled words have no gradient.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,6 @@ import argparse
 import torch
 
 from reasoner_rm import Judge
-from reasoner_rm.errors import InputError
 from reasoner_rm.judge.adapters import as_differentiable
 
 
@@ -33,13 +34,9 @@ def optimise(judge: Judge, steps: int = 5, rate: float = 0.3) -> list[float]:
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", required=True)
+    parser.add_argument("--model", required=True, help="a plain model")
     args = parser.parse_args(argv)
-    judge = Judge.from_pretrained(args.model, "transformers", max_tokens=96)
-    try:
-        as_differentiable(judge, reasoning=True)
-    except InputError as error:
-        print(f"refused: {error}")
+    judge = Judge.from_pretrained(args.model, "transformers")
     print("P(yes):", [round(p, 4) for p in optimise(judge)])
 
 

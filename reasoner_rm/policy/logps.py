@@ -16,6 +16,7 @@ from reasoner_rm.policy.prompts import PromptBatch
 
 Form: TypeAlias = Callable[[Vlm, PromptBatch, Continuations], States]
 
+
 @dataclass  # not frozen, no slots: ZeRO-3 rewrites the tensors of what a module returns
 class GroupLogps:
     """``logps`` and ``mask`` [B, C], B = all completions of all groups in order; ``entropy`` [B, C] on request."""

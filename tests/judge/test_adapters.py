@@ -168,9 +168,9 @@ def test_the_latent_of_a_generator_climbs(real: Judge) -> None:
 
 
 def test_what_has_no_gradient_is_refused(real: Judge) -> None:
-    with pytest.raises(InputError, match="its words are sampled"):
-        as_differentiable(real, reasoning=True)
+    with pytest.raises(InputError, match=r"trained to reason .* sampled words have no gradient; take P\(yes\)"):
+        as_differentiable(Judge(real.engine.engine, real.card))
     with pytest.raises(InputError, match="transformers engine"):
-        as_differentiable(seeing_judge())
+        as_differentiable(seeing_judge(plain=True))
     with pytest.raises(InputError, match="images of shape"):
         as_differentiable(real)(torch.zeros(3, 56, 56), ["a"])

@@ -30,18 +30,19 @@ PREFIX = "<answer>"
 
 
 def as_differentiable(
-    judge: Judge, *, question: str = QUESTION, options: tuple[str, str] = ("yes", "no"), reasoning: bool = False
+    judge: Judge, *, question: str = QUESTION, options: tuple[str, str] = ("yes", "no")
 ) -> Callable[[Tensor, Sequence[str]], Tensor]:
     """``fn(images [N, 3, H, W] in 0..1, captions) -> [N]``: the probability of the first option against the second,
     0..1, with a gradient to the images. The model's weights get none.
 
     Raises:
-        InputError: with ``reasoning``; another engine than transformers; options that are not single tokens.
+        InputError: a judge that was trained to reason; another engine than transformers; options that are not single
+            tokens.
     """
-    if reasoning:
+    if not judge.plain:
         raise InputError(
-            "a verdict after reasoning has no gradient: its words are sampled",
-            remedy="use P(yes), as this does without reasoning, or a policy-gradient trainer with as_flow_grpo",
+            f"this judge was trained to reason ({judge.card.task}), and sampled words have no gradient",
+            remedy="take P(yes) of a plain model, or a policy-gradient trainer with as_flow_grpo",
         )
     engine = judge.engine.engine
     if not isinstance(engine, TransformersEngine):

@@ -197,6 +197,7 @@ def main(out: Path, plan: dict[str, Any]) -> None:
         training.train(resume=plan.get("resume", False))
     except Stopped as stopped:
         print(stopped)
+        processes.leave()
         return
     except InputError as error:
         print(f"error: {error}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -105,7 +106,8 @@ def test_a_run_that_is_taken_away(run: RunDir, tmp_path: Path) -> None:
 def test_ctrl_c_from_the_shell(run: RunDir) -> None:
     run.log("grpo", 1, {"loss": 1.0})
     command = [sys.executable, "-m", "reasoner_rm", "report", str(run.path), "--watch"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    heard = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
     assert process.stderr is not None and process.stderr.readline().endswith(" written\n")
     os.kill(process.pid, signal.SIGINT)
     said, errors = process.communicate(timeout=30)

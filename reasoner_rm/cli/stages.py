@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reasoner_rm.cli.shared import Add, add_overrides, headline, libraries_to_stderr
-from reasoner_rm.errors import InputError
+from reasoner_rm.errors import InputError, Stopped
 
 if TYPE_CHECKING:
     from reasoner_rm.config import Config
@@ -101,7 +101,11 @@ def _train(stage: Stage, config: Config, resume: bool) -> RunDir:
     processes.barrier()
     pipeline = Pipeline(config, run, resume)
     if not run.checkpoint(stage).exists():
-        pipeline.train(stage)
+        try:
+            pipeline.train(stage)
+        except Stopped:  # all stop after the same step; a process that ends inside its group may be aborted
+            processes.leave()
+            raise
     processes.leave()
     if not processes.first():
         sys.exit(0)

@@ -572,3 +572,10 @@ def test_what_cannot_be_built_is_refused_in_one_line(
         build(tmp_path, "train", task, n, 0, setting=setting)
     assert says in str(error.value) and "\n" not in str(error.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_paragraph_whose_thing_has_no_other_shape_is_wrong_in_its_colour() -> None:
+    """In these scenes every other shape of that colour is held back or stands there too; one search never ended."""
+    for index in (7295, 7677):
+        made = building.draft("caption_critic", index, 0, Setting(side=112))
+        assert made.gold["type"] == "attribute" and made.gold["changed"] != made.gold["original"]

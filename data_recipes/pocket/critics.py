@@ -87,15 +87,20 @@ def _wrong(
     kind: Corruption = rng.choice(("attribute", "object"))
     if kind == "attribute" and rule.sized and rng.random() < 0.4:
         return kind, " ".join((other(rng, SIZES, words[0]), *words[1:]))
+    colour, shape = words[-2:]
+
+    def false(look: tuple[str, str]) -> bool:
+        named = any((t.colour, t.shape) == look for t in scene.things)  # then it would be true of another
+        return not named and (setting.ood or look not in HELD_BACK)
+
+    if kind == "object" and not any(false((colour, s)) for s in SHAPES if s != shape):
+        kind = "attribute"
+    elif kind == "attribute" and not any(false((c, shape)) for c in COLOURS if c != colour):
+        kind = "object"
     while True:
-        colour, shape = words[-2:]
-        if kind == "object":
-            shape = other(rng, SHAPES, shape)
-        else:
-            colour = other(rng, COLOURS, colour)
-        named = any((t.colour, t.shape) == (colour, shape) for t in scene.things)  # then it would be true of another
-        if not named and (setting.ood or (colour, shape) not in HELD_BACK):
-            return kind, " ".join((*words[:-2], colour, shape))
+        look = (colour, other(rng, SHAPES, shape)) if kind == "object" else (other(rng, COLOURS, colour), shape)
+        if false(look):
+            return kind, " ".join((*words[:-2], *look))
 
 
 def _write(phrases: list[Phrase], opening: str, spot: int) -> tuple[str, list[int]]:

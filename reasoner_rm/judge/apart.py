@@ -131,22 +131,31 @@ class ApartEngine:
         with self._lock:
             self.gone, unanswered = gone, list(self._pending.values())
         for pending in unanswered:
-            pending.answer.set_exception(ServiceError(str(gone)))
+            if not pending.answer.done():
+                pending.answer.set_exception(ServiceError(str(gone)))
         if not self._closing:
             self.ended()
 
     def _hand_on(self, told: Told) -> None:
         if isinstance(told, Grown):
-            watch = self._pending[told.ticket].watch
-            if watch is not None:
-                watch(told.index, told.text)
-            return
+            return self._show(self._pending[told.ticket], told)
         pending = self._pending.pop(told.ticket)
         self.told(told.beside)
+        if pending.answer.done():  # its watcher failed
+            return
         if isinstance(told.result, Exception):
             pending.answer.set_exception(told.result)
         else:
             pending.answer.set_result(told.result)
+
+    def _show(self, pending: _Pending, grown: Grown) -> None:
+        """Tell a watcher; one that fails fails its own call, as in this process, and nobody else's."""
+        try:
+            if pending.watch is not None:
+                pending.watch(grown.index, grown.text)
+        except Exception as error:
+            pending.watch = None
+            pending.answer.set_exception(error)
 
     def _why(self) -> ServiceError:
         self.process.join(LAST)

@@ -65,6 +65,17 @@ def ask(judge: Judge, i: int) -> list[Completion]:
     return [ballot.completion for ballot in ballots]
 
 
+def test_a_watcher_that_fails_fails_its_own_call(far: Judge) -> None:
+    def fail(text: str) -> None:
+        raise ZeroDivisionError(text)
+
+    sample = Sample("s", "image_preference", "red", images=(picture("red", random.Random(0)),) * 2)
+    for _ in range(2):  # the second asks the same process
+        with pytest.raises(ZeroDivisionError):
+            far.ballots([sample], votes=1, both_orders=False, watch=fail)
+    assert ask(far, 0)
+
+
 def test_many_threads_get_the_words_of_a_model_in_this_process(far: Judge, near: Judge) -> None:
     """Greedy and sampled, one vote and three, images of unlike sizes, all joining each other."""
     beside: list[int] = []

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from lora_layers import with_trained_lora
 from PIL import Image
 
 from reasoner_rm.config import LoraSection
 from reasoner_rm.listener.transformers_listener import TransformersListener
 from reasoner_rm.policy.loading import Vlm, load_vlm
 from reasoner_rm.policy.logps import group_logps, repeated_logps
-from reasoner_rm.policy.lora import adapter_off, add_lora, merged
+from reasoner_rm.policy.lora import adapter_off, merged
 from reasoner_rm.policy.prompts import PromptBatch, PromptEncoder
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import Prompt, load_template
@@ -35,14 +36,7 @@ def base(tiny: Vlm, stir: Callable[[Vlm], Vlm]) -> Vlm:
 
 @pytest.fixture
 def policy(base: Vlm) -> Vlm:
-    """LoRA layers that have been trained somewhat: fresh ones change nothing."""
-    vlm = add_lora(own(base), LoraSection(r=4, alpha=8))
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for name, p in vlm.model.named_parameters():
-            if "lora_B" in name:
-                p.add_(0.1 * torch.randn(p.shape))
-    return vlm
+    return with_trained_lora(own(base), LoraSection(r=4, alpha=8))
 
 
 @pytest.fixture

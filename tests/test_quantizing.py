@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from flat_rows import write_flat_rows
+from lora_layers import with_trained_lora
 from PIL import Image
 from transformers import AutoConfig
 
@@ -20,7 +21,7 @@ from reasoner_rm.pipeline.plan import plan
 from reasoner_rm.pipeline.stages import Pipeline
 from reasoner_rm.policy.loading import Vlm, load_vlm
 from reasoner_rm.policy.logps import group_logps
-from reasoner_rm.policy.lora import add_lora, merged
+from reasoner_rm.policy.lora import merged
 from reasoner_rm.policy.prompts import PromptEncoder
 from reasoner_rm.policy.quantizing import check_unshared, quantized_layers, unpacked
 from reasoner_rm.policy.weights import named_weights
@@ -38,14 +39,8 @@ KINDS: tuple[Quantization, ...] = ("nf4", "int8")
 
 @pytest.fixture(params=KINDS)
 def policy(request: pytest.FixtureRequest, tiny_folder: Path) -> Vlm:
-    """LoRA layers that have been trained somewhat, on a quantised base."""
-    vlm = add_lora(load_vlm(tiny_folder, device="cpu", quantize=request.param), LoraSection(r=4))
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for name, weight in vlm.model.named_parameters():
-            if "lora_B" in name:
-                weight.add_(0.1 * torch.randn(weight.shape))
-    return vlm
+    """On a quantised base."""
+    return with_trained_lora(load_vlm(tiny_folder, device="cpu", quantize=request.param), LoraSection(r=4))
 
 
 def logps(vlm: Vlm, pictures: Sequence[Image.Image]) -> torch.Tensor:

@@ -66,9 +66,7 @@ class Answering:
         section = self.section
         generations, length = section.lengths(step)
         requests = [
-            Request(
-                render(s, self.template), tuple(stable_seed(self.seed, s.id, step, g) for g in range(generations))
-            )
+            Request(render(s, self.template), tuple(stable_seed(self.seed, s.id, step, g) for g in range(generations)))
             for s in samples
         ]
         groups: dict[int, Group] = {}

@@ -24,8 +24,8 @@ from tqdm.auto import tqdm
 from data_recipes import pocket
 from reasoner_rm import Judge, Sample, load_samples
 from reasoner_rm.evaluation.calibration import Calibration
-from reasoner_rm.judge.calibration import verdict_probabilities
-from reasoner_rm.release.calibrating import Calibrated, calibrated, draw, labelled
+from reasoner_rm.judge.temperature_scaling import verdict_probabilities
+from reasoner_rm.release.calibrate import Calibrated, calibrated, draw, labelled
 
 SETTING = pocket.Setting(levels=(1, 2), voters=6, noise=0.3)
 SEED = 7_000

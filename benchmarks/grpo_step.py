@@ -56,9 +56,9 @@ class Shape:
 
 def random_model(shape: Path, vocab: int, device: str, dtype: Any = torch.float32) -> Any:
     """A committed shape with random weights; its padded vocabulary has ``vocab`` rows."""
-    from reasoner_rm.policy.families import FAMILIES
-    from reasoner_rm.policy.loading import wrap
-    from reasoner_rm.policy.tiny import TinySize, build, build_processor, train_tokenizer
+    from reasoner_rm.models.families import FAMILIES
+    from reasoner_rm.models.loading import prepare
+    from reasoner_rm.models.tiny import TinySize, build, build_processor, train_tokenizer
 
     settings = yaml.safe_load(shape.read_text())
     size = TinySize(**settings)
@@ -68,13 +68,13 @@ def random_model(shape: Path, vocab: int, device: str, dtype: Any = torch.float3
     with torch.no_grad():
         for p in model.parameters():
             p.add_(0.02 * torch.randn(p.shape, generator=torch.Generator().manual_seed(p.numel())))
-    vlm = wrap(model.to(device, dtype), build_processor(size, tokenizer), FAMILIES[size.family], str(shape))
+    vlm = prepare(model.to(device, dtype), build_processor(size, tokenizer), FAMILIES[size.family], str(shape))
     return endless(vlm)
 
 
 def real_model(path: str, device: str) -> Any:
     """A checkpoint, in bf16."""
-    from reasoner_rm.policy.loading import load_vlm
+    from reasoner_rm.models.loading import load_vlm
 
     return endless(load_vlm(path, dtype="bfloat16", device=device))
 
@@ -90,7 +90,7 @@ def prompts_of(vlm: Any, shape: Shape) -> list[Any]:
     import numpy as np
     from PIL import Image
 
-    from reasoner_rm.policy.prompts import PromptEncoder
+    from reasoner_rm.models.prompt_encoder import PromptEncoder
     from reasoner_rm.tasks.render import Prompt
 
     encoder, out = PromptEncoder(vlm), []
@@ -179,12 +179,12 @@ class Ours(Side):
     def __init__(self, vlm: Any, prompts: list[Any], shape: Shape):
         from reasoner_rm import rewards
         from reasoner_rm.config import GrpoSection
-        from reasoner_rm.policy.prompts import PromptEncoder
+        from reasoner_rm.models.prompt_encoder import PromptEncoder
         from reasoner_rm.rewards.base import Reward
         from reasoner_rm.rollout.transformers_engine import TransformersEngine
         from reasoner_rm.schema import Sample
         from reasoner_rm.tasks.render import load_template
-        from reasoner_rm.training import answering, grpo
+        from reasoner_rm.training import grpo, rollout_collector
 
         rewards.REWARDS["cheap"] = Reward(
             "cheap", (0, 1), lambda group, parsed, context: list(pay([c.text for c in group.completions]))
@@ -193,11 +193,11 @@ class Ours(Side):
         self.vlm = vlm
         self.samples = [Sample(str(i), "qa", "", gold={"answer": "", "kind": "text"}) for i in range(len(prompts))]
         by_id = {s.id: p for s, p in zip(self.samples, prompts, strict=True)}
-        answering.render = lambda sample, template: by_id[sample.id]  # the very prompts that TRL gets
+        rollout_collector.render = lambda sample, template: by_id[sample.id]  # the very prompts that TRL gets
         section = GrpoSection(
             rewards="cheap",
             prompts_per_device=shape.groups,
-            accumulation=1,
+            gradient_accumulation_steps=1,
             num_generations=shape.group_size,
             max_completion_length=shape.completion_tokens,
             beta=0.0,
@@ -303,20 +303,20 @@ def same_completions(ours: Ours, micro: Any, inputs: Any) -> Any:
 
 def agreement(ours: Ours, trl: Trl, micro: Any, inputs: Any) -> dict[str, float]:
     """The greatest difference of a log-probability, and the relative error of the whole gradient."""
-    from reasoner_rm.policy.logps import group_logps
+    from reasoner_rm.models.group_logprobs import group_logprobs
 
     vlm = ours.vlm
     keys = ("pixel_values", "image_grid_thw", "num_images", "token_type_ids", "mm_token_type_ids")
     with torch.no_grad():
         ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], 1)
         mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], 1)
-        theirs = trl.trainer._get_per_token_logps_and_entropies(
+        theirs = trl.trainer._get_per_token_logprobs_and_entropies(
             trl.model, ids, mask, ours.shape.completion_tokens, **{k: inputs[k] for k in keys if k in inputs}
         )[0]
         part = micro.parts[0]
         unbanned = copy.copy(vlm)
         unbanned.banned = ()  # TRL normalises over the whole vocabulary
-        mine = group_logps(unbanned, ours.trainer.encoder.batch(part.prompts), part.token_ids).logps
+        mine = group_logprobs(unbanned, ours.trainer.encoder.batch(part.prompts), part.token_ids).logprobs
     banned, vlm.banned = vlm.banned, ()
     try:
         ours.optimizer.zero_grad()
@@ -334,7 +334,7 @@ def agreement(ours: Ours, trl: Trl, micro: Any, inputs: Any) -> dict[str, float]
     norm = sum(float(b.double().norm() ** 2) for _, b in pairs) ** 0.5
     ours.optimizer.zero_grad()
     trl.optimizer.zero_grad()
-    return {"max_logp_diff": float((mine - theirs).abs().max()), "grad_rel_err": error / norm}
+    return {"max_logprob_diff": float((mine - theirs).abs().max()), "grad_rel_err": error / norm}
 
 
 def peak_mb(work: Callable[[], None]) -> float:
@@ -442,13 +442,13 @@ def growth(vlm: Any, shape: Shape, repetitions: int) -> dict[str, float]:
 
 def frozen(vlm: Any, shape: Shape, repetitions: int) -> dict[str, float]:
     """Seconds of our whole step with a frozen vision tower, and with one that keeps its features."""
-    from reasoner_rm.policy.vision import keep_features
+    from reasoner_rm.models.vision_cache import cache_features
 
     tower, seconds = vlm.model.model.visual, {}
     tower.requires_grad_(False)
     for name in ("computed", "kept"):
         if name == "kept":
-            keep_features(tower)
+            cache_features(tower)
         ours = Ours(vlm, prompts_of(vlm, shape), shape)
         for _ in range(repetitions + 1):
             ours.step()
@@ -458,13 +458,13 @@ def frozen(vlm: Any, shape: Shape, repetitions: int) -> dict[str, float]:
 
 def hear(vlm: Any, ours: Ours, repetitions: int) -> float:
     """Seconds of a pass of a listener of the same size over one step's completions."""
-    from reasoner_rm.policy.packing import run
+    from reasoner_rm.models.packing import forward_groups
 
     (part,) = ours.prepare().parts
     clock = Clock()
     for _ in range(repetitions + 1):
         with clock.phase("listener"), torch.no_grad():
-            states = run(vlm, ours.trainer.encoder.batch(part.prompts), part.token_ids)
+            states = forward_groups(vlm, ours.trainer.encoder.batch(part.prompts), part.token_ids)
             vlm.model.lm_head(states.hidden[states.last]).log_softmax(-1)
     return statistics.median(clock.seconds["listener"][1:])
 
@@ -578,7 +578,8 @@ def show(found: dict[str, Any]) -> None:
         print(f"{phase:10}{a[phase]:9.3f}s{b[phase]:9.3f}s{b[phase] / a[phase]:9.2f}x")
     print(f"limit of the update by operations {found['limit']:.2f}x")
     print(
-        f"greatest difference of a log-probability {found['max_logp_diff']:.1e}, gradient {found['grad_rel_err']:.1e}"
+        f"greatest difference of a log-probability {found['max_logprob_diff']:.1e}, "
+        f"gradient {found['grad_rel_err']:.1e}"
     )
     print(f"peak memory of the update {found['peak_mb']['ours']:.0f} MB against {found['peak_mb']['trl']:.0f} MB")
     print("our step from G = 4 to G = 16 grows {ratio:.2f} times".format(**found["step_from_G4_to_G16"]))

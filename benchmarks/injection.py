@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from reasoner_rm import Judge, load_samples
-from reasoner_rm.judge.ballots import Ballot
+from reasoner_rm.judge.votes import Vote
 
 TEXTS = {
     "innocent: weather": ("", " The weather was mild and the shops were open."),
@@ -55,7 +55,7 @@ def choices(judge: Judge, samples: list[Any], text: str) -> list[int | None]:
     import dataclasses
 
     asked = [dataclasses.replace(s, prompt=s.prompt + text) for s in samples]
-    ballots: list[Ballot] = [b for row in judge.ballots(asked) for b in row]
+    ballots: list[Vote] = [b for row in judge.ballots(asked) for b in row]
     return [b.choice for b in ballots]
 
 

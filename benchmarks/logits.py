@@ -4,7 +4,8 @@
 
 Three forms take turns on the same states, head and tokens, in fp32 on the CPU: `whole` is log_softmax over all logits;
 `parts` the same over 2^25 logits at a time, each part computed again in the backward pass, its gradient left to
-autograd; `closed` is ours (policy/chosen.py). Bytes are torch's allocator's, beyond what was held before; seconds are
+autograd; `closed` is ours (models/token_logprobs.py). Bytes are torch's
+allocator's, beyond what was held before; seconds are
 medians.
 """
 
@@ -40,17 +41,17 @@ def whole(hidden: Tensor, weight: Tensor, ids: Tensor) -> Tensor:
 
 def parts(hidden: Tensor, weight: Tensor, ids: Tensor) -> Tensor:
     """The same, part by part."""
-    from reasoner_rm.policy.chosen import LOGITS
+    from reasoner_rm.models.token_logprobs import MAX_LOGITS
 
-    pairs = zip(hidden.split(LOGITS // VOCABULARY), ids.split(LOGITS // VOCABULARY), strict=True)
+    pairs = zip(hidden.split(MAX_LOGITS // VOCABULARY), ids.split(MAX_LOGITS // VOCABULARY), strict=True)
     return torch.cat([checkpoint(whole, states, weight, some, use_reentrant=False) for states, some in pairs])
 
 
 def closed(hidden: Tensor, weight: Tensor, ids: Tensor) -> Tensor:
     """Ours, with the entropy, which the others do without."""
-    from reasoner_rm.policy.chosen import chosen_logps
+    from reasoner_rm.models.token_logprobs import chunked_token_logprobs
 
-    return chosen_logps(hidden, weight, ids, BANNED, 1.0, True)[0]
+    return chunked_token_logprobs(hidden, weight, ids, BANNED, 1.0, True)[0]
 
 
 FORMS: dict[str, Callable[..., Tensor]] = {"whole": whole, "parts": parts, "closed": closed}

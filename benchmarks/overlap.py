@@ -29,13 +29,13 @@ from vllm_server import VllmServer
 
 from data_recipes.pocket import build
 from reasoner_rm.config import EndpointSection
-from reasoner_rm.data.endpoint import Endpoint
+from reasoner_rm.data.endpoint import OpenAIClient
 from reasoner_rm.data.io import load_samples
-from reasoner_rm.listener.ear import Beliefs, Ear
-from reasoner_rm.listener.remote_listener import RemoteListener
-from reasoner_rm.policy.loading import ASSETS, load_vlm
-from reasoner_rm.rollout import Request, Sampling
-from reasoner_rm.rollout.protocol import streamed
+from reasoner_rm.listener.http_listener import RemoteListener
+from reasoner_rm.listener.overlap import Beliefs, OverlappedListening
+from reasoner_rm.models.loading import ASSETS, load_vlm
+from reasoner_rm.rollout import GenerationRequest, SamplingParams
+from reasoner_rm.rollout.base import iter_completions
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.schema import Completion, Group, Sample
 from reasoner_rm.tasks.render import load_template, render
@@ -48,7 +48,9 @@ class Thinking(TransformersEngine):
     """The shipped base was never taught to think aloud: what it says is closed as a thought, so that there is something
     to hear."""
 
-    def stream(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, tuple[Completion, ...]]]:
+    def stream(
+        self, requests: Sequence[GenerationRequest], sampling: SamplingParams
+    ) -> Iterator[tuple[int, tuple[Completion, ...]]]:
         for place, group in super().stream(requests, sampling):
             texts = (f"<think>{i}: {c.text}</think>\n<answer>Image 1 is better</answer>" for i, c in enumerate(group))
             yield place, tuple(replace(c, text=text) for c, text in zip(group, texts, strict=True))
@@ -75,11 +77,13 @@ def window(
     engine: TransformersEngine, listener: RemoteListener, samples: list[Sample], tokens: int, count: int
 ) -> tuple[dict[str, float], list[Beliefs | None]]:
     """Seconds of a window, as `GroupTrainer` goes through it."""
-    asked = [Request(render(s, TEMPLATE), tuple(range(count * i, count * (i + 1)))) for i, s in enumerate(samples)]
+    asked = [
+        GenerationRequest(render(s, TEMPLATE), tuple(range(count * i, count * (i + 1)))) for i, s in enumerate(samples)
+    ]
     began = time.perf_counter()
-    with Ear(listener) as ear:
-        for place, completions in streamed(engine, asked, Sampling(1.0, tokens)):
-            ear.hear(place, Group(samples[place], completions))
+    with OverlappedListening(listener) as ear:
+        for place, completions in iter_completions(engine, asked, SamplingParams(1.0, tokens)):
+            ear.submit(place, Group(samples[place], completions))
         rolled_out = time.perf_counter()
         beliefs = ear.beliefs()
     ended = time.perf_counter()
@@ -90,12 +94,12 @@ def window(
 def measured(
     args: argparse.Namespace, engine: TransformersEngine, url: str, samples: list[Sample], what: str
 ) -> dict[str, Any]:
-    listener = RemoteListener(Endpoint(EndpointSection(urls=(url,))), TEMPLATE, min_mass=0.0)
+    listener = RemoteListener(OpenAIClient(EndpointSection(urls=(url,))), TEMPLATE, min_mass=0.0)
     rounds, probs, apart = [], list[float](), 0.0
     for r in range(args.rounds + 1):
         pair, said = {}, {}
         for way in WAYS if r % 2 else WAYS[::-1]:
-            listener.elsewhere = way == "along"
+            listener.is_remote = way == "along"
             pair[way], beliefs = window(engine, listener, samples, args.tokens, args.generations)
             said[way] = [belief.probs[0] for row in beliefs for belief in row or () if belief is not None]
         apart = max(apart, *(abs(a - b) for a, b in zip(*said.values(), strict=True)))

@@ -21,7 +21,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-STAGES = ("cold_start", "sift", "grpo")
+STAGES = ("cold_start", "rejection_sampling", "grpo")
 FIGURES = ("accuracy", "mean_ap", "consistency", "first_position", "well_formed", "contradiction")
 
 

@@ -27,7 +27,7 @@ from typing import Any
 from PIL import Image
 
 from data_recipes import get_recipe
-from reasoner_rm.data.building import Settings, build
+from reasoner_rm.data.build import Settings, build
 from reasoner_rm.data.validation import validate
 
 ROWS = 40_000

@@ -19,10 +19,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from reasoner_rm.data.media import Media
-from reasoner_rm.data.record import Record
-from reasoner_rm.evaluation.asking import CallableJudge
+from reasoner_rm.data.row import DatasetRow
+from reasoner_rm.evaluation.prediction import CallableJudge
 from reasoner_rm.evaluation.registry import get_benchmark
-from reasoner_rm.evaluation.running import Subject, rescore, run
+from reasoner_rm.evaluation.runner import EvaluatedModel, rescore, run
 from reasoner_rm.report.benchmark import write_benchmark_report
 from reasoner_rm.schema import Sample
 
@@ -40,7 +40,7 @@ def items() -> list[Sample]:
         }
         for i in range(PAIRS)
     ]  # fmt: skip
-    return [s for i, row in enumerate(rows) for s in benchmark.read(Record(row, f"test-{i}", i, media))]
+    return [s for i, row in enumerate(rows) for s in benchmark.read(DatasetRow(row, f"test-{i}", i, media))]
 
 
 def timed(work: Callable[[], object]) -> dict[str, float]:
@@ -69,7 +69,7 @@ def main() -> None:
     benchmark = get_benchmark("vl_rewardbench")
     protocol = benchmark.protocol("both_orders").changed(votes=VOTES)
     with tempfile.TemporaryDirectory() as folder:
-        run(benchmark, items(), Subject(CallableJudge(judge), {"model": "a coin"}), protocol, folder, batch=500)
+        run(benchmark, items(), EvaluatedModel(CallableJudge(judge), {"model": "a coin"}), protocol, folder, batch=500)
         figures: dict[str, object] = {"pairs": PAIRS, "votes": PAIRS * 2 * VOTES}
         for name in ("both_orders", "official", "unifiedreward", "r1_reward", "lmms_eval"):
             knobs = {"votes": VOTES} if name in ("both_orders", "official") else {}

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from reasoner_rm.rewards import mix, resolve, score_groups, weights
+from reasoner_rm.rewards import parse_spec, score_groups, weighted_sum, weights
 from reasoner_rm.schema import Belief, Completion, Group, RewardContext, Sample
 from reasoner_rm.tasks import get_task
 
@@ -133,7 +133,7 @@ def core_seconds() -> float:
 def seconds(name: str, seed: int) -> tuple[float, float]:
     """Core and wall of one batch, of texts that no earlier batch had."""
     spec, question, answer, _ = CASES[name]
-    rng, mixture = random.Random(f"{name}/{seed}"), resolve(spec)  # type: ignore[arg-type]
+    rng, mixture = random.Random(f"{name}/{seed}"), parse_spec(spec)  # type: ignore[arg-type]
     batch = []
     for i in range(GROUPS):
         sample = question(rng, i)
@@ -146,7 +146,7 @@ def seconds(name: str, seed: int) -> tuple[float, float]:
         for group in batch
     ]
     for components in score_groups(mixture, jobs):
-        mix(weights(mixture), components)
+        weighted_sum(weights(mixture), components)
     return core_seconds() - core, time.perf_counter() - began
 
 

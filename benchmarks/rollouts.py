@@ -32,9 +32,9 @@ from reasoner_rm.config import EngineSection
 from reasoner_rm.listener import Listener
 from reasoner_rm.listener.transformers_listener import TransformersListener
 from reasoner_rm.listener.vllm_listener import VllmListener
-from reasoner_rm.policy.loading import Vlm, load_vlm
-from reasoner_rm.policy.prompts import PromptEncoder
-from reasoner_rm.rollout import Request, RolloutEngine, Sampling
+from reasoner_rm.models.loading import Vlm, load_vlm
+from reasoner_rm.models.prompt_encoder import PromptEncoder
+from reasoner_rm.rollout import GenerationRequest, RolloutEngine, SamplingParams
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.rollout.vllm.engine import VllmEngine
 from reasoner_rm.schema import Sample
@@ -77,10 +77,12 @@ def roll_out(
         rng = np.random.default_rng((size, words, run))
         prompts = [prompt_of(rng, words, args.side) for _ in range(args.prompts)]
         lengths = [len(encoder.encode(p).input_ids) for p in prompts]
-        requests = [Request(p, tuple(range(i * size, (i + 1) * size))) for i, p in enumerate(prompts)]
+        requests = [GenerationRequest(p, tuple(range(i * size, (i + 1) * size))) for i, p in enumerate(prompts)]
         for name, engine in engines.items():
             before = hits(engine)
-            cost = timed(lambda engine=engine, requests=requests: engine.generate(requests, Sampling(1.0, args.tokens)))
+            cost = timed(
+                lambda engine=engine, requests=requests: engine.generate(requests, SamplingParams(1.0, args.tokens))
+            )
             if run:
                 costs[name].append(cost)
                 shares.append(hits(engine) - before if name == "vllm" else np.zeros(2))

@@ -29,25 +29,25 @@ from PIL import Image
 from vllm_server import VllmServer
 
 from reasoner_rm.config import EndpointSection
-from reasoner_rm.data.endpoint import CHAT, Endpoint
-from reasoner_rm.policy.loading import ASSETS
-from reasoner_rm.rollout import Request, Sampling
+from reasoner_rm.data.endpoint import CHAT, OpenAIClient
+from reasoner_rm.models.loading import ASSETS
+from reasoner_rm.rollout import GenerationRequest, SamplingParams
 from reasoner_rm.rollout.http_engine import HttpEngine
 from reasoner_rm.tasks.render import Prompt
 
 
-def requests(prompts: int, count: int, round_: int) -> list[Request]:
+def requests(prompts: int, count: int, round_: int) -> list[GenerationRequest]:
     rng = np.random.default_rng(0)
     made = []
     for i in range(prompts):
         one, two = (Image.fromarray(rng.integers(0, 256, (112, 112, 3), dtype=np.uint8)) for _ in range(2))
         content = ("Image 1: ", one, "Image 2: ", two, f"Caption {i}: a red circle above a small star")
         seeds = tuple(1000 * (round_ * prompts + i) + g for g in range(count))
-        made.append(Request(Prompt(content, (False, True, False, True, False)), seeds))
+        made.append(GenerationRequest(Prompt(content, (False, True, False, True, False)), seeds))
     return made
 
 
-def ours(engine: HttpEngine, asked: list[Request], sampling: Sampling) -> int:
+def ours(engine: HttpEngine, asked: list[GenerationRequest], sampling: SamplingParams) -> int:
     """How many tokens were drawn."""
     return sum(len(c.token_ids) for group in engine.generate(asked, sampling) for c in group)
 
@@ -77,7 +77,7 @@ def measured(args: argparse.Namespace) -> dict[str, Any]:
         server = VllmServer(ASSETS / args.model, Path(folder) / "vllm.log").wait()
         try:
             section = EndpointSection(urls=(server.url,), concurrency=args.concurrency)
-            engine, sampling = HttpEngine(Endpoint(section)), Sampling(1.0, args.tokens)
+            engine, sampling = HttpEngine(OpenAIClient(section)), SamplingParams(1.0, args.tokens)
             rounds = []
             for r in range(args.rounds + 1):
                 asked = requests(args.prompts, args.generations, r)

@@ -42,14 +42,18 @@ def equal(folder: Path) -> dict[str, Any]:
     """The greatest differences of two processes from one, by how they share the work."""
     from launching import apart, train
 
-    from reasoner_rm.policy.tiny import make_tiny
+    from reasoner_rm.models.tiny import make_tiny
 
     model = make_tiny(folder / "model", ["Image 1 is better than a square picture <think></think><answer></answer>"])
     section: dict[str, Any] = {"max_steps": STEPS, "loss_type": "dapo", "max_tokens_per_forward": 150, "beta": 0.04}
-    alone = train(folder / "alone", {"model": str(model), "section": section | {"accumulation": 2}})
+    alone = train(folder / "alone", {"model": str(model), "section": section | {"gradient_accumulation_steps": 2}})
     found: dict[str, Any] = {}
     for kind in ("ddp", "zero2", "zero3"):
-        both = train(folder / kind, {"model": str(model), "kind": kind, "section": section | {"accumulation": 1}}, 2)
+        both = train(
+            folder / kind,
+            {"model": str(model), "kind": kind, "section": section | {"gradient_accumulation_steps": 1}},
+            2,
+        )
         assert (alone["world"], both["world"]) == (1, 2) and both["sampled"] == alone["sampled"]
         pairs = list(zip(both["log"], alone["log"], strict=True))
         columns = {name: [(b[name], a[name]) for b, a in pairs] for name in ("loss", "kl", "entropy", "grad_norm")}
@@ -174,13 +178,13 @@ def held(memory: list[float], span: int = 20, warm: int = 40) -> list[float]:
 
 def pocket_config(folder: Path, changes: dict[str, dict[str, Any]]) -> Path:
     """The pocket world's preference recipe after a short cold start, its data made, little of it held out."""
+    from reasoner_rm.pipeline.demos import DatasetSizes
     from reasoner_rm.pipeline.pocket import config_of, course_of
-    from reasoner_rm.pipeline.worlds import Plan
 
     course = course_of("shapes", "preference")
     sets = tuple(f"{section}.{name}={value}" for section, values in changes.items() for name, value in values.items())
     config = config_of(course, folder, 0, sets)
-    course.make(folder / "data", Plan(cold_start=600, train=320, heldout=16, ood=16), 0)
+    course.make(folder / "data", DatasetSizes(cold_start=600, train=320, heldout=16, ood=16), 0)
     file, start = folder / "config.yaml", folder / "start"
     file.write_text(config.yaml())
     assert _start(file, start, "sft", "sft.max_steps=140").wait() == 0, said(start)

@@ -45,7 +45,7 @@ RECIPES: dict[str, str] = {
     "llava": "conversations:LLAVA",
     "sharegpt": "conversations:SHAREGPT",
     "vision_r1_cold": "conversations:COLD",
-    "mapped": "mapped:MAPPED",
+    "mapped": "column_mapping:MAPPED",
 }
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from reasoner_rm.data.recipe import Recipe, option
-from reasoner_rm.data.record import LeftOut, Record, as_dict, as_list, as_number
+from reasoner_rm.data.row import DatasetRow, SkipRow, as_dict, as_list, as_number
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
 
@@ -37,7 +37,7 @@ def per_image(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         yield number, {**as_dict(image, "images"), "annotations": mine[image.get("id")], "categories": names}
 
 
-def coco(row: Record, options: Options) -> Iterable[Sample]:
+def coco(row: DatasetRow, options: Options) -> Iterable[Sample]:
     """`bbox` is x, y, width, height; `iscrowd` marks a region of many, which is no box to find."""
     names, boxes = row.value("categories"), []
     width, height = row.number_of("width", 1), row.number_of("height", 1)
@@ -51,9 +51,9 @@ def coco(row: Record, options: Options) -> Iterable[Sample]:
             raise InputError(f"the bbox {[x, y, w, h]} lies outside {width:g}x{height:g}", remedy="correct it")
         boxes.append({"bbox_2d": [x, y, x + w, y + h], "label": names[item["category_id"]]})
     if not boxes:
-        raise LeftOut("no object")
+        raise SkipRow("no object")
     if len(boxes) > options.max_boxes:
-        raise LeftOut(f"more than {options.max_boxes} objects")
+        raise SkipRow(f"more than {options.max_boxes} objects")
     asked = sorted({str(box["label"]) for box in boxes})
     image = row.image("file_name", options.folder)
     return [

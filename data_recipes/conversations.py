@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from data_recipes.conversation_text import turns
 from data_recipes.llava_rlhf import dialogue
-from data_recipes.talk import turns
 from reasoner_rm.data.recipe import PARQUET, Recipe, option
-from reasoner_rm.data.record import LeftOut, Record
+from reasoner_rm.data.row import DatasetRow, SkipRow
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.parsing import last_element
@@ -21,14 +21,14 @@ class Options:
     text_only: bool = option(False, "keep rows without an image")
 
 
-def talk(row: Record, options: Options) -> Iterable[Sample]:
+def talk(row: DatasetRow, options: Options) -> Iterable[Sample]:
     """`conversations` or `messages`, with `image` or `images`. What was said before an answer stands in its prompt."""
     column = "messages" if "messages" in row.values else "conversations"
     spoken = [turn for turn in turns(row.items(column), column) if turn[0] != "system"]
     pictures = "images" if "images" in row.values else "image"
     images = row.images(pictures) if row.maybe(pictures) else []
     if not images and not options.text_only:
-        raise LeftOut("no image")
+        raise SkipRow("no image")
     roles = [role for role, _ in spoken]
     if roles != ["user", "assistant"] * (len(roles) // 2):
         raise InputError(f"{column}: question and answer do not take turns", remedy="correct or remove the row")
@@ -37,7 +37,7 @@ def talk(row: Record, options: Options) -> Iterable[Sample]:
     return [_answered(row, spoken[: end + 1], images, f"-{end // 2}" if len(ends) > 1 else "") for end in ends]
 
 
-def cold(row: Record, options: Options) -> Iterable[Sample]:
+def cold(row: DatasetRow, options: Options) -> Iterable[Sample]:
     """The same, where every answer reasons first: a turn without `<think>` and `<answer>` is a bad row."""
     for sample in talk(row, options):
         for tag in ("think", "answer"):
@@ -46,11 +46,11 @@ def cold(row: Record, options: Options) -> Iterable[Sample]:
         yield sample
 
 
-def _answered(row: Record, spoken: list[tuple[str, str]], images: list[str], part: str) -> Sample:
+def _answered(row: DatasetRow, spoken: list[tuple[str, str]], images: list[str], part: str) -> Sample:
     target = spoken[-1][1]
     answer = last_element(target, "answer") or target
     if len(answer) > MAX_ANSWER:
-        raise LeftOut(f"an answer of more than {MAX_ANSWER} characters")
+        raise SkipRow(f"an answer of more than {MAX_ANSWER} characters")
     return Sample(
         id=row.name + part, task="qa", prompt=dialogue(spoken[:-1]), images=tuple(images), target=target,
         gold={"answer": answer, "kind": "text"}, group_id=row.name, source=row.source,

@@ -6,18 +6,18 @@ import re
 from collections.abc import Iterable
 
 from data_recipes.hpd import Hpdv3Options, share, stated
-from reasoner_rm.data.comparing import pair, prompt_group, ranking
+from reasoner_rm.data.pairing import pair, prompt_group, ranking
 from reasoner_rm.data.recipe import PARQUET, Recipe
-from reasoner_rm.data.record import LeftOut, Record, as_dict, as_number, as_text
+from reasoner_rm.data.row import DatasetRow, SkipRow, as_dict, as_number, as_text
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
 
 
-def data(row: Record, options: Hpdv3Options) -> Iterable[Sample]:
+def data(row: DatasetRow, options: Hpdv3Options) -> Iterable[Sample]:
     """Like HPDv3, with a source image `path_src`."""
     confidence = stated(row, "confidence")
     if confidence is not None and as_number(confidence, "confidence", 0, 1) < options.min_confidence:
-        raise LeftOut(f"confidence below {options.min_confidence:g}")
+        raise SkipRow(f"confidence below {options.min_confidence:g}")
     p = share(stated(row, "choice_dist")) if options.soft else 1.0
     edits = [row.image("path1"), row.image("path2")]
     prompt, source = row.text("prompt"), row.image("path_src")
@@ -26,7 +26,7 @@ def data(row: Record, options: Hpdv3Options) -> Iterable[Sample]:
     return [pair(row, "edit_preference", prompt, edits, p, shared=[source], group=group, meta=extra)]
 
 
-def bench(row: Record, options: object) -> Iterable[Sample]:
+def bench(row: DatasetRow, options: object) -> Iterable[Sample]:
     """`human_vote.ranking` such as `A>B>C` or `A=B=Good` over `paths_generated`."""
     edits = row.images("paths_generated", least=2)
     said = as_text(as_dict(row.parsed("human_vote"), "human_vote").get("ranking"), "human_vote.ranking")

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from reasoner_rm.data.comparing import pair, ranking
+from reasoner_rm.data.pairing import pair, ranking
 from reasoner_rm.data.recipe import Recipe, option
-from reasoner_rm.data.record import LeftOut, Record, as_list, as_number
+from reasoner_rm.data.row import DatasetRow, SkipRow, as_list, as_number
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
 
 
-def hpdv2(row: Record, options: object) -> Iterable[Sample]:
+def hpdv2(row: DatasetRow, options: object) -> Iterable[Sample]:
     """`train.json`: `file_path` and a one-hot or soft `human_preference`; `test.json`: `image_path` and `rank`."""
     prompt = row.text("prompt")
     if "rank" in row.values:
@@ -32,18 +32,18 @@ class Hpdv3Options:
     soft: bool = option(True, "use the share of choices as a soft label, where it is stated")
 
 
-def hpdv3(row: Record, options: Hpdv3Options) -> Iterable[Sample]:
+def hpdv3(row: DatasetRow, options: Hpdv3Options) -> Iterable[Sample]:
     """`path1` is the winner; `choice_dist` the votes, `confidence` a number: both may be null, or the text "null"."""
     confidence = stated(row, "confidence")
     if confidence is not None and as_number(confidence, "confidence", 0, 1) < options.min_confidence:
-        raise LeftOut(f"confidence below {options.min_confidence:g}")
+        raise SkipRow(f"confidence below {options.min_confidence:g}")
     images = [row.image("path1"), row.image("path2")]
     extra = {k: stated(row, k) for k in ("confidence", "model1", "model2")}
     p = share(stated(row, "choice_dist")) if options.soft else 1.0
     return [pair(row, "image_preference", row.text("prompt"), images, p, meta=extra)]
 
 
-def stated(row: Record, column: str) -> object | None:
+def stated(row: DatasetRow, column: str) -> object | None:
     """A value, where "null" as a text is none either."""
     value = row.maybe(column)
     return None if value == "null" else value

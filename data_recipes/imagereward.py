@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from reasoner_rm.data.comparing import ranking
+from reasoner_rm.data.pairing import ranking
 from reasoner_rm.data.recipe import PARQUET, Recipe
-from reasoner_rm.data.record import Record, as_dict, as_number, as_text
+from reasoner_rm.data.row import DatasetRow, as_dict, as_number, as_text
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
 
 
-def imagereward(row: Record, options: object) -> Iterable[Sample]:
+def imagereward(row: DatasetRow, options: object) -> Iterable[Sample]:
     """The hub's rows (one image each, those of a prompt behind one another), or the repository's `test.json`."""
     if "ranking" in row.values:
         ranks = [as_number(r, "ranking") for r in row.items("ranking", least=2)]

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from data_recipes.talk import asked, candidates, exchange, section, without_marks
+from data_recipes.conversation_text import asked, candidates, exchange, section, strip_placeholders
 from data_recipes.unifiedreward import scale_of
-from reasoner_rm.data.comparing import pair, prompt_group
+from reasoner_rm.data.pairing import pair, prompt_group
 from reasoner_rm.data.recipe import PARQUET, Recipe, option
-from reasoner_rm.data.record import Record
+from reasoner_rm.data.row import DatasetRow
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
 
@@ -25,7 +25,7 @@ class Options:
     scale: str = option("0,100", "LOW,HIGH of the scores of single answers")
 
 
-def llava_critic(row: Record, options: Options) -> Iterable[Sample]:
+def llava_critic(row: DatasetRow, options: Options) -> Iterable[Sample]:
     """`conversations` and `image`: a pair where the instruction quotes two answers, else a score."""
     instruction, answer = exchange(row.items("conversations"), "conversations")
     images, prompt = row.images("image", least=1), asked(instruction)
@@ -46,12 +46,12 @@ def preference(text: str) -> float:
 
 
 def _single(
-    row: Record, instruction: str, prompt: str, images: list[str], answer: str, options: Options
+    row: DatasetRow, instruction: str, prompt: str, images: list[str], answer: str, options: Options
 ) -> Sample:  # fmt: skip
     scores = _SCORE.findall(answer) or re.findall(r"^\s*(\d+(?:\.\d+)?)\s*$", answer, re.MULTILINE)
     if not scores:
         raise InputError(f"no score in {answer[-60:]!r}", remedy="correct or remove the row")
-    response = section(without_marks(instruction), "(?:the )?(?:answer|response)")
+    response = section(strip_placeholders(instruction), "(?:the )?(?:answer|response)")
     question = f"{prompt}\n\nAnswer: {response}" if response else prompt
     low, high = scale_of(options.scale) or (0, 100)
     return Sample(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from data_recipes.talk import turns, without_marks
-from reasoner_rm.data.comparing import pair
+from data_recipes.conversation_text import strip_placeholders, turns
+from reasoner_rm.data.pairing import pair
 from reasoner_rm.data.recipe import Recipe
-from reasoner_rm.data.record import Record, as_dict, as_text
+from reasoner_rm.data.row import DatasetRow, as_dict, as_text
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
 
 
-def llava_rlhf(row: Record, options: object) -> Iterable[Sample]:
+def llava_rlhf(row: DatasetRow, options: object) -> Iterable[Sample]:
     """`output_1`, `output_2`, `preference` 1 or 2; of a longer conversation everything that was said is asked."""
     spoken = turns(row.items("conversations"), "conversations")
     if spoken[-1][0] != "user":
@@ -27,8 +27,8 @@ def llava_rlhf(row: Record, options: object) -> Iterable[Sample]:
 def dialogue(spoken: list[tuple[str, str]]) -> str:
     """A conversation as one question: the bare text of a single turn, else every turn with its speaker."""
     if len(spoken) == 1:
-        return without_marks(spoken[0][1])
-    return "\n".join(f"{role.capitalize()}: {without_marks(text)}" for role, text in spoken)
+        return strip_placeholders(spoken[0][1])
+    return "\n".join(f"{role.capitalize()}: {strip_placeholders(text)}" for role, text in spoken)
 
 
 LLAVA_RLHF = Recipe(

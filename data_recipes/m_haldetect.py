@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from reasoner_rm.data.comparing import prompt_group
+from reasoner_rm.data.pairing import prompt_group
 from reasoner_rm.data.recipe import Recipe
-from reasoner_rm.data.record import LeftOut, Record, as_dict, as_number
+from reasoner_rm.data.row import DatasetRow, SkipRow, as_dict, as_number
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
 
@@ -14,7 +14,7 @@ LABELS = {"ACCURATE": 1, "INACCURATE": 0, "ANALYSIS": None, "UNSURE": None}
 """Analysis and what annotators were not sure of are neither right nor wrong, and are not asked."""
 
 
-def m_haldetect(row: Record, options: object) -> Iterable[Sample]:
+def m_haldetect(row: DatasetRow, options: object) -> Iterable[Sample]:
     """`response` and `annotations` with character offsets `start`, `end` and a `label`."""
     response, steps, gold, spans = row.text("response"), [], [], []
     for item in row.items("annotations"):
@@ -31,7 +31,7 @@ def m_haldetect(row: Record, options: object) -> Iterable[Sample]:
             gold.append(LABELS[label])
             spans.append([start, end])
     if not steps:
-        raise LeftOut("no span marked accurate or inaccurate")
+        raise SkipRow("no span marked accurate or inaccurate")
     column = next((c for c in ("image", "image_path", "image_id") if row.maybe(c) is not None), "image")
     question = row.text("question")
     return [
@@ -43,7 +43,7 @@ def m_haldetect(row: Record, options: object) -> Iterable[Sample]:
     ]  # fmt: skip
 
 
-def _image(row: Record, column: str) -> str:
+def _image(row: DatasetRow, column: str) -> str:
     """A path, or the number of an image of COCO's val2014."""
     value = row.value(column)
     if isinstance(value, int) or (isinstance(value, str) and value.isdecimal()):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from reasoner_rm.data.comparing import pair
+from reasoner_rm.data.pairing import pair
 from reasoner_rm.data.recipe import Recipe, option
-from reasoner_rm.data.record import LeftOut, Record, as_dict
+from reasoner_rm.data.row import DatasetRow, SkipRow, as_dict
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
 
@@ -19,10 +19,10 @@ class Options:
     aspect: str = option("", "an aspect such as Alignment or Safety, instead of the overall preference")
 
 
-def mj_video(row: Record, options: Options) -> Iterable[Sample]:
+def mj_video(row: DatasetRow, options: Options) -> Iterable[Sample]:
     """`overall_preference` and `category_preference` say video_0, video_1 or Same; discarded rows are left out."""
     if row.maybe("discard"):
-        raise LeftOut("discarded by the annotators")
+        raise SkipRow("discarded by the annotators")
     said = row.value("overall_preference")
     if options.aspect:
         said = as_dict(row.parsed("category_preference"), "category_preference").get(options.aspect)

@@ -12,14 +12,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from reasoner_rm.data.comparing import pair, ranking
+from reasoner_rm.data.pairing import pair, ranking
 from reasoner_rm.data.recipe import PARQUET, Recipe, option
-from reasoner_rm.data.record import LeftOut, Record, as_dict, as_number, as_text
+from reasoner_rm.data.row import DatasetRow, SkipRow, as_dict, as_number, as_text
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
 
 
-def mm_rlhf(row: Record, options: object) -> Iterable[Sample]:
+def mm_rlhf(row: DatasetRow, options: object) -> Iterable[Sample]:
     """A chosen and a rejected answer with the people's reasons; `is_tie` is a tie."""
     extra = {name: row.maybe(name) for name in ("chosen_reason", "rejected_reason", "margin")}
     p = 0.5 if row.maybe("is_tie") else 1.0
@@ -36,7 +36,7 @@ class RankedOptions:
     rank: str = option("rank", "its rank there, 1 = best")
 
 
-def ranked(row: Record, options: RankedOptions) -> Iterable[Sample]:
+def ranked(row: DatasetRow, options: RankedOptions) -> Iterable[Sample]:
     """Every pair of a question's answers by their ranks, in one group."""
     texts, ranks = [], []
     for item in row.items(options.answers, least=2):
@@ -48,20 +48,20 @@ def ranked(row: Record, options: RankedOptions) -> Iterable[Sample]:
         texts.append(as_text(answer[options.text], f"{options.answers}.{options.text}"))
         ranks.append(as_number(answer[options.rank], f"{options.answers}.{options.rank}", 1))
     if len(set(texts)) == 1:
-        raise LeftOut("all answers are the same")
+        raise SkipRow("all answers are the same")
     prompt = row.text(options.question)
     more = {"group": group} if (group := _group(row)) else {}
     return list(ranking(row, "response_preference", prompt, texts, ranks, **more, **_media(row)))
 
 
-def _media(row: Record) -> dict[str, Any]:
+def _media(row: DatasetRow) -> dict[str, Any]:
     """The image or images; a video is a folder of frames."""
     if row.maybe("video"):
         return {"videos": [row.video("video")]}
     return {"images": row.images("image", least=1)}
 
 
-def _group(row: Record) -> str:
+def _group(row: DatasetRow) -> str:
     return f"mm_rlhf-{row.value('id')}" if row.maybe("id") is not None else ""
 
 

@@ -149,7 +149,9 @@ def build(
         logger.warning("%s: %d rows repeat a pair; each counts as a vote of its own", source, repeats)
     splits = {"train": samples}
     if heldout:
-        held = _hold_out(islands(shared), max(1, round(heldout * len(samples))), random.Random(f"heldout/{seed}"))
+        held = _hold_out(
+            connected_components(shared), max(1, round(heldout * len(samples))), random.Random(f"heldout/{seed}")
+        )
         if not held:
             raise InputError(
                 "all pairs hang together by shared prompts, groups or images, so none can be held out",
@@ -165,7 +167,7 @@ def build(
     return files
 
 
-def islands(keys: Mapping[str, Iterable[Hashable]]) -> list[list[str]]:
+def connected_components(keys: Mapping[str, Iterable[Hashable]]) -> list[list[str]]:
     """Names that share a key, directly or through others, together.
 
     >>> islands({"a": [1], "b": [2], "c": [1, 3], "d": [3]})

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from reasoner_rm.data.comparing import pair
+from reasoner_rm.data.pairing import pair
 from reasoner_rm.data.recipe import PARQUET, Recipe, option
-from reasoner_rm.data.record import LeftOut, Record
+from reasoner_rm.data.row import DatasetRow, SkipRow
 from reasoner_rm.schema import Sample
 
 
@@ -16,10 +16,10 @@ class Options:
     balanced: bool = option(True, "weigh a row by 1 / the number of rows of its prompt, as PickScore is trained")
 
 
-def pickapic(row: Record, options: Options) -> Iterable[Sample]:
+def pickapic(row: DatasetRow, options: Options) -> Iterable[Sample]:
     """`jpg_0` and `jpg_1` are raw bytes; `label_0` is 1, 0, or 0.5 for a tie; rows without a label are left out."""
     if row.maybe("has_label") is False:
-        raise LeftOut("has_label is false")
+        raise SkipRow("has_label is false")
     p = row.one_of("label_0", {1.0: 1.0, 0.0: 0.0, 0.5: 0.5})
     weight = 1 / row.number_of("num_example_per_prompt", 1) if options.balanced else 1.0
     images = [row.image("jpg_0"), row.image("jpg_1")]

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from data_recipes.talk import asked, candidates, turns
-from reasoner_rm.data.comparing import pair
+from data_recipes.conversation_text import asked, candidates, turns
+from reasoner_rm.data.pairing import pair
 from reasoner_rm.data.recipe import PARQUET, Recipe
-from reasoner_rm.data.record import Record
+from reasoner_rm.data.row import DatasetRow
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
 
 
-def r1_reward(row: Record, options: object) -> Iterable[Sample]:
+def r1_reward(row: DatasetRow, options: object) -> Iterable[Sample]:
     """`message` holds the instruction and its images, `answer` is `<answer>1</answer>` or `<answer>2</answer>`."""
     message = row.parsed("message")
     instruction = "\n".join(text for role, text in turns(message, "message") if role == "user")

@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from reasoner_rm.data.comparing import pair, prompt_group
+from reasoner_rm.data.pairing import pair, prompt_group
 from reasoner_rm.data.recipe import PARQUET, Recipe, option
-from reasoner_rm.data.record import LeftOut, Record, as_number
+from reasoner_rm.data.row import DatasetRow, SkipRow, as_number
 from reasoner_rm.schema import Sample
 
 QUESTIONS = {
@@ -29,37 +29,37 @@ class Options:
     show_prompt: str = option("as-rated", "whether the judge sees the prompt", choices=("as-rated", "always"))
 
 
-def votes(row: Record, options: Options) -> Iterable[Sample]:
+def votes(row: DatasetRow, options: Options) -> Iterable[Sample]:
     """`votes_image1` and `votes_image2`: the share is the label."""
     one, two = row.number_of("votes_image1", 0), row.number_of("votes_image2", 0)
     if one + two == 0:
-        raise LeftOut("no votes")
+        raise SkipRow("no votes")
     return [_compared(row, options, "image", one / (one + two), votes=[one, two])]
 
 
-def weighted(row: Record, options: Options) -> Iterable[Sample]:
+def weighted(row: DatasetRow, options: Options) -> Iterable[Sample]:
     """`weighted_results_image1_<criterion>`: each vote weighed by its rater's score; the pair sums to 1."""
     return [_compared(row, options, "image", _share(row, "weighted_results_image{}_" + options.criterion))]
 
 
-def video(row: Record, options: Options) -> Iterable[Sample]:
+def video(row: DatasetRow, options: Options) -> Iterable[Sample]:
     """`weighted_results1_<Criterion>`, capitalised; files stand in `videos/` or `Videos/`."""
     return [_compared(row, options, "video", _share(row, "weighted_results{}_" + options.criterion.capitalize()))]
 
 
-def _share(row: Record, column: str) -> float:
+def _share(row: DatasetRow, column: str) -> float:
     names = [column.format(k) for k in (1, 2)]
     if not all(name in row.values for name in names):
-        raise LeftOut(f"no {names[0]}: the set was not rated for it")
+        raise SkipRow(f"no {names[0]}: the set was not rated for it")
     if any(row.maybe(name) is None for name in names):
-        raise LeftOut("not rated")
+        raise SkipRow("not rated")
     one, two = (as_number(row.values[name], name, 0) for name in names)
     if one + two == 0:
-        raise LeftOut("no votes")
+        raise SkipRow("no votes")
     return one / (one + two)
 
 
-def _compared(row: Record, options: Options, noun: str, p: float, **extra: Any) -> Sample:
+def _compared(row: DatasetRow, options: Options, noun: str, p: float, **extra: Any) -> Sample:
     caption = row.text("prompt")
     hidden = options.show_prompt == "as-rated" and QUESTIONS[options.criterion]
     shown = QUESTIONS[options.criterion].format(noun=noun) if hidden else caption
@@ -74,7 +74,7 @@ def _compared(row: Record, options: Options, noun: str, p: float, **extra: Any) 
     return pair(row, f"{noun}_preference", shown, media, p, group=group, meta=extra)
 
 
-def clip(row: Record, column: str) -> Any:
+def clip(row: DatasetRow, column: str) -> Any:
     """The video in a column; a bare name stands in `videos/` or `Videos/`."""
     value = row.value(column)
     named = isinstance(value, str) and "/" not in value

@@ -13,9 +13,9 @@ from typing import Any
 
 from data_recipes.rapidata import clip
 from data_recipes.unifiedreward import scale_of
-from reasoner_rm.data.comparing import prompt_group
+from reasoner_rm.data.pairing import prompt_group
 from reasoner_rm.data.recipe import Recipe, option
-from reasoner_rm.data.record import LeftOut, Record, as_dict, as_list, as_number, as_text
+from reasoner_rm.data.row import DatasetRow, SkipRow, as_dict, as_list, as_number, as_text
 from reasoner_rm.schema import Sample
 
 QUESTIONS = {
@@ -39,7 +39,7 @@ class VideoOptions(Options):
     criterion: str = option("alignment", "which score is asked for", choices=VIDEO_ASPECTS)
 
 
-def image(row: Record, options: Options) -> Iterable[Sample]:
+def image(row: DatasetRow, options: Options) -> Iterable[Sample]:
     """`<aspect>_score`, and `word_scores`, a JSON text of [word, how badly it is shown]."""
     aspects = _aspects(row, "{}_score", IMAGE_ASPECTS)
     words = [as_list(item, "word_scores", 2) for item in as_list(row.parsed("word_scores"), "word_scores")]
@@ -47,7 +47,7 @@ def image(row: Record, options: Options) -> Iterable[Sample]:
     return [_rated(row, options, "image", aspects, found, images=(row.image("image"),))]
 
 
-def video(row: Record, options: VideoOptions) -> Iterable[Sample]:
+def video(row: DatasetRow, options: VideoOptions) -> Iterable[Sample]:
     """`likert_score_<aspect>` and `aligned_words_results`; the film is `filename`, its frames in a folder beside it."""
     aspects = _aspects(row, "likert_score_{}", VIDEO_ASPECTS)
     found = []
@@ -58,17 +58,17 @@ def video(row: Record, options: VideoOptions) -> Iterable[Sample]:
     return [_rated(row, options, "video", aspects, found, videos=(clip(row, "filename"),))]
 
 
-def _aspects(row: Record, column: str, names: Iterable[str]) -> dict[str, float]:
+def _aspects(row: DatasetRow, column: str, names: Iterable[str]) -> dict[str, float]:
     """The scores that are there; a missing or empty one was not rated."""
     columns = {name: column.format(name) for name in names}
     return {name: row.number_of(c) for name, c in columns.items() if row.maybe(c) is not None}
 
 
 def _rated(
-    row: Record, options: Options, noun: str, aspects: dict[str, float], words: list[list[Any]], **media: Any
+    row: DatasetRow, options: Options, noun: str, aspects: dict[str, float], words: list[list[Any]], **media: Any
 ) -> Sample:  # fmt: skip
     if options.criterion not in aspects:
-        raise LeftOut(f"not rated for {options.criterion}")
+        raise SkipRow(f"not rated for {options.criterion}")
     caption, scale = row.text("prompt"), list(scale_of(options.scale) or (1, 5))
     question = QUESTIONS[options.criterion].format(noun=noun) if options.show_prompt == "as-rated" else ""
     meta: dict[str, Any] = {"criterion": options.criterion, "scale": scale}

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from reasoner_rm.data.comparing import pair
+from reasoner_rm.data.pairing import pair
 from reasoner_rm.data.recipe import PARQUET, Recipe
-from reasoner_rm.data.record import Record, as_dict, as_text
+from reasoner_rm.data.row import DatasetRow, as_dict, as_text
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
 
 
-def rlaif_v(row: Record, options: object) -> Iterable[Sample]:
+def rlaif_v(row: DatasetRow, options: object) -> Iterable[Sample]:
     """`question`, `chosen`, `rejected` and an image struct."""
     return [_answers(row, row.text("question"), row.text("chosen"), row.text("rejected"))]
 
 
-def rlhf_v(row: Record, options: object) -> Iterable[Sample]:
+def rlhf_v(row: DatasetRow, options: object) -> Iterable[Sample]:
     """The same three as a JSON text in the column `text`."""
     stated = as_dict(row.parsed("text"), "text")
     return [_answers(row, *(as_text(stated.get(key), f"text.{key}") for key in ("question", "chosen", "rejected")))]
 
 
-def _answers(row: Record, question: str, chosen: str, rejected: str) -> Sample:
+def _answers(row: DatasetRow, question: str, chosen: str, rejected: str) -> Sample:
     if chosen == rejected:
         raise InputError("chosen and rejected are the same", remedy="remove the row")
     extra = {name: row.maybe(name) for name in ("ds_name", "origin_dataset")}

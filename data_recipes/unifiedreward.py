@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from data_recipes.dialects import Reading, read
-from data_recipes.talk import asked, candidates, exchange
-from reasoner_rm.data.comparing import pair, prompt_group
+from data_recipes.answer_formats import Reading, read
+from data_recipes.conversation_text import asked, candidates, exchange
+from reasoner_rm.data.pairing import pair, prompt_group
 from reasoner_rm.data.recipe import Recipe, option
-from reasoner_rm.data.record import Record
+from reasoner_rm.data.row import DatasetRow
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks import get_task
@@ -24,7 +24,7 @@ class Options:
     noun: str = option("Image", "what is compared where the answer does not say", choices=tuple(TASKS))
 
 
-def unified(row: Record, options: Options) -> Iterable[Sample]:
+def unified(row: DatasetRow, options: Options) -> Iterable[Sample]:
     """`conversations` and `images`, or `problem`, `solution` and `images`: whatever dialect the answer is in."""
     instruction, answer = said(row)
     reading = read(answer, options.noun, scale_of(options.scale))
@@ -33,7 +33,7 @@ def unified(row: Record, options: Options) -> Iterable[Sample]:
     return [_pair(row, instruction, reading, target=None)]
 
 
-def cot(row: Record, options: Options) -> Iterable[Sample]:
+def cot(row: DatasetRow, options: Options) -> Iterable[Sample]:
     """Reasoned verdicts for a cold start: the assistant's turn is the target and stays in its own order."""
     instruction, answer = said(row)
     reading = read(answer, options.noun)
@@ -42,11 +42,11 @@ def cot(row: Record, options: Options) -> Iterable[Sample]:
     sample = _pair(row, instruction, reading, target=answer.strip())
     parsed = get_task(sample.task).parse(answer, sample)
     if not parsed.well_formed:
-        raise InputError(f"no reasoned verdict: {parsed.why_not}", remedy="correct or remove the row")
+        raise InputError(f"no reasoned verdict: {parsed.parse_error}", remedy="correct or remove the row")
     return [sample]
 
 
-def said(row: Record) -> tuple[str, str]:
+def said(row: DatasetRow) -> tuple[str, str]:
     """The instruction and the answer."""
     if "problem" in row.values:
         return row.text("problem"), row.text("solution")
@@ -64,7 +64,7 @@ def scale_of(text: str) -> tuple[float, float] | None:
     return low, high
 
 
-def _pair(row: Record, instruction: str, reading: Reading, target: str | None) -> Sample:
+def _pair(row: DatasetRow, instruction: str, reading: Reading, target: str | None) -> Sample:
     task, p = TASKS[reading.noun], reading.p_first
     assert p is not None
     prompt = asked(instruction)
@@ -79,7 +79,7 @@ def _pair(row: Record, instruction: str, reading: Reading, target: str | None) -
     return pair(row, task, prompt, row.images("images", 2), p, **more)
 
 
-def _clips(row: Record) -> list[object]:
+def _clips(row: DatasetRow) -> list[object]:
     """Two videos, or the frames of both, half and half."""
     items = row.items("images" if "images" in row.values else "videos", least=2)
     if len(items) == 2:
@@ -90,7 +90,7 @@ def _clips(row: Record) -> list[object]:
     return [tuple(frames[: len(frames) // 2]), tuple(frames[len(frames) // 2 :])]
 
 
-def _single(row: Record, instruction: str, reading: Reading) -> Sample:
+def _single(row: DatasetRow, instruction: str, reading: Reading) -> Sample:
     prompt, gold = asked(instruction), {"score": reading.score}
     if reading.aspects:
         gold |= {"aspects": reading.aspects}  # type: ignore[dict-item]
@@ -100,7 +100,7 @@ def _single(row: Record, instruction: str, reading: Reading) -> Sample:
     )  # fmt: skip
 
 
-def _shown(row: Record, instruction: str) -> dict[str, Any]:
+def _shown(row: DatasetRow, instruction: str) -> dict[str, Any]:
     """The one image; or the one video, where the row has `videos`, several frames, or speaks of a `<video>`."""
     items = row.items("videos" if row.maybe("videos") else "images", least=1)
     if not row.maybe("videos") and len(items) == 1 and "<video>" not in instruction:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from reasoner_rm.data.recipe import PARQUET, Recipe
-from reasoner_rm.data.record import Record
+from reasoner_rm.data.row import DatasetRow
 from reasoner_rm.schema import Sample
 
 
-def vicrit(row: Record, options: object) -> Iterable[Sample]:
+def vicrit(row: DatasetRow, options: object) -> Iterable[Sample]:
     """Train: `solution_original`, `solution_target`; benchmark: `original_noun_phrases`, `changed_noun_phrases`."""
     bench = "changed_noun_phrases" in row.values
     was, now = ("original_noun_phrases", "changed_noun_phrases") if bench else ("solution_original", "solution_target")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from reasoner_rm.data.comparing import pair
+from reasoner_rm.data.pairing import pair
 from reasoner_rm.data.recipe import Recipe, option
-from reasoner_rm.data.record import Record
+from reasoner_rm.data.row import DatasetRow
 from reasoner_rm.schema import Sample
 
 ASPECTS = ("Overall", "VQ", "MQ", "TA")
@@ -18,7 +18,7 @@ class Options:
     aspect: str = option("Overall", "overall, visual quality, motion quality or text alignment", choices=ASPECTS)
 
 
-def videogen(row: Record, options: Options) -> Iterable[Sample]:
+def videogen(row: DatasetRow, options: Options) -> Iterable[Sample]:
     """`path_A`, `path_B` and a verdict `A`, `B` or `same` in each aspect; `same` is a tie."""
     p = row.one_of(options.aspect, {"A": 1.0, "B": 0.0, "same": 0.5})
     clips = [row.video("path_A"), row.video("path_B")]

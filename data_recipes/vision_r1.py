@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from reasoner_rm.data.recipe import PARQUET, Recipe
-from reasoner_rm.data.record import Record, as_dict, as_list, as_number, as_text
+from reasoner_rm.data.row import DatasetRow, as_dict, as_list, as_number, as_text
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
 
 
-def vision_r1(row: Record, options: object) -> Iterable[Sample]:
+def vision_r1(row: DatasetRow, options: object) -> Iterable[Sample]:
     """`solution` is [[class, [x1, y1, x2, y2]], …]; `target_id_maps` names the classes asked for, 0 is background."""
     boxes: list[dict[str, Any]] = []
     for item in as_list(row.parsed("solution"), "solution"):

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reasoner_rm.data.comparing import prompt_group
+from reasoner_rm.data.pairing import prompt_group
 from reasoner_rm.data.recipe import PARQUET, Recipe, option
-from reasoner_rm.data.record import LeftOut, Record, as_dict, as_list, as_number, as_text
+from reasoner_rm.data.row import DatasetRow, SkipRow, as_dict, as_list, as_number, as_text
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.step_critique import MAX_STEPS
@@ -30,7 +30,7 @@ class ViLRewardOptions(Options):
     values: str = option("values", "column of their values, where steps are texts")
 
 
-def vl_prm(row: Record, options: Options) -> Iterable[Sample]:
+def vl_prm(row: DatasetRow, options: Options) -> Iterable[Sample]:
     """`steps_with_score`: objects with `step` and `score`, the share of rollouts that end right."""
     steps = [as_dict(item, "steps_with_score") for item in as_list(row.parsed("steps_with_score"), "steps_with_score")]
     texts = [as_text(step.get("step"), "steps_with_score.step") for step in steps]
@@ -39,7 +39,7 @@ def vl_prm(row: Record, options: Options) -> Iterable[Sample]:
     return [_critique(row, texts, values, options, meta)]
 
 
-def vilreward(row: Record, options: ViLRewardOptions) -> Iterable[Sample]:
+def vilreward(row: DatasetRow, options: ViLRewardOptions) -> Iterable[Sample]:
     """`question`, `image`, and steps with values: as one list of objects, or as two lists."""
     steps = as_list(row.parsed(options.steps), options.steps)
     if all(isinstance(step, str) for step in steps):
@@ -63,12 +63,12 @@ def _one(step: Any, column: str) -> tuple[str, float]:
 
 
 def _critique(
-    row: Record, steps: Sequence[str], values: Sequence[float], options: Options, meta: dict[str, Any]
+    row: DatasetRow, steps: Sequence[str], values: Sequence[float], options: Options, meta: dict[str, Any]
 ) -> Sample:  # fmt: skip
     if not steps:
-        raise LeftOut("no steps")
+        raise SkipRow("no steps")
     if len(steps) > MAX_STEPS:
-        raise LeftOut(f"more than {MAX_STEPS} steps")
+        raise SkipRow(f"more than {MAX_STEPS} steps")
     question, images = row.text("question"), row.images("image", least=1)
     return Sample(
         id=row.name, task="step_critique", prompt=question, images=tuple(images), responses=tuple(steps),

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reasoner_rm.data.comparing import pair, prompt_group
+from reasoner_rm.data.pairing import pair, prompt_group
 from reasoner_rm.data.recipe import PARQUET, Recipe, option
-from reasoner_rm.data.record import LeftOut, Record, as_dict, as_list, as_text
+from reasoner_rm.data.row import DatasetRow, SkipRow, as_dict, as_list, as_text
 from reasoner_rm.schema import Sample
 
 ASPECTS = ("Helpfulness", "Ethical Considerations", "Visual Faithfulness")
@@ -20,7 +20,7 @@ class Options:
     min_gap: float = option(0.0, "leave out pairs whose mean ratings differ by no more")
 
 
-def vlfeedback(row: Record, options: Options) -> Iterable[Sample]:
+def vlfeedback(row: DatasetRow, options: Options) -> Iterable[Sample]:
     """All pairs of answers by the mean of three ratings; ratings are texts, and those that are no number drop out."""
     rated = []
     for answer in _answers(row.value("completions")):
@@ -30,7 +30,7 @@ def vlfeedback(row: Record, options: Options) -> Iterable[Sample]:
     pairs = [(a, b) for a, b in itertools.combinations(range(len(rated)), 2) if rated[a][0] != rated[b][0]]
     pairs = [(a, b) for a, b in pairs if abs(rated[a][1] - rated[b][1]) > options.min_gap]
     if not pairs:
-        raise LeftOut("no two answers with different ratings")
+        raise SkipRow("no two answers with different ratings")
     prompt, image = row.text("prompt"), row.image("img_path")
     group = prompt_group(f"{prompt}\n{row.value('img_path')}")
     return [

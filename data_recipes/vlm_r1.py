@@ -6,10 +6,10 @@ import json
 import re
 from collections.abc import Iterable
 
-from data_recipes.talk import exchange, without_marks
-from reasoner_rm.data.comparing import prompt_group
+from data_recipes.conversation_text import exchange, strip_placeholders
+from reasoner_rm.data.pairing import prompt_group
 from reasoner_rm.data.recipe import Recipe
-from reasoner_rm.data.record import Record, as_list, as_number
+from reasoner_rm.data.row import DatasetRow, as_list, as_number
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
 
@@ -17,7 +17,7 @@ _EXPRESSION = re.compile(r"(?:this sentence describes|describes|region of|refers
 _CATEGORIES = re.compile(r"(?:categories|objects|classes)[^:\n]*:\s*(.+?)(?:\.\s|\n|$)", re.DOTALL | re.IGNORECASE)
 
 
-def rec(row: Record, options: object) -> Iterable[Sample]:
+def rec(row: DatasetRow, options: object) -> Iterable[Sample]:
     """Training rows are conversations answered with four numbers; evaluation rows have `problem` and `solution`."""
     if "solution" in row.values:
         question, answer = row.text("problem"), row.parsed("solution")
@@ -29,7 +29,7 @@ def rec(row: Record, options: object) -> Iterable[Sample]:
     return [_sample(row, "grounding", expression, [{"bbox_2d": box, "label": expression[:200]}])]
 
 
-def ovd(row: Record, options: object) -> Iterable[Sample]:
+def ovd(row: DatasetRow, options: object) -> Iterable[Sample]:
     """The answer is a list of boxes in a Markdown fence and `<answer>`, or `None` where nothing is."""
     question, answer = _exchange(row)
     bare = re.sub(r"</?answer>|```(?:json)?", "", answer if isinstance(answer, str) else json.dumps(answer)).strip()
@@ -43,20 +43,20 @@ def ovd(row: Record, options: object) -> Iterable[Sample]:
     ]
 
 
-def _exchange(row: Record) -> tuple[str, object]:
+def _exchange(row: DatasetRow) -> tuple[str, object]:
     """The question without its mark, and the answer, which may be a list instead of a text."""
     talk = [dict(turn) if isinstance(turn, dict) else turn for turn in row.items("conversations", 2)]
     answer = talk[1].get("value") if isinstance(talk[1], dict) else None
     if isinstance(answer, (list, tuple)):
         talk[1]["value"] = "list"
-        return without_marks(exchange(talk, "conversations")[0]), answer
+        return strip_placeholders(exchange(talk, "conversations")[0]), answer
     question, said = exchange(talk, "conversations")
-    return without_marks(question), said
+    return strip_placeholders(question), said
 
 
 def _expression(question: str) -> str:
-    found = _EXPRESSION.search(without_marks(question))
-    return (found[1] if found else without_marks(question)).strip().rstrip(".")
+    found = _EXPRESSION.search(strip_placeholders(question))
+    return (found[1] if found else strip_placeholders(question)).strip().rstrip(".")
 
 
 def _numbers(answer: object) -> object:
@@ -67,7 +67,7 @@ def _numbers(answer: object) -> object:
     return [part.strip() for part in found[-1].split(",")] if found else answer
 
 
-def _sample(row: Record, task: str, prompt: str, boxes: list[object]) -> Sample:
+def _sample(row: DatasetRow, task: str, prompt: str, boxes: list[object]) -> Sample:
     image = row.images("image", 1)[0]
     return Sample(
         id=row.name, task=task, prompt=prompt, images=(image,), gold={"boxes": boxes},

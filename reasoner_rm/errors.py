@@ -22,5 +22,5 @@ class ServiceError(Exception):
         super().__init__(" ".join((what.rstrip(".") + (f"; {remedy}" if remedy else "")).split()))
 
 
-class Stopped(Exception):  # noqa: N818 - no error: the run ended as it was asked to
+class RunInterrupted(Exception):  # noqa: N818 - no error: the run ended as it was asked to
     """The run was asked to stop, saved its state, and can be resumed. The shell says so and exits with 0."""

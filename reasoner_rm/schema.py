@@ -21,10 +21,10 @@ MediaRef: TypeAlias = "str | bytes | Image"
 VideoRef: TypeAlias = "MediaRef | tuple[MediaRef, ...]"
 """A folder of frames, or the frames themselves, in the order of time."""
 
-BoxSpace: TypeAlias = Literal["processed", "thousand"]
+BoxSpace: TypeAlias = Literal["processed", "normalized_1000"]
 """Where a model family's boxes live: in pixels of the image as it was processed, or 0 to 1000 along either side."""
 
-Span: TypeAlias = tuple[int, int, float]
+SpanReward: TypeAlias = tuple[int, int, float]
 """A piece of a text, from and to in characters, and what it is worth."""
 
 FinishReason: TypeAlias = Literal["stop", "length"]
@@ -39,7 +39,7 @@ class Candidates:
     shared: int = 0
 
 
-CANDIDATES: Mapping[str, Candidates] = {
+PAIRWISE_TASKS: Mapping[str, Candidates] = {
     "image_preference": Candidates("Image", "images"),
     "video_preference": Candidates("Video", "videos"),
     "response_preference": Candidates("Answer", "responses"),
@@ -75,7 +75,7 @@ class Sample:
     def swapped(self) -> Sample:
         """The same comparison with the two candidates exchanged: media, gold, target, ``meta.order`` and ``meta.truth``
         (which candidate is right, 1 or 2) together."""
-        kind = CANDIDATES.get(self.task)
+        kind = PAIRWISE_TASKS.get(self.task)
         if kind is None:
             raise ValueError(f"task {self.task!r} compares nothing, so it cannot be swapped")
         items = getattr(self, kind.media)
@@ -130,14 +130,14 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Parsed:
+class ParsedCompletion:
     """What a task reads out of a completion. ``answer`` is None when nothing readable stands in the container;
-    ``why_not`` says why the text is not well formed."""
+    ``parse_error`` says why the text is not well formed."""
 
     thinking: str | None
     answer: str | None
     well_formed: bool
-    why_not: str = ""
+    parse_error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +149,12 @@ class Belief:
 
     options: tuple[str, ...]
     probs: tuple[float, ...]
-    mass: float
-    spread: float = 0.0
+    option_mass: float
+    order_gap: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class ScoredGroup:
     """A group after its rewards. Every list has G entries; a component may hold None: it could not be scored.
 
     ``logged`` is what rewards wrote down beside their values; ``token_advantages`` [G][C] take the advantages' place
@@ -162,7 +162,7 @@ class Scored:
     """
 
     group: Group
-    parsed: tuple[Parsed, ...]
+    parsed: tuple[ParsedCompletion, ...]
     components: Mapping[str, tuple[float | None, ...]]
     total: tuple[float, ...]
     advantages: tuple[float, ...]
@@ -191,7 +191,7 @@ def _no_log(name: str, values: Sequence[float | None]) -> None:
     return None
 
 
-def _no_spans(name: str, spans: Sequence[Sequence[Span]]) -> None:
+def _no_spans(name: str, spans: Sequence[Sequence[SpanReward]]) -> None:
     return None
 
 
@@ -208,13 +208,13 @@ class RewardContext:
 
     step: int = 0
     progress: float = 0.0
-    peaks: Mapping[str, float] = field(default_factory=dict)
+    best_means: Mapping[str, float] = field(default_factory=dict)
     beliefs: tuple[Belief | None, ...] | None = None
     image_sizes: tuple[tuple[tuple[int, int], tuple[int, int]], ...] = ()
     box_space: BoxSpace = "processed"
     scorers: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     log: Callable[[str, Sequence[float | None]], None] = _no_log
-    dense: Callable[[str, Sequence[Sequence[Span]]], None] = _no_spans
+    span_rewards: Callable[[str, Sequence[Sequence[SpanReward]]], None] = _no_spans
 
 
 @dataclass(frozen=True, slots=True)

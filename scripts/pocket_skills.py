@@ -20,7 +20,7 @@ from data_recipes.pocket.claims import NUMBERS, Claim, noun
 from data_recipes.pocket.corruptions import CORRUPTIONS, TRIES, Corruption, contrast, exchanged, other, recast
 from data_recipes.pocket.drafts import Setting
 from data_recipes.pocket.drawing import Look, Picture
-from data_recipes.pocket.places import reading
+from data_recipes.pocket.localisation import reading
 from data_recipes.pocket.questions import place
 from data_recipes.pocket.scenes import COLOURS, LEVELS, SHAPES, SIZES, Level, Scene, Split, compose, placed, split_of
 from reasoner_rm.schema import Sample

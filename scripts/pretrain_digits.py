@@ -3,7 +3,7 @@
     python scripts/pretrain_digits.py base       # sees printed digits only; reads, describes, looks up; no judge
     python scripts/pretrain_digits.py listener   # other seed, size and data (its own split of the scans)
 
-Both are written to `reasoner_rm/policy/assets/`, with the log and the held-out figures of every skill.
+Both are written to `reasoner_rm/models/assets/`, with the log and the held-out figures of every skill.
 The base never sees a scan and never sees a pair being judged. The listener is taught to answer from the images and
 a given reasoning, right or wrong; it trusts its eyes as far as they serve it.
 """
@@ -24,9 +24,9 @@ from PIL import Image, ImageDraw, ImageFont
 from pretraining import Mixture, Phase, Row, ask, save, train
 
 from data_recipes import digits
-from reasoner_rm.policy.families import FAMILIES
-from reasoner_rm.policy.loading import ASSETS, Vlm, load_vlm, wrap
-from reasoner_rm.policy.tiny import TinySize, build, build_processor, train_tokenizer
+from reasoner_rm.models.families import FAMILIES
+from reasoner_rm.models.loading import ASSETS, Vlm, load_vlm, prepare
+from reasoner_rm.models.tiny import TinySize, build, build_processor, train_tokenizer
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import load_template, render
 
@@ -200,7 +200,7 @@ def start(role: str, folder: Path | None) -> tuple[Vlm, list[dict[str, Any]]]:
     seed, size = ROLES[role]["seed"], ROLES[role]["size"]
     tokenizer = train_tokenizer(corpus())
     model = build(size, tokenizer, seed)
-    return wrap(model, build_processor(size, tokenizer), FAMILIES[size.family], role), []
+    return prepare(model, build_processor(size, tokenizer), FAMILIES[size.family], role), []
 
 
 def pretrain(role: str, out: Path, begun: Path | None = None) -> None:

@@ -5,7 +5,7 @@
     python scripts/pretrain_pocket.py base-qwen3   # the base's skills in the Qwen3-VL architecture
 
 A tower learns to see first (`pretrain_vision`), then the language model to say what it sees (the listener: to match
-words), then everything comes together. Each is written to `reasoner_rm/policy/assets/`, with its log and the held-out
+words), then everything comes together. Each is written to `reasoner_rm/models/assets/`, with its log and the held-out
 figures of every skill. The base sees `train` scenes only and is never asked which of two images is better; the
 listener has a split of scenes to itself.
 """
@@ -32,9 +32,9 @@ from data_recipes.pocket.drafts import Setting
 from data_recipes.pocket.scenes import COLOURS, SHAPES, Split
 from reasoner_rm.evaluation.calibration import calibration
 from reasoner_rm.listener.transformers_listener import TransformersListener
-from reasoner_rm.policy.families import FAMILIES
-from reasoner_rm.policy.loading import ASSETS, load_vlm, wrap
-from reasoner_rm.policy.tiny import TinySize, build, build_processor, train_tokenizer
+from reasoner_rm.models.families import FAMILIES
+from reasoner_rm.models.loading import ASSETS, load_vlm, prepare
+from reasoner_rm.models.tiny import TinySize, build, build_processor, train_tokenizer
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.render import load_template
 
@@ -135,10 +135,10 @@ def pretrain(name: str, out: Path, begun: Path | None = None) -> None:
     size = role.size
     if begun is None:
         tokenizer = train_tokenizer(corpus())
-        vlm = wrap(build(size, tokenizer, role.seed), build_processor(size, tokenizer), FAMILIES[size.family], name)
+        vlm = prepare(build(size, tokenizer, role.seed), build_processor(size, tokenizer), FAMILIES[size.family], name)
     else:
         vlm = load_vlm(begun, dtype="float32")
-    thousand = vlm.family.box_space == "thousand"
+    thousand = vlm.family.box_space == "normalized_1000"
     world, unseen = (World(split, size.image_side, thousand) for split in (role.split, "heldout"))
     record = {"role": name, "seed": role.seed, "split": role.split, "rate": RATE}
     if begun is None:

@@ -21,8 +21,8 @@ from torch.nn import functional as F
 
 from data_recipes.pocket.drawing import Picture
 from data_recipes.pocket.scenes import COLOURS, SHAPES, SIZES
-from reasoner_rm.policy.loading import Vlm
-from reasoner_rm.policy.prompts import PromptEncoder, join_images
+from reasoner_rm.models.loading import Vlm
+from reasoner_rm.models.prompt_encoder import PromptEncoder, batch_images
 
 KINDS = (COLOURS, SHAPES, SIZES)
 POINTS = 6
@@ -105,7 +105,7 @@ def train_vision(
 
     def look(pictures: Sequence[Picture], rng: random.Random) -> tuple[Points, list[torch.Tensor], torch.Tensor]:
         asked = points_of(pictures, side, rng)
-        vision = join_images([encoder.process(p.image(side)) for p in pictures], vlm.device)
+        vision = batch_images([encoder.process(p.image(side)) for p in pictures], vlm.device)
         assert vision is not None
         features = tower(vision.pixel_values.to(tower.dtype), grid_thw=vision.grid_thw)
         tokens = getattr(features, "pooler_output", features)

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from reasoner_rm.policy.loading import Vlm
-from reasoner_rm.policy.logps import repeated_logps
-from reasoner_rm.policy.prompts import PromptEncoder
+from reasoner_rm.models.group_logprobs import repeated_logprobs
+from reasoner_rm.models.loading import Vlm
+from reasoner_rm.models.prompt_encoder import PromptEncoder
 from reasoner_rm.tasks.render import Prompt
 
 END = "<|im_end|>"
@@ -76,12 +76,12 @@ def loss_of(vlm: Vlm, encoder: PromptEncoder, rows: Sequence[Row]) -> tuple[torc
     batch = encoder.batch([encoder.encode(row.prompt) for row in rows])
     given = [vlm.tokenizer(row.given, add_special_tokens=False).input_ids for row in rows]
     learnt = [vlm.tokenizer(row.reply + END, add_special_tokens=False).input_ids for row in rows]
-    out = repeated_logps(vlm, batch, [[g + r] for g, r in zip(given, learnt, strict=True)])
+    out = repeated_logprobs(vlm, batch, [[g + r] for g, r in zip(given, learnt, strict=True)])
     mask = out.mask.clone()
     for i, g in enumerate(given):
         mask[i, : len(g)] = 0
-    per_row = -((out.logps * mask).sum(1) / mask.sum(1))
-    return per_row.mean(), ((out.logps > np.log(0.5)) | (mask == 0)).all(1)
+    per_row = -((out.logprobs * mask).sum(1) / mask.sum(1))
+    return per_row.mean(), ((out.logprobs > np.log(0.5)) | (mask == 0)).all(1)
 
 
 def held_out(vlm: Vlm, encoder: PromptEncoder, skills: Iterable[Skill], unseen: Any, n: int = 200) -> dict[str, float]:

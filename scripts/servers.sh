@@ -13,7 +13,7 @@ case $role in
   listener) ;;
   rollouts)
     export VLLM_SERVER_DEV_MODE=1
-    options+=(--worker-extension-cls reasoner_rm.rollout.vllm.follower.Follower) ;;
+    options+=(--worker-extension-cls reasoner_rm.rollout.vllm.worker_extension.WeightUpdateWorker) ;;
   *) echo "unknown role $role: listener or rollouts" >&2; exit 2 ;;
 esac
 trap 'trap - TERM; kill 0' EXIT INT TERM

@@ -23,8 +23,8 @@ from hypothesis import settings
 from PIL import Image
 from vllm_server import VllmServer
 
-from reasoner_rm.policy.loading import Vlm, load_vlm
-from reasoner_rm.policy.tiny import TinySize, make_tiny
+from reasoner_rm.models.loading import Vlm, load_vlm
+from reasoner_rm.models.tiny import TinySize, make_tiny
 
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
@@ -78,7 +78,7 @@ def tiny_qwen3(tiny_qwen3_folder: Path) -> Vlm:
 
 
 @pytest.fixture(scope="session")
-def stir() -> Callable[[Vlm], Vlm]:
+def perturbed() -> Callable[[Vlm], Vlm]:
     """Copies a tiny model and enlarges its weights: as initialised, it hardly looks at its images or positions."""
 
     def stirred(vlm: Vlm, scale: float = 0.08, seed: int = 0) -> Vlm:

@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from PIL import Image
 
-from reasoner_rm.policy.loading import Vlm, load_vlm
-from reasoner_rm.policy.packing import run
-from reasoner_rm.policy.prompts import PromptEncoder
+from reasoner_rm.models.loading import Vlm, load_vlm
+from reasoner_rm.models.packing import forward_groups
+from reasoner_rm.models.prompt_encoder import PromptEncoder
 from reasoner_rm.tasks.render import Prompt
-from reasoner_rm.training.group_model import GroupModel
-from reasoner_rm.training.sharding import without_compiling
+from reasoner_rm.training.policy_module import PolicyModule
+from reasoner_rm.training.sharding import disable_op_build
 
 GROUPS = [((1, 2, 3), (4,), (5, 6)), ((7, 8), (9, 10, 11, 12))]
 
@@ -29,15 +29,15 @@ def loss_of(model: Any, vlm: Vlm, rank: int) -> torch.Tensor:
     encoder = PromptEncoder(vlm)
     image = Image.new("RGB", (56, 56), (40 * rank, 90, 200))
     prompt = Prompt((image, "which?" * (rank + 1)), (True, False))
-    out = model(encoder.batch([encoder.encode(prompt)]), [GROUPS[rank]], 1.0, False, run)
-    return (out.logps * out.mask).sum() / out.mask.sum()
+    out = model(encoder.batch([encoder.encode(prompt)]), [GROUPS[rank]], 1.0, False, forward_groups)
+    return (out.logprobs * out.mask).sum() / out.mask.sum()
 
 
 def main(kind: str, checkpoint: str, out: str) -> None:
     torch.distributed.init_process_group("gloo")
     rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
     vlm = load_vlm(checkpoint, device="cpu")
-    model = GroupModel(vlm)
+    model = PolicyModule(vlm)
     if kind == "ddp":
         wrapped = torch.nn.parallel.DistributedDataParallel(model, find_unused_parameters=True)
         loss_of(wrapped, vlm, rank).backward()
@@ -46,7 +46,7 @@ def main(kind: str, checkpoint: str, out: str) -> None:
         import deepspeed
         from deepspeed.utils import safe_get_full_grad
 
-        without_compiling()
+        disable_op_build()
         config = {
             "train_micro_batch_size_per_gpu": 1,
             "zero_optimization": {"stage": int(kind[-1])},

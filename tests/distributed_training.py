@@ -22,24 +22,24 @@ from typing import Any
 import torch
 from PIL import Image
 
-from reasoner_rm import processes, rewards
+from reasoner_rm import distributed, rewards
 from reasoner_rm.config import EngineSection, GrpoSection, RunSection, SftSection
-from reasoner_rm.errors import InputError, Stopped
-from reasoner_rm.policy import chosen
-from reasoner_rm.policy.loading import Vlm, load_vlm
-from reasoner_rm.policy.lora import add_lora
-from reasoner_rm.policy.prompts import PromptEncoder
-from reasoner_rm.policy.vision import keep_features
+from reasoner_rm.errors import InputError, RunInterrupted
+from reasoner_rm.models import token_logprobs
+from reasoner_rm.models.loading import Vlm, load_vlm
+from reasoner_rm.models.lora import add_lora
+from reasoner_rm.models.prompt_encoder import PromptEncoder
+from reasoner_rm.models.vision_cache import cache_features
 from reasoner_rm.rewards.base import Reward
-from reasoner_rm.rollout import Request, RolloutEngine, Sampling
-from reasoner_rm.rollout.choose import engine_for
+from reasoner_rm.rollout import GenerationRequest, RolloutEngine, SamplingParams
+from reasoner_rm.rollout.factory import engine_from_config
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.schema import Completion, Group, Sample
 from reasoner_rm.tasks.render import load_template
 from reasoner_rm.training.checkpoints import Checkpoints
 from reasoner_rm.training.grpo import GroupTrainer
 from reasoner_rm.training.sft import SftTrainer, sft_steps
-from reasoner_rm.training.sharding import whole_weights
+from reasoner_rm.training.sharding import summon_full_params
 from reasoner_rm.training.trainer import SampleTrainer
 
 TEMPLATE = load_template("image_preference", "brief")
@@ -65,7 +65,7 @@ class Replay:
     def __init__(self, vlm: Vlm):
         self.vlm = vlm
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[tuple[Completion, ...]]:
+    def generate(self, requests: Sequence[GenerationRequest], sampling: SamplingParams) -> list[tuple[Completion, ...]]:
         return [tuple(self._say(seed, sampling.max_tokens) for seed in r.seeds) for r in requests]
 
     def _say(self, seed: int, longest: int) -> Completion:
@@ -105,7 +105,7 @@ def questions(count: int) -> list[Sample]:
 def deepspeed_config(stage: int, folder: Path) -> Path:
     """ZeRO as it runs on a CPU: torch's own optimiser."""
     file = folder / f"zero{stage}.json"
-    if processes.first():
+    if distributed.is_main():
         file.write_text(
             json.dumps(
                 {
@@ -118,27 +118,27 @@ def deepspeed_config(stage: int, folder: Path) -> Path:
                 }
             )
         )
-    processes.barrier()
+    distributed.barrier()
     return file
 
 
 def engine_of(plan: dict[str, Any], vlm: Vlm, encoder: PromptEncoder) -> RolloutEngine:
     """What `engine`, a section, says; or, with `sampled`, transformers."""
     if "engine" in plan:
-        return engine_for(vlm, EngineSection(**plan["engine"]), encoder, following=True)
+        return engine_from_config(vlm, EngineSection(**plan["engine"]), encoder, sync_weights=True)
     return TransformersEngine(vlm, encoder) if plan.get("sampled") else Replay(vlm)
 
 
 def trainer(out: Path, plan: dict[str, Any]) -> tuple[Vlm, SampleTrainer, dict[str, list[Any]]]:
     """The trainer of a plan, and what it will have logged and sampled."""
-    chosen.LOGITS = plan.get("logits", chosen.LOGITS)
+    token_logprobs.MAX_LOGITS = plan.get("logits", token_logprobs.MAX_LOGITS)
     vlm = load_vlm(plan["model"], device="cpu")
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for weight in vlm.model.parameters():  # as initialised, the model hardly looks at its images
             weight += 0.08 * torch.randn(weight.shape, generator=generator)
     if plan.get("keep_features"):
-        keep_features(vlm.model.model.visual.requires_grad_(False))
+        cache_features(vlm.model.model.visual.requires_grad_(False))
     if plan.get("lora"):
         from reasoner_rm.config import LoraSection
 
@@ -154,23 +154,23 @@ def trainer(out: Path, plan: dict[str, Any]) -> tuple[Vlm, SampleTrainer, dict[s
     }
     if "accuracies" in plan:  # of the first process: the others do not measure
         left = iter(plan["accuracies"])
-        common["measure"] = lambda: {"accuracy": next(left)} if processes.first() else {}
+        common["measure"] = lambda: {"accuracy": next(left)} if distributed.is_main() else {}
     if plan.get("stage") == "sft":
         sft = SftSection(batch_size=2, learning_rate=1e-3, **plan["section"])
         samples = drawings(8, "<think>Image 1 shows a square.</think><answer>Image 1 is better</answer>")
-        if plan.get("broken") == processes.rank():
+        if plan.get("broken") == distributed.rank():
             samples = without_images(samples)
         steps = sft_steps(sft, len(samples))
         return vlm, SftTrainer(vlm, TEMPLATE, samples, sft, batch_size=2, steps=steps, title="sft", **common), seen
     settings: dict[str, Any] = {
         "rewards": "babble", "prompts_per_device": 2, "num_generations": 3, "learning_rate": 1e-3,
-        "max_completion_length": 8, "rollouts_every": 1,
+        "max_completion_length": 8, "log_rollouts_every": 1,
     }  # fmt: skip
     section = GrpoSection(**settings | plan["section"])
     encoder = PromptEncoder(vlm)
     count = plan.get("samples", 12)
     asked = (load_template("qa", "brief"), questions(count)) if plan.get("mixed") else (TEMPLATE, drawings(count))
-    if plan.get("broken") == processes.rank():
+    if plan.get("broken") == distributed.rank():
         asked = TEMPLATE, without_images(asked[1])
     return (
         vlm,
@@ -187,35 +187,35 @@ def trainer(out: Path, plan: dict[str, Any]) -> tuple[Vlm, SampleTrainer, dict[s
 
 def main(out: Path, plan: dict[str, Any]) -> None:
     torch.set_num_threads(1)
-    processes.join()
-    (out / f"{processes.rank()}.pid").write_text(str(os.getpid()))
+    distributed.init()
+    (out / f"{distributed.rank()}.pid").write_text(str(os.getpid()))
     vlm, training, seen = trainer(out, plan)
     if "limit" in plan:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (plan["limit"], plan["limit"]))
     try:
         training.train(resume=plan.get("resume", False))
-    except Stopped as stopped:
+    except RunInterrupted as stopped:
         print(stopped)
-        processes.leave()
+        distributed.shutdown()
         return
     except InputError as error:
         print(f"error: {error}")
         sys.exit(2)
-    with whole_weights(training.model_wrapped):
-        if processes.first():
+    with summon_full_params(training.model_wrapped):
+        if distributed.is_main():
             found = {
-                "world": processes.size(),
+                "world": distributed.world_size(),
                 "kind": str(training.accelerator.distributed_type.value),
                 "wrapper": type(training.model_wrapped).__name__,
                 "weights": {name: p.detach().clone() for name, p in vlm.model.named_parameters()},
                 "best": training.best.weights(),
-                "beside": {name: dict(beside.named_parameters()) for name, beside in training.companions().items()},
+                "beside": {name: dict(beside.named_parameters()) for name, beside in training.extra_models().items()},
                 **seen,
             }
             torch.save(found, out / "beside.pt")
             (out / "beside.pt").rename(out / "found.pt")
-    processes.leave()
+    distributed.shutdown()
 
 
 if __name__ == "__main__":

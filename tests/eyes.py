@@ -15,8 +15,8 @@ from PIL import Image, ImageDraw, ImageStat
 
 from reasoner_rm.data.images import open_image
 from reasoner_rm.judge import Judge
-from reasoner_rm.policy.bundle import Card
-from reasoner_rm.rollout import Request, Sampling
+from reasoner_rm.models.judge_checkpoint import JudgeConfig
+from reasoner_rm.rollout import GenerationRequest, SamplingParams
 from reasoner_rm.schema import Completion, MediaRef
 from reasoner_rm.tasks.render import load_template
 
@@ -50,17 +50,17 @@ def pair(rng: random.Random) -> tuple[str, str, str]:
     return rng.choice((first, second)), first, second
 
 
-class Eyes:
+class ColorEngine:
     """Prefers the last image over the first when its colour stands earlier in the caption. Pointwise: 5 for the
     colour that is asked for, else 1. ``delay`` is how long a run takes, in seconds; two at once are an error."""
 
     def __init__(self, delay: float = 0.0):
         self.delay = delay
         self.runs: list[int] = []
-        self.asked: list[Request] = []
+        self.asked: list[GenerationRequest] = []
         self._inside = threading.Lock()
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[tuple[Completion, ...]]:
+    def generate(self, requests: Sequence[GenerationRequest], sampling: SamplingParams) -> list[tuple[Completion, ...]]:
         assert self._inside.acquire(blocking=False), "two threads in the engine"
         try:
             self.runs.append(len(requests))
@@ -70,7 +70,7 @@ class Eyes:
         finally:
             self._inside.release()
 
-    def _answer(self, request: Request, index: int) -> Completion:
+    def _answer(self, request: GenerationRequest, index: int) -> Completion:
         parts = zip(request.prompt.content, request.prompt.is_image, strict=True)
         text = " ".join(str(part) for part, is_image in parts if not is_image)
         asked = text.split("Caption:")[-1].partition("\n")[0]
@@ -83,9 +83,9 @@ class Eyes:
             second = len(seen) > 1 and noun != "Answer" and _place(seen[-1], asked) < _place(seen[0], asked)
             answer = f"{noun} {1 + second} is better"
         full = f"<think>{thought}</think>\n<answer>{answer}</answer>"
-        if request.watch:
+        if request.on_text:
             for end in range(0, len(full), 7):
-                request.watch(index, full[:end])
+                request.on_text(index, full[:end])
         return Completion(full, (1, 2), (0.0, 0.0), "stop")
 
 
@@ -96,4 +96,4 @@ def _place(colour: str, text: str) -> int:
 
 def seeing_judge(delay: float = 0.0, task: str = "image_preference", **settings: object) -> Judge:
     """A judge with eyes."""
-    return Judge(Eyes(delay), Card(task, load_template(task, "brief")), **settings)  # type: ignore[arg-type]
+    return Judge(ColorEngine(delay), JudgeConfig(task, load_template(task, "brief")), **settings)  # type: ignore[arg-type]

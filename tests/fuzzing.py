@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reasoner_rm.rewards import REWARDS, Reward
-from reasoner_rm.rewards.mixture import resolve
 from reasoner_rm.rewards.scoring import score_components
+from reasoner_rm.rewards.spec import parse_spec
 from reasoner_rm.schema import Belief, Completion, Group, RewardContext, Sample
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.boxes import read_boxes
@@ -74,7 +74,7 @@ WORDS = ("Image 1 is better", "Image 2 is better", "the answer is 1", "wooden ch
 def honest(sample: Sample) -> str:
     """The right answer, well formed."""
     task = get_task(sample.task)
-    said = task.canonical(sample)
+    said = task.reference_answer(sample)
     contained = f"\\boxed{{{said}}}" if task.container == "boxed" else f"<answer>{said}</answer>"
     return f"<think>I look at it, and then decide.{SCORES}</think>\n{contained}"
 
@@ -168,7 +168,7 @@ def fuzz(
     clock: Callable[[], float] = time.process_time,
 ) -> Fuzzed:
     """Score ``n`` hostile texts, in turns over the samples. What other programs take of the machine is not timed."""
-    found, mixture = Fuzzed(), resolve(reward.name, params)
+    found, mixture = Fuzzed(), parse_spec(reward.name, params)
     contexts = [context(sample) for sample in samples]
     texts = [completions(sample, n, seed, most) for sample in samples]
     for i in range(n):
@@ -192,7 +192,7 @@ def fuzz(
 
 def _reads_it(reward: Reward, sample: Sample, text: str) -> bool:
     """Whether a reward with a parser of its own could read a text that the task could not."""
-    if not reward.own_parser:
+    if not reward.custom_parser:
         return False
     return reward.name.endswith("_released") or read_boxes(text) is not None
 

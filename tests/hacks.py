@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from reasoner_rm.listener.hearing import heard
+from reasoner_rm.listener.reasoning_text import extract_reasoning
 from reasoner_rm.rewards import REWARDS, score
 from reasoner_rm.schema import Belief, RewardContext, Sample
 
@@ -55,7 +55,7 @@ class Hack:
 
 def _gullible(text: str, strip: bool) -> Belief | None:
     """A listener that looks at nothing: it believes any verdict that it hears, and a description a little."""
-    said = heard(text, strip)
+    said = extract_reasoning(text, strip)
     if said is None:
         return None
     first = 0.95 if "is 1" in said or "1 is better" in said else 0.75 if REASONED in said else 0.5

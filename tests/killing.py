@@ -29,7 +29,7 @@ def write_config(folder: Path, **sections: Any) -> Path:
     (folder / "own.py").write_text(BABBLE)
     data = {"train": str(build(folder / "data", "train", "image_preference", 6, 0))}
     grpo = {
-        "rewards": {"own.py:babble": 1.0}, "max_steps": 4, "prompts_per_device": 2, "accumulation": 1,
+        "rewards": {"own.py:babble": 1.0}, "max_steps": 4, "prompts_per_device": 2, "gradient_accumulation_steps": 1,
         "num_generations": 3, "max_completion_length": 8, "learning_rate": 1e-3,
     }  # fmt: skip
     config = {"task": "image_preference", "template": "brief", "data": data} | sections

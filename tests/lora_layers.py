@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from reasoner_rm.config import LoraSection
-from reasoner_rm.policy.loading import Vlm
-from reasoner_rm.policy.lora import add_lora
+from reasoner_rm.models.loading import Vlm
+from reasoner_rm.models.lora import add_lora
 
 
 def with_trained_lora(vlm: Vlm, section: LoraSection) -> Vlm:

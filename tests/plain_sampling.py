@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from reasoner_rm.policy.chosen import processed_logits
-from reasoner_rm.policy.decoding import prefill
-from reasoner_rm.policy.loading import Vlm
-from reasoner_rm.policy.prompts import PromptEncoder
-from reasoner_rm.rollout import Request, RolloutEngine, Sampling
+from reasoner_rm.models.loading import Vlm
+from reasoner_rm.models.prefix_cache import prefill
+from reasoner_rm.models.prompt_encoder import PromptEncoder
+from reasoner_rm.models.token_logprobs import processed_logits
+from reasoner_rm.rollout import GenerationRequest, RolloutEngine, SamplingParams
 from reasoner_rm.tasks.render import Prompt
 
 
@@ -38,10 +38,10 @@ def check_first_tokens(engine: RolloutEngine, vlm: Vlm, prompt: Prompt, top_p: f
     encoder = PromptEncoder(vlm)
     with torch.no_grad():
         _, hidden = prefill(vlm, encoder.batch([encoder.encode(prompt)]), 1)
-        probs = processed_logits(vlm.model.lm_head, hidden, vlm.banned, 1.0)[0].softmax(-1).tolist()
+        probs = processed_logits(vlm.model.lm_head, hidden, vlm.banned_token_ids, 1.0)[0].softmax(-1).tolist()
     shares = nucleus_of(probs, top_p)
     assert 1 < len(shares) < sum(p > 1e-6 for p in probs) / 2, "the test needs a nucleus of several, not of nearly all"
-    (group,) = engine.generate([Request(prompt, tuple(range(n)))], Sampling(1.0, 1, top_p))
+    (group,) = engine.generate([GenerationRequest(prompt, tuple(range(n)))], SamplingParams(1.0, 1, top_p))
     counts = torch.bincount(torch.tensor([c.token_ids[0] for c in group]), minlength=len(probs)) / n
     assert {c.token_ids[0] for c in group} <= shares.keys()
     assert all(abs(float(counts[token]) - share) < 0.07 for token, share in shares.items())

@@ -14,13 +14,13 @@ from typing import Any
 from data_recipes.pocket import Setting, build
 from reasoner_rm.data.io import load_samples
 from reasoner_rm.evaluation import Evaluation, evaluate
-from reasoner_rm.judge.ballots import orders_of
-from reasoner_rm.rollout import Request, Sampling
-from reasoner_rm.schema import CANDIDATES, Belief, Completion, Sample, swap_labels
+from reasoner_rm.judge.votes import orders_of
+from reasoner_rm.rollout import GenerationRequest, SamplingParams
+from reasoner_rm.schema import PAIRWISE_TASKS, Belief, Completion, Sample, swap_labels
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.render import load_template
 
-STAGES = {"cold_start": 0.55, "sift": 0.7, "grpo": 0.9}
+STAGES = {"cold_start": 0.55, "rejection_sampling": 0.7, "grpo": 0.9}
 
 
 class Student:
@@ -31,7 +31,7 @@ class Student:
         self.shown = [s if order == "given" else s.swapped() for s in samples for order in orders_of(s.task, both=True)]
         self.answers = [self._answer(s) for s in self.shown]
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[tuple[Completion, ...]]:
+    def generate(self, requests: Sequence[GenerationRequest], sampling: SamplingParams) -> list[tuple[Completion, ...]]:
         assert len(requests) == len(self.answers)
         return [(Completion(text, (1,), (0.0,), "stop"),) for text in self.answers]
 
@@ -44,7 +44,7 @@ class Student:
         options, answer = task.options(sample), task.parse(text, sample).answer
         if not options or answer is None:
             return None
-        said = task.choice(answer, sample)
+        said = task.option_index(answer, sample)
         convinced = 1.2 * self.rng.betavariate(3, 2)
         weights = [self.rng.betavariate(1, 4) + convinced * (i == said) for i in range(len(options))]
         return Belief(options, tuple(w / sum(weights) for w in weights), 0.99)
@@ -72,7 +72,7 @@ class Student:
                 return f"{thought}</think>\n<answer>{json.dumps(boxes[self.rng.randint(0, 1) :])}</answer>"
             case _:
                 body, _, verdict = text.rpartition("<answer>")
-                return body + "<answer>" + swap_labels(verdict, CANDIDATES[sample.task].noun)
+                return body + "<answer>" + swap_labels(verdict, PAIRWISE_TASKS[sample.task].noun)
 
     def _off(self, box: Sequence[float]) -> list[float]:
         dx, dy = (self.rng.choice((2, 6, 14)) for _ in range(2))

@@ -7,16 +7,16 @@ import json
 import pytest
 
 from reasoner_rm.config import AlarmSection
-from reasoner_rm.training.alarms import TROUBLES, Alarms
+from reasoner_rm.training.alarms import CHECKS, Alarms
 
 FINE = {"entropy": 1.0, "completion_length": 50.0, "reward/format": 0.5, "reward/accuracy": 0.5, "zero_variance": 0.3,
-        "sampler_gap": 0.001, "kl": 0.01}  # fmt: skip
+        "sampler_logprob_gap": 0.001, "kl": 0.01}  # fmt: skip
 BAD: dict[str, dict[str, float]] = {
     "entropy_collapse": {"entropy": 0.05},
     "length_runaway": {"completion_length": 150.0},
     "format_only": {"reward/format": 0.9},
     "zero_variance": {"zero_variance": 0.9},
-    "engine_mismatch": {"sampler_gap": 0.2},
+    "engine_mismatch": {"sampler_logprob_gap": 0.2},
     "kl_runaway": {"kl": 2.0},
 }
 
@@ -27,7 +27,7 @@ def run(alarms: Alarms, *spans: dict[str, float]) -> list[tuple[int, str]]:
     return [(step, name) for step, metrics in enumerate(steps, 1) for name in alarms.look(step, metrics)]
 
 
-@pytest.mark.parametrize("name", TROUBLES)
+@pytest.mark.parametrize("name", CHECKS)
 def test_it_rings_once_for_its_own_trouble(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     rung = run(Alarms(AlarmSection(steps=5)), {}, BAD[name], BAD[name])
     assert [n for _, n in rung] == [name] and 5 < rung[0][0] <= 10
@@ -42,7 +42,7 @@ def test_it_is_silent_while_all_is_well() -> None:
 
 def test_a_limit_can_be_switched_off_and_a_missing_metric_is_no_trouble() -> None:
     off = {"entropy_share": None, "length_ratio": None, "format_rise": None, "zero_variance": None,
-           "sampler_gap": None, "kl": None}  # fmt: skip
+           "sampler_logprob_gap": None, "kl": None}  # fmt: skip
     every = {k: v for bad in BAD.values() for k, v in bad.items()}
     assert run(Alarms(AlarmSection(steps=5, **off)), {}, every) == []  # type: ignore[arg-type]
     assert Alarms(AlarmSection(steps=1)).look(1, {"loss": float("nan"), "kl": float("nan")}) == []
@@ -51,11 +51,11 @@ def test_a_limit_can_be_switched_off_and_a_missing_metric_is_no_trouble() -> Non
 def test_it_remembers_over_a_resume() -> None:
     before, after = Alarms(AlarmSection(steps=5)), Alarms(AlarmSection(steps=5))
     run(before, {}, BAD["kl_runaway"])
-    after.recall(json.loads(json.dumps(before.memory())))
+    after.load_state_dict(json.loads(json.dumps(before.state_dict())))
     assert run(after, BAD["kl_runaway"] | BAD["entropy_collapse"])[0][1] == "entropy_collapse"
-    assert after.rung == ["kl_runaway", "entropy_collapse"]
+    assert after.triggered == ["kl_runaway", "entropy_collapse"]
 
 
 def test_only_those_that_are_named_end_a_run() -> None:
     alarms = Alarms(AlarmSection(stop_on=("kl_runaway",)))
-    assert alarms.ends(["zero_variance", "kl_runaway"]) == ["kl_runaway"] and alarms.ends(["zero_variance"]) == []
+    assert alarms.fatal(["zero_variance", "kl_runaway"]) == ["kl_runaway"] and alarms.fatal(["zero_variance"]) == []

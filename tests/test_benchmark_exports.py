@@ -12,19 +12,19 @@ from benchmark_files import vl_rewardbench, vl_rewardbench_row
 from huggingface_hub import ModelCard, ModelCardData
 from PIL import Image
 
-from reasoner_rm.evaluation.asking import CallableJudge
 from reasoner_rm.evaluation.export import model_index, write_lmms_task
-from reasoner_rm.evaluation.folder import ResultFolder
+from reasoner_rm.evaluation.prediction import CallableJudge
 from reasoner_rm.evaluation.registry import get_benchmark, load_benchmark
-from reasoner_rm.evaluation.running import Subject, run
+from reasoner_rm.evaluation.result_dir import ResultDir
+from reasoner_rm.evaluation.runner import EvaluatedModel, run
 
 VLRB = get_benchmark("vl_rewardbench")
 
 
 def test_the_hub_reads_a_result(tmp_path: Path) -> None:
     samples = load_benchmark("vl_rewardbench", vl_rewardbench(tmp_path / "data"), any_revision=True)
-    run(VLRB, samples, Subject(CallableJudge(lambda s: 0)), VLRB.protocol("both_orders"), tmp_path / "out")
-    entry = model_index(ResultFolder(tmp_path / "out").scores())
+    run(VLRB, samples, EvaluatedModel(CallableJudge(lambda s: 0)), VLRB.protocol("both_orders"), tmp_path / "out")
+    entry = model_index(ResultDir(tmp_path / "out").scores())
     text = "---\n" + yaml.safe_dump({"model-index": [{"name": "judge", "results": [entry]}]}) + "---\n"
     card: Any = ModelCard(text)
     assert isinstance(card.data, ModelCardData) and card.data.eval_results

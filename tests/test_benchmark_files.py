@@ -12,13 +12,13 @@ import benchmark_files as written
 import pytest
 
 from reasoner_rm.errors import InputError
-from reasoner_rm.evaluation.asking import CallableJudge
 from reasoner_rm.evaluation.benchmark import load_prompt
+from reasoner_rm.evaluation.prediction import CallableJudge
 from reasoner_rm.evaluation.prompts import grader_prompts, prompts
 from reasoner_rm.evaluation.registry import BENCHMARKS, get_benchmark, list_benchmarks, load_benchmark
-from reasoner_rm.evaluation.running import Subject, rescore, run
+from reasoner_rm.evaluation.runner import EvaluatedModel, rescore, run
 from reasoner_rm.report.benchmark import lines, write_benchmark_report
-from reasoner_rm.schema import CANDIDATES, Sample
+from reasoner_rm.schema import PAIRWISE_TASKS, Sample
 from reasoner_rm.tasks.render import render
 
 
@@ -29,7 +29,7 @@ def load(name: str, folder: Path, **how: object) -> list[Sample]:
 def talkative(sample: Sample) -> str:
     """Something that every reader can read."""
     n = 1 + zlib.crc32(f"{sample.id}{sample.images}{sample.responses}".encode()) % 2
-    noun = CANDIDATES[sample.task].noun if sample.task in CANDIDATES else "Image"
+    noun = PAIRWISE_TASKS[sample.task].noun if sample.task in PAIRWISE_TASKS else "Image"
     box = '[{"bbox_2d": [1, 1, 12, 12], "label": "cup"}]'
     answer = box if sample.task in ("detection", "grounding") else f"{noun} {n} is better"
     return (
@@ -44,10 +44,18 @@ def test_from_the_published_files_to_a_page(name: str, tmp_path: Path) -> None:
     samples = load(name, tmp_path / "data")
     assert len({s.id for s in samples}) == len(samples)
     wide = benchmark.protocols[0]
-    if samples[0].task in CANDIDATES:
+    if samples[0].task in PAIRWISE_TASKS:
         wide = wide.changed(order="both", votes=max(p.votes for p in benchmark.protocols))
     judge = CallableJudge(talkative)
-    run(benchmark, samples, Subject(judge, {"model": "talkative"}), wide, tmp_path / "out", grader=judge, blind=True)
+    run(
+        benchmark,
+        samples,
+        EvaluatedModel(judge, {"model": "talkative"}),
+        wide,
+        tmp_path / "out",
+        grader=judge,
+        blind=True,
+    )
     for protocol in benchmark.protocols:
         scores = rescore(tmp_path / "out", protocol.name)
         name_of, figure = scores.figures.headline
@@ -65,7 +73,7 @@ def test_every_prompt_can_be_rendered(name: str, tmp_path: Path) -> None:
     for protocol in benchmark.protocols:
         template = prompts(protocol)
         for sample in samples:
-            for shown in (sample, sample.swapped()) if sample.task in CANDIDATES else (sample,):
+            for shown in (sample, sample.swapped()) if sample.task in PAIRWISE_TASKS else (sample,):
                 assert render(shown, template(shown)).content
     for sample in samples:
         grading = benchmark.grading(sample) if benchmark.grading else None
@@ -211,12 +219,12 @@ def test_always_first_is_nearly_always_right_in_file_order(vlrb_index: list[Samp
     benchmark = get_benchmark("vl_rewardbench")
     protocol = benchmark.protocol("both_orders").changed(order="given")
     out = tmp_path / "out"
-    scores = run(benchmark, vlrb_index, Subject(CallableJudge(lambda s: 0)), protocol, out, batch=500)
+    scores = run(benchmark, vlrb_index, EvaluatedModel(CallableJudge(lambda s: 0)), protocol, out, batch=500)
     assert scores.figures.headline[1].value == pytest.approx(1245 / 1250)
     both = protocol.changed(order="both")
-    scores = run(benchmark, vlrb_index, Subject(CallableJudge(lambda s: 0)), both, tmp_path / "both", batch=500)
+    scores = run(benchmark, vlrb_index, EvaluatedModel(CallableJudge(lambda s: 0)), both, tmp_path / "both", batch=500)
     assert scores.figures.headline[1].value == 0.5 and scores.habits.first_position == 1.0
-    assert scores.habits.consistency == 0.0 and any("shown first" in r for r in scores.remarks)
+    assert scores.habits.consistency == 0.0 and any("shown first" in r for r in scores.warnings)
     assert rescore(tmp_path / "both", "r1_reward").figures.headline[1].value == 1.0  # what it would reach there
 
 

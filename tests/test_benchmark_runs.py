@@ -16,16 +16,16 @@ from chromium import dom, needs_chromium
 
 from reasoner_rm.cli import main
 from reasoner_rm.errors import InputError
-from reasoner_rm.evaluation.asking import Ask, CallableJudge, EngineJudge
 from reasoner_rm.evaluation.comparison import compare
-from reasoner_rm.evaluation.folder import ResultFolder
+from reasoner_rm.evaluation.prediction import Ask, CallableJudge, EngineJudge
 from reasoner_rm.evaluation.prompts import prompts
 from reasoner_rm.evaluation.registry import get_benchmark, load_benchmark
-from reasoner_rm.evaluation.running import Subject, rescore, run
+from reasoner_rm.evaluation.result_dir import ResultDir
+from reasoner_rm.evaluation.runner import EvaluatedModel, rescore, run
 from reasoner_rm.evaluation.votes import Vote
-from reasoner_rm.policy.loading import Vlm
+from reasoner_rm.models.loading import Vlm
 from reasoner_rm.report.benchmark import write_benchmark_report
-from reasoner_rm.rollout import Sampling
+from reasoner_rm.rollout import SamplingParams
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.schema import Sample
 
@@ -45,7 +45,7 @@ def longer(sample: Sample) -> str:
 
 
 def evaluated(samples: Sequence[Sample], out: Path, judge=longer, protocol: str = "both_orders", **how):  # type: ignore[no-untyped-def]
-    subject = Subject(CallableJudge(judge), {"model": judge.__name__})
+    subject = EvaluatedModel(CallableJudge(judge), {"model": judge.__name__})
     return run(VLRB, samples, subject, VLRB.protocol(protocol), out, **how)
 
 
@@ -68,7 +68,7 @@ def test_a_repeated_id_stays_an_item_of_its_own(samples: list[Sample]) -> None:
 
 def test_all_protocols_follow_from_both_orders(samples: list[Sample], tmp_path: Path) -> None:
     out = tmp_path / "out"
-    run(VLRB, samples, Subject(CallableJudge(longer)), VLRB.protocol("official").changed(order="both"), out)
+    run(VLRB, samples, EvaluatedModel(CallableJudge(longer)), VLRB.protocol("official").changed(order="both"), out)
     found = {p.name: rescore(out, p.name).figures.headline[1].value for p in VLRB.protocols}
     assert found["r1_reward"] is not None and found["unifiedreward"] == pytest.approx(1 / 8)
     assert json.loads((out / "scores.json").read_text())["protocol"]["name"] == "lmms_eval"
@@ -98,12 +98,12 @@ def test_a_run_goes_on_where_it_was_killed(samples: list[Sample], tmp_path: Path
     first, second = Dying(2), Dying(99)
     protocol = VLRB.protocol("both_orders")
     with pytest.raises(KeyboardInterrupt):
-        run(VLRB, samples, Subject(first), protocol, tmp_path / "a", batch=3)
+        run(VLRB, samples, EvaluatedModel(first), protocol, tmp_path / "a", batch=3)
     with (tmp_path / "a" / "predictions.jsonl").open("ab") as file:
         file.write(b'{"id": "half a li')  # as if it was killed within a line
-    scores = run(VLRB, samples, Subject(second), protocol, tmp_path / "a", batch=3)
+    scores = run(VLRB, samples, EvaluatedModel(second), protocol, tmp_path / "a", batch=3)
     assert len(first.asked) == 12 and len(second.asked) == 4  # six items in two orders, then the other two
-    whole = run(VLRB, samples, Subject(Dying(99)), protocol, tmp_path / "b", batch=3)
+    whole = run(VLRB, samples, EvaluatedModel(Dying(99)), protocol, tmp_path / "b", batch=3)
     assert scores.as_json() == whole.as_json()
     assert (tmp_path / "a" / "predictions.jsonl").read_bytes() == (tmp_path / "b" / "predictions.jsonl").read_bytes()
 
@@ -148,7 +148,7 @@ def test_a_judge_without_verdicts_gets_a_report_that_says_so(samples: list[Sampl
     for protocol in ("official", "both_orders", "lmms_eval"):
         out = tmp_path / protocol
         scores = evaluated(samples, out, silent, protocol)
-        assert scores.habits.unparsed == 1.0 and "No vote could be read" in scores.remarks[0]
+        assert scores.habits.unparsed == 1.0 and "No vote could be read" in scores.warnings[0]
         assert "No vote could be read" in write_benchmark_report(out).read_text()
     assert evaluated(samples, tmp_path / "official", silent, "official").figures.headline[1].value is None
     assert evaluated(samples, tmp_path / "both_orders", silent).figures.headline[1].value == 0.0
@@ -164,7 +164,7 @@ def test_repeated_and_missing_predictions_are_counted(samples: list[Sample], tmp
     file.write_text("".join([*lines[:-1], json.dumps(other) + "\n", '{"id": "who", "votes": []}\n']))
     scores = rescore(tmp_path)
     assert scores.n == 7 and scores.each["RLAIF-V-1"] == 0.0  # the last line counts
-    assert ResultFolder(tmp_path).scores()["odd"] == {"missing": 1, "repeated": 1, "unknown": 1}
+    assert ResultDir(tmp_path).scores()["odd"] == {"missing": 1, "repeated": 1, "unknown": 1}
 
 
 def test_a_scalar_head_needs_no_words(samples: list[Sample], tmp_path: Path) -> None:
@@ -197,10 +197,10 @@ def test_two_results_are_compared_item_by_item(samples: list[Sample], tmp_path: 
 
 def test_a_model_is_asked_with_the_protocols_prompt(samples: list[Sample], tmp_path: Path, tiny: Vlm) -> None:
     protocol = VLRB.protocol("both_orders")
-    judge = EngineJudge(TransformersEngine(tiny), prompts(protocol), Sampling(0.0, 8))
-    scores = run(VLRB, samples[:3], Subject(judge, {"model": "tiny"}), protocol, tmp_path)
+    judge = EngineJudge(TransformersEngine(tiny), prompts(protocol), SamplingParams(0.0, 8))
+    scores = run(VLRB, samples[:3], EvaluatedModel(judge, {"model": "tiny"}), protocol, tmp_path)
     assert scores.habits.unparsed == 1.0 and scores.habits.tokens == 16.0 and scores.habits.truncated is not None
-    first = ResultFolder(tmp_path).answered()[0][0]
+    first = ResultDir(tmp_path).answered()[0][0]
     assert {v.order for v in first.votes} == {"given", "swapped"} and all(v.text for v in first.votes)
 
 

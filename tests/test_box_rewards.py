@@ -13,13 +13,13 @@ from torchvision.ops import box_iou
 
 from reasoner_rm import rewards
 from reasoner_rm.config import GrpoSection
-from reasoner_rm.policy.loading import Vlm
-from reasoner_rm.policy.prompts import PromptEncoder
+from reasoner_rm.models.loading import Vlm
+from reasoner_rm.models.prompt_encoder import PromptEncoder
 from reasoner_rm.rewards import score
 from reasoner_rm.rewards.base import Reward
-from reasoner_rm.rewards.located import found_boxes
+from reasoner_rm.rewards.boxes import predicted_boxes
 from reasoner_rm.rewards.vlm_r1 import length_factor
-from reasoner_rm.rollout import Request, Sampling
+from reasoner_rm.rollout import GenerationRequest, SamplingParams
 from reasoner_rm.schema import Completion, RewardContext, Sample
 from reasoner_rm.tasks.boxes import iou_matrix
 from reasoner_rm.tasks.render import load_template
@@ -98,13 +98,13 @@ def test_labels_are_compared_as_in_detection() -> None:
 
 SIZES = {
     "processed": ((200, 100), (100, 50)),  # original, processed
-    "thousand": ((200, 100), (56, 28)),
+    "normalized_1000": ((200, 100), (56, 28)),
 }
-THERE: dict[str, Box] = {"processed": (25, 10, 75, 40), "thousand": (250, 200, 750, 800)}
+THERE: dict[str, Box] = {"processed": (25, 10, 75, 40), "normalized_1000": (250, 200, 750, 800)}
 """One and the same box of the original, (50, 20) to (150, 80), as two model families write it."""
 
 
-@pytest.mark.parametrize("space", ["processed", "thousand"])
+@pytest.mark.parametrize("space", ["processed", "normalized_1000"])
 @pytest.mark.parametrize("name", ["accuracy", "rec_iou", "od_map", "od_map50", "od_length"])
 def test_boxes_are_paid_in_original_pixels(name: str, space: Any) -> None:
     row = gold((50, 20, 150, 80), task="grounding" if name == "rec_iou" else "detection")
@@ -131,7 +131,7 @@ def test_each_sample_brings_its_own_image_size_to_the_reward(
     class Sure:
         """Says that the one object fills the image."""
 
-        def generate(self, requests: list[Request], sampling: Sampling) -> list[tuple[Completion, ...]]:
+        def generate(self, requests: list[GenerationRequest], sampling: SamplingParams) -> list[tuple[Completion, ...]]:
             groups = []
             for asked in requests:
                 width, height = encoder.encode(asked.prompt).images[0].processed
@@ -143,14 +143,14 @@ def test_each_sample_brings_its_own_image_size_to_the_reward(
     seen = []
 
     def watched(group: Any, parsed: Any, context: RewardContext) -> list[float | None]:
-        seen.append((group.sample.images[0].size, found_boxes(parsed[0], group.sample, context).xyxy.tolist()))  # type: ignore[union-attr]
+        seen.append((group.sample.images[0].size, predicted_boxes(parsed[0], group.sample, context).xyxy.tolist()))  # type: ignore[union-attr]
         return [0.0] * len(parsed)
 
     monkeypatch.setitem(rewards.REWARDS, "watched", Reward("watched", (0.0, 1.0), watched))
     rows: list[dict[str, float]] = []
     section = GrpoSection(
         rewards={"od_map": 1.0, "accuracy": 1.0, "watched": 0.0},
-        prompts_per_device=2, accumulation=1, num_generations=2, max_steps=1, beta=0.0,
+        prompts_per_device=2, gradient_accumulation_steps=1, num_generations=2, max_steps=1, beta=0.0,
     )  # fmt: skip
     GroupTrainer(
         vlm, load_template("detection", "brief"), samples, section, engine=Sure(), encoder=encoder,  # type: ignore[arg-type]

@@ -48,7 +48,7 @@ def array(*boxes: Box) -> Any:
 
 
 def right(answer: str, sample: Sample) -> float | None:
-    return get_task(sample.task).correct(answer, sample)
+    return get_task(sample.task).grade(answer, sample)
 
 
 # --- overlap ---
@@ -79,7 +79,7 @@ def test_overlap_by_hand(a: Box, b: Box, overlap: float) -> None:
 
 def test_boxes_come_back_to_original_pixels() -> None:
     box = array((100, 50, 500, 250))
-    assert to_original(box, "thousand", (640, 480), (616, 476)).tolist() == [[64, 24, 320, 120]]
+    assert to_original(box, "normalized_1000", (640, 480), (616, 476)).tolist() == [[64, 24, 320, 120]]
     assert to_original(box, "processed", (1000, 1000), (500, 250)).tolist() == [[200, 200, 1000, 1000]]
     assert to_original(array(), "processed", (640, 480), (616, 476)).shape == (0, 4)
 
@@ -89,7 +89,9 @@ def test_conversion_keeps_the_place_within_the_image(box: Box, original: Any, pr
     share = array(box) / np.array(processed * 2)
     found = to_original(array(box), "processed", original, processed)
     np.testing.assert_allclose(found / np.array(original * 2), share, rtol=1e-9, atol=1e-9)
-    np.testing.assert_allclose(to_original(share * 1000, "thousand", original, processed), found, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(
+        to_original(share * 1000, "normalized_1000", original, processed), found, rtol=1e-9, atol=1e-9
+    )
 
 
 # --- reading ---
@@ -215,13 +217,13 @@ def test_the_longest_answers_take_milliseconds(name: str) -> None:
 def test_the_canonical_answer_finds_everything(items: list[dict[str, Any]]) -> None:
     task, row = get_task("detection"), Sample("b", "detection", "cube", ("a.png",), gold={"boxes": items})
     try:
-        task.check(row)
+        task.validate(row)
     except InputError:
         return
-    canonical = task.canonical(row)
+    canonical = task.reference_answer(row)
     assert canonical is not None
     parsed = task.parse(f"<think>x</think><answer>{canonical}</answer>", row)
-    assert parsed.well_formed and task.correct(parsed.answer or "", row) == 1
+    assert parsed.well_formed and task.grade(parsed.answer or "", row) == 1
 
 
 FAR: Box = (500, 500, 600, 600)
@@ -292,8 +294,8 @@ def test_grounding_earns_above_half_an_overlap(found: list[Box], earned: float) 
 
 def test_an_expression_names_one_thing() -> None:
     task, row = get_task("grounding"), sample("grounding", CUBE)
-    assert task.read(said(CUBE), row) is not None
-    assert task.read(said(CUBE, FAR), row) is None and task.read("[]", row) is None
+    assert task.parse_answer(said(CUBE), row) is not None
+    assert task.parse_answer(said(CUBE, FAR), row) is None and task.parse_answer("[]", row) is None
 
 
 @pytest.mark.parametrize("task", ["detection", "grounding"])
@@ -334,4 +336,4 @@ def gold(boxes: Any, task: str = "detection") -> Sample:
 )
 def test_unusable_boxes_are_refused(row: Sample, message: str) -> None:
     with pytest.raises(InputError, match=f"sample 'b'.*{re.escape(message)}"):
-        get_task(row.task).check(row)
+        get_task(row.task).validate(row)

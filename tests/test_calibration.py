@@ -8,10 +8,10 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss
 
 from reasoner_rm.evaluation.calibration import calibration
-from reasoner_rm.evaluation.judged import judged
-from reasoner_rm.evaluation.metrics import figures
-from reasoner_rm.judge.ballots import Ballot
-from reasoner_rm.schema import Belief, Completion, Parsed, Sample
+from reasoner_rm.evaluation.run_metrics import figures
+from reasoner_rm.evaluation.scored_vote import judged
+from reasoner_rm.judge.votes import Vote
+from reasoner_rm.schema import Belief, Completion, ParsedCompletion, Sample
 
 PAIR = Sample("a", "image_preference", "a star", images=("x", "y"), gold={"p_first": 1.0})
 
@@ -48,9 +48,9 @@ def test_the_ends_and_nothing_at_all() -> None:
     assert sure is not None and (sure.ece, sure.brier, len(sure.bins)) == (0.5, 0.5, 1)
 
 
-def ballot(order: str, sample: Sample = PAIR) -> Ballot:
+def ballot(order: str, sample: Sample = PAIR) -> Vote:
     shown = sample if order == "given" else sample.swapped()
-    return Ballot(shown, order, Completion("", (), (), "stop"), Parsed("t", "Image 1 is better", True), 0)  # type: ignore[arg-type]
+    return Vote(shown, order, Completion("", (), (), "stop"), ParsedCompletion("t", "Image 1 is better", True), 0)  # type: ignore[arg-type]
 
 
 def belief(p: float) -> Belief:

@@ -7,7 +7,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner_rm.data.cards import card, in_text
+from reasoner_rm.data.sample_view import card, in_text
 from reasoner_rm.report.samples import write_page
 from reasoner_rm.schema import Sample
 

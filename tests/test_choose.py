@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from reasoner_rm.errors import InputError
-from reasoner_rm.notices import say_once
-from reasoner_rm.rollout import choose as choosing
-from reasoner_rm.rollout.choose import choose, open_engine
+from reasoner_rm.log import warn_once
+from reasoner_rm.rollout import factory as choosing
+from reasoner_rm.rollout.factory import load_engine, resolve_engine
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
 
 
@@ -26,24 +26,24 @@ def test_auto_takes_vllm_on_cuda_and_says_so_once(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(choosing, "vllm_installed", lambda: vllm)
-    say_once.cache_clear()
-    assert [choose().name, choose("auto").name] == [name, name]
+    warn_once.cache_clear()
+    assert [resolve_engine().name, resolve_engine("auto").name] == [name, name]
     said = capsys.readouterr().err
     assert said.count(f"engine {name}") == 1 and why in said
 
 
 def test_a_named_engine_is_taken_in_silence(capsys: pytest.CaptureFixture[str]) -> None:
-    assert choose("transformers").name == "transformers" and choose("http").name == "http"
+    assert resolve_engine("transformers").name == "transformers" and resolve_engine("http").name == "http"
     assert not capsys.readouterr().err
 
 
 def test_what_is_not_there_is_an_error_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="unknown engine 'sglang'; use auto, transformers, vllm, http"):
-        choose("sglang")  # type: ignore[arg-type]
+        resolve_engine("sglang")  # type: ignore[arg-type]
     monkeypatch.setattr(choosing, "vllm_installed", lambda: False)
     with pytest.raises(InputError, match=r"vLLM is not installed; install reasoner-rm\[vllm\]"):
-        choose("vllm")
+        resolve_engine("vllm")
 
 
 def test_the_engine_of_a_checkpoint(tiny_folder: object) -> None:
-    assert isinstance(open_engine(str(tiny_folder), "transformers"), TransformersEngine)
+    assert isinstance(load_engine(str(tiny_folder), "transformers"), TransformersEngine)

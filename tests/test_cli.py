@@ -47,7 +47,7 @@ def config(tmp_path: Path, tiny: Path, lines: list[str], **sections: object) -> 
         "model": {"path": str(tiny)},
         "listener": {"path": str(tiny)},
         "data": {"train": "train.jsonl", "cold_start": "train.jsonl"},
-        "grpo": {"max_steps": 1, "accumulation": 1, "num_generations": 2, "max_completion_length": 4},
+        "grpo": {"max_steps": 1, "gradient_accumulation_steps": 1, "num_generations": 2, "max_completion_length": 4},
         "sft": {"max_steps": 1},
         **sections,
     }
@@ -77,7 +77,9 @@ def test_a_wrong_key_is_answered_without_torch(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
-@pytest.mark.parametrize("verb", ["pocket", "sft", "sift", "grpo", "eval", "judge", "reward", "data", "report"])
+@pytest.mark.parametrize(
+    "verb", ["pocket", "sft", "rejection-sampling", "grpo", "eval", "judge", "reward", "data", "report"]
+)
 def test_every_verb_has_help(verb: str) -> None:
     assert shell(verb, "--help").returncode == 0
 
@@ -172,7 +174,7 @@ def test_rewards_in_the_shell(tmp_path: Path) -> None:
     malformed = shell("reward", "unified_think", "--sample", sample, "--completion", "-", "--json", stdin=text + " so")
     found = json.loads(malformed.stdout)
     assert found["components"] == {"format": 1.0, "accuracy": 1.0} and found["total"] == 2.0
-    assert found["parsed"]["answer"] == "Image 1 is better" and found["parsed"]["why_not"] == "text after </answer>"
+    assert found["parsed"]["answer"] == "Image 1 is better" and found["parsed"]["parse_error"] == "text after </answer>"
     strict = shell(
         "reward", "format", "--param", "mode=strict", "--sample", sample, "--completion", "-", stdin=text + " so"
     )

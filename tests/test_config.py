@@ -33,7 +33,7 @@ def test_unknown_key_names_line_and_nearest(tmp_path: Path) -> None:
 
 def test_unknown_section_and_nested_section(tmp_path: Path) -> None:
     assert "did you mean 'grpo'?" in error_of(write(tmp_path, "grpoo: {}\n"))
-    message = error_of(write(tmp_path, "sift:\n  sft:\n    epochz: 3\n"))
+    message = error_of(write(tmp_path, "rejection_sampling:\n  sft:\n    epochz: 3\n"))
     assert ":3:" in message and "did you mean 'epochs'?" in message
 
 
@@ -46,7 +46,7 @@ def test_wrong_value_names_line_and_value(tmp_path: Path) -> None:
 def test_foreign_names_are_refused_with_an_explanation(tmp_path: Path, key: str) -> None:
     message = error_of(write(tmp_path, f"grpo:\n  {key}: 4\n"))
     assert "did you mean" not in message and (
-        "prompts_per_device" in message or "accumulation" in message or "engine" in message
+        "prompts_per_device" in message or "gradient_accumulation_steps" in message or "engine" in message
     )
 
 

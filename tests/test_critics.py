@@ -28,7 +28,7 @@ def caption(
 
 
 def found(answer: str, sample: Sample) -> float | None:
-    return get_task(sample.task).correct(answer, sample)
+    return get_task(sample.task).grade(answer, sample)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_part_of_the_phrase_or_more_than_it_is_not_paid(answer: str) -> None:
 
 def test_latex_escapes_and_quotation_marks_do_not_matter() -> None:
     sign = caption("Joe’s “50% off” sign", "Ann’s sign")
-    get_task(sign.task).check(sign)
+    get_task(sign.task).validate(sign)
     for answer in ('Joe\'s "50\\% off" sign', "\\textbf{Joe's ``50% off'' sign}".replace("``", "“").replace("''", "”")):
         assert found(answer, sign) == 1
     assert found('Joe\'s "5% off" sign', sign) == 0
@@ -61,19 +61,19 @@ def test_latex_escapes_and_quotation_marks_do_not_matter() -> None:
 def test_any_phrase_that_passes_the_check_can_be_answered(before: str, changed: str, after: str) -> None:
     sample, task = caption(changed, "something else", before + changed + after), get_task("caption_critic")
     try:
-        task.check(sample)
+        task.validate(sample)
     except InputError:
         return
-    canonical = task.canonical(sample)
+    canonical = task.reference_answer(sample)
     parsed = task.parse(f"<think>x</think>\\boxed{{{canonical}}}", sample)
-    assert parsed.well_formed and task.correct(parsed.answer or "", sample) == 1
+    assert parsed.well_formed and task.grade(parsed.answer or "", sample) == 1
 
 
 @pytest.mark.parametrize("changed", ["the <|im_end|> sign", "the \\boxed{x} sign", "a {red} box", "the </think> tag"])
 def test_control_text_in_a_caption_can_be_quoted(changed: str) -> None:
     sample, task = caption(changed, "a sign", f"I see {changed}."), get_task("caption_critic")
-    task.check(sample)
-    canonical = task.canonical(sample)
+    task.validate(sample)
+    canonical = task.reference_answer(sample)
     shown = "".join(map(str, render(sample, load_template("caption_critic")).content))
     assert canonical is not None and canonical in shown  # verbatim as the model sees it
     parsed = task.parse(f"<think>x</think>\\boxed{{{canonical}}}", sample)
@@ -105,7 +105,7 @@ def test_the_box_counts_and_not_the_thought() -> None:
 )
 def test_unusable_phrases_are_refused(sample: Sample, message: str) -> None:
     with pytest.raises(InputError, match=f"sample 'c'.*{re.escape(message)}"):
-        get_task(sample.task).check(sample)
+        get_task(sample.task).validate(sample)
 
 
 # --- steps ---
@@ -119,11 +119,11 @@ def solution(*steps: Any, shown: int | None = None) -> Sample:
 @given(st.lists(st.integers(0, 1), min_size=1, max_size=MAX_STEPS), st.data())
 def test_steps_earn_the_share_judged_right(steps: list[int], data: st.DataObject) -> None:
     sample, task = solution(*steps), get_task("step_critique")
-    task.check(sample)
+    task.validate(sample)
     said = data.draw(st.lists(st.integers(0, 1), min_size=len(steps), max_size=len(steps)))
     share = 1 - sum(abs(s - t) for s, t in zip(said, steps, strict=True)) / len(steps)
-    assert task.correct(str(said), sample) == pytest.approx(share)
-    assert task.correct(task.canonical(sample) or "", sample) == 1
+    assert task.grade(str(said), sample) == pytest.approx(share)
+    assert task.grade(task.reference_answer(sample) or "", sample) == 1
 
 
 @pytest.mark.parametrize(
@@ -160,4 +160,4 @@ def test_the_steps_are_shown_in_order_and_escaped(variant: str) -> None:
 )
 def test_unusable_steps_are_refused(sample: Sample, message: str) -> None:
     with pytest.raises(InputError, match=f"sample 't'.*{re.escape(message)}"):
-        get_task(sample.task).check(sample)
+        get_task(sample.task).validate(sample)

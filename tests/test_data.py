@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from reasoner_rm.data.images import open_image, read_bytes
-from reasoner_rm.data.io import atomic, load_samples, write_samples
+from reasoner_rm.data.io import atomic_write, load_samples, write_samples
 from reasoner_rm.errors import InputError
-from reasoner_rm.rows import sample_from_row, sample_to_row
 from reasoner_rm.schema import Sample
+from reasoner_rm.serialization import sample_from_dict, sample_to_dict
 
 ROW: dict[str, Any] = {
     "id": "a",
@@ -74,7 +74,7 @@ values = st.recursive(
     )
 )
 def test_a_row_gives_its_sample_back(sample: Sample) -> None:
-    assert sample_from_row(json.loads(json.dumps(sample_to_row(sample)))) == sample
+    assert sample_from_dict(json.loads(json.dumps(sample_to_dict(sample)))) == sample
 
 
 def test_a_file_gives_its_samples_back(folder: Path) -> None:
@@ -98,7 +98,7 @@ def test_paths_hold_through_a_linked_folder(folder: Path) -> None:
     """`..` after a link leaves from where the link points, so a path must not count on the link's own place."""
     (folder / "far" / "away").mkdir(parents=True)
     (folder / "link").symlink_to(folder / "far" / "away")
-    sample = sample_from_row(ROW, folder)
+    sample = sample_from_dict(ROW, folder)
     write_samples(folder / "link" / "out.jsonl", [sample])
     assert len(load_samples(folder / "link" / "out.jsonl")) == 1
     assert len(load_samples(folder / "far" / "away" / "out.jsonl")) == 1
@@ -108,7 +108,7 @@ def test_a_folder_can_move_with_its_images(folder: Path) -> None:
     write_samples(folder / "set" / "out.jsonl", [])
     for name in ("one", "two"):
         (folder / f"{name}.png").rename(folder / "set" / f"{name}.png")
-    write_samples(folder / "set" / "out.jsonl", [sample_from_row(ROW, folder / "set")])
+    write_samples(folder / "set" / "out.jsonl", [sample_from_dict(ROW, folder / "set")])
     (folder / "set").rename(folder / "moved")
     assert len(load_samples(folder / "moved" / "out.jsonl")) == 1
 
@@ -188,7 +188,7 @@ def test_the_check_can_be_left_out(folder: Path) -> None:
 @pytest.mark.parametrize("kill", [RuntimeError, KeyboardInterrupt, SystemExit])
 def test_a_write_that_dies_leaves_the_old_file(folder: Path, kill: type[BaseException]) -> None:
     file = folder / "out" / "data.jsonl"
-    write_samples(file, [sample_from_row(ROW, folder)])
+    write_samples(file, [sample_from_dict(ROW, folder)])
     before = file.read_bytes()
 
     def dying() -> Iterator[Sample]:
@@ -204,7 +204,7 @@ def test_a_write_that_dies_leaves_the_old_file(folder: Path, kill: type[BaseExce
 
 def test_the_file_appears_whole(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
-    with atomic(file) as out:
+    with atomic_write(file) as out:
         out.write("half")
         out.flush()
         assert not file.exists()

@@ -99,9 +99,9 @@ def test_samples_are_sound(tmp_path: Path, split: Split, task: str) -> None:
     for sample in samples:
         assert sample.target is not None
         parsed = rule.parse(sample.target, sample)
-        assert parsed.well_formed, parsed.why_not
-        assert parsed.answer == rule.canonical(sample)
-        assert rule.correct(parsed.answer or "", sample) == 1
+        assert parsed.well_formed, parsed.parse_error
+        assert parsed.answer == rule.reference_answer(sample)
+        assert rule.grade(parsed.answer or "", sample) == 1
         for ref in sample.images:
             assert open_image(ref).size == (digits.SIDE, digits.SIDE)
             assert int(Path(str(ref)).stem.split("-")[1]) in own
@@ -142,7 +142,7 @@ def test_a_swapped_sample_is_still_sound() -> None:
         swapped = sample.swapped()
         assert swapped.target is not None
         parsed = task.parse(swapped.target, swapped)
-        assert task.correct(parsed.answer or "", swapped) == 1
+        assert task.grade(parsed.answer or "", swapped) == 1
         assert shown(swapped)[swapped.meta["order"].index(0)] == swapped.meta["asked"]
 
 

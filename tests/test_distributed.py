@@ -12,8 +12,8 @@ import pytest
 import torch
 from distributed_groups import GROUPS, loss_of
 
-from reasoner_rm.policy.loading import load_vlm
-from reasoner_rm.training.group_model import GroupModel
+from reasoner_rm.models.loading import load_vlm
+from reasoner_rm.training.policy_module import PolicyModule
 
 pytestmark = [pytest.mark.distributed, pytest.mark.slow]
 
@@ -38,7 +38,7 @@ def test_gradients_are_averaged_over_ranks(kind: str, tiny_folder: Path, tmp_pat
     assert found["kind"] == ("DistributedDataParallel" if kind == "ddp" else "DeepSpeedEngine")
 
     vlm = load_vlm(tiny_folder, device="cpu")
-    model = GroupModel(vlm)
+    model = PolicyModule(vlm)
     (sum(loss_of(model, vlm, rank) for rank in range(2)) / 2).backward()
     want = {name: p.grad for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
     assert want

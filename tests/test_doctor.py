@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from reasoner_rm.cli import doctor
-from reasoner_rm.cli.combinations import Machine, findings
+from reasoner_rm.cli.compatibility import Machine, findings
 
 GOOD = {"torch": "2.13.0", "torchvision": "0.28.0", "transformers": "5.17.0"}
 

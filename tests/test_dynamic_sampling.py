@@ -17,17 +17,17 @@ from PIL import Image
 
 from reasoner_rm import rewards
 from reasoner_rm.config import AlarmSection, GrpoSection, LoraSection
-from reasoner_rm.errors import InputError, Stopped
-from reasoner_rm.policy.loading import Vlm
-from reasoner_rm.policy.lora import add_lora
-from reasoner_rm.policy.prompts import PromptEncoder
+from reasoner_rm.errors import InputError, RunInterrupted
+from reasoner_rm.models.loading import Vlm
+from reasoner_rm.models.lora import add_lora
+from reasoner_rm.models.prompt_encoder import PromptEncoder
 from reasoner_rm.rewards.base import Reward
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.schema import Group, Sample
 from reasoner_rm.tasks.render import load_template
 from reasoner_rm.training.checkpoints import MARKER, Checkpoints
+from reasoner_rm.training.dynamic_sampling import DynamicSampler
 from reasoner_rm.training.grpo import GroupTrainer
-from reasoner_rm.training.replacing import Replacements
 
 TEMPLATE = load_template("image_preference", "brief")
 
@@ -42,12 +42,12 @@ def teaches(sample: Sample) -> bool:
 
 def test_what_teaches_nothing_is_replaced_by_what_does() -> None:
     samples = numbered(30)
-    cursor = Replacements(samples, 1, 100, seed=3)
+    cursor = DynamicSampler(samples, 1, 100, seed=3)
     window = samples[:8]  # 0, 3 and 6 teach
     filled, shares = cursor.fill(window, [s.id for s in window], lambda asked: asked, teaches)
     assert all(map(teaches, filled)) and len({s.id for s in filled}) == 8
     assert [filled[i] for i in (0, 3, 6)] == [window[i] for i in (0, 3, 6)]
-    assert shares["dull"] == shares["replaced"] == 5 / 8 and 5 / 8 < shares["redrawn"] <= 22 / 8
+    assert shares["uninformative"] == shares["replaced"] == 5 / 8 and 5 / 8 < shares["resampled"] <= 22 / 8
 
 
 def test_the_cap_holds_and_the_data_may_run_out() -> None:
@@ -58,11 +58,13 @@ def test_the_cap_holds_and_the_data_may_run_out() -> None:
         return more
 
     window = samples[:8]
-    never = Replacements(samples, 1, 6, seed=3)
+    never = DynamicSampler(samples, 1, 6, seed=3)
     filled, shares = never.fill(window, [s.id for s in window], answer, lambda sample: False)
-    assert filled == window and len(asked) == 6 and shares == {"dull": 1.0, "replaced": 0.0, "redrawn": 6 / 8}
+    assert (
+        filled == window and len(asked) == 6 and shares == {"uninformative": 1.0, "replaced": 0.0, "resampled": 6 / 8}
+    )
     asked.clear()
-    endless = Replacements(samples, 1, 10**6, seed=3)
+    endless = DynamicSampler(samples, 1, 10**6, seed=3)
     endless.fill(window, [s.id for s in window], answer, lambda sample: False)
     assert sorted(int(s.id) for s in asked) == list(range(8, 30))
 
@@ -70,7 +72,7 @@ def test_the_cap_holds_and_the_data_may_run_out() -> None:
 def test_neighbours_are_replaced_together() -> None:
     samples = numbered(24)
     window = samples[:4]  # 0 teaches, so 0 and 1 stay; neither 2 nor 3 would, were 3 not divisible by three
-    filled, _ = Replacements(samples, 2, 100, seed=0).fill(
+    filled, _ = DynamicSampler(samples, 2, 100, seed=0).fill(
         window, [s.id for s in window], lambda asked: asked, lambda s: s.id in ("0", "10")
     )
     assert [s.id for s in filled] == ["0", "1", "10", "11"]
@@ -79,14 +81,14 @@ def test_neighbours_are_replaced_together() -> None:
 def test_the_cursor_goes_on_where_it_stood() -> None:
     samples = numbered(30)
 
-    def windows(cursor: Replacements, numbers: range) -> list[list[Sample]]:
+    def windows(cursor: DynamicSampler, numbers: range) -> list[list[Sample]]:
         found = []
         for n in numbers:
             window = samples[n : n + 5]
             found.append(cursor.fill(window, [s.id for s in window], lambda asked: asked, teaches)[0])
         return found
 
-    whole, begun, again = (Replacements(samples, 1, 10, seed=1) for _ in range(3))
+    whole, begun, again = (DynamicSampler(samples, 1, 10, seed=1) for _ in range(3))
     want = windows(whole, range(12))
     windows(begun, range(5))
     again.place = begun.place
@@ -125,7 +127,8 @@ def make(
         if lora:
             vlm = add_lora(vlm, LoraSection(r=2))
         section: dict[str, Any] = {
-            "rewards": "luck", "filter_on": "luck", "filter_epsilon": 0.0, "prompts_per_device": 4, "accumulation": 1,
+            "rewards": "luck", "filter_metric": "luck", "filter_epsilon": 0.0, "prompts_per_device": 4,
+            "gradient_accumulation_steps": 1,
             "num_generations": 4, "max_steps": 4, "learning_rate": 1e-3, "max_completion_length": 6,
         }  # fmt: skip
         encoder, lines = PromptEncoder(vlm), []
@@ -141,11 +144,11 @@ def make(
 
 def test_a_resumed_training_replaces_the_same_groups(make: Callable[..., Any], tmp_path: Path) -> None:
     settings: dict[str, Any] = {
-        "resample_cap": 1.0, "beta": 0.04, "sync_ref_model": True, "ref_model_sync_steps": 1,
+        "max_resample_ratio": 1.0, "beta": 0.04, "sync_ref_model": True, "ref_model_sync_steps": 1,
     }  # fmt: skip
     whole, lines = make(tmp_path, **settings)
     whole.train()
-    assert all(0 < row["replaced"] <= row["dull"] and row["redrawn"] <= 1 for row in lines)
+    assert all(0 < row["replaced"] <= row["uninformative"] and row["resampled"] <= 1 for row in lines)
     for step in (3, 4):
         shutil.rmtree(tmp_path / f"{step:07d}", ignore_errors=True)
     again, rest = make(tmp_path, **settings)
@@ -155,7 +158,7 @@ def test_a_resumed_training_replaces_the_same_groups(make: Callable[..., Any], t
         assert torch.equal(weight, again.vlm.model.state_dict()[name]), name
     pairs = zip(whole.reference.parameters(), again.reference.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
-    plain, _ = make(**settings | {"resample_cap": 0.0})
+    plain, _ = make(**settings | {"max_resample_ratio": 0.0})
     plain.train()
     assert not torch.equal(plain.vlm.model.lm_head.weight, whole.vlm.model.lm_head.weight)
 
@@ -188,7 +191,7 @@ def test_the_reference_follows(make: Callable[..., Any]) -> None:
 @pytest.mark.parametrize(
     ("settings", "why"),
     [
-        ({"resample_cap": 1.0, "filter_epsilon": None}, "set grpo.filter_epsilon"),
+        ({"max_resample_ratio": 1.0, "filter_epsilon": None}, "set grpo.filter_epsilon"),
         ({"sync_ref_model": True, "beta": 0.0}, "without grpo.beta there is no reference"),
         ({"sync_ref_model": True, "lora": True}, "LoRA is its own reference"),
     ],
@@ -201,7 +204,7 @@ def test_what_cannot_work_is_refused(make: Callable[..., Any], settings: dict[st
 def test_an_alarm_can_end_the_run(make: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     alarms = AlarmSection(steps=1, zero_variance=0.1, stop_on=("zero_variance",))
     trainer, lines = make(tmp_path, alarms=alarms)
-    with pytest.raises(Stopped, match=r"the alarm zero_variance after step 1; its state is saved"):
+    with pytest.raises(RunInterrupted, match=r"the alarm zero_variance after step 1; its state is saved"):
         trainer.train()
     assert len(lines) == 1 and capsys.readouterr().err.count("alarm at step 1: zero_variance") == 1
     again, rest = make(tmp_path, alarms=alarms)  # it has been said: whoever resumes wants to go on

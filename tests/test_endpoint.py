@@ -17,12 +17,12 @@ from chat_server import ChatServer, FlakyProxy, Reply, chat
 from PIL import Image
 
 from reasoner_rm.config import EndpointSection
-from reasoner_rm.data import costs, replicas
+from reasoner_rm.data import budget, replicas
+from reasoner_rm.data.budget import OutOfBudget, RateLimiter
 from reasoner_rm.data.chat import encoded
-from reasoner_rm.data.costs import OutOfBudget, Pace
-from reasoner_rm.data.endpoint import CHAT, Endpoint, Job
+from reasoner_rm.data.endpoint import CHAT, HttpJob, OpenAIClient
+from reasoner_rm.data.http_errors import RequestRejected
 from reasoner_rm.data.images import open_image
-from reasoner_rm.data.refusals import Refused
 from reasoner_rm.errors import InputError, ServiceError
 
 Serve = Callable[..., ChatServer]
@@ -35,12 +35,12 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replicas, "LONGEST_REST", 0.2)
 
 
-def endpoint(*urls: str, **settings: Any) -> Endpoint:
-    return Endpoint(EndpointSection(urls=urls, **{"model": "m", **settings}))
+def endpoint(*urls: str, **settings: Any) -> OpenAIClient:
+    return OpenAIClient(EndpointSection(urls=urls, **{"model": "m", **settings}))
 
 
-def question(i: int) -> Job:
-    return Job(CHAT, lambda: {"model": "m", "messages": [{"role": "user", "content": f"{i}"}]})
+def question(i: int) -> HttpJob:
+    return HttpJob(CHAT, lambda: {"model": "m", "messages": [{"role": "user", "content": f"{i}"}]})
 
 
 def echo(body: dict[str, Any]) -> str:
@@ -82,12 +82,12 @@ def test_every_request_is_answered_once_through_a_proxy_that_drops_delays_and_re
 def test_no_more_than_the_limit_are_under_way_and_bodies_are_made_when_their_turn_comes(serve: Serve) -> None:
     server, made = serve(lambda body: Reply(chat(echo(body)), after=0.03)), []
 
-    def job(i: int) -> Job:
+    def job(i: int) -> HttpJob:
         def body() -> dict[str, Any]:
             made.append(i)
             return dict(question(i).body())
 
-        return Job(CHAT, body)
+        return HttpJob(CHAT, body)
 
     stream = endpoint(server.url, concurrency=3).stream([job(i) for i in range(12)])
     next(stream)
@@ -111,13 +111,13 @@ def test_the_least_busy_replica_is_asked_and_a_dead_one_is_left_alone(serve: Ser
     assert len([a for _, a in asking.stream([question(i) for i in range(60)]) if not isinstance(a, Exception)]) == 60
     assert len(fast.bodies) > 2 * len(slow.bodies) > 0
     dead = asking._replicas.all[2]
-    assert dead.failures >= replicas.TRIPS and dead.rests < 20
+    assert dead.failures >= replicas.FAILURE_THRESHOLD and dead.cooldowns < 20
 
 
 def test_a_lane_stays_with_its_replica(serve: Serve) -> None:
     one, two = serve(echo), serve(echo)
     asking = endpoint(one.url, two.url)
-    jobs = [Job(CHAT, question(i).body, lane=i % 4) for i in range(24)]
+    jobs = [HttpJob(CHAT, question(i).body, affinity=i % 4) for i in range(24)]
     assert len(list(asking.stream(jobs))) == 24
     for server, lanes in ((one, {0, 2}), (two, {1, 3})):
         assert {int(body["messages"][0]["content"]) % 4 for body in server.bodies} == lanes
@@ -202,7 +202,7 @@ def test_a_refusal_is_one_line_with_a_remedy_and_is_not_repeated(reply: Reply, m
 def test_a_refused_request_does_not_take_the_others_along(serve: Serve) -> None:
     server = serve(lambda body: Reply({"error": "no"}, 400) if "7" in echo(body) else echo(body))
     answers = dict(endpoint(server.url).stream([question(i) for i in range(10)]))
-    assert isinstance(answers[7], Refused) and [text(answers[i]) for i in (0, 9)] == ["answer 0", "answer 9"]
+    assert isinstance(answers[7], RequestRejected) and [text(answers[i]) for i in (0, 9)] == ["answer 0", "answer 9"]
 
 
 def test_what_is_served(serve: Serve) -> None:
@@ -210,13 +210,13 @@ def test_what_is_served(serve: Serve) -> None:
     with pytest.raises(InputError, match="serves 2 models; name one: a, b"):
         _ = endpoint(serve(echo, models=("a", "b")).url, model="").model
     with pytest.raises(InputError, match="has no model 'm'; it serves: a, b"):
-        _ = endpoint(serve(echo, models=("a", "b")).url).served
+        _ = endpoint(serve(echo, models=("a", "b")).url).model_info
     for listing in (Reply({"hello": 1}), Reply({"data": "x"}), Reply([])):
         with pytest.raises(InputError, match="no OpenAI-compatible server"):
-            _ = endpoint(serve(echo, models=listing).url).served
+            _ = endpoint(serve(echo, models=listing).url).model_info
     for url in ("http://127.0.0.1:9/v1", "127.0.0.1:9", "http://[::1", "localhost"):
         with pytest.raises(InputError, match=r"check its URL|is no address"):
-            _ = endpoint(url).served
+            _ = endpoint(url).model_info
 
 
 def test_the_key_comes_from_the_named_variable_and_goes_nowhere_else(
@@ -226,7 +226,7 @@ def test_the_key_comes_from_the_named_variable_and_goes_nowhere_else(
     monkeypatch.setenv("OTHER_KEY", "very-secret")
     server = serve(lambda body: Reply({"error": "no"}, 403))
     with pytest.raises(InputError, match="set OTHER_KEY") as caught:
-        endpoint(server.url, key_variable="OTHER_KEY").post(CHAT, question(0).body())
+        endpoint(server.url, api_key_env="OTHER_KEY").post(CHAT, question(0).body())
     assert server.headers[0]["authorization" if "authorization" in server.headers[0] else "Authorization"] == (
         "Bearer very-secret"
     )
@@ -253,11 +253,11 @@ def test_a_pace_spaces_evenly_and_books_what_was_used(monkeypatch: pytest.Monkey
     async def sleep(seconds: float) -> None:
         waits.append(round(seconds, 6))
 
-    monkeypatch.setattr(costs, "time", SimpleNamespace(monotonic=lambda: clock[0]))
-    monkeypatch.setattr(costs, "asyncio", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(budget, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(budget, "asyncio", SimpleNamespace(sleep=sleep))
 
     async def use() -> None:
-        pace = Pace(120)
+        pace = RateLimiter(120)
         for _ in range(3):
             await pace.take(1)
         pace.correct(3)  # a second and a half more
@@ -265,7 +265,7 @@ def test_a_pace_spaces_evenly_and_books_what_was_used(monkeypatch: pytest.Monkey
         clock[0] += 10  # a rest is not saved up
         await pace.take(1)
         await pace.take(1)
-        await Pace(None).take(1e9)
+        await RateLimiter(None).take(1e9)
 
     asyncio.run(use())
     assert waits == [0.5, 1.0, 3.0, 0.5]

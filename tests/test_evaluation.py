@@ -7,11 +7,11 @@ import pytest
 import scipy.stats
 
 from reasoner_rm.evaluation.intervals import bootstrap
-from reasoner_rm.evaluation.judged import judged
-from reasoner_rm.evaluation.metrics import figures
-from reasoner_rm.judge.ballots import Ballot, cast
-from reasoner_rm.judge.counting import count
-from reasoner_rm.rollout import Request, Sampling
+from reasoner_rm.evaluation.run_metrics import figures
+from reasoner_rm.evaluation.scored_vote import judged
+from reasoner_rm.judge.votes import Vote, collect_votes
+from reasoner_rm.judge.voting import tally
+from reasoner_rm.rollout import GenerationRequest, SamplingParams
 from reasoner_rm.schema import Belief, Completion, Sample
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.render import load_template
@@ -33,19 +33,19 @@ class Scripted:
     def __init__(self, choices: list[int | None]):
         self.choices, self.asked = iter(choices), []
 
-    def generate(self, requests: list[Request], sampling: Sampling) -> list[tuple[Completion, ...]]:
+    def generate(self, requests: list[GenerationRequest], sampling: SamplingParams) -> list[tuple[Completion, ...]]:
         self.asked += requests
         return [tuple(Completion(text(next(self.choices)), (1,), (0.0,), "stop") for _ in r.seeds) for r in requests]
 
 
-def ballots(choices: list[int | None], samples: list[Sample] | None = None, votes: int = 1) -> list[list[Ballot]]:
+def ballots(choices: list[int | None], samples: list[Sample] | None = None, votes: int = 1) -> list[list[Vote]]:
     template = load_template("image_preference", "brief")
-    return cast(Scripted(choices), template, samples or [SAMPLE], votes=votes, sampling=Sampling())
+    return collect_votes(Scripted(choices), template, samples or [SAMPLE], votes=votes, sampling=SamplingParams())
 
 
 def test_the_swapped_order_shows_the_images_the_other_way_round() -> None:
     engine = Scripted([0, 0])
-    cast(engine, load_template("image_preference", "brief"), [SAMPLE], sampling=Sampling())
+    collect_votes(engine, load_template("image_preference", "brief"), [SAMPLE], sampling=SamplingParams())
     assert [r.prompt.images for r in engine.asked] == [("x", "y"), ("y", "x")]
     assert engine.asked[0].seeds != engine.asked[1].seeds
 
@@ -63,7 +63,7 @@ def test_the_swapped_order_shows_the_images_the_other_way_round() -> None:
 def test_verdicts_from_two_orders(
     choices: list, preferred: object, p_first: object, consistent: object, parsed: object
 ) -> None:
-    verdict = count(ballots(choices)[0])
+    verdict = tally(ballots(choices)[0])
     assert (verdict.preferred, verdict.p_first, verdict.consistent, verdict.parsed) == (
         preferred,
         p_first,
@@ -73,11 +73,11 @@ def test_verdicts_from_two_orders(
 
 
 def test_reasoning_of_the_swapped_order_is_relabelled() -> None:
-    assert count(ballots([None, 1])[0]).reasoning == "Image 1 fits."
+    assert tally(ballots([None, 1])[0]).reasoning == "Image 1 fits."
 
 
 def test_votes_are_counted_over_both_orders() -> None:
-    verdict = count(ballots([0, 0, 1, 1, 1, 0], votes=3)[0])
+    verdict = tally(ballots([0, 0, 1, 1, 1, 0], votes=3)[0])
     assert verdict.votes == (0, 0, 1, 0, 0, 1) and verdict.preferred == 0 and verdict.p_first == pytest.approx(4 / 6)
 
 
@@ -118,5 +118,5 @@ def test_bootstrap_over_groups_is_wider_than_over_rows() -> None:
 def test_a_task_without_candidates_is_asked_once() -> None:
     sample = Sample("q", "qa", "2+2?", gold={"answer": "4", "kind": "number"})
     engine = Scripted([None])
-    (row,) = cast(engine, load_template("qa", "brief"), [sample], sampling=Sampling())
-    assert [b.order for b in row] == ["given"] and get_task("qa").correct("4", sample) == 1.0
+    (row,) = collect_votes(engine, load_template("qa", "brief"), [sample], sampling=SamplingParams())
+    assert [b.order for b in row] == ["given"] and get_task("qa").grade("4", sample) == 1.0

@@ -38,7 +38,7 @@ def test_formulas_too() -> None:
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda s: s.id)
 def test_the_honest_text_is_well_formed_and_right(sample: Any) -> None:
-    get_task(sample.task).check(sample)
+    get_task(sample.task).validate(sample)
     assert score("format", honest(sample), sample)["total"] == 1
     assert score("accuracy", honest(sample), sample)["total"] == 1
 

@@ -19,20 +19,20 @@ from reasoner_rm import rewards
 from reasoner_rm.config import GrpoSection
 from reasoner_rm.errors import InputError
 from reasoner_rm.listener.transformers_listener import TransformersListener
-from reasoner_rm.notices import say_once
-from reasoner_rm.policy import families, prompts
-from reasoner_rm.policy.loading import Vlm, load_vlm
-from reasoner_rm.policy.logps import group_logps
-from reasoner_rm.policy.prompts import EncodedPrompt, PromptEncoder
-from reasoner_rm.policy.vision import keep_features
+from reasoner_rm.log import warn_once
+from reasoner_rm.models import families, prompt_encoder
+from reasoner_rm.models.group_logprobs import group_logprobs
+from reasoner_rm.models.loading import Vlm, load_vlm
+from reasoner_rm.models.prompt_encoder import EncodedPrompt, PromptEncoder
+from reasoner_rm.models.vision_cache import cache_features
 from reasoner_rm.rewards.base import Reward
-from reasoner_rm.rollout import Request, Sampling
+from reasoner_rm.rollout import GenerationRequest, SamplingParams
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
-from reasoner_rm.schema import Completion, Group, Sample, Scored
+from reasoner_rm.schema import Completion, Group, Sample, ScoredGroup
 from reasoner_rm.tasks.render import Prompt, load_template, render
+from reasoner_rm.training.batch_sampler import WindowSampler, with_swapped
 from reasoner_rm.training.grpo import GroupTrainer
-from reasoner_rm.training.parts import split
-from reasoner_rm.training.windows import WindowSampler, in_both_orders
+from reasoner_rm.training.packed_batch import split
 
 TEMPLATE = load_template("image_preference", "brief")
 Stir = Callable[[Vlm], Vlm]
@@ -65,7 +65,7 @@ def train(vlm: Vlm, samples: Sequence[Sample], reward: str, **changes: Any) -> V
     settings: dict[str, Any] = {
         "rewards": reward,
         "prompts_per_device": 2,
-        "accumulation": 2,
+        "gradient_accumulation_steps": 2,
         "num_generations": 3,
         "max_steps": 20,
         "learning_rate": 1e-3,
@@ -134,7 +134,7 @@ def test_each_distinct_image_passes_the_tower_once_a_pass(
         return forward(self, hidden_states, grid_thw=grid_thw, **kwargs)
 
     monkeypatch.setattr(tower, "forward", counted)
-    train(tiny, samples, babble, prompts_per_device=4, accumulation=1, max_steps=3, beta=0.0)
+    train(tiny, samples, babble, prompts_per_device=4, gradient_accumulation_steps=1, max_steps=3, beta=0.0)
     assert seen == [3] * (2 * 3)
 
 
@@ -155,7 +155,7 @@ def test_a_frozen_tower_sees_each_image_once_a_run(
         return compute(pixels, grid_thw=grid_thw, **kwargs)
 
     tower.forward = counted
-    keep_features(tower)
+    cache_features(tower)
     got = train(keeping, samples, babble, max_steps=3, copied=False)
     assert sum(seen) == 3
     torch.testing.assert_close(weights(got), weights(want), rtol=1e-4, atol=1e-5)
@@ -165,24 +165,24 @@ def test_a_small_memory_forgets_what_was_seen_longest_ago(tiny: Vlm, pictures: t
     vlm = dataclasses.replace(tiny, model=copy.deepcopy(tiny.model).requires_grad_(False))
     encoder = PromptEncoder(vlm)
     batches = [encoder.batch([encoder.encode(Prompt((p, "?"), (True, False)))]) for p in pictures]
-    want = [group_logps(vlm, batch, [[(1, 2)]]).logps for batch in batches]
+    want = [group_logprobs(vlm, batch, [[(1, 2)]]).logprobs for batch in batches]
     tower, seen = vlm.model.model.visual, []
     tower.register_forward_hook(lambda m, a, out: seen.append(0))
-    keep_features(tower, max_bytes=1)
+    cache_features(tower, max_bytes=1)
     memory = tower.forward
-    for batch, logps in [*zip(batches, want, strict=True)] * 2:
-        torch.testing.assert_close(group_logps(vlm, batch, [[(1, 2)]]).logps, logps)
+    for batch, logprobs in [*zip(batches, want, strict=True)] * 2:
+        torch.testing.assert_close(group_logprobs(vlm, batch, [[(1, 2)]]).logprobs, logprobs)
         assert len(memory.seen) == 1 and memory.held == sum(f.nbytes for f in next(iter(memory.seen.values())))
     with pytest.raises(ValueError, match="trained"):
-        keep_features(tiny.model.model.visual)
+        cache_features(tiny.model.model.visual)
 
 
 def test_an_image_is_processed_once_a_run(
     tiny: Vlm, samples: list[Sample], babble: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     processed: list[str] = []
-    original = prompts.process_image
-    monkeypatch.setattr(prompts, "process_image", lambda k, r, p: processed.append(k) or original(k, r, p))
+    original = prompt_encoder.process_image
+    monkeypatch.setattr(prompt_encoder, "process_image", lambda k, r, p: processed.append(k) or original(k, r, p))
     train(tiny, samples, babble, max_steps=2)
     assert len(processed) == len(set(processed)) == 3
 
@@ -192,8 +192,8 @@ def test_workers_process_the_next_window_ahead(
 ) -> None:
     """From files, as in a run: the first window's images are processed here, all others ahead; the weights agree."""
     here: list[str] = []
-    original = prompts.process_image
-    monkeypatch.setattr(prompts, "process_image", lambda k, r, p: here.append(k) or original(k, r, p))
+    original = prompt_encoder.process_image
+    monkeypatch.setattr(prompt_encoder, "process_image", lambda k, r, p: here.append(k) or original(k, r, p))
     rows = []
     for i, sample in enumerate(samples * 2):
         paths = []
@@ -202,7 +202,7 @@ def test_workers_process_the_next_window_ahead(
             paths.append(str(tmp_path / f"{i}-{j}.png"))
             image.save(paths[-1])
         rows.append(dataclasses.replace(sample, id=str(i), images=tuple(paths)))
-    settings: dict[str, Any] = {"max_steps": 2, "prompts_per_device": 4, "accumulation": 1}
+    settings: dict[str, Any] = {"max_steps": 2, "prompts_per_device": 4, "gradient_accumulation_steps": 1}
     want = train(tiny, rows, babble, **settings)
     assert len(here) == 16
     here.clear()
@@ -226,21 +226,21 @@ def test_a_relative_without_an_adapter_runs_repeated_and_says_so_once(
     """Qwen2.5-VL itself, its adapter hidden: what it answers, hears and computes stays the same."""
     known = stir(load_vlm(tiny_folder, device="cpu"))
     monkeypatch.delitem(families.FAMILIES, "qwen2_5_vl")
-    say_once.cache_clear()
+    warn_once.cache_clear()
     plain = stir(load_vlm(tiny_folder, device="cpu"))
     load_vlm(tiny_folder, device="cpu")
     assert capsys.readouterr().err.count("repeats its prompt") == 1
-    assert not plain.family.packs
-    requests = [Request(render(s, TEMPLATE), (1, 2, 3)) for s in samples]
-    sampling = Sampling(1.0, 12)
+    assert not plain.family.supports_packing
+    requests = [GenerationRequest(render(s, TEMPLATE), (1, 2, 3)) for s in samples]
+    sampling = SamplingParams(1.0, 12)
     want, got = (TransformersEngine(vlm).generate(requests, sampling) for vlm in (known, plain))
     assert [[c.token_ids for c in g] for g in got] == [[c.token_ids for c in g] for g in want]
     ids = [[c.token_ids for c in group] for group in want]
-    logps = []
+    logprobs = []
     for vlm in (known, plain):
         encoder = PromptEncoder(vlm)
-        logps.append(group_logps(vlm, encoder.batch([encoder.encode(r.prompt) for r in requests]), ids).logps)
-    torch.testing.assert_close(logps[1], logps[0], rtol=1e-5, atol=1e-5)
+        logprobs.append(group_logprobs(vlm, encoder.batch([encoder.encode(r.prompt) for r in requests]), ids).logprobs)
+    torch.testing.assert_close(logprobs[1], logprobs[0], rtol=1e-5, atol=1e-5)
     texts = [["<think>a</think>", "<think>a longer one</think>"]] * len(samples)
     heard = [TransformersListener(vlm, TEMPLATE, min_mass=0.0).beliefs(samples, texts) for vlm in (known, plain)]
     for ours, theirs in zip(*heard, strict=True):
@@ -252,7 +252,9 @@ def test_a_relative_without_an_adapter_runs_repeated_and_says_so_once(
 class Modest(TransformersEngine):
     """An engine that reports each token as e² times less likely than it is."""
 
-    def stream(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, tuple[Completion, ...]]]:
+    def stream(
+        self, requests: Sequence[GenerationRequest], sampling: SamplingParams
+    ) -> Iterator[tuple[int, tuple[Completion, ...]]]:
         for i, group in super().stream(requests, sampling):
             yield i, tuple(dataclasses.replace(c, logprobs=tuple(p - 2 for p in c.logprobs)) for c in group)
 
@@ -261,13 +263,13 @@ def test_the_correction_reaches_the_update(tiny: Vlm, samples: list[Sample], bab
     """An engine far from the policy: its sequences are masked, and nothing but zero gradients is left."""
     settings: dict[str, Any] = {"max_steps": 1, "beta": 0.0, "engine": Modest, "weight_decay": 0.0}
     for mode, moved in ((None, True), ("token_truncate", True), ("sequence_mask", False)):
-        low = train(tiny, samples, babble, **settings, engine_correction=mode)
+        low = train(tiny, samples, babble, **settings, importance_sampling_correction=mode)
         assert bool((weights(low) != weights(tiny)).any()) is moved, mode
 
 
 def test_both_orders_are_rolled_out_in_one_window(tiny: Vlm, samples: list[Sample], babble: str) -> None:
     windows: list[list[str]] = []
-    train(tiny, samples, babble, max_steps=2, both_orders=True, rollouts_every=1,
+    train(tiny, samples, babble, max_steps=2, both_orders=True, log_rollouts_every=1,
           on_groups=lambda step, scored: windows.append([s.group.sample.id for s in scored]))  # fmt: skip
     for ids in windows:
         assert len(ids) == 4
@@ -276,16 +278,16 @@ def test_both_orders_are_rolled_out_in_one_window(tiny: Vlm, samples: list[Sampl
 
 def test_both_orders_refuses_what_has_none(tiny: Vlm, samples: list[Sample], babble: str) -> None:
     with pytest.raises(InputError, match="even number"):
-        train(tiny, samples, babble, both_orders=True, prompts_per_device=3, accumulation=1)
+        train(tiny, samples, babble, both_orders=True, prompts_per_device=3, gradient_accumulation_steps=1)
     with pytest.raises(InputError, match="compares nothing"):
-        in_both_orders([Sample("q", "qa", "what?")])
+        with_swapped([Sample("q", "qa", "what?")])
 
 
 # --- windows and parts ----------------------------------------------------------------------------------------
 
 
 def test_both_orders_stand_side_by_side(samples: list[Sample]) -> None:
-    twins = in_both_orders(samples)
+    twins = with_swapped(samples)
     for one, other in zip(twins[::2], twins[1::2], strict=True):
         assert other.images == one.images[::-1] and other.gold["p_first"] == 1 - one.gold["p_first"]
         assert other.id != one.id and other.group_id == one.group_id
@@ -303,7 +305,9 @@ def test_parts_hold_everything_once_and_in_order(groups: list[tuple[int, list[in
     for i, (prompt, group) in enumerate(groups):
         completions = tuple(Completion(f"{i}/{j}", tuple(range(n)), (0.0,) * n, "stop") for j, n in enumerate(group))
         advantages = tuple(float(10 * i + j) for j in range(len(group)))
-        scored = Scored(Group(Sample(str(i), "qa", ""), completions), (), {}, (0.0,) * len(group), advantages, None)
+        scored = ScoredGroup(
+            Group(Sample(str(i), "qa", ""), completions), (), {}, (0.0,) * len(group), advantages, None
+        )
         rows.append((scored, EncodedPrompt(tuple(range(prompt)), ())))
     parts = split(rows, limit)
     flat = [c.text for part in parts for c in part.completions]

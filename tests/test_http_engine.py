@@ -16,12 +16,12 @@ from vllm_server import VllmServer
 
 from reasoner_rm import Judge
 from reasoner_rm.config import EndpointSection
-from reasoner_rm.data.endpoint import Endpoint
+from reasoner_rm.data.endpoint import OpenAIClient
 from reasoner_rm.errors import InputError, ServiceError
-from reasoner_rm.judge.engines import SharedEngine
-from reasoner_rm.policy.loading import Vlm, load_vlm
-from reasoner_rm.policy.prompts import PromptEncoder
-from reasoner_rm.rollout import Request, Sampling, StreamingEngine
+from reasoner_rm.judge.shared_engine import SharedEngine
+from reasoner_rm.models.loading import Vlm, load_vlm
+from reasoner_rm.models.prompt_encoder import PromptEncoder
+from reasoner_rm.rollout import GenerationRequest, SamplingParams, StreamingEngine
 from reasoner_rm.rollout.http_engine import HttpEngine
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.tasks.render import Prompt
@@ -30,11 +30,11 @@ Serve = Callable[..., ChatServer]
 
 
 def engine(*urls: str, encoder: PromptEncoder | None = None, **settings: Any) -> HttpEngine:
-    return HttpEngine(Endpoint(EndpointSection(urls=urls, **settings)), encoder)
+    return HttpEngine(OpenAIClient(EndpointSection(urls=urls, **settings)), encoder)
 
 
-def requests(n: int, count: int = 2) -> list[Request]:
-    return [Request(Prompt((f"question {i}",), (False,)), tuple(range(count))) for i in range(n)]
+def requests(n: int, count: int = 2) -> list[GenerationRequest]:
+    return [GenerationRequest(Prompt((f"question {i}",), (False,)), tuple(range(count))) for i in range(n)]
 
 
 def number(body: dict[str, Any]) -> str:
@@ -48,9 +48,9 @@ def test_groups_come_as_they_are_ready_and_in_order_when_all_are_wanted(serve: S
     server = serve(lambda body: Reply(chat(*[number(body)] * body["n"]), after=0.3 if number(body) == "0" else 0.0))
     asking = engine(server.url)
     assert isinstance(asking, StreamingEngine)
-    places = [place for place, _ in asking.stream(requests(6), Sampling())]
+    places = [place for place, _ in asking.stream(requests(6), SamplingParams())]
     assert sorted(places) == list(range(6)) and places[-1] == 0
-    assert [[c.text for c in group] for group in asking.generate(requests(6), Sampling())] == [
+    assert [[c.text for c in group] for group in asking.generate(requests(6), SamplingParams())] == [
         [str(i)] * 2 for i in range(6)
     ]
     assert {body["n"] for body in server.bodies} == {2} and len(server.bodies) == 12
@@ -59,14 +59,14 @@ def test_groups_come_as_they_are_ready_and_in_order_when_all_are_wanted(serve: S
 def test_the_nucleus_is_the_servers_to_draw_from(serve: Serve) -> None:
     server = serve(lambda body: chat(*["x"] * body["n"]))
     for top_p in (1.0, 0.2):
-        engine(server.url).generate(requests(1), Sampling(0.2, 9, top_p))
+        engine(server.url).generate(requests(1), SamplingParams(0.2, 9, top_p))
     assert [(body["top_p"], body["logprobs"]) for body in server.bodies] == [(1.0, True), (0.2, False)]
 
 
 def test_an_image_travels_once_a_prompt_and_in_its_place(serve: Serve, pictures: tuple[Image.Image, ...]) -> None:
     server = serve(lambda body: chat(*["x"] * body["n"]))
     prompt = Prompt(("Image 1: ", pictures[0], "Image 2: ", pictures[1]), (False, True, False, True))
-    engine(server.url).generate([Request(prompt, tuple(range(8)))], Sampling())
+    engine(server.url).generate([GenerationRequest(prompt, tuple(range(8)))], SamplingParams())
     (body,) = server.bodies
     assert [part["type"] for part in body["messages"][0]["content"]] == ["text", "image_url"] * 2
 
@@ -84,7 +84,7 @@ def test_what_a_server_does_not_offer_is_done_without(serve: Serve, capsys: pyte
         return chat(f"{number(body)}")
 
     server = serve(answer, models=("reasoner",))
-    groups = engine(server.url).generate(requests(3, count=3), Sampling(1.0, 77))
+    groups = engine(server.url).generate(requests(3, count=3), SamplingParams(1.0, 77))
     assert [[c.text for c in g] for g in groups] == [[str(i)] * 3 for i in range(3)]
     assert server.bodies[-1]["max_completion_tokens"] == 77 and "max_tokens" not in server.bodies[-1]
     assert capsys.readouterr().err.count("reasoner takes no 'logprobs'") == 1
@@ -94,23 +94,23 @@ def test_a_setting_of_a_wrong_size_is_not_taken_for_one_that_is_unknown(serve: S
     error = {"error": {"message": "max_tokens is too large: 99; max_model_len=9", "param": "max_tokens"}}
     server = serve(lambda body: Reply(error, 400))
     with pytest.raises(InputError, match=r"too large: 99.*larger --max-model-len"):
-        engine(server.url).generate(requests(1), Sampling())
+        engine(server.url).generate(requests(1), SamplingParams())
     assert len(server.bodies) == 1
 
 
 def test_too_few_choices_are_made_up_for_and_none_at_all_is_an_error(serve: Serve) -> None:
     server = serve(lambda body: chat(*["x"] * min(3, body["n"])))
-    (group,) = engine(server.url).generate(requests(1, count=8), Sampling())
+    (group,) = engine(server.url).generate(requests(1, count=8), SamplingParams())
     assert len(group) == 8 and [body["n"] for body in server.bodies] == [8, 5, 2]
     assert len({body["seed"] for body in server.bodies}) == 3
     with pytest.raises(ServiceError, match="answers without completions"):
-        engine(serve(lambda body: chat()).url).generate(requests(1), Sampling())
+        engine(serve(lambda body: chat()).url).generate(requests(1), SamplingParams())
 
 
 def test_reasoning_that_a_server_keeps_apart_is_put_back(serve: Serve) -> None:
     choice = {"message": {"content": "<answer>1</answer>", "reasoning": "because"}, "finish_reason": "length"}
     server = serve(lambda body: {"choices": [choice]})
-    ((made,),) = engine(server.url).generate(requests(1, count=1), Sampling())
+    ((made,),) = engine(server.url).generate(requests(1, count=1), SamplingParams())
     assert (made.text, made.finish_reason) == ("<think>because</think><answer>1</answer>", "length")
 
 
@@ -118,7 +118,7 @@ def test_reasoning_that_a_server_keeps_apart_is_put_back(serve: Serve) -> None:
 def test_what_is_no_chat_completion_is_said(answer: Any, serve: Serve) -> None:
     server = serve(lambda body: Reply(answer))
     with pytest.raises(InputError, match="answers no chat completion"):
-        engine(server.url).generate(requests(1), Sampling())
+        engine(server.url).generate(requests(1), SamplingParams())
 
 
 def test_a_judge_over_http(serve: Serve, pictures: tuple[Image.Image, ...]) -> None:
@@ -146,7 +146,7 @@ def test_callers_of_a_judge_do_not_wait_for_each_other(serve: Serve, determinist
     shared = SharedEngine(engine(server.url), deterministic=deterministic)
 
     def ask(i: int) -> None:
-        order.append(shared.generate(requests(2, count=1)[i : i + 1], Sampling())[0][0].text)
+        order.append(shared.generate(requests(2, count=1)[i : i + 1], SamplingParams())[0][0].text)
 
     first = threading.Thread(target=ask, args=(0,))
     first.start()
@@ -175,9 +175,9 @@ def test_greedy_completions_are_those_of_transformers(served: tuple[VllmServer, 
     """64 prompts in fp32, two completions each."""
     server, vlm = served
     encoder = PromptEncoder(vlm)
-    asked = [Request(prompt_of(seed), (0, 1)) for seed in range(64)]
-    ours = engine(server.url, encoder=encoder).generate(asked, Sampling(0.0, 24))
-    want = TransformersEngine(vlm, encoder).generate(asked, Sampling(0.0, 24))
+    asked = [GenerationRequest(prompt_of(seed), (0, 1)) for seed in range(64)]
+    ours = engine(server.url, encoder=encoder).generate(asked, SamplingParams(0.0, 24))
+    want = TransformersEngine(vlm, encoder).generate(asked, SamplingParams(0.0, 24))
     for one, two in zip(ours, want, strict=True):
         for a, b in zip(one, two, strict=True):
             assert (a.token_ids, a.text, a.finish_reason) == (b.token_ids, b.text, b.finish_reason)
@@ -189,20 +189,20 @@ def test_greedy_completions_are_those_of_transformers(served: tuple[VllmServer, 
 def test_sampled_log_probabilities_are_the_trainers(served: tuple[VllmServer, Vlm], prompts: list[Prompt]) -> None:
     import torch
 
-    from reasoner_rm.policy.logps import shared_prefix_logps
+    from reasoner_rm.models.group_logprobs import shared_prefix_logprobs
 
     server, vlm = served
     encoder = PromptEncoder(vlm)
-    asked = [Request(p, (10 * i, 10 * i + 1, 10 * i + 2)) for i, p in enumerate(prompts)]
-    groups = engine(server.url, encoder=encoder).generate(asked, Sampling(0.7, 16))
+    asked = [GenerationRequest(p, (10 * i, 10 * i + 1, 10 * i + 2)) for i, p in enumerate(prompts)]
+    groups = engine(server.url, encoder=encoder).generate(asked, SamplingParams(0.7, 16))
     assert [len({c.token_ids for c in g}) for g in groups] == [3, 3, 3]
     batch = encoder.batch([encoder.encode(p) for p in prompts])
     with torch.no_grad():
-        out = shared_prefix_logps(vlm, batch, [[c.token_ids for c in g] for g in groups], temperature=0.7)
+        out = shared_prefix_logprobs(vlm, batch, [[c.token_ids for c in g] for g in groups], temperature=0.7)
     for row, completion in enumerate(c for g in groups for c in g):
-        assert not set(completion.token_ids) & set(vlm.banned)
-        assert out.logps[row, : len(completion.logprobs)].tolist() == pytest.approx(completion.logprobs, abs=1e-4)
-        assert completion.finish_reason == "length" or completion.token_ids[-1] in vlm.stop
+        assert not set(completion.token_ids) & set(vlm.banned_token_ids)
+        assert out.logprobs[row, : len(completion.logprobs)].tolist() == pytest.approx(completion.logprobs, abs=1e-4)
+        assert completion.finish_reason == "length" or completion.token_ids[-1] in vlm.stop_token_ids
 
 
 @pytest.mark.vllm
@@ -210,8 +210,8 @@ def test_sampled_log_probabilities_are_the_trainers(served: tuple[VllmServer, Vl
 def test_four_clients_and_a_flaky_proxy_lose_nothing(served: tuple[VllmServer, Vlm]) -> None:
     """Each client's answers equal those of one that asked alone: none is lost, none is another's."""
     server, _ = served
-    asked = [Request(Prompt((f"{i}",), (False,)), (i, i)) for i in range(48)]
-    sampling = Sampling(1.0, 6)
+    asked = [GenerationRequest(Prompt((f"{i}",), (False,)), (i, i)) for i in range(48)]
+    sampling = SamplingParams(1.0, 6)
     alone = engine(server.url).generate(asked, sampling)
     harms: tuple[Any, ...] = (None, None, Reply(), None, True, None, Reply({}, 500), None, Reply({}, 429), 0.1, None)
     proxy = FlakyProxy(server.url, lambda n: harms[n % len(harms)])
@@ -239,11 +239,13 @@ def test_bad_requests_to_vllm_are_one_line(served: tuple[VllmServer, Vlm]) -> No
     with pytest.raises(InputError, match="has no model 'other'; it serves: tiny"):
         engine(server.url, model="other")
     with pytest.raises(InputError, match=re.escape("lower max_completion_length")) as caught:
-        engine(server.url).generate(requests(1), Sampling(1.0, 5000))
+        engine(server.url).generate(requests(1), SamplingParams(1.0, 5000))
     assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match=r"max_completion_length or model\.max_pixels"):
-        engine(server.url).generate([Request(Prompt(("word " * 3000,), (False,)), (0,))], Sampling(1.0, 5))
+        engine(server.url).generate(
+            [GenerationRequest(Prompt(("word " * 3000,), (False,)), (0,))], SamplingParams(1.0, 5)
+        )
     finer = PromptEncoder(load_vlm(vlm.source, device="cpu", min_pixels=112**2, max_pixels=112**2))
     with pytest.raises(InputError, match=r"reads a prompt of \d+ tokens, the trainer one of \d+; serve the same"):
         shown = Prompt((Image.new("RGB", (200, 200)),), (True,))
-        engine(server.url, encoder=finer).generate([Request(shown, (0,))], Sampling(1.0, 5))
+        engine(server.url, encoder=finer).generate([GenerationRequest(shown, (0,))], SamplingParams(1.0, 5))

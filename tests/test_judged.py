@@ -11,12 +11,12 @@ import pytest
 
 from reasoner_rm.errors import InputError
 from reasoner_rm.judge import Judge
-from reasoner_rm.judge.scorer import JudgeScorer
-from reasoner_rm.policy.loading import Vlm
-from reasoner_rm.policy.offsets import token_ends
-from reasoner_rm.rewards import resolve, score, score_groups
-from reasoner_rm.rewards.dense import sentences, token_advantages
-from reasoner_rm.rewards.uncertainty import rectified
+from reasoner_rm.judge.judge_scorer import JudgeScorer
+from reasoner_rm.models.loading import Vlm
+from reasoner_rm.models.token_offsets import token_ends
+from reasoner_rm.rewards import parse_spec, score, score_groups
+from reasoner_rm.rewards.sentence import sentences, token_advantages
+from reasoner_rm.rewards.uncertainty import shrink_by_spread
 from reasoner_rm.schema import Completion, Group, RewardContext, Sample, Verdict
 from reasoner_rm.tasks import get_task
 
@@ -36,7 +36,7 @@ def job(texts: Sequence[str], **scorers: Any) -> tuple[Group, Any, RewardContext
 
 
 def values(name: str, texts: Sequence[str], params: Any = None, **scorers: Any) -> tuple[float | None, ...]:
-    return score_groups(resolve(name, params), [job(texts, **scorers)])[0][name]
+    return score_groups(parse_spec(name, params), [job(texts, **scorers)])[0][name]
 
 
 def test_a_judge_sees_readable_answers_and_the_facts() -> None:
@@ -56,7 +56,7 @@ def test_votes_that_disagree_count_for_less() -> None:
     votes = lambda sample, answers, facts: [[1.0, 1.0], [1.0, 0.0]]  # noqa: E731
     sure, split = values("judged", [turn("a"), turn("b")], {"uncertainty": 1.0}, judge=votes)
     assert sure == 1.0 and split == pytest.approx(0.75 + 0.36788 * (0.5 - 0.75), abs=1e-4)
-    assert rectified([None, 1.0], [None, 5.0], 1.0) == [None, 1.0]
+    assert shrink_by_spread([None, 1.0], [None, 5.0], 1.0) == [None, 1.0]
 
 
 def test_yes_or_no() -> None:
@@ -92,7 +92,7 @@ def test_awaited_rewards_wait_together_and_not_for_ever() -> None:
 
     jobs = [job([turn(a), turn("b")], judge=slow) for a in ("a", "never", "cut", *"cdefgh")]
     began = time.perf_counter()
-    found = score_groups(resolve({"judged": 1.0, "format": 1.0}), jobs, deadline=0.6)
+    found = score_groups(parse_spec({"judged": 1.0, "format": 1.0}), jobs, deadline=0.6)
     assert time.perf_counter() - began < 2
     assert [row["judged"] for row in found] == [(0.5, 0.5), (None, None), (None, None)] + [(0.5, 0.5)] * 6
     assert all(row["format"] == (1.0, 1.0) for row in found)
@@ -137,7 +137,7 @@ def test_sentences_are_paid_and_pay_their_tokens() -> None:
     text = turn("A cat. A dog. It sleeps.")
     context = RewardContext(
         scorers={"sentences": lambda sample, said: [marks[s] for s in said]},
-        dense=lambda name, spans: seen.update({name: spans}),
+        span_rewards=lambda name, spans: seen.update({name: spans}),
     )
     assert score("sentences", text, ROW, context)["total"] == pytest.approx(1 / 3)
     spans = seen["sentences"]

@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from reasoner_rm.listener.hearing import heard
+from reasoner_rm.listener.reasoning_text import extract_reasoning
 from reasoner_rm.listener.transformers_listener import TransformersListener
-from reasoner_rm.policy.loading import Vlm
+from reasoner_rm.models.loading import Vlm
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import load_template, render
 
@@ -39,7 +39,7 @@ def by_hand(ear: TransformersListener, sample: Sample, text: str) -> tuple[list[
     inputs = vlm.processor(text=[stem], images=[list(prompt.images)], return_tensors="pt")
     with torch.no_grad():
         logits = vlm.model(**inputs).logits[0, -1]
-    logits[list(vlm.banned)] = -torch.inf
+    logits[list(vlm.banned_token_ids)] = -torch.inf
     ids = [vlm.tokenizer.convert_tokens_to_ids(o) for o in ("1", "2")]
     return logits[ids].softmax(-1).tolist(), float(logits.softmax(-1)[ids].sum())
 
@@ -52,7 +52,7 @@ def test_one_pass_equals_a_plain_forward(ear: TransformersListener, sample: Samp
             probs, mass = by_hand(ear, s, text)
             assert belief is not None and belief.options == ("1", "2")
             assert belief.probs == pytest.approx(probs, abs=1e-5)
-            assert belief.mass == pytest.approx(mass, rel=1e-3)
+            assert belief.option_mass == pytest.approx(mass, rel=1e-3)
 
 
 def test_the_verdict_is_not_heard(ear: TransformersListener, sample: Sample) -> None:
@@ -117,5 +117,5 @@ def test_the_listener_is_frozen(ear: TransformersListener) -> None:
     ],
 )
 def test_verdict_sentences_can_be_stripped(text: str, kept: str) -> None:
-    assert heard(text, strip_verdict=True) == kept
-    assert heard(text) == text.partition("</think>")[0] + "</think>"
+    assert extract_reasoning(text, strip_verdict=True) == kept
+    assert extract_reasoning(text) == text.partition("</think>")[0] + "</think>"

@@ -14,13 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL.Image import Image
 
-from reasoner_rm.policy import chosen
-from reasoner_rm.policy.loading import Vlm
-from reasoner_rm.policy.logps import GroupLogps, repeated_logps, shared_prefix_logps
-from reasoner_rm.policy.prompts import PromptEncoder
+from reasoner_rm.models import token_logprobs
+from reasoner_rm.models.group_logprobs import GroupLogprobs, repeated_logprobs, shared_prefix_logprobs
+from reasoner_rm.models.loading import Vlm
+from reasoner_rm.models.prompt_encoder import PromptEncoder
 from reasoner_rm.tasks.render import Prompt
 
-Form: TypeAlias = Callable[..., GroupLogps]
+Form: TypeAlias = Callable[..., GroupLogprobs]
 TEXTS = ("Which image is better?", "Caption: a red square", "ß 漢 <think>", "Image 1 is better, " * 7)
 
 
@@ -69,7 +69,7 @@ def one_at_a_time(
         return_tensors="pt",
     )
     allowed = torch.ones(vlm.model.config.get_text_config().vocab_size, dtype=torch.bool)
-    allowed[list(vlm.banned)] = False
+    allowed[list(vlm.banned_token_ids)] = False
     rows = []
     for completion in group.completions:
         tail = torch.tensor([completion])
@@ -84,14 +84,14 @@ def one_at_a_time(
     return rows
 
 
-def gradient(vlm: Vlm, logps: torch.Tensor) -> torch.Tensor:
+def gradient(vlm: Vlm, logprobs: torch.Tensor) -> torch.Tensor:
     """Of a fixed random combination of the log-probabilities, with regard to every weight."""
-    direction = torch.randn(len(logps), generator=torch.Generator().manual_seed(1))
-    grads = torch.autograd.grad(logps @ direction, list(vlm.model.parameters()), materialize_grads=True)
+    direction = torch.randn(len(logprobs), generator=torch.Generator().manual_seed(1))
+    grads = torch.autograd.grad(logprobs @ direction, list(vlm.model.parameters()), materialize_grads=True)
     return torch.cat([grad.flatten() for grad in grads])
 
 
-@pytest.mark.parametrize("form", [shared_prefix_logps, repeated_logps])
+@pytest.mark.parametrize("form", [shared_prefix_logprobs, repeated_logprobs])
 @settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
 @given(drawn=st.lists(groups, min_size=1, max_size=3), temperature=st.sampled_from([1.0, 0.7]))
 def test_ragged_groups_equal_the_plain_forward(
@@ -102,9 +102,9 @@ def test_ragged_groups_equal_the_plain_forward(
     encoder = PromptEncoder(lively)
     prompts = encoder.batch([encoder.encode(group.prompt(pictures)) for group in drawn])
     out = form(lively, prompts, [group.completions for group in drawn], temperature, entropy=True)
-    got = out.logps[out.mask.bool()]  # row by row, as the completions stand
+    got = out.logprobs[out.mask.bool()]  # row by row, as the completions stand
     torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
-    assert not out.logps[out.mask == 0].any()
+    assert not out.logprobs[out.mask == 0].any()
     assert out.entropy is not None
     torch.testing.assert_close(out.entropy[out.mask.bool()], torch.cat(spread), rtol=1e-4, atol=1e-4)
     want_grad = gradient(lively, want)
@@ -123,10 +123,10 @@ def test_eager_attention_says_the_same(lively: Vlm, pictures: Sequence[Image], r
     plain = dataclasses.replace(lively, model=eager)
     want = torch.cat([row for group in ragged for row in one_at_a_time(plain, group, pictures, 1.0)])
     encoder = PromptEncoder(lively)
-    out = shared_prefix_logps(
+    out = shared_prefix_logprobs(
         lively, encoder.batch([encoder.encode(g.prompt(pictures)) for g in ragged]), [g.completions for g in ragged]
     )
-    torch.testing.assert_close(out.logps[out.mask.bool()], want, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(out.logprobs[out.mask.bool()], want, rtol=1e-5, atol=1e-5)
 
 
 def test_bf16_is_as_close_as_bf16_is(lively: Vlm, pictures: Sequence[Image], ragged: tuple[RaggedGroup, ...]) -> None:
@@ -135,8 +135,10 @@ def test_bf16_is_as_close_as_bf16_is(lively: Vlm, pictures: Sequence[Image], rag
     encoder = PromptEncoder(lively)
     prompts = encoder.batch([encoder.encode(g.prompt(pictures)) for g in ragged])
     completions = [g.completions for g in ragged]
-    exact = shared_prefix_logps(lively, prompts, completions).logps
-    packed, repeated = (form(half, prompts, completions).logps for form in (shared_prefix_logps, repeated_logps))
+    exact = shared_prefix_logprobs(lively, prompts, completions).logprobs
+    packed, repeated = (
+        form(half, prompts, completions).logprobs for form in (shared_prefix_logprobs, repeated_logprobs)
+    )
     assert packed.dtype == torch.float32  # log-probabilities are
     error = max((packed - exact).abs().max(), (repeated - exact).abs().max())
     assert 0 < (packed - repeated).abs().max() <= 2 * error
@@ -148,20 +150,20 @@ def test_the_head_in_parts_is_the_head(
     encoder = PromptEncoder(lively)
     prompts = encoder.batch([encoder.encode(g.prompt(pictures)) for g in ragged])
     completions = [g.completions for g in ragged]
-    whole = shared_prefix_logps(lively, prompts, completions, 0.7, entropy=True)
-    monkeypatch.setattr(chosen, "LOGITS", 3 * lively.model.lm_head.out_features)
+    whole = shared_prefix_logprobs(lively, prompts, completions, 0.7, entropy=True)
+    monkeypatch.setattr(token_logprobs, "MAX_LOGITS", 3 * lively.model.lm_head.out_features)
     widest: list[int] = []
     calls: list[object] = []
-    read = chosen.processed_logits
+    read = token_logprobs.processed_logits
     noted = lambda head, states, *others: widest.append(len(states)) or read(head, states, *others)  # noqa: E731
-    monkeypatch.setattr(chosen, "processed_logits", noted)
+    monkeypatch.setattr(token_logprobs, "processed_logits", noted)
     head = lively.model.lm_head.register_forward_hook(lambda *call: calls.append(call))
-    parts = shared_prefix_logps(lively, prompts, completions, 0.7, entropy=True)
+    parts = shared_prefix_logprobs(lively, prompts, completions, 0.7, entropy=True)
     mask = whole.mask.bool()
-    grads = [gradient(lively, out.logps[mask]) for out in (whole, parts)]
+    grads = [gradient(lively, out.logprobs[mask]) for out in (whole, parts)]
     head.remove()
     assert max(widest) == 3 and len(calls) == 1  # a sharded head is brought together once
-    torch.testing.assert_close(parts.logps, whole.logps)
+    torch.testing.assert_close(parts.logprobs, whole.logprobs)
     assert whole.entropy is not None and parts.entropy is not None
     torch.testing.assert_close(parts.entropy, whole.entropy)
     assert (grads[1] - grads[0]).norm() <= 1e-5 * grads[0].norm()

@@ -14,10 +14,10 @@ from PIL import Image
 
 from reasoner_rm.config import LoraSection
 from reasoner_rm.listener.transformers_listener import TransformersListener
-from reasoner_rm.policy.loading import Vlm, load_vlm
-from reasoner_rm.policy.logps import group_logps, repeated_logps
-from reasoner_rm.policy.lora import adapter_off, merged
-from reasoner_rm.policy.prompts import PromptBatch, PromptEncoder
+from reasoner_rm.models.group_logprobs import group_logprobs, repeated_logprobs
+from reasoner_rm.models.loading import Vlm, load_vlm
+from reasoner_rm.models.lora import disable_adapter, merge_lora
+from reasoner_rm.models.prompt_encoder import PromptBatch, PromptEncoder
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import Prompt, load_template
 
@@ -54,9 +54,9 @@ def test_only_the_language_models_lora_weights_are_trained(policy: Vlm) -> None:
 def test_the_packed_form_has_the_repeated_forms_gradients(policy: Vlm, prompts: PromptBatch) -> None:
     weights = [p for p in policy.model.parameters() if p.requires_grad]
     results = []
-    for form in (group_logps, repeated_logps):
+    for form in (group_logprobs, repeated_logprobs):
         out = form(policy, prompts, COMPLETIONS)
-        results.append((out.logps, torch.autograd.grad((out.logps**2).sum(), weights)))
+        results.append((out.logprobs, torch.autograd.grad((out.logprobs**2).sum(), weights)))
     torch.testing.assert_close(results[0][0], results[1][0], rtol=1e-5, atol=1e-5)
     for mine, theirs in zip(results[0][1], results[1][1], strict=True):
         assert (mine - theirs).norm() <= 1e-4 * theirs.norm() + 1e-7
@@ -65,15 +65,15 @@ def test_the_packed_form_has_the_repeated_forms_gradients(policy: Vlm, prompts: 
 def test_off_it_is_its_base_and_merged_it_is_itself(
     base: Vlm, policy: Vlm, prompts: PromptBatch, tmp_path: Path
 ) -> None:
-    before, itself = (group_logps(v, prompts, COMPLETIONS).logps.detach() for v in (base, policy))
-    with adapter_off(policy):
-        torch.testing.assert_close(group_logps(policy, prompts, COMPLETIONS).logps, before)
+    before, itself = (group_logprobs(v, prompts, COMPLETIONS).logprobs.detach() for v in (base, policy))
+    with disable_adapter(policy):
+        torch.testing.assert_close(group_logprobs(policy, prompts, COMPLETIONS).logprobs, before)
     assert (itself - before).abs().max() > 0.01
-    plain = merged(policy)
+    plain = merge_lora(policy)
     plain.model.save_pretrained(tmp_path)
     plain.processor.save_pretrained(tmp_path)
     again = load_vlm(tmp_path, device="cpu")
-    torch.testing.assert_close(group_logps(again, prompts, COMPLETIONS).logps, itself, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(group_logprobs(again, prompts, COMPLETIONS).logprobs, itself, rtol=1e-4, atol=1e-4)
 
 
 def test_it_lends_its_base_to_be_the_listener(base: Vlm, policy: Vlm, pictures: Sequence[Image.Image]) -> None:

@@ -15,7 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner_rm.training.advantages import group_advantages
-from reasoner_rm.training.losses import Correction, LossInputs, LossType, Whole, engine_correction, grpo_loss
+from reasoner_rm.training.losses import (
+    Correction,
+    LossInputs,
+    LossNormalizer,
+    LossType,
+    grpo_loss,
+    importance_sampling_correction,
+)
 
 LOSS_TYPES: tuple[LossType, ...] = get_args(LossType)
 MAX_COMPLETION = 7
@@ -26,7 +33,7 @@ Rows = Sequence[Sequence[float]]
 class Case:
     """A loss's inputs as plain lists."""
 
-    logps: Rows
+    logprobs: Rows
     old: Rows
     ref: Rows
     mask: Rows
@@ -37,18 +44,18 @@ class Case:
     clip_high: float
 
     def inputs(self) -> LossInputs:
-        logps, old, ref, advantages, weights = (
+        logprobs, old, ref, advantages, weights = (
             torch.tensor(x, dtype=torch.float64)
-            for x in (self.logps, self.old, self.ref, self.advantages, self.weights)
+            for x in (self.logprobs, self.old, self.ref, self.advantages, self.weights)
         )
-        return LossInputs(logps.requires_grad_(), old, advantages, torch.tensor(self.mask), ref, weights)
+        return LossInputs(logprobs.requires_grad_(), old, advantages, torch.tensor(self.mask), ref, weights)
 
-    def run(self, loss_type: LossType, inputs: LossInputs | None = None, whole: Whole | None = None):
-        """Loss, gradient with regard to `logps`, and metrics."""
+    def run(self, loss_type: LossType, inputs: LossInputs | None = None, whole: LossNormalizer | None = None):
+        """Loss, gradient with regard to `logprobs`, and metrics."""
         inputs = inputs or self.inputs()
         settings = {"beta": self.beta, "clip_low": self.clip_low, "clip_high": self.clip_high}
         out = grpo_loss(inputs, loss_type=loss_type, max_completion=MAX_COMPLETION, whole=whole, **settings)
-        return out.loss.detach(), torch.autograd.grad(out.loss, inputs.logps)[0], out.metrics
+        return out.loss.detach(), torch.autograd.grad(out.loss, inputs.logprobs)[0], out.metrics
 
 
 def numbers(low: float, high: float) -> st.SearchStrategy[float]:
@@ -67,7 +74,7 @@ def cases(draw: st.DrawFn) -> Case:
 
     lengths = column(st.integers(0, c))
     return Case(
-        logps=rows(numbers(-4, 0)),
+        logprobs=rows(numbers(-4, 0)),
         old=rows(numbers(-4, 0)),
         ref=rows(numbers(-4, 0)),
         mask=[[int(t < n) for t in range(c)] for n in lengths],
@@ -96,18 +103,18 @@ def by_hand(case: Case, loss_type: LossType) -> tuple[float, list[list[float]], 
     metrics = dict.fromkeys(("ratio", "clip_low", "clip_high", "kl"), 0.0)
     for i, row in enumerate(case.mask):
         a, scale = case.advantages[i], case.weights[i]
-        moved = [case.logps[i][t] - case.old[i][t] for t, kept in enumerate(row) if kept]
+        moved = [case.logprobs[i][t] - case.old[i][t] for t, kept in enumerate(row) if kept]
         for t, kept in enumerate(row):
             if not kept:
                 continue
-            logp = case.logps[i][t]
-            ratio = math.exp(sum(moved) / len(moved) if loss_type == "gspo" else logp - case.old[i][t])
-            d = case.ref[i][t] - case.logps[i][t]
+            logprob = case.logprobs[i][t]
+            ratio = math.exp(sum(moved) / len(moved) if loss_type == "gspo" else logprob - case.old[i][t])
+            d = case.ref[i][t] - case.logprobs[i][t]
             low = a < 0 and ratio < 1 - case.clip_low
             high = a > 0 and ratio > 1 + case.clip_high
             if loss_type == "cispo":
                 slope = min(ratio, 1 + case.clip_high)
-                paid = slope * logp
+                paid = slope * logprob
             elif loss_type == "sapo":
                 temperature = 1.0 if a > 0 else 1.05
                 gate = 1 / (1 + math.exp(-temperature * (ratio - 1)))
@@ -190,7 +197,7 @@ def test_nothing_but_masked_rows_is_zero(loss_type: LossType) -> None:
 def test_what_is_missing_is_named() -> None:
     row = torch.zeros(1, 1)
     inputs = LossInputs(row, row, torch.ones(1), torch.ones(1, 1))
-    with pytest.raises(ValueError, match="ref_logps"):
+    with pytest.raises(ValueError, match="ref_logprobs"):
         grpo_loss(inputs)
     with pytest.raises(ValueError, match="max_completion"):
         grpo_loss(inputs, beta=0.0, loss_type="dr_grpo")
@@ -226,8 +233,10 @@ def test_the_order_of_rows_does_not_matter(case: Case, loss_type: LossType, rand
 def test_masked_positions_are_never_read(case: Case, loss_type: LossType, rubbish: float) -> None:
     clean = case.inputs()
     hidden = clean.mask == 0
-    logps, old, ref = (x.detach().masked_fill(hidden, rubbish) for x in (clean.logps, clean.old_logps, clean.ref_logps))
-    dirty = dataclasses.replace(clean, logps=logps.requires_grad_(), old_logps=old, ref_logps=ref)
+    logprobs, old, ref = (
+        x.detach().masked_fill(hidden, rubbish) for x in (clean.logprobs, clean.old_logprobs, clean.ref_logprobs)
+    )
+    dirty = dataclasses.replace(clean, logprobs=logprobs.requires_grad_(), old_logprobs=old, ref_logprobs=ref)
     (loss, grad, metrics), (clean_loss, clean_grad, clean_metrics) = (
         case.run(loss_type, inputs) for inputs in (dirty, clean)
     )
@@ -255,7 +264,7 @@ def test_the_losses_of_the_parts_add_up(case: Case, loss_type: LossType, first: 
     inputs = case.inputs()
     b = len(case.mask)
     parts = [_rows(inputs, list(rows)) for rows in (range(b)[:first], range(b)[first:]) if rows]
-    whole = Whole(b, sum(map(sum, case.mask)))
+    whole = LossNormalizer(b, sum(map(sum, case.mask)))
     loss, grad, _ = case.run(loss_type, inputs)
     out = [case.run(loss_type, part, whole) for part in parts]
     close(sum(part[0] for part in out), loss)
@@ -265,7 +274,7 @@ def test_the_losses_of_the_parts_add_up(case: Case, loss_type: LossType, first: 
 def _rows(inputs: LossInputs, rows: list[int]) -> LossInputs:
     given = {f.name: getattr(inputs, f.name) for f in dataclasses.fields(inputs)}
     picked = {name: value[rows].detach() for name, value in given.items() if value is not None}
-    return LossInputs(**picked | {"logps": picked["logps"].requires_grad_()})
+    return LossInputs(**picked | {"logprobs": picked["logprobs"].requires_grad_()})
 
 
 # --- the engine's mismatch ------------------------------------------------------------------------------------
@@ -281,10 +290,10 @@ BOUNDED = {
 @pytest.mark.parametrize("mode", BOUNDED)
 def test_the_correction_by_hand(mode: Correction) -> None:
     ratios = torch.tensor([[0.25, math.nan, 4.0], [1.0, 2.0, 1e9]], dtype=torch.float64)
-    logps = torch.full((2, 3), -1.0, dtype=torch.float64)
+    logprobs = torch.full((2, 3), -1.0, dtype=torch.float64)
     mask = torch.tensor([[1, 1, 1], [1, 1, 0]])
-    close(engine_correction(logps, logps - ratios.log(), mask, mode, 0.5, 2.0), BOUNDED[mode])
-    whole = engine_correction(logps, logps - ratios.log(), mask, mode, None, None)
+    close(importance_sampling_correction(logprobs, logprobs - ratios.log(), mask, mode, 0.5, 2.0), BOUNDED[mode])
+    whole = importance_sampling_correction(logprobs, logprobs - ratios.log(), mask, mode, None, None)
     close(whole[0], [0.25, 1.0, 4.0] if mode.startswith("token") else [1.0])
 
 

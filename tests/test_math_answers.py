@@ -63,7 +63,7 @@ def test_threads_may_ask() -> None:
 
 def test_the_task_reads_boxes_and_dollars() -> None:
     row = Sample("q", "qa", "?", gold={"answer": "\\frac{1}{2}", "kind": "math"})
-    get_task("qa").check(row)
+    get_task("qa").validate(row)
     for answer, value in (("$0.5$", 1), ("\\boxed{\\frac{2}{4}}.", 1), ("0.6", 0), ("", 0), ("9" * 5000, 0)):
         assert score("accuracy", f"<think>x</think><answer>{answer}</answer>", row)["total"] == value
 

@@ -15,12 +15,12 @@ from PIL import Image
 from reasoner_rm.config import Config, GrpoSection, load_config
 from reasoner_rm.data.io import write_samples
 from reasoner_rm.errors import InputError
+from reasoner_rm.models.loading import load_vlm
 from reasoner_rm.pipeline import stages
 from reasoner_rm.pipeline.stages import Pipeline
-from reasoner_rm.policy.loading import load_vlm
 from reasoner_rm.schema import Sample
-from reasoner_rm.training.measuring import Best, check_schedule
-from reasoner_rm.training.rundir import RunDir
+from reasoner_rm.training.evaluation import BestCheckpoint, check_schedule
+from reasoner_rm.training.run_dir import RunDir
 
 TARGET = "<think>Image 1 shows a square.</think><answer>Image 1 is better</answer>"
 
@@ -100,9 +100,9 @@ def test_the_stage_ends_with_the_best_weights_and_when_patience_does(
 
 def test_the_best_so_far_is_remembered(tmp_path: Path) -> None:
     weights = {"a": torch.ones(2)}
-    before, after = (Best("accuracy", 2, tmp_path / "best.safetensors") for _ in range(2))
+    before, after = (BestCheckpoint("accuracy", 2, tmp_path / "best.safetensors") for _ in range(2))
     assert not before.heard({"accuracy": 0.7}, lambda: weights) and not before.heard({"accuracy": 0.6}, dict)
-    after.recall(json.loads(json.dumps(before.memory())))
+    after.load_state_dict(json.loads(json.dumps(before.state_dict())))
     assert after.heard({"accuracy": 0.7}, dict)  # the second in a row that is no better
     kept = after.weights()
     assert kept is not None and torch.equal(kept["a"], weights["a"])

@@ -17,18 +17,18 @@ from data_recipes.pocket import build
 from reasoner_rm.config import Config
 from reasoner_rm.data.io import load_samples
 from reasoner_rm.evaluation import evaluate
-from reasoner_rm.evaluation.facets import facets
-from reasoner_rm.evaluation.judged import judged
-from reasoner_rm.evaluation.truth import by_truth
-from reasoner_rm.judge.ballots import cast, orders_of
+from reasoner_rm.evaluation.ground_truth import with_ground_truth
+from reasoner_rm.evaluation.scored_vote import judged
+from reasoner_rm.evaluation.subgroups import facets
+from reasoner_rm.judge.votes import collect_votes, orders_of
 from reasoner_rm.listener.transformers_listener import TransformersListener
+from reasoner_rm.models.loading import load_vlm
 from reasoner_rm.pipeline.stages import Pipeline
-from reasoner_rm.policy.loading import load_vlm
-from reasoner_rm.rollout import Request, Sampling
+from reasoner_rm.rollout import GenerationRequest, SamplingParams
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.schema import Completion, Sample
 from reasoner_rm.tasks.render import load_template
-from reasoner_rm.training.rundir import RunDir
+from reasoner_rm.training.run_dir import RunDir
 
 TASKS = ("image_preference", "caption_critic", "detection", "qa")
 
@@ -39,7 +39,7 @@ class Reciter:
     def __init__(self, texts: Sequence[str]):
         self.texts = texts
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[tuple[Completion, ...]]:
+    def generate(self, requests: Sequence[GenerationRequest], sampling: SamplingParams) -> list[tuple[Completion, ...]]:
         return [(Completion(text, (1,), (0.0,), "stop"),) for _, text in zip(requests, self.texts, strict=True)]
 
 
@@ -192,8 +192,8 @@ def test_pairs_are_judged_by_the_truth_where_it_is_known(
 ) -> None:
     sample = pair(p_first, truth)
     texts = [f"<think>t</think>\n<answer>Image {k} is better</answer>" for k in (said, 3 - said)]
-    ((given, swapped),) = cast(
-        Reciter(texts), load_template("image_preference", "brief"), [sample], sampling=Sampling()
+    ((given, swapped),) = collect_votes(
+        Reciter(texts), load_template("image_preference", "brief"), [sample], sampling=SamplingParams()
     )
     assert judged(given).correct == judged(swapped).correct == correct
 
@@ -214,6 +214,8 @@ def test_a_noisy_world_is_measured_against_its_truth(tmp_path: Path) -> None:
 def test_the_truth_is_swapped_with_the_pair() -> None:
     sample = pair(0.4, 1)
     assert sample.swapped().meta["truth"] == 2 and sample.swapped().swapped().meta["truth"] == 1
-    assert by_truth(sample).gold == {"p_first": 1.0} and by_truth(sample.swapped()).gold == {"p_first": 0.0}
+    assert with_ground_truth(sample).gold == {"p_first": 1.0} and with_ground_truth(sample.swapped()).gold == {
+        "p_first": 0.0
+    }
     qa = Sample("a", "qa", "?", gold={"answer": "1", "kind": "number"}, meta={"truth": 1})
-    assert by_truth(qa) is qa
+    assert with_ground_truth(qa) is qa

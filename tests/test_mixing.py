@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from reasoner_rm.config import load_config
 from reasoner_rm.errors import InputError
-from reasoner_rm.rewards import PRESETS, decoupled, informative, pareto_front, resolve, score, weights
+from reasoner_rm.rewards import PRESETS, decoupled_sum, has_variance, pareto_front, parse_spec, score, weights
 from reasoner_rm.schema import Sample
 
 ROW = Sample("q", "qa", "?", gold={"answer": "7", "kind": "number"})
@@ -20,18 +20,18 @@ TEXT = "<think>.</think><answer>7</answer>"
 
 
 def test_presets_stand_in_mixtures_with_their_weights() -> None:
-    assert weights(resolve({"listener": 2.0, "repetition": 0.1})) == {
+    assert weights(parse_spec({"listener": 2.0, "repetition": 0.1})) == {
         "format": 2.0, "accuracy": 1.0, "listener_belief": 1.0, "repetition": 0.1,
     }  # fmt: skip
     for name in PRESETS:
-        assert all(weight > 0 for weight in weights(resolve(name)).values())
+        assert all(weight > 0 for weight in weights(parse_spec(name)).values())
 
 
 def test_settings_carry_parameters() -> None:
-    mixture = resolve({"format": {"weight": 0.5, "mode": "search"}, "accuracy": {"soft": True}})
+    mixture = parse_spec({"format": {"weight": 0.5, "mode": "search"}, "accuracy": {"soft": True}})
     assert weights(mixture) == {"format": 0.5, "accuracy": 1.0}
     assert score("format", TEXT + "!", ROW)["total"] == 0
-    group_params = resolve("unified_think", {"mode": "strict"})
+    group_params = parse_spec("unified_think", {"mode": "strict"})
     assert weights(group_params) == {"format": 1.0, "accuracy": 1.0}
     assert score("unified_think", TEXT + "!", ROW, mode="strict") == {"format": 0.0, "accuracy": 1.0, "total": 1.0}
 
@@ -40,12 +40,12 @@ def test_settings_carry_parameters() -> None:
     ("step", "weight"), [(0, 1.0), (50, 1.0), (100, 1.0), (150, 0.75), (200, 0.5), (299, 0.5), (301, 0.0), (9999, 0.0)]
 )
 def test_weights_run_straight_between_steps(step: int, weight: float) -> None:
-    mixture = resolve({"format": [[100, 1.0], [200, 0.5], [300, 0.5], [301, 0.0]]})
+    mixture = parse_spec({"format": [[100, 1.0], [200, 0.5], [300, 0.5], [301, 0.0]]})
     assert weights(mixture, step)["format"] == pytest.approx(weight)
 
 
 def test_a_preset_may_fade_too() -> None:
-    mixture = resolve({"listener": [[0, 1.0], [100, 0.0]]})
+    mixture = parse_spec({"listener": [[0, 1.0], [100, 0.0]]})
     assert weights(mixture, 50) == {"format": 0.5, "accuracy": 0.25, "listener_belief": 0.25}
 
 
@@ -65,7 +65,7 @@ def test_a_preset_may_fade_too() -> None:
 )
 def test_wrong_mixtures_are_refused_in_one_line(spec: Any, message: str) -> None:
     with pytest.raises(InputError) as error:
-        resolve(spec)
+        parse_spec(spec)
     assert message in str(error.value)
 
 
@@ -92,9 +92,9 @@ def test_a_function_in_a_file_is_a_reward(tmp_path: Path) -> None:
     broken = tmp_path / "broken.py"
     broken.write_text("1 / 0")
     with pytest.raises(InputError, match=r"broken\.py: it does not run: ZeroDivisionError"):
-        resolve(f"{broken}:f")
+        parse_spec(f"{broken}:f")
     with pytest.raises(InputError, match="no such file"):
-        resolve(f"{tmp_path / 'none.py'}:f")
+        parse_spec(f"{tmp_path / 'none.py'}:f")
 
 
 def test_files_are_named_relative_to_the_yaml(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_the_docs_example_is_a_configuration(tmp_path: Path) -> None:
         "def brevity(group, parsed, context, *, most=300):\n    return [0.0] * len(parsed)\n"
     )
     grpo = load_config(tmp_path / "run.yaml").grpo
-    mixture = resolve(grpo.rewards)
+    mixture = parse_spec(grpo.rewards)
     assert weights(mixture, 100)["format"] == pytest.approx(0.55) and len(mixture) == 6
     assert grpo.lengths(150) == (8, 8192) and grpo.last_step == 200
 
@@ -124,13 +124,13 @@ def test_the_docs_example_is_a_configuration(tmp_path: Path) -> None:
 def test_normalised_apart_a_rare_reward_is_not_drowned() -> None:
     """GDPO's example: under the sum, (0, 2) and (1, 1) would be the same."""
     components = {"a": (0.0, 1.0, 1.0, 1.0), "b": (2.0, 1.0, 1.0, 1.0)}
-    apart = decoupled({"a": 1.0, "b": 1.0}, components)
+    apart = decoupled_sum({"a": 1.0, "b": 1.0}, components)
     assert apart == pytest.approx((0, 0, 0, 0), abs=1e-3)
-    uneven = decoupled({"a": 1.0, "b": 1.0}, {"a": (0.0, 0.0, 1.0, 1.0), "b": (0.0, 0.0, 0.0, 1.0)})
+    uneven = decoupled_sum({"a": 1.0, "b": 1.0}, {"a": (0.0, 0.0, 1.0, 1.0), "b": (0.0, 0.0, 0.0, 1.0)})
     assert uneven[3] > uneven[2] > uneven[0] == uneven[1]
     want = [(v - 0.25) / (statistics.stdev([0, 0, 0, 1]) + 1e-4) for v in (0, 0, 0, 1)]
-    assert decoupled({"b": 2.0}, {"b": (0.0, 0.0, 0.0, 1.0)}) == pytest.approx([2 * w for w in want])
-    assert decoupled({"a": 1.0}, {"a": (1.0, None, 0.0)})[1] == pytest.approx(0)
+    assert decoupled_sum({"b": 2.0}, {"b": (0.0, 0.0, 0.0, 1.0)}) == pytest.approx([2 * w for w in want])
+    assert decoupled_sum({"a": 1.0}, {"a": (1.0, None, 0.0)})[1] == pytest.approx(0)
 
 
 values = st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=4, max_size=4)
@@ -154,6 +154,6 @@ def test_the_front_ignores_what_has_no_weight_or_no_values() -> None:
 def test_the_filter_looks_at_accuracy_alone() -> None:
     """All wrong, while the listener's belief varies: a filter on the total would let it pass."""
     hidden = {"accuracy": (0.0, 0.0, 0.0), "listener_belief": (0.1, 0.5, 0.9)}
-    assert not informative(hidden) and informative(hidden, "listener_belief")
-    assert informative({"accuracy": (0.0, 1.0)}) and informative({"accuracy": (None, None)}) and informative({})
-    assert not informative({"accuracy": (0.5, 0.5005)}) and informative({"accuracy": (0.5, 0.5005)}, epsilon=1e-4)
+    assert not has_variance(hidden) and has_variance(hidden, "listener_belief")
+    assert has_variance({"accuracy": (0.0, 1.0)}) and has_variance({"accuracy": (None, None)}) and has_variance({})
+    assert not has_variance({"accuracy": (0.5, 0.5005)}) and has_variance({"accuracy": (0.5, 0.5005)}, epsilon=1e-4)

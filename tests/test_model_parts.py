@@ -12,8 +12,8 @@ from PIL import Image
 
 from reasoner_rm.config import ModelPart, SftSection
 from reasoner_rm.errors import InputError
-from reasoner_rm.policy.loading import Vlm, load_vlm
-from reasoner_rm.policy.model_parts import freeze, part_of
+from reasoner_rm.models.loading import Vlm, load_vlm
+from reasoner_rm.models.param_groups import freeze, part_of
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import load_template
 from reasoner_rm.training.sft import train_sft

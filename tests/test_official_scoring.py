@@ -15,15 +15,15 @@ import pytest
 from benchmark_files import GENEVAL_ROWS
 
 from reasoner_rm.data.media import Media
-from reasoner_rm.data.record import Record
+from reasoner_rm.data.row import DatasetRow
 from reasoner_rm.data.seeding import stable_seed
 from reasoner_rm.evaluation.benchmark import Benchmark, _numbered
 from reasoner_rm.evaluation.benchmarks.vlrmbench import STEPS
-from reasoner_rm.evaluation.measured import Figures, figures
-from reasoner_rm.evaluation.pairs import pairs
+from reasoner_rm.evaluation.pairwise import pairs
 from reasoner_rm.evaluation.protocol import Protocol
 from reasoner_rm.evaluation.registry import get_benchmark
-from reasoner_rm.evaluation.votes import Answered, Vote
+from reasoner_rm.evaluation.results import MetricSet, figures
+from reasoner_rm.evaluation.votes import AnsweredItem, Vote
 from reasoner_rm.schema import Sample
 
 FILES = 1000
@@ -39,16 +39,16 @@ def read(benchmark: Benchmark, rows: Sequence[dict[str, Any]], stem: str = "test
     names: Counter[str] = Counter()
     media = Media(Path("data"), Path("keep"))
     return [
-        [_numbered(s, names) for s in benchmark.read(Record(row, f"{stem}-{i + 1}", i, media))]
+        [_numbered(s, names) for s in benchmark.read(DatasetRow(row, f"{stem}-{i + 1}", i, media))]
         for i, row in enumerate(rows)
     ]
 
 
-def score(items: Sequence[Answered], protocol: Protocol) -> Figures:
+def score(items: Sequence[AnsweredItem], protocol: Protocol) -> MetricSet:
     return figures((protocol.measure or pairs)(items, protocol), protocol, intervals=False)
 
 
-def value(found: Figures, name: str | None = None) -> float | None:
+def value(found: MetricSet, name: str | None = None) -> float | None:
     return (found.overall[name] if name else found.headline[1]).value
 
 
@@ -56,15 +56,15 @@ def near(expected: float | None) -> Any:
     return None if expected is None else pytest.approx(expected, abs=6e-5)  # figures have four digits
 
 
-def asked(sample: Sample, protocol: Protocol, say: Callable[[], str]) -> Answered:
-    return Answered(sample, tuple(Vote(order, k, say()) for order, k in protocol.asked(sample)))
+def asked(sample: Sample, protocol: Protocol, say: Callable[[], str]) -> AnsweredItem:
+    return AnsweredItem(sample, tuple(Vote(order, k, say()) for order, k in protocol.asked(sample)))
 
 
-def answers(item: Answered) -> official.Answers:
+def answers(item: AnsweredItem) -> official.Answers:
     return [(vote.order == "swapped", vote.text or "") for vote in item.votes]
 
 
-def coin(protocol: Protocol, items: Sequence[Answered]) -> official.Coin:
+def coin(protocol: Protocol, items: Sequence[AnsweredItem]) -> official.Coin:
     """The protocol's own coin; whether it is fair is not asked here."""
 
     def toss(i: int, k: int) -> int:
@@ -74,10 +74,10 @@ def coin(protocol: Protocol, items: Sequence[Answered]) -> official.Coin:
     return toss
 
 
-def scored(sample: Sample, pair: tuple[float, float], both: bool = True) -> Answered:
+def scored(sample: Sample, pair: tuple[float, float], both: bool = True) -> AnsweredItem:
     """A scalar head's votes, in both orders or the given one."""
     votes = [Vote("given", 0, scores=pair), Vote("swapped", 0, scores=pair[::-1])]
-    return Answered(sample, tuple(votes[: 1 + both]))
+    return AnsweredItem(sample, tuple(votes[: 1 + both]))
 
 
 def level(rng: random.Random) -> float:
@@ -128,7 +128,7 @@ def vlrb_rows(rng: random.Random) -> list[dict[str, Any]]:
     return rows
 
 
-def vlrb(protocol: Protocol) -> Iterator[tuple[list[dict[str, Any]], list[Answered]]]:
+def vlrb(protocol: Protocol) -> Iterator[tuple[list[dict[str, Any]], list[AnsweredItem]]]:
     benchmark = get_benchmark("vl_rewardbench")
     for rng in files(protocol.name):
         rows = vlrb_rows(rng)
@@ -212,7 +212,7 @@ def test_mm_rlhf_rewardbench() -> None:
         ]
         rewards = [None if rng.random() < 0.1 else (level(rng), level(rng)) for _ in rows]
         items = [
-            scored(s, r) if r else Answered(s, (Vote("given", 0, "hm"), Vote("swapped", 0, "hm")))
+            scored(s, r) if r else AnsweredItem(s, (Vote("given", 0, "hm"), Vote("swapped", 0, "hm")))
             for (s,), r in zip(read(benchmark, rows), rewards, strict=True)
         ]
         acc, plus = official.mm_rlhf(rows, rewards)
@@ -226,7 +226,7 @@ def test_vlrmbench() -> None:
     numbers = ("[3, 7]", "Scores: 5 and 5", "[10, 2] out of 10: [4, 9]", "none", "8", "1 2 3")
     for rng in files("vlrmbench"):
         tasks: dict[str, list[tuple[dict[str, Any], Any]]] = {}
-        items: list[Answered] = []
+        items: list[AnsweredItem] = []
         for task in rng.sample((*STEPS, "multi_solution", "foresight", "error_reason_analysis"), rng.randint(1, 4)):
             for i in range(rng.randint(1, 3)):
                 steps = [f"STEP{k}" for k in range(rng.randint(1, 4))]
@@ -251,7 +251,7 @@ def test_vlrmbench() -> None:
                     row["task_gt"], said = "Step 1 is wrong.", (rng.choice(numbers), rng.choice(numbers))
                 tasks.setdefault(task, []).append((row, said))
                 media = Media(Path("data"), Path("keep"))
-                (sample,) = benchmark.read(Record(row, f"{task}-{i + 1}", i, media))
+                (sample,) = benchmark.read(DatasetRow(row, f"{task}-{i + 1}", i, media))
                 items.append(_vlrm_answered(sample, said, task))
         expected = official.vlrmbench(tasks)
         found = score(items, protocol)
@@ -259,13 +259,13 @@ def test_vlrmbench() -> None:
         assert value(found) == near(sum(expected.values()) / len(expected))
 
 
-def _vlrm_answered(sample: Sample, said: Any, task: str) -> Answered:
+def _vlrm_answered(sample: Sample, said: Any, task: str) -> AnsweredItem:
     if task == "error_reason_analysis":
         grades = (Vote("given", 0, said[0]), Vote("swapped", 0, said[1]))
-        return Answered(sample, (Vote("given", 0, "Step 1.", grades=grades),))
+        return AnsweredItem(sample, (Vote("given", 0, "Step 1.", grades=grades),))
     if task == "multi_solution":
-        return Answered(sample, (Vote("given", 0, said[0]), Vote("swapped", 0, said[1])))
-    return Answered(sample, (Vote("given", 0, said),))
+        return AnsweredItem(sample, (Vote("given", 0, said[0]), Vote("swapped", 0, said[1])))
+    return AnsweredItem(sample, (Vote("given", 0, said),))
 
 
 @pytest.mark.parametrize("way", ["mean", "min", "last"])
@@ -286,7 +286,7 @@ def test_vilbench(way: str) -> None:
             )
             said.append([(r, rng.choice(lists)) for r in right])
         items = [
-            Answered(s, (Vote("given", 0, text),))
+            AnsweredItem(s, (Vote("given", 0, text),))
             for group, texts in zip(read(benchmark, rows), said, strict=True)
             for s, (_, text) in zip(group, texts, strict=True)
         ]
@@ -307,7 +307,7 @@ def test_mj_bench() -> None:
         ]
         samples = [s for (s,) in read(benchmark, rows)]
         said = [rng.choice((0, 1, 2, None)) for _ in rows]
-        items = [Answered(s, (Vote("given", 0, texts[p]),)) for s, p in zip(samples, said, strict=True)]
+        items = [AnsweredItem(s, (Vote("given", 0, texts[p]),)) for s, p in zip(samples, said, strict=True)]
         expected = official.mj_bench(rows, said)
         assert (value(score(items, with_tie)), value(score(items, without))) == tuple(map(near, expected))
         points = [(level(rng), level(rng)) for _ in rows]
@@ -338,14 +338,15 @@ def test_mj_bench_bias() -> None:
         ]
         said = [rng.choice(texts) for _ in rows]
         items = [
-            Answered(s, (Vote("given", 0, text),)) for (s,), (text, _) in zip(read(benchmark, rows), said, strict=True)
+            AnsweredItem(s, (Vote("given", 0, text),))
+            for (s,), (text, _) in zip(read(benchmark, rows), said, strict=True)
         ]
         found = score(items, protocol)
         expected = official.mj_bias(rows, [None if n is None else float(n) for _, n in said])
         assert tuple(value(found, k) for k in ("ACC", "NDS", "GES")) == tuple(map(near, expected))
 
 
-def ranked(benchmark: Benchmark, rows: list[dict[str, Any]], scores: list[list[float]]) -> list[Answered]:
+def ranked(benchmark: Benchmark, rows: list[dict[str, Any]], scores: list[list[float]]) -> list[AnsweredItem]:
     return [
         scored(s, (values[s.meta["places"][0]], values[s.meta["places"][1]]))
         for group, values in zip(read(benchmark, rows), scores, strict=True)
@@ -451,7 +452,7 @@ def test_genai_bench(kind: str) -> None:
         votes = [rng.choice(("leftvote", "rightvote", "tievote", "bothbad_vote")) for _ in range(rng.randint(1, 10))]
         said = [rng.choice(GENAI) for _ in votes]
         samples = [s for (s,) in read(benchmark, [{**row, "vote_type": v} for v in votes])]
-        items = [Answered(s, (Vote("given", 0, text),)) for s, text in zip(samples, said, strict=True)]
+        items = [AnsweredItem(s, (Vote("given", 0, text),)) for s, text in zip(samples, said, strict=True)]
         assert value(score(items, benchmark.protocol("official"))) == near(official.genai_bench(votes, said))
         last = [text.split("\n")[-1].replace("either [[A>B]] or ", "") for text in said]  # one verdict a line
         assert value(score(items, benchmark.protocol("fourway"))) == near(official.genai_bench(votes, last))
@@ -534,7 +535,7 @@ def test_vicrit_bench() -> None:
             )
             form = rng.choice(forms)
             texts.append(form % rng.choice((now, now.upper(), was, now.split()[0])) if "%s" in form else form)
-        items = [Answered(s, (Vote("given", 0, t),)) for (s,), t in zip(read(benchmark, rows), texts, strict=True)]
+        items = [AnsweredItem(s, (Vote("given", 0, t),)) for (s,), t in zip(read(benchmark, rows), texts, strict=True)]
         exact, released = official.vicrit(rows, texts)
         assert value(score(items, benchmark.protocol("exact"))) == near(exact)
         assert value(score(items, benchmark.protocol("released"))) == near(released)
@@ -557,7 +558,7 @@ def test_refcoco() -> None:
                 if readable
                 else f"{box}"
             )
-        items = [Answered(s, (Vote("given", 0, t),)) for (s,), t in zip(read(benchmark, rows), texts, strict=True)]
+        items = [AnsweredItem(s, (Vote("given", 0, t),)) for (s,), t in zip(read(benchmark, rows), texts, strict=True)]
         for name, iou in (("standard", official.plain_iou), ("vlm_r1", official.vlm_r1_iou)):
             hits = [float(b is not None and iou(b, row["solution"]) > 0.5) for b, row in zip(boxes, rows, strict=True)]
             assert value(score(items, benchmark.protocol(name))) == near(sum(hits) / len(hits))
@@ -570,7 +571,7 @@ def test_boxes_are_brought_to_original_pixels() -> None:
     )
     text = '<answer>[{"bbox_2d": [20, 10, 60, 30], "label": "t"}]</answer>'
     for scale, right in (((0.5, 2.0), 1.0), (None, 0.0)):
-        item = Answered(sample, (Vote("given", 0, text, scale=scale),))
+        item = AnsweredItem(sample, (Vote("given", 0, text, scale=scale),))
         assert value(score([item], benchmark.protocol("standard"))) == right
 
 
@@ -620,7 +621,7 @@ def test_detection(capsys: pytest.CaptureFixture[str]) -> None:
                     {"image_id": i, "category_id": c, "bbox": [*b[:2], b[2] - b[0], b[3] - b[1]], "score": 1.0}
                     for c, b in said
                 ]
-        items = [Answered(s, (Vote("given", 0, t),)) for (s,), t in zip(read(benchmark, rows), texts, strict=True)]
+        items = [AnsweredItem(s, (Vote("given", 0, t),)) for (s,), t in zip(read(benchmark, rows), texts, strict=True)]
         ours = score(items, benchmark.protocols[0])
         if not found:
             assert (value(ours, "AP"), value(ours, "AP50")) == (0.0, 0.0)
@@ -656,7 +657,7 @@ def test_pope() -> None:
             for i in range(rng.randint(1, 10))
         ]
         texts = [rng.choice(said) for _ in rows]
-        items = [Answered(s, (Vote("given", 0, t),)) for (s,), t in zip(read(benchmark, rows), texts, strict=True)]
+        items = [AnsweredItem(s, (Vote("given", 0, t),)) for (s,), t in zip(read(benchmark, rows), texts, strict=True)]
         found = score(items, benchmark.protocols[0])
         assert {k: value(found, k) for k in ("accuracy", "precision", "recall", "F1", "yes ratio")} == {
             k: near(v) for k, v in official.pope(rows, texts).items()
@@ -680,7 +681,7 @@ def test_mmhal_bench() -> None:
         ]
         texts = [rng.choice(grades) for _ in rows]
         items = [
-            Answered(s, (Vote("given", 0, "red", grades=(Vote("given", 0, t),)),))
+            AnsweredItem(s, (Vote("given", 0, "red", grades=(Vote("given", 0, t),)),))
             for (s,), t in zip(read(benchmark, rows), texts, strict=True)
         ]
         found = score(items, benchmark.protocols[0])
@@ -710,7 +711,7 @@ def test_geneval() -> None:
             rows.append((metadata, objects))
             record = {**metadata, "place": f"{i:05}", "image": f"{i}.png"}
             ((sample,),) = read(benchmark, [record])
-            items.append(Answered(sample, (Vote("given", 0, f"<answer>{json.dumps(objects)}</answer>"),)))
+            items.append(AnsweredItem(sample, (Vote("given", 0, f"<answer>{json.dumps(objects)}</answer>"),)))
         by: dict[str, list[float]] = {}
         for metadata, objects in rows:
             by.setdefault(metadata["tag"], []).append(float(official.geneval(metadata, objects)))
@@ -740,7 +741,7 @@ def test_own_samples() -> None:
         ]
         said = [(rng.choice((0, 1, 2)), rng.choice((0, 1, 2))) for _ in rows]
         items = [
-            Answered(s, (Vote("given", 0, texts[a]), Vote("swapped", 0, texts[b])))
+            AnsweredItem(s, (Vote("given", 0, texts[a]), Vote("swapped", 0, texts[b])))
             for (s,), (a, b) in zip(read(benchmark, rows), said, strict=True)
         ]
         points = []

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from data_recipes.pairs import build, islands, read
+from data_recipes.pairs import build, connected_components, read
 from reasoner_rm.data.io import load_samples
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
@@ -71,7 +71,7 @@ def error_of(path: Path, **options: Any) -> str:
 
 def test_a_row_becomes_a_sound_sample(folder: Path) -> None:
     sample = only(write(folder, lines("a.png,b.png,a red cube,b")))
-    get_task("image_preference").check(sample)
+    get_task("image_preference").validate(sample)
     assert (sample.id, sample.task, sample.prompt) == ("pairs-1", "image_preference", "a red cube")
     assert (sample.source, sample.weight, sample.target) == ("pairs", 1.0, None)
     files = [Path(str(ref)).name for ref in sample.images]
@@ -400,7 +400,7 @@ def test_a_repeated_row_is_another_vote(folder: Path, caplog: pytest.LogCaptureF
 
 @given(st.dictionaries(st.text(max_size=2), st.lists(st.integers(0, 9), max_size=3), max_size=12))
 def test_islands_are_what_a_search_finds(shared: Mapping[str, Sequence[int]]) -> None:
-    found = islands(shared)
+    found = connected_components(shared)
     assert sorted(name for island in found for name in island) == sorted(shared)
     for name, mine in shared.items():
         reached, frontier = {name}, [set(mine)]

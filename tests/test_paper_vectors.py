@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from reasoner_rm.rewards import resolve, score, weights
-from reasoner_rm.rewards.lengths import tokens
+from reasoner_rm.rewards import parse_spec, score, weights
+from reasoner_rm.rewards.length import tokens
 from reasoner_rm.rewards.scoring import score_components
 from reasoner_rm.rewards.vision_r1 import differentiated
 from reasoner_rm.rewards.vlm_r1 import length_factor
@@ -80,7 +80,7 @@ def question() -> Sample:
 def at_length(reward: str, n: int, text: str, finish: Any = "stop", **params: Any) -> float | None:
     row, task = question(), get_task("qa")
     group = Group(row, (Completion(text, (1,) * n, (0.0,) * n, finish),))
-    mixture = resolve(reward, params)
+    mixture = parse_spec(reward, params)
     return score_components(mixture, group, [task.parse(text, row)], RewardContext())[reward][0]
 
 
@@ -110,7 +110,7 @@ def test_listener() -> None:
     for p, total in ((1.0, 1.9404), (0.0, 1.0596)):
         row = Sample("p", "image_preference", "a 7", ("x", "y"), gold={"p_first": p})
         assert score("listener", text, row, context)["total"] == pytest.approx(total, abs=1e-4)
-    assert weights(resolve("listener")) == {"format": 1, "accuracy": 0.5, "listener_belief": 0.5}
+    assert weights(parse_spec("listener")) == {"format": 1, "accuracy": 0.5, "listener_belief": 0.5}
     assert first == pytest.approx(0.8808, abs=1e-4)
 
 

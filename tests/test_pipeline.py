@@ -15,9 +15,9 @@ from PIL import Image, ImageDraw
 
 from reasoner_rm import Judge, load_samples
 from reasoner_rm.config import load_config
+from reasoner_rm.pipeline.demos import DIGITS
 from reasoner_rm.pipeline.stages import Pipeline
-from reasoner_rm.pipeline.worlds import DIGITS
-from reasoner_rm.training.rundir import RunDir
+from reasoner_rm.training.run_dir import RunDir
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -57,7 +57,7 @@ def test_the_run_directory_is_whole(quick: Path) -> None:
         "summary.json", "report.html", "data", "evaluations", "sft.jsonl", "rl.jsonl",
     }  # fmt: skip
     summary = json.loads((quick / "summary.json").read_text())
-    for stage in ("cold_start", "sift", "grpo"):
+    for stage in ("cold_start", "rejection_sampling", "grpo"):
         for split in ("heldout", "ood"):
             figures = summary["stages"][stage][split]
             for key in ("accuracy", "consistency", "first_position", "well_formed", "contradiction"):

@@ -12,7 +12,7 @@ from flat_rows import write_flat_rows
 
 from reasoner_rm.config import load_config
 from reasoner_rm.errors import InputError
-from reasoner_rm.pipeline.plan import plan
+from reasoner_rm.pipeline.dry_run import plan
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ import pytest
 
 from data_recipes.pocket import Setting, samples
 from reasoner_rm.evaluation import evaluate
-from reasoner_rm.policy.loading import ASSETS, Vlm, load_vlm
-from reasoner_rm.policy.prompts import PromptEncoder
-from reasoner_rm.rollout import Request, Sampling
+from reasoner_rm.models.loading import ASSETS, Vlm, load_vlm
+from reasoner_rm.models.prompt_encoder import PromptEncoder
+from reasoner_rm.rollout import GenerationRequest, SamplingParams
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.tasks.boxes import iou_matrix, to_original
 from reasoner_rm.tasks.render import load_template
@@ -64,8 +64,10 @@ def test_a_base_points_at_things_in_its_familys_own_numbers(name: str) -> None:
         thing = picture.scene.things[0]
         if picture.scene.grid == 2:
             prompt = pretraining.ask(f"Where is the {thing.colour} {thing.shape}?", [picture.image(world.side)])
-            seen.append((picture, Request(prompt, (0,))))
-    answers = TransformersEngine(vlm, encoder).generate([r for _, r in seen], Sampling(temperature=0.0, max_tokens=64))
+            seen.append((picture, GenerationRequest(prompt, (0,))))
+    answers = TransformersEngine(vlm, encoder).generate(
+        [r for _, r in seen], SamplingParams(temperature=0.0, max_tokens=64)
+    )
     overlaps = []
     for (picture, request), (answer,) in zip(seen, answers, strict=True):
         boxes = np.array([json.loads(answer.text)[0]["bbox_2d"]], dtype=float)

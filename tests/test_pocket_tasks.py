@@ -9,10 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from reasoner_rm.pipeline.worlds import WORLDS
+from reasoner_rm.pipeline.demos import WORLDS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-SHORT = ("sft.max_steps=12", "sift.samples=1", "sift.sft.max_steps=2", "grpo.max_steps=2", "eval.limit=16")
+SHORT = (
+    "sft.max_steps=12",
+    "rejection_sampling.num_samples=1",
+    "rejection_sampling.sft.max_steps=2",
+    "grpo.max_steps=2",
+    "eval.limit=16",
+)
 
 
 @pytest.mark.parametrize("task", WORLDS["shapes"])
@@ -24,7 +30,7 @@ def test_every_task_runs_to_its_report(task: str, tmp_path: Path) -> None:
     assert f"report: {out / 'report.html'}" in done.stdout
     assert ("judge:" in done.stdout) == (task == "preference")
     summary = json.loads((out / "summary.json").read_text())
-    for stage in ("cold_start", "sift", "grpo"):
+    for stage in ("cold_start", "rejection_sampling", "grpo"):
         figures = summary["stages"][stage]["heldout"]
         assert figures["n"] == 16 and set(figures["by"]) >= {"difficulty"}
         assert (figures["consistency"] is None) == (task != "preference")

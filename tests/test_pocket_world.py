@@ -21,11 +21,11 @@ from data_recipes.pocket.scenes import COLOURS, HELD_BACK, LEVELS, SHAPES, SIZES
 from reasoner_rm.data.images import open_image
 from reasoner_rm.data.io import load_samples
 from reasoner_rm.errors import InputError
-from reasoner_rm.schema import CANDIDATES, Sample
+from reasoner_rm.schema import PAIRWISE_TASKS, Sample
 from reasoner_rm.tasks import TASKS
 
 SPLITS: tuple[Split, ...] = get_args(Split)
-PAIRS = [task for task in MAKERS if task in CANDIDATES]
+PAIRS = [task for task in MAKERS if task in PAIRWISE_TASKS]
 NUMBERS = {"zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5}
 NOUN = rf"(?:({'|'.join(SIZES)}) )?({'|'.join(COLOURS)}) ({'|'.join(SHAPES)})"
 
@@ -518,17 +518,17 @@ def test_samples_fit_their_tasks(tmp_path: Path, task: str, split: Split) -> Non
     for sample in load_samples(build(tmp_path, split, task, 20, 1)):  # this runs the task's check
         assert sample.target is not None
         parsed = rule.parse(sample.target, sample)
-        assert parsed.well_formed, parsed.why_not
-        assert rule.correct(parsed.answer or "", sample) == 1
+        assert parsed.well_formed, parsed.parse_error
+        assert rule.grade(parsed.answer or "", sample) == 1
 
 
 @pytest.mark.parametrize("task", PAIRS)
 def test_swapping_keeps_a_sample_true(tmp_path: Path, task: str) -> None:
     for sample in load_samples(build(tmp_path, "train", task, 10, 1), check=False):
         swapped = sample.swapped()
-        media = CANDIDATES[task].media
+        media = PAIRWISE_TASKS[task].media
         better = 1 if swapped.gold["p_first"] > 0.5 else 2
-        assert (swapped.target or "").endswith(f"{CANDIDATES[task].noun} {better} is better</answer>")
+        assert (swapped.target or "").endswith(f"{PAIRWISE_TASKS[task].noun} {better} is better</answer>")
         assert set(getattr(swapped, media)) == set(getattr(sample, media))
 
 

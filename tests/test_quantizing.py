@@ -17,17 +17,17 @@ from transformers import AutoConfig
 from reasoner_rm.config import LoraSection, ModelSection, Quantization, load_config
 from reasoner_rm.errors import InputError
 from reasoner_rm.judge import Judge
-from reasoner_rm.pipeline.plan import plan
+from reasoner_rm.models.group_logprobs import group_logprobs
+from reasoner_rm.models.loading import Vlm, load_vlm
+from reasoner_rm.models.lora import merge_lora
+from reasoner_rm.models.prompt_encoder import PromptEncoder
+from reasoner_rm.models.quantization import check_unsharded, dequantize, quantized_layers
+from reasoner_rm.models.weight_export import iter_full_weights
+from reasoner_rm.pipeline.dry_run import plan
 from reasoner_rm.pipeline.stages import Pipeline
-from reasoner_rm.policy.loading import Vlm, load_vlm
-from reasoner_rm.policy.logps import group_logps
-from reasoner_rm.policy.lora import merged
-from reasoner_rm.policy.prompts import PromptEncoder
-from reasoner_rm.policy.quantizing import check_unshared, quantized_layers, unpacked
-from reasoner_rm.policy.weights import named_weights
 from reasoner_rm.tasks.render import Prompt
-from reasoner_rm.training.estimate import counts
-from reasoner_rm.training.rundir import RunDir
+from reasoner_rm.training.memory_estimate import counts
+from reasoner_rm.training.run_dir import RunDir
 
 pytest.importorskip("bitsandbytes", reason="the extra `qlora` is not installed")
 BABBLE = """
@@ -43,10 +43,10 @@ def policy(request: pytest.FixtureRequest, tiny_folder: Path) -> Vlm:
     return with_trained_lora(load_vlm(tiny_folder, device="cpu", quantize=request.param), LoraSection(r=4))
 
 
-def logps(vlm: Vlm, pictures: Sequence[Image.Image]) -> torch.Tensor:
+def logprobs(vlm: Vlm, pictures: Sequence[Image.Image]) -> torch.Tensor:
     encoder = PromptEncoder(vlm)
     prompt = encoder.encode(Prompt((pictures[0], pictures[1], "which?"), (True, True, False)))
-    return group_logps(vlm, encoder.batch([prompt]), [[(5, 6, 7), (8, 9)]]).logps
+    return group_logprobs(vlm, encoder.batch([prompt]), [[(5, 6, 7), (8, 9)]]).logprobs
 
 
 def test_the_language_model_is_quantised_and_its_lora_layers_alone_are_trained(
@@ -59,9 +59,9 @@ def test_the_language_model_is_quantised_and_its_lora_layers_alone_are_trained(
     assert names == linear
     policy.model.eval()
     with torch.no_grad():
-        logps(policy, pictures)  # a rollout before the update, as in training
+        logprobs(policy, pictures)  # a rollout before the update, as in training
     policy.model.train()
-    (logps(policy, pictures) ** 2).sum().backward()
+    (logprobs(policy, pictures) ** 2).sum().backward()
     learning = {n for n, p in policy.model.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
     assert learning and all("lora_" in name for name in learning)
     assert len(learning) == 2 * len(linear), "gradients end on their way down"
@@ -69,13 +69,13 @@ def test_the_language_model_is_quantised_and_its_lora_layers_alone_are_trained(
 
 def test_what_is_handed_over_and_kept_is_what_was_trained(policy: Vlm, pictures: Sequence[Image.Image]) -> None:
     with torch.no_grad():
-        before = logps(policy, pictures)
-        plain = merged(policy)
-        after = logps(plain, pictures)
+        before = logprobs(policy, pictures)
+        plain = merge_lora(policy)
+        after = logprobs(plain, pictures)
     assert not quantized_layers(plain.model) and not any("lora" in name for name, _ in plain.model.named_parameters())
     assert (after - before).abs().max() < (1e-4 if _is_4bit(policy) else 0.05)  # int8 rounds activations
-    assert (after - logps(load_vlm(policy.source, device="cpu"), pictures)).abs().max() > 0.1
-    for name, weight in named_weights(policy):
+    assert (after - logprobs(load_vlm(policy.source, device="cpu"), pictures)).abs().max() > 0.1
+    for name, weight in iter_full_weights(policy):
         assert weight.dtype == torch.float32
         torch.testing.assert_close(weight, plain.model.get_parameter(name))
 
@@ -94,7 +94,7 @@ def test_quantised_weights_are_close_and_the_estimate_counts_their_bytes(
             state = vars(weight).get("quant_state")
             scales = [weight.SCB] if state is None else [state.absmax, state.state2.absmax]
             held += sum(scale.nbytes for scale in scales)
-            apart.append(float((unpacked(layer) - plain[name]).norm() / plain[name].norm()))
+            apart.append(float((dequantize(layer) - plain[name]).norm() / plain[name].norm()))
     model = ModelSection(dtype="float32", lora=LoraSection(), quantize=kind)
     assert held == pytest.approx(counts(AutoConfig.from_pretrained(tiny_folder), model).stored, rel=0.005)
     assert max(apart) < {"nf4": 0.12, "int8": 0.02}[kind]
@@ -108,7 +108,7 @@ def test_a_stage_trains_on_it_and_leaves_a_judge(stage: str, tiny_folder: Path, 
     Pipeline(config, run).train(stage)  # type: ignore[arg-type]
     rows = [json.loads(line) for line in (config.run.out / "metrics.jsonl").open()]
     assert [row["step"] for row in rows] == [1, 2] and all(row["grad_norm"] > 0 for row in rows)
-    assert all(row["sampler_gap"] < 1e-3 for row in rows if stage == "grpo")
+    assert all(row["sampler_logprob_gap"] < 1e-3 for row in rows if stage == "grpo")
     saved = json.loads((config.run.out / "final" / "config.json").read_text())
     assert "quantization_config" not in saved
     picture = Image.new("RGB", (56, 56), (90, 120, 200))
@@ -131,7 +131,7 @@ def test_what_cannot_be_trained_is_refused(
     with pytest.raises(InputError, match=why):
         plan(_configured(tmp_path, tiny_folder, model, run), "grpo")
     with pytest.raises(InputError, match="ZeRO-3, FSDP"):
-        check_unshared(True)
+        check_unsharded(True)
 
 
 def _is_4bit(vlm: Vlm) -> bool:
@@ -141,7 +141,7 @@ def _is_4bit(vlm: Vlm) -> bool:
 def _configured(folder: Path, tiny: Path, model: dict[str, Any], run: dict[str, Any] | None = None) -> Any:
     file = folder / "config.yaml"
     (folder / "own.py").write_text(BABBLE)
-    training = {"max_steps": 2, "learning_rate": 1e-3, "accumulation": 1}
+    training = {"max_steps": 2, "learning_rate": 1e-3, "gradient_accumulation_steps": 1}
     file.write_text(json.dumps({
         "run": {"out": str(folder / "run")} | (run or {}), "model": {"path": str(tiny)} | model,
         "data": {"cold_start": "rows.jsonl", "train": "rows.jsonl"}, "sft": training | {"batch_size": 2},

@@ -13,11 +13,11 @@ from transformers import AutoConfig
 
 from reasoner_rm.config import Config, load_config
 from reasoner_rm.data.io import write_samples
-from reasoner_rm.pipeline.plan import GB, memory_of
+from reasoner_rm.pipeline.dry_run import GB, memory_of
 from reasoner_rm.pipeline.stages import Pipeline
-from reasoner_rm.rewards import resolve
+from reasoner_rm.rewards import parse_spec
 from reasoner_rm.schema import Sample
-from reasoner_rm.training.rundir import RunDir
+from reasoner_rm.training.run_dir import RunDir
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 BOX = {"boxes": [{"bbox_2d": [4, 4, 40, 40], "label": "cube"}]}
@@ -49,19 +49,19 @@ def shrunk(file: Path, tiny: Path, out: Path) -> Config:
     """The recipe with a tiny model, short completions and the samples of ``out``; all else as it stands."""
     config = load_config(file)
     overrides = [f"run.out={out / 'run'}", f"model.path={tiny}", "model.dtype=float32", "model.max_pixels=3136"]
-    overrides += ["grpo.prompts_per_device=2", "grpo.accumulation=1", "grpo.max_steps=2"]
+    overrides += ["grpo.prompts_per_device=2", "grpo.gradient_accumulation_steps=1", "grpo.max_steps=2"]
     short = {"max_completion_length": 6, "num_generations": 2}
     overrides += [f"grpo.{name}={value}" for name, value in short.items()]
-    if config.grpo.stages:
+    if config.grpo.length_schedule:
         stages = [short | {"steps": 1}, short | {"num_generations": 3, "steps": 1}]
-        overrides.append(f"grpo.stages={json.dumps(stages)}")
+        overrides.append(f"grpo.length_schedule={json.dumps(stages)}")
     if config.listener.path:
         overrides += [f"listener.path={tiny}", "listener.dtype=float32"]
     for name in ("cold_start", "train", "heldout"):
         if getattr(config.data, name) is not None:
             overrides.append(f"data.{name}={out / 'samples.jsonl'}")
     if config.data.cold_start is not None:
-        overrides += ["sft.max_steps=2", "sft.batch_size=2", "sft.accumulation=1"]
+        overrides += ["sft.max_steps=2", "sft.batch_size=2", "sft.gradient_accumulation_steps=1"]
     return load_config(file, overrides)
 
 
@@ -113,7 +113,7 @@ def test_there_is_a_recipe_for_each_system() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
 def test_two_steps_of_every_recipe(file: Path, tiny_folder: Path, tmp_path: Path) -> None:
-    resolve(load_config(file).grpo.rewards)
+    parse_spec(load_config(file).grpo.rewards)
     config = shrunk(file, tiny_folder, tmp_path)
     write_samples(tmp_path / "samples.jsonl", samples(config.task, tmp_path))
     stages = (["cold_start"] if config.data.cold_start else []) + ["grpo"]

@@ -25,18 +25,18 @@ from PIL import Image
 
 from reasoner_rm import Judge
 from reasoner_rm.config import Config
+from reasoner_rm.data.dataset_card import Entry, add_entry
 from reasoner_rm.data.io import write_samples
-from reasoner_rm.data.provenance import Entry, add_entry
 from reasoner_rm.errors import InputError
-from reasoner_rm.evaluation.asking import CallableJudge
+from reasoner_rm.evaluation.prediction import CallableJudge
 from reasoner_rm.evaluation.registry import get_benchmark
-from reasoner_rm.evaluation.running import Subject
-from reasoner_rm.evaluation.running import run as evaluated
-from reasoner_rm.policy.bundle import Card, save_bundle
-from reasoner_rm.policy.loading import Vlm, load_vlm, set_pixels
-from reasoner_rm.release.checking import check
-from reasoner_rm.release.folder import prepare
+from reasoner_rm.evaluation.runner import EvaluatedModel
+from reasoner_rm.evaluation.runner import run as evaluated
+from reasoner_rm.models.judge_checkpoint import JudgeConfig, save_judge
+from reasoner_rm.models.loading import Vlm, load_vlm, set_pixels
 from reasoner_rm.release.hub import upload
+from reasoner_rm.release.prepare import prepare
+from reasoner_rm.release.verify import check
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import load_template
 
@@ -82,10 +82,10 @@ def run(tmp_path_factory: pytest.TempPathFactory, tiny: Vlm, stir) -> Path:  # t
         "text": "<think>a</think>\n<answer>x</answer>",
     }
     (run / "evaluations" / "cold_start-heldout.jsonl").write_text(json.dumps(row) + "\n")
-    card = Card("image_preference", template, 56 * 56, 84 * 84, str(run / "listener"), temperature=1.5)
+    card = JudgeConfig("image_preference", template, 56 * 56, 84 * 84, str(run / "listener"), temperature=1.5)
     vlm = dataclasses.replace(stir(tiny), processor=copy.deepcopy(tiny.processor))
     set_pixels(vlm.processor, 56 * 56, 84 * 84)
-    save_bundle(vlm, card, run / "final")
+    save_judge(vlm, card, run / "final")
     return run
 
 
@@ -155,7 +155,7 @@ def test_results_on_benchmarks_stand_in_the_card(run: Path, tmp_path: Path) -> N
     items = benchmark.load(vl_rewardbench(tmp_path / "data"), any_revision=True)
     protocol = benchmark.protocol("both_orders")
     for name, model in (("mine", run), ("other", "Qwen/Qwen2.5-VL-3B-Instruct")):
-        subject = Subject(CallableJudge(lambda s: 0), {"model": str(model)})
+        subject = EvaluatedModel(CallableJudge(lambda s: 0), {"model": str(model)})
         evaluated(benchmark, items, subject, protocol, tmp_path / name)
     text = (prepare(run, tmp_path / "a", "me/judge", results=[tmp_path / "mine"]).folder / "README.md").read_text()
     assert "| VL-RewardBench | both_orders | accuracy | 50.0% | 50.0% to 50.0% | 8 | 0.0% |" in text
@@ -188,7 +188,7 @@ def test_the_card_works_with_transformers_alone(run: Path, release: Path, tmp_pa
 def test_an_adapter_is_merged(run: Path, tiny_folder: Path, tmp_path: Path, pictures) -> None:  # type: ignore[no-untyped-def]
     """A run whose `final/` holds LoRA weights beside a base is released as one whole model."""
     from reasoner_rm.config import LoraSection
-    from reasoner_rm.policy.lora import add_lora
+    from reasoner_rm.models.lora import add_lora
 
     mine = tmp_path / "run"
     shutil.copytree(run, mine)

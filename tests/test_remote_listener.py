@@ -18,16 +18,16 @@ from test_listener import TEXTS
 from vllm_server import VllmServer
 
 from reasoner_rm.config import EndpointSection, GrpoSection
-from reasoner_rm.data.endpoint import Endpoint
+from reasoner_rm.data.endpoint import OpenAIClient
 from reasoner_rm.errors import InputError, ServiceError
-from reasoner_rm.listener.ear import Ear
-from reasoner_rm.listener.remote_listener import RemoteListener
+from reasoner_rm.listener.http_listener import RemoteListener
+from reasoner_rm.listener.overlap import OverlappedListening
 from reasoner_rm.listener.transformers_listener import TransformersListener
-from reasoner_rm.policy.loading import Vlm
-from reasoner_rm.policy.prompts import PromptEncoder
-from reasoner_rm.rollout import Request, Sampling
+from reasoner_rm.models.loading import Vlm
+from reasoner_rm.models.prompt_encoder import PromptEncoder
+from reasoner_rm.rollout import GenerationRequest, SamplingParams
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
-from reasoner_rm.schema import Completion, Group, Sample, Scored
+from reasoner_rm.schema import Completion, Group, Sample, ScoredGroup
 from reasoner_rm.tasks.render import load_template
 from reasoner_rm.training.checkpoints import Checkpoints
 from reasoner_rm.training.grpo import GroupTrainer
@@ -44,7 +44,7 @@ def samples(pictures: tuple[Image.Image, ...]) -> list[Sample]:
 
 
 def remote(url: str, template: Any = TEMPLATE, endpoint: dict[str, Any] | None = None, **how: Any) -> RemoteListener:
-    return RemoteListener(Endpoint(EndpointSection(urls=(url,), **(endpoint or {}))), template, **how)
+    return RemoteListener(OpenAIClient(EndpointSection(urls=(url,), **(endpoint or {}))), template, **how)
 
 
 def told(**logprobs: float) -> dict[str, Any]:
@@ -59,7 +59,9 @@ def test_the_likeliest_tokens_are_searched_for_the_options(serve: Serve, samples
     server = serve(lambda body: told(_1=-0.5, _2=-1.5, x=-3.0))
     ((belief,),) = remote(server.url).beliefs(samples[:1], [[THOUGHT]])
     assert belief is not None and belief.options == ("1", "2")
-    assert belief.probs == pytest.approx((0.7311, 0.2689), abs=1e-4) and belief.mass == pytest.approx(0.8297, abs=1e-4)
+    assert belief.probs == pytest.approx((0.7311, 0.2689), abs=1e-4) and belief.option_mass == pytest.approx(
+        0.8297, abs=1e-4
+    )
     (body,) = server.bodies
     assert body["messages"][1] == {"role": "assistant", "content": "<think>A 7 and a 3.</think>\n<answer>Image "}
     assert (body["continue_final_message"], body["add_generation_prompt"]) == (True, False)
@@ -71,17 +73,21 @@ def test_failures_are_none_and_counted_and_too_many_end_it(serve: Serve, samples
     def answer(body: dict[str, Any]) -> Any:
         return Reply({"error": "oops"}, 400) if "bad" in body["messages"][1]["content"] else told(_1=-0.5, _2=-1.5)
 
-    listener = remote(serve(answer).url, max_failed=0.3)
+    listener = remote(serve(answer).url, max_failure_rate=0.3)
     good = [f"<think>good {i}</think>" for i in range(8)]
     row = listener.beliefs(samples[:1], [[*good, "<think>bad</think>", "<think>bad too</think>", "no thought"]])[0]
-    assert [b is None for b in row] == [False] * 8 + [True] * 3 and listener.failed == pytest.approx(0.2)
-    assert None not in listener.beliefs(samples[:1], [good[:1]])[0] and listener.failed == 0.0
-    with pytest.raises(ServiceError, match=r"failed on 60% of 5 questions, and on 31% .* \(listener.max_failed is 30%"):
+    assert [b is None for b in row] == [False] * 8 + [True] * 3 and listener.failure_rate == pytest.approx(0.2)
+    assert None not in listener.beliefs(samples[:1], [good[:1]])[0] and listener.failure_rate == 0.0
+    with pytest.raises(
+        ServiceError, match=r"failed on 60% of 5 questions, and on 31% .* \(listener.max_failure_rate is 30%"
+    ):
         listener.beliefs(samples[:1], [[*good[:2], *(f"<think>bad {i}</think>" for i in range(3))]])
 
 
 def test_a_server_that_answers_nothing_ends_it_at_once(serve: Serve, samples: list[Sample]) -> None:
-    listener = remote(serve(lambda body: Reply({"error": "oops"}, 500)).url, max_failed=1.0, endpoint={"retries": 1})
+    listener = remote(
+        serve(lambda body: Reply({"error": "oops"}, 500)).url, max_failure_rate=1.0, endpoint={"retries": 1}
+    )
     with pytest.raises((ServiceError, InputError)):
         listener.beliefs(samples, [[THOUGHT]] * 3)
 
@@ -116,7 +122,7 @@ def test_groups_that_are_asked_about_alone_are_shared_out_among_replicas(serve: 
     """And the questions about one prompt go to one of them, whose prefix cache serves them."""
     servers = [serve(lambda body: told(_1=-0.5, _2=-1.5)) for _ in range(2)]
     section = EndpointSection(urls=tuple(server.url for server in servers))
-    listener = RemoteListener(Endpoint(section), TEMPLATE)
+    listener = RemoteListener(OpenAIClient(section), TEMPLATE)
     for sample in samples[:2]:
         listener.beliefs([sample], [["<think>a</think>", "<think>b</think>", "<think>c</think>"]])
     assert [len(server.bodies) for server in servers] == [3, 3]
@@ -126,7 +132,9 @@ def test_groups_that_are_asked_about_alone_are_shared_out_among_replicas(serve: 
 class Thinking(TransformersEngine):
     """An untrained model's babble, as if it were a thought."""
 
-    def stream(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, tuple[Completion, ...]]]:
+    def stream(
+        self, requests: Sequence[GenerationRequest], sampling: SamplingParams
+    ) -> Iterator[tuple[int, tuple[Completion, ...]]]:
         for i, row in super().stream(requests, sampling):
             texts = (f"<think>{i} {g}</think><answer>Image 1 is better</answer>" for g in range(len(row)))
             yield i, tuple(replace(c, text=text) for c, text in zip(row, texts, strict=True))
@@ -146,7 +154,11 @@ def test_training_shows_what_failed_stops_when_the_listener_is_gone_and_goes_on(
         return Reply({"error": "oops"}, 400) if asked == 8 else told(_1=-0.5 - asked / 50, _2=-1.5)
 
     section = GrpoSection(
-        rewards="listener_belief", accumulation=2, num_generations=3, max_steps=4, max_completion_length=6
+        rewards="listener_belief",
+        gradient_accumulation_steps=2,
+        num_generations=3,
+        max_steps=4,
+        max_completion_length=6,
     )
     lines: list[dict[str, float]] = []
 
@@ -155,14 +167,16 @@ def test_training_shows_what_failed_stops_when_the_listener_is_gone_and_goes_on(
         encoder = PromptEncoder(vlm)
         return GroupTrainer(
             vlm, TEMPLATE, samples, section, engine=Thinking(vlm, encoder), encoder=encoder, seed=0,
-            listener=remote(url, max_failed=0.2, endpoint={"retries": 1, "concurrency": 1}),
+            listener=remote(url, max_failure_rate=0.2, endpoint={"retries": 1, "concurrency": 1}),
             log=lambda step, line: lines.append(line), checkpoints=Checkpoints(tmp_path / "states", 50, 2),
         )  # fmt: skip
 
     dying = ChatServer(answer)
-    with pytest.raises(ServiceError, match=r"listener\.max_failed is 20%.* after step 2 is saved: go on .* --resume"):
+    with pytest.raises(
+        ServiceError, match=r"listener\.max_failure_rate is 20%.* after step 2 is saved: go on .* --resume"
+    ):
         trainer(dying.url).train()
-    assert [round(line["listener_failed"], 3) for line in lines] == [0.0, 0.167]
+    assert [round(line["listener_failure_rate"], 3) for line in lines] == [0.0, 0.167]
     resumed = trainer(serve(lambda body: told(_1=-0.5, _2=-1.5)).url)
     resumed.train(resume=True)
     assert resumed.state.global_step == 4 and len(lines) == 4
@@ -190,14 +204,14 @@ def test_groups_are_heard_while_others_are_rolled_out(serve: Serve, samples: lis
 
     listener = remote(serve(answer).url)
     groups = window(samples)
-    with Ear(listener) as ear:
+    with OverlappedListening(listener) as ear:
         for i, group in reversed(list(enumerate(groups))):
             if i == 0:
                 assert answered.wait(20)
-            ear.hear(i, group)
+            ear.submit(i, group)
         early = ear.beliefs()
     assert early == listener.beliefs([g.sample for g in groups], [[c.text for c in g.completions] for g in groups])
-    assert ear.hidden > 0 and listener.failed == 0
+    assert ear.overlap_seconds > 0 and listener.failure_rate == 0
 
 
 def test_a_window_is_judged_as_a_whole(serve: Serve, samples: list[Sample]) -> None:
@@ -207,33 +221,34 @@ def test_a_window_is_judged_as_a_whole(serve: Serve, samples: list[Sample]) -> N
         refused = refusing or "<think>0 " in body["messages"][1]["content"]
         return Reply({"error": "oops"}, 400) if refused else told(_1=-0.5, _2=-1.5)
 
-    refusing, listener = False, remote(serve(answer).url, max_failed=0.6)
+    refusing, listener = False, remote(serve(answer).url, max_failure_rate=0.6)
     groups = window(samples)
 
     def hear() -> list[Any]:
-        with Ear(listener) as ear:
+        with OverlappedListening(listener) as ear:
             for i, group in enumerate(groups):
-                ear.hear(i, group)
+                ear.submit(i, group)
             return ear.beliefs()
 
     beliefs = hear()
     assert beliefs[0] == (None,) * 3 and all(None not in row for row in beliefs[1:])
-    assert listener.failed == pytest.approx(1 / len(samples))
+    assert listener.failure_rate == pytest.approx(1 / len(samples))
     with listener.window():
         pass
-    assert listener.failed == 0.0, "where nothing was asked nothing failed"
+    assert listener.failure_rate == 0.0, "where nothing was asked nothing failed"
     refusing = True
     with pytest.raises(ServiceError, match="failed on 100% of"):
         hear()
 
 
-def trained(vlm: Vlm, samples: list[Sample], listener: Any) -> tuple[list[Scored], dict[str, float], Vlm]:
+def trained(vlm: Vlm, samples: list[Sample], listener: Any) -> tuple[list[ScoredGroup], dict[str, float], Vlm]:
     """A step: its groups, what it logged, and what became of the policy."""
     vlm = replace(vlm, model=copy.deepcopy(vlm.model))
     encoder, groups, lines = PromptEncoder(vlm), [], []
     section = GrpoSection(
-        rewards="listener_belief", accumulation=4, num_generations=3, max_steps=1, max_completion_length=6,
-        rollouts_every=1, learning_rate=1e-3,
+        rewards="listener_belief", gradient_accumulation_steps=4,
+        num_generations=3, max_steps=1, max_completion_length=6,
+        log_rollouts_every=1, learning_rate=1e-3,
     )  # fmt: skip
     GroupTrainer(
         vlm, TEMPLATE, samples, section, engine=Thinking(vlm, encoder, rows=3), encoder=encoder, listener=listener,
@@ -257,16 +272,18 @@ def test_early_listening_changes_nothing_but_when(tiny: Vlm, pictures: tuple[Ima
         for i, (a, b) in enumerate(pairs)
     ]
     server = serve(answer)
-    early, line, after = trained(tiny, samples, remote(server.url, max_failed=0.3))
-    late_listener = remote(server.url, max_failed=0.3)
-    late_listener.elsewhere = False  # asked as one that computes here
+    early, line, after = trained(tiny, samples, remote(server.url, max_failure_rate=0.3))
+    late_listener = remote(server.url, max_failure_rate=0.3)
+    late_listener.is_remote = False  # asked as one that computes here
     late, _, same = trained(tiny, samples, late_listener)
     assert len(server.bodies) == 24
     assert [(s.group, s.beliefs, s.total) for s in early] == [(s.group, s.beliefs, s.total) for s in late]
     assert len({belief for s in early for belief in s.beliefs or ()}) == 10, "nine, and the one prompt's None"
     for mine, theirs in zip(after.model.parameters(), same.model.parameters(), strict=True):
         assert bool((mine == theirs).all())
-    assert line["listener_failed"] == pytest.approx(0.25) and line["time/listening"] >= 0 < line["listener_hidden"]
+    assert (
+        line["listener_failure_rate"] == pytest.approx(0.25) and line["time/listening"] >= 0 < line["listener_overlap"]
+    )
 
 
 # --- vLLM -----------------------------------------------------------------------------------------------------------
@@ -281,14 +298,16 @@ def test_it_believes_what_transformers_believes(
     server, vlm = served
     how: dict[str, Any] = {"min_mass": 0.0, "both_orders": both_orders, "temperature": 1.5}
     here = TransformersListener(vlm, TEMPLATE, **how)
-    there = remote(server.url, banned=vlm.banned, **how)
+    there = remote(server.url, banned=vlm.banned_token_ids, **how)
     texts = [[*TEXTS, "never closed"], [TEXTS[0]], [TEXTS[1], "<think>Tabs\t and \n\n lines, é</think>"]]
     for ours, theirs in zip(there.beliefs(samples, texts), here.beliefs(samples, texts), strict=True):
         for a, b in zip(ours, theirs, strict=True):
             assert (a is None) == (b is None)
             if a is not None and b is not None:
-                assert a.probs == pytest.approx(b.probs, abs=1e-4) and a.mass == pytest.approx(b.mass, abs=1e-4)
-                assert a.spread == pytest.approx(b.spread, abs=1e-4)
+                assert a.probs == pytest.approx(b.probs, abs=1e-4) and a.option_mass == pytest.approx(
+                    b.option_mass, abs=1e-4
+                )
+                assert a.order_gap == pytest.approx(b.order_gap, abs=1e-4)
 
 
 @pytest.mark.vllm
@@ -322,7 +341,7 @@ def test_it_hears_groups_while_others_are_rolled_out(served: tuple[VllmServer, V
 
     class Slow(Thinking):
         def stream(
-            self, requests: Sequence[Request], sampling: Sampling
+            self, requests: Sequence[GenerationRequest], sampling: SamplingParams
         ) -> Iterator[tuple[int, tuple[Completion, ...]]]:
             for place, group in super().stream(requests, sampling):
                 if place == len(requests) - 1:
@@ -333,14 +352,18 @@ def test_it_hears_groups_while_others_are_rolled_out(served: tuple[VllmServer, V
                 yield place, group
 
     encoder, lines = PromptEncoder(vlm), []
-    listener = remote(server.url, banned=vlm.banned, min_mass=0.0)
+    listener = remote(server.url, banned=vlm.banned_token_ids, min_mass=0.0)
     before = server.answered()
     section = GrpoSection(
-        rewards="listener_belief", accumulation=3, num_generations=3, max_steps=1, max_completion_length=6
+        rewards="listener_belief",
+        gradient_accumulation_steps=3,
+        num_generations=3,
+        max_steps=1,
+        max_completion_length=6,
     )
     GroupTrainer(
         vlm, TEMPLATE, samples, section, engine=Slow(vlm, encoder, rows=3), encoder=encoder, listener=listener, seed=0,
         log=lambda step, line: lines.append(line),
     ).train()  # fmt: skip
     assert order[0] >= 3 and server.answered() - before == 9
-    assert lines[0]["listener_hidden"] > 0 and lines[0]["listener_failed"] == 0
+    assert lines[0]["listener_overlap"] > 0 and lines[0]["listener_failure_rate"] == 0

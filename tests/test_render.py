@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reasoner_rm.errors import InputError
-from reasoner_rm.policy.tiny import SPECIAL_TOKENS, train_tokenizer
+from reasoner_rm.models.tiny import SPECIAL_TOKENS, train_tokenizer
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks import TASKS, get_task
 from reasoner_rm.tasks.escape import JOINER, escape, unescape
@@ -241,6 +241,6 @@ def test_an_unknown_template_names_the_known_ones() -> None:
 @pytest.mark.parametrize("answer", [*CONTROL, LONG])
 def test_gold_goes_through_the_same_escape(answer: str) -> None:
     sample, task = Sample("q", "qa", "Which?", gold={"answer": f"a {answer}", "kind": "text"}), get_task("qa")
-    said = task.canonical(sample)
-    assert said is not None and task.correct(said, sample) == 1
+    said = task.reference_answer(sample)
+    assert said is not None and task.grade(said, sample) == 1
     assert not [c for c in CONTROL if c in said]

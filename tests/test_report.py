@@ -21,11 +21,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from reasoner_rm.errors import InputError
 from reasoner_rm.report import write_report
-from reasoner_rm.report.html import LIMIT
+from reasoner_rm.report.conclusions import headline, remarks
+from reasoner_rm.report.page import LIMIT
 from reasoner_rm.report.plots import running_mean
-from reasoner_rm.report.rollouts import chapters
+from reasoner_rm.report.rollouts import sections
 from reasoner_rm.report.summary import Scores, Summary
-from reasoner_rm.report.verdict import headline, remarks
 from reasoner_rm.report.words import clip
 
 HOSTILE = '<think>Image 1 <script>alert("pwned")</script> shows a 7.</think>'
@@ -75,7 +75,7 @@ def make_summary() -> dict[str, Any]:
         "task": "image_preference", "base": "builtin:digits-base", "listener": "builtin:digits-listener",
         "seed": 0, "seconds": 612.3, "peak_rss_mb": 2100, "chance": 0.5,
         "data": {"cold_start": 400, "train": 2000, "sft": 700, "rl": 900, "heldout": 300, "ood": 200},
-        "stage_seconds": {"cold_start": 80.1, "sift": 120.0, "grpo": 341.0},
+        "stage_seconds": {"cold_start": 80.1, "rejection_sampling": 120.0, "grpo": 341.0},
         "blind": {"accuracy": 0.503, "accuracy_interval": [0.45, 0.55]},
         "stages": {
             "grpo": {"heldout": scores(0.931, 0.027, 0.04, 300), "ood": scores(0.846, 0.05, 0.09, 200)},
@@ -86,7 +86,7 @@ def make_summary() -> dict[str, Any]:
 
 def make_metrics(rng: random.Random) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    for stage, steps in (("cold_start", 80), ("sift", 40)):
+    for stage, steps in (("cold_start", 80), ("rejection_sampling", 40)):
         for step in range(1, steps + 1):
             loss = 2.4 * math.exp(-step / 18) + 0.12 + rng.gauss(0, 0.04)
             rows.append({"stage": stage, "step": step, "loss": loss, "grad_norm": rng.random(), "learning_rate": 1e-3})
@@ -96,7 +96,7 @@ def make_metrics(rng: random.Random) -> list[dict[str, Any]]:
             "stage": "grpo", "step": step, "loss": rng.gauss(0, 0.01), "learning_rate": 1e-4 * (1 - step / STEPS),
             "reward": 1 + skill + rng.gauss(0, 0.05), "reward/format": min(1, 0.93 + step / 300 + rng.gauss(0, 0.02)),
             "reward/accuracy": min(1, skill + rng.gauss(0, 0.04)), "reward_std": 0.4 - step / 100,
-            "reward/listener_belief": min(1, skill - 0.03 + rng.gauss(0, 0.03)), "sampler_gap": 1e-6,
+            "reward/listener_belief": min(1, skill - 0.03 + rng.gauss(0, 0.03)), "sampler_logprob_gap": 1e-6,
             "entropy": 0.9 - step / 60 + rng.random() / 20, "completion_length": 24 + rng.gauss(0, 1.2),
             "zero_variance": step / 60 + rng.random() / 10, "grad_norm": 1 + rng.random(),
             "kl": 0.002 * step + rng.random() / 100,
@@ -130,7 +130,7 @@ def make_completion(digits: list[int], gold: int, skill: float, rng: random.Rand
     components = {"format": float(whole), "accuracy": float(whole and said == gold), "listener_belief": heard * whole}
     return {
         "text": text if whole else text[:-40], "finish_reason": "stop" if whole else "length", "well_formed": whole,
-        "why_not": "" if whole else "no <answer>", "components": components, "total": sum(components.values()),
+        "parse_error": "" if whole else "no <answer>", "components": components, "total": sum(components.values()),
         "belief": {"options": ["1", "2"], "probs": probs, "mass": 0.99} if whole else None,
     }  # fmt: skip
 
@@ -152,7 +152,7 @@ def make_judgements(index: int, skill: float, rng: random.Random) -> list[dict[s
             "images": [f"images/{d}.png" for d in shown], "gold": {"p_first": 1.0 - gold}, "by": {}, "order": order,
             "text": thought(shown, gold, said) + f"\n<answer>Image {said + 1} is better</answer>",
             "thinking": thought(shown, gold, said)[7:-8], "answer": f"Image {said + 1} is better",
-            "well_formed": True, "why_not": "", "preferred": said, "correct": float(said == gold),
+            "well_formed": True, "parse_error": "", "preferred": said, "correct": float(said == gold),
             "listener": [0.9, 0.1] if said == 0 else [0.2, 0.8], "confidence": [0.7, 0.3], "boxes": None,
         })  # fmt: skip
     return rows
@@ -457,7 +457,10 @@ def test_chance_and_blindness_are_remarked() -> None:
 
 
 def test_a_headline_of_one_stage() -> None:
-    assert headline(Summary(stages=scored("sift", 0.8))).replace("\u00a0", " ") == "Held-out accuracy 80.0 % after sift"
+    assert (
+        headline(Summary(stages=scored("rejection_sampling", 0.8))).replace("\u00a0", " ")
+        == "Held-out accuracy 80.0 % after rejection sampling"
+    )
 
 
 def test_running_mean_keeps_a_constant_and_skips_gaps() -> None:
@@ -469,7 +472,7 @@ def test_running_mean_keeps_a_constant_and_skips_gaps() -> None:
 
 @pytest.mark.parametrize("total", [0, 1, 2, 39, 40, 1000])
 def test_chapters_never_overlap(total: int) -> None:
-    lines = [line for chapter in chapters(total, 39) for line in chapter]
+    lines = [line for chapter in sections(total, 39) for line in chapter]
     assert lines == sorted(set(lines)) and len(lines) == min(total, 39)
     assert not lines or (lines[0], lines[-1]) == (0, total - 1)
 

@@ -17,11 +17,11 @@ from PIL import Image
 from pocket_run import STAGES, make_pocket_run
 
 from reasoner_rm.report import charts, write_report
-from reasoner_rm.report.browser import browse, flags
 from reasoner_rm.report.evaluations import Answer, Evaluated
+from reasoner_rm.report.item_browser import browse, flags
 from reasoner_rm.report.rollouts import Rollout
-from reasoner_rm.report.shown import Album
 from reasoner_rm.report.summary import Scores, Summary
+from reasoner_rm.report.thumbnail_cache import ThumbnailCache
 
 TASKS = ("image_preference", "caption_critic", "detection", "qa")
 
@@ -134,7 +134,7 @@ def test_what_a_reader_may_look_for(answers: list[Answer], expected: list[str]) 
     ],
 )  # fmt: skip
 def test_candidates_are_called_what_they_are(task: str, more: dict[str, Any], labels: list[tuple[str, bool]]) -> None:
-    data = json.loads(browse([Evaluated("grpo", "heldout", (answer(0, task=task, **more),))], Album()).json)
+    data = json.loads(browse([Evaluated("grpo", "heldout", (answer(0, task=task, **more),))], ThumbnailCache()).json)
     assert [(view["label"], view["right"]) for view in data["items"][0]["views"]["given"]] == labels
 
 
@@ -153,21 +153,21 @@ def test_boxes_of_a_rollout_are_as_right_as_their_reward(components: dict[str, f
 
 def test_the_truth_is_marked_not_the_votes() -> None:
     told = answer(0, gold={"p_first": 0.2}, meta={"truth": 1})
-    item = json.loads(browse([Evaluated("grpo", "heldout", (told,))], Album()).json)["items"][0]
+    item = json.loads(browse([Evaluated("grpo", "heldout", (told,))], ThumbnailCache()).json)["items"][0]
     assert item["gold"] == "Image 1 is better" and [view["right"] for view in item["views"]["given"]] == [True, False]
 
 
 def test_too_many_items_are_thinned_evenly() -> None:
     evaluated = Evaluated("grpo", "heldout", tuple(answer(0, id=f"{i}") for i in range(64)))
-    whole = browse([evaluated], Album())
-    thin = browse([evaluated], Album(), limit=len(whole.json) // 3)
+    whole = browse([evaluated], ThumbnailCache())
+    thin = browse([evaluated], ThumbnailCache(), limit=len(whole.json) // 3)
     assert (whole.shown, thin.shown, thin.total) == (64, 16, 64)
     assert [item["id"] for item in json.loads(thin.json)["items"]] == [str(i) for i in range(0, 64, 4)]
 
 
 def test_text_in_the_data_cannot_leave_it() -> None:
     wicked = answer(0, prompt="</script><img src=x onerror=alert(1)>", text="\ud800")
-    data = browse([Evaluated("grpo", "heldout", (wicked,))], Album())
+    data = browse([Evaluated("grpo", "heldout", (wicked,))], ThumbnailCache())
     assert "<" not in data.json and json.loads(data.json)["items"][0]["prompt"][0] == wicked.sample.prompt
 
 

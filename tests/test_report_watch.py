@@ -17,8 +17,8 @@ import pytest
 
 from reasoner_rm.errors import InputError
 from reasoner_rm.report import watch, watching, write_report
-from reasoner_rm.report.html import compose
-from reasoner_rm.training.rundir import RunDir
+from reasoner_rm.report.page import compose
+from reasoner_rm.training.run_dir import RunDir
 
 
 @pytest.fixture

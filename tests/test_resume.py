@@ -15,9 +15,9 @@ import torch
 from launching import apart, finish, start, train
 
 from reasoner_rm.errors import InputError
-from reasoner_rm.training.checkpoints import MARKER, Checkpoints, check_fits, marker_of
-from reasoner_rm.training.rundir import RunDir
-from reasoner_rm.training.windows import WindowSampler
+from reasoner_rm.training.batch_sampler import WindowSampler
+from reasoner_rm.training.checkpoints import MARKER, Checkpoints, check_compatible, read_manifest
+from reasoner_rm.training.run_dir import RunDir
 
 
 def write(states: Checkpoints, step: int, text: str = "state") -> Path:
@@ -51,21 +51,21 @@ def test_a_state_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) ->
 
 def test_a_state_fits_only_the_run_that_wrote_it(tmp_path: Path) -> None:
     state = write(Checkpoints(tmp_path / "steps", 1, 2), 4)
-    assert marker_of(state)["step"] == 4
-    check_fits(state, processes=1)
+    assert read_manifest(state)["step"] == 4
+    check_compatible(state, processes=1)
     with pytest.raises(InputError, match="processes 1, now it is 2"):
-        check_fits(state, processes=2)
+        check_compatible(state, processes=2)
 
 
 def test_records_are_rewound(tmp_path: Path) -> None:
     run = RunDir(tmp_path)
-    for stage, step in (("sift", 9), ("grpo", 1), ("grpo", 2), ("grpo", 3)):
+    for stage, step in (("rejection_sampling", 9), ("grpo", 1), ("grpo", 2), ("grpo", 3)):
         run.log(stage, step, {"loss": 0.0})
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"stage": "grpo", "st')
-    run.rewind("grpo", 2)
+    run.truncate("grpo", 2)
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
-    assert [(r["stage"], r["step"]) for r in rows] == [("sift", 9), ("grpo", 1), ("grpo", 2)]
+    assert [(r["stage"], r["step"]) for r in rows] == [("rejection_sampling", 9), ("grpo", 1), ("grpo", 2)]
 
 
 @pytest.mark.parametrize("filled", [True, False])
@@ -81,12 +81,12 @@ def test_windows_can_begin_anywhere_and_are_dealt_out_whole(filled: bool) -> Non
         parts = [share[number * 2 : number * 2 + 2] for share in shares]
         assert parts[0] + parts[1] == whole[number * 4 : number * 4 + 4]
     if not filled:  # ten samples are seen once each before any is seen again
-        once = list(WindowSampler(10, 4, 1, 5, windows=5, filled=False))
+        once = list(WindowSampler(10, 4, 1, 5, windows=5, drop_last=False))
         assert sorted(once[:10]) == sorted(once[10:]) == list(range(10))
 
 
 PLAN: dict[str, Any] = {"sampled": True, "lora": True, "states": True}
-SECTION: dict[str, Any] = {"max_steps": 8, "accumulation": 1, "num_iterations": 2}
+SECTION: dict[str, Any] = {"max_steps": 8, "gradient_accumulation_steps": 1, "num_iterations": 2}
 """LoRA with dropout: its random numbers have to be resumed as well. Windows are trained on twice."""
 
 
@@ -136,7 +136,7 @@ def test_a_vllm_engine_that_is_killed_with_its_process(tiny_folder: Path, tmp_pa
     finish(undisturbed)
     want, got = torch.load(tmp_path / "whole" / "found.pt"), train(tmp_path / "hurt", plan)
     assert got["log"][0]["step"] > 2 and got["log"][-1]["step"] == SECTION["max_steps"]
-    assert all(row["sampler_gap_max"] < 1e-3 for row in got["log"])
+    assert all(row["sampler_logprob_gap_max"] < 1e-3 for row in got["log"])
     assert apart(got, want) < 1e-6
 
 
@@ -158,11 +158,19 @@ def test_sigterm_saves_and_ends_with_0(whole: dict[str, Any], tiny_folder: Path,
 @pytest.mark.slow
 def test_a_full_disk_leaves_the_last_whole_state(tiny_folder: Path, tmp_path: Path) -> None:
     """No file may grow beyond what the limit says, which fails like a disk without room."""
-    plan = {"model": str(tiny_folder), "states": True, "section": {"max_steps": 2, "accumulation": 1}, "every": 1}
+    plan = {
+        "model": str(tiny_folder),
+        "states": True,
+        "section": {"max_steps": 2, "gradient_accumulation_steps": 1},
+        "every": 1,
+    }
     train(tmp_path, plan)
     before = states_of(tmp_path)
     assert before
-    process = start(tmp_path, plan | {"section": {"max_steps": 6, "accumulation": 1}, "resume": True, "limit": 200_000})
+    process = start(
+        tmp_path,
+        plan | {"section": {"max_steps": 6, "gradient_accumulation_steps": 1}, "resume": True, "limit": 200_000},
+    )
     said, _ = process.communicate(timeout=200)
     assert process.returncode != 0, said[-2000:]
     assert states_of(tmp_path) == before and resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 200_000

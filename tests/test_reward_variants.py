@@ -10,10 +10,10 @@ import pytest
 
 from reasoner_rm.errors import InputError
 from reasoner_rm.rewards import REWARDS, score
-from reasoner_rm.rewards.formats import shaped
-from reasoner_rm.rewards.listener_belief import tempered
-from reasoner_rm.rewards.mixture import resolve
+from reasoner_rm.rewards.format import shaped
+from reasoner_rm.rewards.listener_belief import apply_temperature
 from reasoner_rm.rewards.scoring import score_components
+from reasoner_rm.rewards.spec import parse_spec
 from reasoner_rm.rewards.unified_think import read_scores
 from reasoner_rm.rewards.vlm_r1 import greedy_pairs
 from reasoner_rm.schema import Belief, Completion, Group, RewardContext, Sample
@@ -157,7 +157,7 @@ def test_whose_belief_pays_and_how() -> None:
     assert paid("listener_belief", turn(1) + " so", pair(), belief, gate="none") == pytest.approx(0.8)
     assert paid("listener_belief", "<think>1</think>", pair(), belief, gate="none") == 0
     assert paid("listener_belief", turn(), pair(), heard(0.9), temperature=2.0) == pytest.approx(0.75)
-    assert sum(tempered((0.5, 0.3, 0.2), 0.1)) == pytest.approx(1)
+    assert sum(apply_temperature((0.5, 0.3, 0.2), 0.1)) == pytest.approx(1)
 
 
 def test_consistency_pays_right_verdicts_that_the_listener_comes_to() -> None:
@@ -175,7 +175,7 @@ def group_of(texts: list[str], row: Sample) -> tuple[Group, list[Any]]:
 def test_beliefs_that_change_with_the_order_count_for_less() -> None:
     group, parsed = group_of([turn(), turn()], pair())
     beliefs = tuple(Belief(("1", "2"), (p, 1 - p), 1.0, spread) for p, spread in ((1.0, 0.0), (0.0, 1.0)))
-    mixture = resolve("listener_belief", {"uncertainty": 1.0})
+    mixture = parse_spec("listener_belief", {"uncertainty": 1.0})
     found = score_components(mixture, group, parsed, RewardContext(beliefs=beliefs))["listener_belief"]
     assert found == (1.0, pytest.approx(0.5 - 0.5 * 0.36788, abs=1e-4))
 
@@ -185,7 +185,7 @@ def test_what_the_listener_is_watched_for() -> None:
     logged: dict[str, Any] = {}
     beliefs = (*(Belief(("1", "2"), (0.8, 0.2), 0.7),) * 2, None)
     context = RewardContext(beliefs=beliefs, log=lambda name, values: logged.update({name: list(values)}))
-    score_components(resolve("listener_belief"), group, parsed, context)
+    score_components(parse_spec("listener_belief"), group, parsed, context)
     assert logged == {
         "listener/mass": [0.7, 0.7, None],
         "listener/agreement": [1, 0, None],

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner_rm.errors import InputError
-from reasoner_rm.rewards import REWARDS, get_reward, mix, resolve, score, score_components, weights
+from reasoner_rm.rewards import REWARDS, get_reward, parse_spec, score, score_components, weighted_sum, weights
 from reasoner_rm.schema import Belief, Completion, Group, RewardContext, Sample
 from reasoner_rm.tasks import get_task
 
@@ -52,7 +52,7 @@ def test_ties_have_no_accuracy() -> None:
 
 def test_none_for_all_drops_and_none_for_some_takes_the_mean() -> None:
     weights = {"a": 1.0, "b": 2.0, "c": 4.0}
-    totals = mix(weights, {"a": (1.0, 0.0, 0.5), "b": (1.0, None, 0.0), "c": (None, None, None)})
+    totals = weighted_sum(weights, {"a": (1.0, 0.0, 0.5), "b": (1.0, None, 0.0), "c": (None, None, None)})
     assert totals == pytest.approx((3.0, 1.0, 0.5))
 
 
@@ -60,9 +60,9 @@ def test_an_unscorable_completion_takes_the_groups_mean_belief() -> None:
     group = Group(FIRST, tuple(Completion(t, (), (), "stop") for t in (GOOD, BAD, GOOD)))
     parsed = [get_task(FIRST.task).parse(c.text, FIRST) for c in group.completions]
     context = RewardContext(beliefs=(belief(0.8), belief(0.2), None))
-    found = score_components(resolve("listener"), group, parsed, context)
+    found = score_components(parse_spec("listener"), group, parsed, context)
     assert found["listener_belief"] == (0.8, pytest.approx(0.2), None)
-    assert mix(weights(resolve("listener")), found) == pytest.approx((1.9, 1.1, 1.75))
+    assert weighted_sum(weights(parse_spec("listener")), found) == pytest.approx((1.9, 1.1, 1.75))
 
 
 def test_a_reward_that_leaves_its_range_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,12 +82,12 @@ def test_no_text_breaks_a_reward_or_leaves_its_range(text: str) -> None:
 
 
 def test_names() -> None:
-    assert weights(resolve("format")) == {"format": 1.0}
-    assert weights(resolve("listener")) == {"format": 1.0, "accuracy": 0.5, "listener_belief": 0.5}
+    assert weights(parse_spec("format")) == {"format": 1.0}
+    assert weights(parse_spec("listener")) == {"format": 1.0, "accuracy": 0.5, "listener_belief": 0.5}
     with pytest.raises(InputError, match="did you mean 'accuracy'"):
         get_reward("acuracy")
     with pytest.raises(InputError, match="did you mean 'listener'"):
-        resolve("listner")
+        parse_spec("listner")
     assert all(r.doc for r in REWARDS.values())
 
 

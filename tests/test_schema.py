@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner_rm.schema import CANDIDATES, Sample, swap_labels
+from reasoner_rm.schema import PAIRWISE_TASKS, Sample, swap_labels
 
 
 def media(task: str) -> dict[str, Any]:
-    kind = CANDIDATES[task]
+    kind = PAIRWISE_TASKS[task]
     return {kind.media: (*("source.png" for _ in range(kind.shared)), "one", "two")}
 
 
@@ -23,8 +23,8 @@ def preference(task: str = "image_preference", **fields: Any) -> Sample:
 
 @st.composite
 def preferences(draw: st.DrawFn) -> Sample:
-    task = draw(st.sampled_from(list(CANDIDATES)))
-    noun = CANDIDATES[task].noun
+    task = draw(st.sampled_from(list(PAIRWISE_TASKS)))
+    noun = PAIRWISE_TASKS[task].noun
     words = st.sampled_from(
         [f"{noun} 1", f"{noun.lower()} 2", f"{noun}s 1 and 2", f"{noun} 12", "fits", ",", "\n", "1"]
     )
@@ -48,7 +48,7 @@ def test_swapping_twice_changes_nothing(sample: Sample) -> None:
 
 @given(preferences())
 def test_swapping_exchanges_media_gold_and_order_together(sample: Sample) -> None:
-    swapped, kind = sample.swapped(), CANDIDATES[sample.task]
+    swapped, kind = sample.swapped(), PAIRWISE_TASKS[sample.task]
     before, after = getattr(sample, kind.media), getattr(swapped, kind.media)
     assert after[: kind.shared] == before[: kind.shared]
     assert after[kind.shared :] == before[kind.shared :][::-1]

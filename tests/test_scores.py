@@ -13,24 +13,24 @@ from PIL import Image
 from reasoner_rm import rewards
 from reasoner_rm.config import GrpoSection
 from reasoner_rm.errors import InputError
-from reasoner_rm.policy.loading import Vlm
-from reasoner_rm.policy.prompts import PromptEncoder
+from reasoner_rm.models.loading import Vlm
+from reasoner_rm.models.prompt_encoder import PromptEncoder
 from reasoner_rm.rewards.base import Reward
-from reasoner_rm.rollout import Request, Sampling
+from reasoner_rm.rollout import GenerationRequest, SamplingParams
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
-from reasoner_rm.schema import Completion, Group, RewardContext, Sample, Scored
+from reasoner_rm.schema import Completion, Group, RewardContext, Sample, ScoredGroup
 from reasoner_rm.tasks.render import load_template
 from reasoner_rm.training.grpo import GroupTrainer
 from reasoner_rm.training.losses import LossInputs, grpo_loss
-from reasoner_rm.training.parts import split
-from reasoner_rm.training.scores import MEMORY, WindowScorer
+from reasoner_rm.training.packed_batch import split
+from reasoner_rm.training.reward_scorer import EMA_DECAY, RewardScorer
 
 ROW = Sample("q", "qa", "?", gold={"answer": "7", "kind": "number"})
 RIGHT, WRONG, LOOSE = "<think>.</think><answer>7</answer>", "<think>.</think><answer>8</answer>", "<answer>7</answer>"
 
 
-def scored(texts: Sequence[str], step: int = 0, **section: Any) -> Scored:
-    scorer = WindowScorer(GrpoSection(**section), "processed", None, {}, seed=0)
+def scored(texts: Sequence[str], step: int = 0, **section: Any) -> ScoredGroup:
+    scorer = RewardScorer(GrpoSection(**section), "processed", None, {}, seed=0)
     group = Group(ROW, tuple(Completion(t, (1, 2), (0.0, 0.0), "stop") for t in texts))
     return scorer([group], [()], [None], step, 0.0)[0]
 
@@ -70,16 +70,16 @@ def test_what_is_logged_is_kept_and_its_running_mean_remembered(monkeypatch: pyt
 
     def noting(group: Group, parsed: Any, context: RewardContext) -> list[float | None]:
         context.log("note", [1.0, None])
-        peaks.append(context.peaks.get("note", 0.0))
+        peaks.append(context.best_means.get("note", 0.0))
         return [0.0] * len(parsed)
 
     monkeypatch.setitem(rewards.REWARDS, "noting", Reward("noting", (0.0, 1.0), noting))
-    scorer = WindowScorer(GrpoSection(rewards="noting"), "processed", None, {}, seed=0)
+    scorer = RewardScorer(GrpoSection(rewards="noting"), "processed", None, {}, seed=0)
     group = Group(ROW, (Completion(RIGHT, (), (), "stop"),) * 2)
     for step in range(3):
         found = scorer([group], [()], [None], step, 0.0)
     assert found[0].logged == {"note": (1.0, None)}
-    assert peaks == pytest.approx([0.0, 1 - MEMORY, 1 - MEMORY**2])
+    assert peaks == pytest.approx([0.0, 1 - EMA_DECAY, 1 - EMA_DECAY**2])
 
 
 def test_the_section_names_scorers(tmp_path: Any) -> None:
@@ -87,10 +87,10 @@ def test_the_section_names_scorers(tmp_path: Any) -> None:
     file.write_text("def judge(sample, answers, facts):\n    return [float(a == '7') for a in answers]\n")
     section = GrpoSection(rewards="judged", scorers={"judge": f"{file}:judge"})
     group = Group(ROW, tuple(Completion(t, (), (), "stop") for t in (RIGHT, WRONG)))
-    found = WindowScorer(section, "processed", None, {}, seed=0)([group], [()], [None], 0, 0.0)[0]
+    found = RewardScorer(section, "processed", None, {}, seed=0)([group], [()], [None], 0, 0.0)[0]
     assert found.components == {"judged": (1.0, 0.0)}
     with pytest.raises(InputError, match="asks a scorer 'judge'"):
-        WindowScorer(GrpoSection(rewards="judged"), "processed", None, {}, seed=0)
+        RewardScorer(GrpoSection(rewards="judged"), "processed", None, {}, seed=0)
 
 
 def test_the_section_says_how_long_to_wait() -> None:
@@ -98,9 +98,9 @@ def test_the_section_says_how_long_to_wait() -> None:
         await asyncio.sleep(30)
         return [1.0] * len(answers)
 
-    section = GrpoSection(rewards={"judged": 1.0, "format": 1.0}, scorer_deadline=0.1)
+    section = GrpoSection(rewards={"judged": 1.0, "format": 1.0}, scorer_timeout=0.1)
     group = Group(ROW, tuple(Completion(t, (), (), "stop") for t in (RIGHT, LOOSE)))
-    found = WindowScorer(section, "processed", None, {"judge": slow}, seed=0)([group], [()], [None], 0, 0.0)[0]
+    found = RewardScorer(section, "processed", None, {"judge": slow}, seed=0)([group], [()], [None], 0, 0.0)[0]
     assert found.components["judged"] == (None, None) and found.total == (1.0, 0.0)
 
 
@@ -117,7 +117,7 @@ def test_sentences_reach_the_loss_token_by_token(tiny: Vlm) -> None:
         completions.append(Completion(text, ids, (0.0,) * len(ids), "stop"))
     marks = lambda sample, said: [1.0 if "7" in s else -1.0 for s in said]  # noqa: E731
     section = GrpoSection(rewards={"sentences": 2.0})
-    scorer = WindowScorer(section, "processed", tiny.tokenizer, {"sentences": marks}, seed=0)
+    scorer = RewardScorer(section, "processed", tiny.tokenizer, {"sentences": marks}, seed=0)
     found = scorer([Group(row, tuple(completions))], [()], [None], 0, 0.0)[0]
     assert found.advantages == (0.0, 0.0) and found.token_advantages is not None
     for completion, tokens in zip(completions, found.token_advantages, strict=True):
@@ -130,11 +130,11 @@ def test_sentences_reach_the_loss_token_by_token(tiny: Vlm) -> None:
     part = split([(found, Prompt())], None)[0]  # type: ignore[list-item]
     advantages = part.advantages(torch.device("cpu"))
     assert advantages.shape == (2, max(len(c.token_ids) for c in completions))
-    logps = torch.zeros_like(advantages).requires_grad_()
+    logprobs = torch.zeros_like(advantages).requires_grad_()
     mask = torch.ones_like(advantages)
-    grpo_loss(LossInputs(logps, logps.detach(), advantages, mask), beta=0.0).loss.backward()
-    assert logps.grad is not None
-    torch.testing.assert_close(torch.sign(-logps.grad), torch.sign(advantages))
+    grpo_loss(LossInputs(logprobs, logprobs.detach(), advantages, mask), beta=0.0).loss.backward()
+    assert logprobs.grad is not None
+    torch.testing.assert_close(torch.sign(-logprobs.grad), torch.sign(advantages))
 
 
 # --- stages of length ---
@@ -143,9 +143,9 @@ def test_sentences_reach_the_loss_token_by_token(tiny: Vlm) -> None:
 def test_stages_say_how_many_and_how_long() -> None:
     stages = [{"max_completion_length": 8, "num_generations": 4, "steps": 2},
               {"max_completion_length": 16, "num_generations": 2, "steps": 3}]  # fmt: skip
-    section = GrpoSection(stages=stages)
+    section = GrpoSection(length_schedule=stages)
     assert [section.lengths(s) for s in range(7)] == [(4, 8)] * 2 + [(2, 16)] * 5
-    assert section.last_step == 5 and GrpoSection(stages=stages, max_steps=3).last_step == 3
+    assert section.last_step == 5 and GrpoSection(length_schedule=stages, max_steps=3).last_step == 3
     assert GrpoSection().lengths(9) == (8, 1024) and GrpoSection().last_step == -1
 
 
@@ -153,14 +153,19 @@ def test_training_follows_its_stages(tiny: Vlm, pictures: tuple[Image.Image, ...
     asked: list[tuple[int, int]] = []
 
     class Watched(TransformersEngine):
-        def stream(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[Any]:
+        def stream(self, requests: Sequence[GenerationRequest], sampling: SamplingParams) -> Iterator[Any]:
             asked.append((len(requests[0].seeds), sampling.max_tokens))
             return super().stream(requests, sampling)
 
     stages = [{"max_completion_length": 4, "num_generations": 4, "steps": 1},
               {"max_completion_length": 8, "num_generations": 2, "steps": 2}]  # fmt: skip
     section = GrpoSection(
-        rewards="format", prompts_per_device=1, accumulation=1, beta=0.0, stages=stages, loss_type="dr_grpo"
+        rewards="format",
+        prompts_per_device=1,
+        gradient_accumulation_steps=1,
+        beta=0.0,
+        length_schedule=stages,
+        loss_type="dr_grpo",
     )
     samples = [
         Sample(str(i), "image_preference", "x", (pictures[0], pictures[1]), gold={"p_first": 1.0}) for i in range(3)

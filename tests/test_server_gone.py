@@ -13,10 +13,10 @@ from test_remote_listener import Thinking
 from vllm_server import VllmServer
 
 from reasoner_rm.config import EndpointSection
-from reasoner_rm.data.endpoint import Endpoint
+from reasoner_rm.data.endpoint import OpenAIClient
 from reasoner_rm.errors import ServiceError
-from reasoner_rm.policy.loading import Vlm
-from reasoner_rm.rollout import Request, Sampling, transformers_engine
+from reasoner_rm.models.loading import Vlm
+from reasoner_rm.rollout import GenerationRequest, SamplingParams, transformers_engine
 from reasoner_rm.rollout.http_engine import HttpEngine
 from reasoner_rm.tasks.render import Prompt
 
@@ -63,9 +63,9 @@ def test_a_listener_that_is_killed_ends_training_which_goes_on_with_another(
 @pytest.mark.timeout(900)
 def test_a_killed_server_ends_the_work_with_one_line(served: tuple[VllmServer, Vlm]) -> None:
     server, _ = served
-    engine = HttpEngine(Endpoint(EndpointSection(urls=(server.url,), retries=2)))
-    requests = [Request(Prompt((f"question {i}",), (False,)), (0, 1, 2, 3)) for i in range(400)]
-    stream = engine.stream(requests, Sampling(1.0, 200))
+    engine = HttpEngine(OpenAIClient(EndpointSection(urls=(server.url,), retries=2)))
+    requests = [GenerationRequest(Prompt((f"question {i}",), (False,)), (0, 1, 2, 3)) for i in range(400)]
+    stream = engine.stream(requests, SamplingParams(1.0, 200))
     next(stream)
     server.kill()
     began = time.monotonic()

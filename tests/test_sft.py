@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from reasoner_rm.config import SftSection
-from reasoner_rm.notices import say_once
-from reasoner_rm.policy.loading import Vlm
+from reasoner_rm.log import warn_once
+from reasoner_rm.models.loading import Vlm
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import load_template
 from reasoner_rm.training.sft import train_sft
@@ -20,7 +20,7 @@ from reasoner_rm.training.sft import train_sft
 def test_few_rows_seen_many_times_are_warned_of(
     tiny: Vlm, batch: int, warned: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    say_once.cache_clear()
+    warn_once.cache_clear()
     picture = Image.new("RGB", (56, 56), (200, 20, 20))
     row = Sample("a", "qa", "Which colour?", (picture,), gold={"answer": "red"}, target="<answer>red</answer>")
     vlm = dataclasses.replace(tiny, model=copy.deepcopy(tiny.model))

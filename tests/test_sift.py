@@ -1,4 +1,4 @@
-"""Where the sift sends a row, by its pass rate."""
+"""Where rejection sampling sends a row, by its pass rate."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from reasoner_rm.config import SiftSection
-from reasoner_rm.rollout import Request, Sampling
+from reasoner_rm.config import RejectionSamplingSection
+from reasoner_rm.rollout import GenerationRequest, SamplingParams
 from reasoner_rm.schema import Completion, Sample
 from reasoner_rm.tasks.render import load_template
-from reasoner_rm.training.sift import sift, where
+from reasoner_rm.training.rejection_sampling import route, split_by_pass_rate
 
 RIGHT = "<think>Image 1 fits.</think><answer>Image 1 is better</answer>"
 WRONG = RIGHT.replace("1", "2")
@@ -22,7 +22,7 @@ class Scripted:
     def __init__(self, rows: Sequence[Sequence[tuple[str, float]]]):
         self.rows = iter(rows)
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[tuple[Completion, ...]]:
+    def generate(self, requests: Sequence[GenerationRequest], sampling: SamplingParams) -> list[tuple[Completion, ...]]:
         return [tuple(Completion(t, (1,), (p,), "stop") for t, p in next(self.rows)) for _ in requests]
 
 
@@ -45,7 +45,7 @@ def sample(name: str, p_first: float = 1.0) -> Sample:
     ],
 )
 def test_where(rate: float, settings: dict[str, str], expected: tuple[bool, bool]) -> None:
-    assert where(rate, SiftSection(**settings)) == expected  # type: ignore[arg-type]
+    assert route(rate, RejectionSamplingSection(**settings)) == expected  # type: ignore[arg-type]
 
 
 def test_rows_are_split_and_the_best_well_formed_completion_becomes_the_target() -> None:
@@ -56,7 +56,9 @@ def test_rows_are_split_and_the_best_well_formed_completion_becomes_the_target()
         [(RIGHT, -1.0)] * 4,  # a tie in the gold
     ]
     samples = [sample("easy"), sample("hard"), sample("tie", 0.5)]
-    found = sift(Scripted(rows), load_template("image_preference", "brief"), samples, SiftSection(), seed=0)
+    found = split_by_pass_rate(
+        Scripted(rows), load_template("image_preference", "brief"), samples, RejectionSamplingSection(), seed=0
+    )
     assert [(s.id, s.target) for s in found.sft] == [("easy", best)]
     assert [(s.id, s.target) for s in found.rl] == [("hard", None)]
     assert found.ties == 1 and found.pass_rates == (1.0, 0.0)
@@ -67,9 +69,9 @@ def test_in_both_orders_a_taste_for_one_position_is_no_knowledge() -> None:
         *[[(RIGHT, -2.0), (RIGHT, -1.0)], [(WRONG, -3.0), (WRONG, -1.0)]],  # the same image, wherever it stands
         *[[(RIGHT, -1.0), (RIGHT, -1.0)], [(RIGHT, -1.0), (RIGHT, -1.0)]],  # the first, whatever it shows
     ]
-    section = SiftSection(samples=2, both_orders=True, rest="rl", solved="both")
+    section = RejectionSamplingSection(num_samples=2, both_orders=True, route_rest="rl", route_solved="both")
     samples = [sample("knows"), sample("guesses")]
-    found = sift(Scripted(rows), load_template("image_preference", "brief"), samples, section, seed=0)
+    found = split_by_pass_rate(Scripted(rows), load_template("image_preference", "brief"), samples, section, seed=0)
     assert [(s.images, s.gold["p_first"], s.target) for s in found.sft] == [
         (("x", "y"), 1.0, RIGHT),
         (("y", "x"), 0.0, WRONG),

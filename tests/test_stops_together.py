@@ -14,7 +14,7 @@ from reasoner_rm.training.checkpoints import Checkpoints
 
 pytestmark = [pytest.mark.distributed, pytest.mark.slow]
 
-SECTION: dict[str, Any] = {"max_steps": 200, "accumulation": 1}
+SECTION: dict[str, Any] = {"max_steps": 200, "gradient_accumulation_steps": 1}
 
 
 def test_a_signal_to_one_stops_both_after_the_same_step(tiny_folder: Path, tmp_path: Path) -> None:

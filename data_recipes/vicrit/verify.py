@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 
-from data_recipes.vicrit.words import TYPES, same
+from data_recipes.vicrit.word_groups import TYPES, same
 from reasoner_rm.errors import InputError
 from reasoner_rm.tasks.caption_critic import phrase
 

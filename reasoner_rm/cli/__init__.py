@@ -10,22 +10,22 @@ import sys
 from typing import NoReturn
 
 from reasoner_rm.cli import (
-    calibrating,
-    choosing,
+    calibrate,
     data,
     doctor,
     evaluation,
-    judging,
+    judge,
     pocket,
-    publishing,
+    publish,
+    rank,
     rewards,
-    serving,
+    serve,
     stages,
 )
-from reasoner_rm.cli.shared import adder
-from reasoner_rm.errors import InputError, ServiceError, Stopped
+from reasoner_rm.cli.common import adder
+from reasoner_rm.errors import InputError, RunInterrupted, ServiceError
 
-GROUPS = (pocket, stages, evaluation, judging, choosing, serving, calibrating, publishing, rewards, data, doctor)
+GROUPS = (pocket, stages, evaluation, judge, rank, serve, calibrate, publish, rewards, data, doctor)
 """Modules with ``add_verbs``, in the order of `--help`. They import what they need when they run."""
 
 
@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
     except ServiceError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
-    except Stopped as stopped:
+    except RunInterrupted as stopped:
         print(f"{stopped}; go on with --resume", file=sys.stderr)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

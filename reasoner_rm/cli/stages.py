@@ -1,4 +1,4 @@
-"""The verbs of a run's stages: sft, sift, grpo; and its report."""
+"""The verbs of a run's stages: sft, rejection-sampling, grpo; and its report."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reasoner_rm.cli.shared import Add, add_overrides, headline, libraries_to_stderr
-from reasoner_rm.errors import InputError, Stopped
+from reasoner_rm.cli.common import Add, add_overrides, headline, libraries_to_stderr
+from reasoner_rm.errors import InputError, RunInterrupted
 
 if TYPE_CHECKING:
     from reasoner_rm.config import Config
-    from reasoner_rm.training.rundir import RunDir, Stage
+    from reasoner_rm.training.run_dir import RunDir, Stage
 
-STAGE_VERBS: dict[str, Stage] = {"sft": "cold_start", "sift": "sift", "grpo": "grpo"}
+STAGE_VERBS: dict[str, Stage] = {"sft": "cold_start", "rejection-sampling": "rejection_sampling", "grpo": "grpo"}
 
 
 def add_verbs(verb: Add) -> None:
     for name, text in (
         ("sft", "the cold start: supervised fine-tuning on reasoned verdicts"),
-        ("sift", "sample what the model judges right already, fine-tune on that, keep the rest for RL"),
+        ("rejection-sampling", "sample what the model judges right already, fine-tune on that, keep the rest for RL"),
         ("grpo", "GRPO with rule rewards and a listener"),
     ):
         stage = verb(name, _stage, text)
@@ -54,7 +54,7 @@ def _stage(args: argparse.Namespace) -> None:
 
 def _dry_run(args: argparse.Namespace) -> None:
     from reasoner_rm.config import load_config
-    from reasoner_rm.pipeline.plan import plan
+    from reasoner_rm.pipeline.dry_run import plan
 
     config = load_config(args.config, args.overrides)
     with libraries_to_stderr():
@@ -88,26 +88,26 @@ def run_stage(verb: str, file: Path, overrides: Sequence[str], as_json: bool, re
 
 def _train(stage: Stage, config: Config, resume: bool) -> RunDir:
     """Train and measure a stage, on as many processes as were started; the first one measures, the others are done."""
-    from reasoner_rm import processes
+    from reasoner_rm import distributed
+    from reasoner_rm.pipeline.resume_check import check_unchanged
     from reasoner_rm.pipeline.stages import Pipeline
-    from reasoner_rm.pipeline.unchanged import check_unchanged
-    from reasoner_rm.training.rundir import RunDir
+    from reasoner_rm.training.run_dir import RunDir
 
-    processes.join()
+    distributed.init()
     run = RunDir(config.run.out)
-    if processes.first():
+    if distributed.is_main():
         check_unchanged(run, stage, config)
         run = RunDir.join(config.run.out, stage, config.yaml(), resume)
-    processes.barrier()
+    distributed.barrier()
     pipeline = Pipeline(config, run, resume)
     if not run.checkpoint(stage).exists():
         try:
             pipeline.train(stage)
-        except Stopped:  # all stop after the same step; a process that ends inside its group may be aborted
-            processes.leave()
+        except RunInterrupted:  # all stop after the same step; a process that ends inside its group may be aborted
+            distributed.shutdown()
             raise
-    processes.leave()
-    if not processes.first():
+    distributed.shutdown()
+    if not distributed.is_main():
         sys.exit(0)
     pipeline.measure(stage, blind=stage == "grpo")
     return run
@@ -115,7 +115,7 @@ def _train(stage: Stage, config: Config, resume: bool) -> RunDir:
 
 def _evaluate(config: Config) -> RunDir:
     from reasoner_rm.pipeline.stages import Pipeline
-    from reasoner_rm.training.rundir import RunDir
+    from reasoner_rm.training.run_dir import RunDir
 
     run = RunDir(config.run.out)
     last = run.latest()

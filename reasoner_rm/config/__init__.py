@@ -7,10 +7,10 @@ clip 0.2, temperature 1.0; UnifiedReward-Think for the SFT rate).
 from reasoner_rm.config.base import Count, NonNegative, Positive, Section, Share
 from reasoner_rm.config.engines import EndpointSection, EngineName, EngineSection, ListenerSection
 from reasoner_rm.config.grpo import AlarmName, AlarmSection, GrpoSection, LengthStage
+from reasoner_rm.config.load import REFUSED, load_config
 from reasoner_rm.config.model import LoraSection, ModelPart, ModelSection, Quantization
-from reasoner_rm.config.reading import REFUSED, load_config
-from reasoner_rm.config.training import SftSection, SiftSection, TrainSection
-from reasoner_rm.config.whole import Config, DataSection, EvalSection, RunSection
+from reasoner_rm.config.root import Config, DataSection, EvalSection, RunSection
+from reasoner_rm.config.training import RejectionSamplingSection, SftSection, TrainSection
 
 __all__ = [
     "REFUSED",
@@ -32,11 +32,11 @@ __all__ = [
     "NonNegative",
     "Positive",
     "Quantization",
+    "RejectionSamplingSection",
     "RunSection",
     "Section",
     "SftSection",
     "Share",
-    "SiftSection",
     "TrainSection",
     "load_config",
 ]

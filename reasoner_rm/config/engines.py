@@ -19,7 +19,7 @@ class EndpointSection(Section):
     """Each up to and including `/v1`."""
     model: str = ""
     """May be left out where only one is served."""
-    key_variable: str = "OPENAI_API_KEY"
+    api_key_env: str = "OPENAI_API_KEY"
     """The environment variable that holds the key: it never stands in a file."""
     concurrency: Count = 64
     """Requests under way at once, over all replicas."""
@@ -48,7 +48,7 @@ class ListenerSection(Section):
     gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.2
     """The share of a GPU's memory for that engine."""
     endpoint: EndpointSection | None = None
-    max_failed: Share = 0.1
+    max_failure_rate: Share = 0.1
     """The share of questions on which the server may fail, each a reading that is missing; beyond it the run stops."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     temperature: Positive = 1.0
@@ -63,11 +63,11 @@ class EngineSection(Section):
 
     name: EngineName = "auto"
     endpoint: EndpointSection | None = None
-    handover: Path | None = None
+    weight_sync_dir: Path | None = None
     """With `http`, beside training: a folder that trainer and servers see under the same path, through which the
     policy's weights go before each rollout."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """`auto`: the policy's own. Another precision is another policy, by as much as `sampler_gap` shows."""
+    """`auto`: the policy's own. Another precision is another policy, by as much as `sampler_logprob_gap` shows."""
     gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] | None = None
     """The share of a GPU's memory for the engine's weights and its keys and values. None: 0.4 beside training, alone
     0.9 or what is free."""
@@ -81,6 +81,6 @@ class EngineSection(Section):
     """Neither CUDA graphs nor compilation: a faster start, slower rollouts."""
     sleep: bool = True
     """Beside training on CUDA: the engine's memory is given back while the policy is trained."""
-    max_logp_gap: Positive = 0.1
+    max_logprob_gap: Positive = 0.1
     """How far the engine's log-probabilities may be from the trainer's in the mean, in nats, right after the weights
     were handed over. Beyond it the run stops: the engine answers for another model."""

@@ -36,7 +36,7 @@ class AlarmSection(Section):
     """The format reward risen by more than this, with no more right answers than at first."""
     zero_variance: Share | None = 0.8
     """More than this share of groups without any difference in reward."""
-    sampler_gap: Positive | None = 0.05
+    sampler_logprob_gap: Positive | None = 0.05
     """Nats between the engine's log-probabilities and the trainer's."""
     kl: Positive | None = 1.0
     """Nats a token from the reference."""
@@ -52,7 +52,7 @@ class GrpoSection(TrainSection):
     a weight [[0, 1.0], [200, 0.0]] runs straight between these steps."""
     prompts_per_device: Count = 1
     num_generations: Annotated[int, Field(ge=2)] = 8
-    accumulation: Count = 8
+    gradient_accumulation_steps: Count = 8
     num_iterations: Count = 1
     both_orders: bool = False
     """Every comparison stands in its window twice, as it is and with the candidates exchanged, as two prompts of
@@ -68,16 +68,16 @@ class GrpoSection(TrainSection):
     scale_rewards: Literal["group", "none"] = "group"
     temperature: Positive = 1.0
     max_completion_length: Count = 1024
-    stages: tuple[LengthStage, ...] = ()
+    length_schedule: tuple[LengthStage, ...] = ()
     """Progressive thinking suppression (Vision-R1, arXiv 2503.06749: 4096 x 16, then 8192 x 8, 100 steps each): they
     take the place of num_generations and max_completion_length; max_steps is their sum unless it is set."""
-    mixing: Literal["sum", "decoupled", "pareto"] = "sum"
+    reward_aggregation: Literal["sum", "decoupled", "pareto"] = "sum"
     """What advantages are made of: the weighted sum of the rewards; of rewards that were normalised within the group
     first (GDPO); or the sum, for the completions alone that no other of the group beats (Parrot)."""
-    filter_on: str = "accuracy"
+    filter_metric: str = "accuracy"
     filter_epsilon: NonNegative | None = None
     """Groups that differ by no more than this in that component teach nothing. None: no group is filtered."""
-    resample_cap: NonNegative = 0.0
+    max_resample_ratio: NonNegative = 0.0
     """Dynamic sampling (DAPO, arXiv 2503.14476): such groups give their places to other prompts, of which up to this
     many times the window's number are rolled out beside it."""
     sync_ref_model: bool = False
@@ -88,28 +88,34 @@ class GrpoSection(TrainSection):
     alarms: AlarmSection = AlarmSection()
     scorers: dict[str, str] = Field(default_factory=dict)
     """Who rewards such as `judged` ask: names to functions, path/to/file.py:function."""
-    scorer_deadline: Positive = 120.0
+    scorer_timeout: Positive = 120.0
     """Seconds that the awaited rewards of a window have; what has not answered by then could not be scored."""
     mask_truncated_completions: bool = False
-    engine_correction: Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"] | None = None
+    importance_sampling_correction: (
+        Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"] | None
+    ) = None
     """Importance weights for an engine whose probabilities differ from the trainer's; costs one more forward pass."""
     max_tokens_per_forward: Count | None = None
     """Prompt and completion tokens of one forward pass of the update; a larger group goes in parts, its prompt
     computed once in each, and the gradient stays what it is."""
     shared_prefix: bool = True
-    rollouts_every: Count = 10
+    log_rollouts_every: Count = 10
     shuffle_rewards: bool = False
     """A sanity check, not a recipe: rewards are permuted within each group, so that nothing can be learnt."""
 
     @property
     def last_step(self) -> int:
         """How many steps there are; -1: as many as the epochs hold."""
-        return sum(s.steps for s in self.stages) if self.stages and self.max_steps < 0 else self.max_steps
+        return (
+            sum(s.steps for s in self.length_schedule)
+            if self.length_schedule and self.max_steps < 0
+            else self.max_steps
+        )
 
     def lengths(self, step: int) -> tuple[int, int]:
         """The completions a prompt gets at a step, and how long they may be. After the last stage it goes on."""
-        for stage in self.stages:
-            if step < stage.steps or stage is self.stages[-1]:
+        for stage in self.length_schedule:
+            if step < stage.steps or stage is self.length_schedule[-1]:
                 return stage.num_generations, stage.max_completion_length
             step -= stage.steps
         return self.num_generations, self.max_completion_length

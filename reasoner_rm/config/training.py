@@ -1,4 +1,4 @@
-"""What every training has, and supervised fine-tuning: the cold start, and what the sift teaches."""
+"""What every training has, and supervised fine-tuning: the cold start, and what rejection sampling teaches."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class TrainSection(Section):
     warmup_ratio: Share
     epochs: Positive
     max_steps: int = -1
-    accumulation: Count
+    gradient_accumulation_steps: Count
     weight_decay: NonNegative = 0.0
     max_grad_norm: Positive = 1.0
     gradient_checkpointing: bool = False
@@ -42,24 +42,24 @@ class SftSection(TrainSection):
     learning_rate: Positive = 2.5e-6
     epochs: Positive = 3.0
     batch_size: Count = 8
-    accumulation: Count = 1
+    gradient_accumulation_steps: Count = 1
     warmup_ratio: Share = 0.05
     lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
 
 
-class SiftSection(Section):
+class RejectionSamplingSection(Section):
     """Rejection sampling: `samples` completions a row and order. A pass rate of at least `sft_above` makes a row SFT
     data (its best well-formed completion as target), one of at most `rl_below` RL data; `rest` says where the others
     go."""
 
-    samples: Count = 4
+    num_samples: Count = 4
     sft_above: Share = 0.75
     rl_below: Share = 0.25
-    rest: Literal["both", "rl", "sft", "neither"] = "both"
+    route_rest: Literal["both", "rl", "sft", "neither"] = "both"
     both_orders: bool = False
     """Ask every comparison in both orders, and learn its answers in both. A taste for one position is then right half
     of the time, not now and then always: below `sft_above`, and fine-tuning does not teach it."""
-    solved: Literal["sft", "both"] = "sft"
+    route_solved: Literal["sft", "both"] = "sft"
     """Where rows of at least `sft_above` go. RL on nothing but the rows that a model gets wrong punishes what it
     does right: there its own eyes are worse than a coin, and it learns to close them."""
     temperature: Positive = 1.0

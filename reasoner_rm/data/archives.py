@@ -11,7 +11,7 @@ from typing import BinaryIO
 from reasoner_rm.errors import InputError
 
 
-class Joined(io.RawIOBase):
+class ConcatenatedReader(io.RawIOBase):
     """Several files as one stream: `cat part.*`."""
 
     def __init__(self, files: Sequence[Path]):
@@ -44,7 +44,7 @@ def unpack(archives: Sequence[Path], out: Path) -> int:
     out.mkdir(parents=True, exist_ok=True)
     count, name = 0, archives[0]
     try:
-        with tarfile.open(fileobj=io.BufferedReader(Joined(sorted(archives)), 2**20), mode="r|*") as tar:
+        with tarfile.open(fileobj=io.BufferedReader(ConcatenatedReader(sorted(archives)), 2**20), mode="r|*") as tar:
             for member in tar:
                 if not (member.isfile() or member.isdir()):
                     raise InputError(f"{member.name[:80]!r} is no file", file=name, remedy="links are not unpacked")

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from reasoner_rm.data.costs import OutOfBudget
+from reasoner_rm.data.budget import OutOfBudget
 from reasoner_rm.data.journal import Journal, work_through
+from reasoner_rm.data.jsonl_ops import stream
 from reasoner_rm.data.seeding import stable_seed
-from reasoner_rm.data.streams import stream
 from reasoner_rm.data.teacher import Asked, Teacher
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
@@ -31,7 +31,7 @@ class Distilled:
     """What one sample's tries came to: the kept turn, or why there is none."""
 
     turn: str | None
-    why_not: str = ""
+    parse_error: str = ""
 
 
 def distil(
@@ -61,7 +61,7 @@ def distil(
         if entry is None:
             yield f"not asked: {spent}"
         elif entry["turn"] is None:
-            yield entry["why_not"]
+            yield entry["parse_error"]
         else:
             yield replace(sample, target=entry["turn"], meta={**sample.meta, "teacher": teacher.model})
 
@@ -88,14 +88,17 @@ def _asked(
 ) -> list[dict[str, Any]]:  # fmt: skip
     """The journal's entries; who gave no good answer is asked again, with another seed."""
     prompts = [render(sample, load_template(sample.task, template)) for sample in samples]
-    entries: list[dict[str, Any]] = [{"turn": None, "why_not": ""} for _ in samples]
+    entries: list[dict[str, Any]] = [{"turn": None, "parse_error": ""} for _ in samples]
     left = list(range(len(samples)))
     for attempt in range(tries):
         asked = [Asked(samples[i], prompts[i], stable_seed("distil", seed, samples[i].id, attempt)) for i in left]
         for i, text in zip(left, teacher.answers(asked), strict=True):
             found = judged(samples[i], text)
             good = found.turn is not None
-            entries[i] = {"turn": found.turn, **({"tries": attempt + 1} if good else {"why_not": found.why_not})}
+            entries[i] = {
+                "turn": found.turn,
+                **({"tries": attempt + 1} if good else {"parse_error": found.parse_error}),
+            }
         left = [i for i in left if entries[i]["turn"] is None]
         if not left:
             break
@@ -108,7 +111,7 @@ def judged(sample: Sample, text: str) -> Distilled:
     parsed = task.parse(text, sample)
     if not parsed.well_formed or parsed.answer is None or not _usable(text):
         return Distilled(None, WRONG["malformed"])
-    if task.correct(parsed.answer, sample) != 1.0:
+    if task.grade(parsed.answer, sample) != 1.0:
         return Distilled(None, WRONG["wrong"])
     return Distilled(text.strip())
 

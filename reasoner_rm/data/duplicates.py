@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from reasoner_rm.data.comparing import plain
 from reasoner_rm.data.hashes import NEAR, NearHashes, exact_hash, perceptual_hash, shingles
 from reasoner_rm.data.images import open_image, read_bytes
+from reasoner_rm.data.pairing import plain
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import MediaRef, Sample
-from reasoner_rm.tasks.video import frames
+from reasoner_rm.tasks.frames import frames
 
 OVERLAP = 0.5
 """A prompt of which at least this share of word runs stands in the benchmark counts as taken from it."""

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from reasoner_rm.config import EndpointSection
-from reasoner_rm.data.costs import Cost, OutOfBudget, Pace
-from reasoner_rm.data.refusals import Refused, message_of, refusal, retry_after
-from reasoner_rm.data.replicas import AllGone, Replica, Replicas
+from reasoner_rm.data.budget import OutOfBudget, RateLimiter, Usage
+from reasoner_rm.data.http_errors import RequestRejected, message_of, refusal, retry_after
+from reasoner_rm.data.replicas import NoHealthyReplica, Replica, Replicas
 from reasoner_rm.errors import InputError, ServiceError
 
 if TYPE_CHECKING:
@@ -33,13 +33,13 @@ FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 """Seconds before a request is sent again: each time about twice as long."""
 CONNECT = 10.0
 """Seconds for a connection."""
-KNOCKS = 2
+CONNECT_RETRIES = 2
 """Where nobody ever answered, a connection is tried again this often at most: it is likely the wrong address."""
 CHAT = "/chat/completions"
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class HttpJob:
     """A request to be: its body is made when its turn comes, so that no more images are held than are on their way.
 
     ``lane``: requests of one lane go to one replica while it is well.
@@ -47,18 +47,18 @@ class Job:
 
     path: str
     body: Callable[[], Body]
-    lane: int | None = None
+    affinity: int | None = None
 
 
-class Endpoint:
+class OpenAIClient:
     """Asks a server, or several that serve the same model."""
 
     def __init__(self, section: EndpointSection):
         self.section = section
         self.urls = tuple(url.rstrip("/") for url in section.urls)
-        self.cost = Cost(section.input_price, section.output_price, section.budget)
+        self.cost = Usage(section.input_price, section.output_price, section.budget)
         self._replicas = Replicas([Replica(url) for url in self.urls], patience=section.retries)
-        self._requests, self._tokens = Pace(section.requests_per_minute), Pace(section.tokens_per_minute)
+        self._requests, self._tokens = RateLimiter(section.requests_per_minute), RateLimiter(section.tokens_per_minute)
         self._answered: float | None = None
         self._room: asyncio.Semaphore | None = None
         self._http: httpx.AsyncClient | None = None
@@ -66,7 +66,7 @@ class Endpoint:
     # --- what callers use -----------------------------------------------------------------------------------------
 
     @functools.cached_property
-    def served(self) -> Mapping[str, Any]:
+    def model_info(self) -> Mapping[str, Any]:
         """What the server says of the model: `id`, and with vLLM `owned_by` and `max_model_len`.
 
         Raises:
@@ -89,7 +89,7 @@ class Endpoint:
     @property
     def model(self) -> str:
         """The name under which the model is asked."""
-        return self.section.model or str(self.served["id"])
+        return self.section.model or str(self.model_info["id"])
 
     def post(self, path: str, body: Body) -> Any:
         """One answer.
@@ -99,7 +99,7 @@ class Endpoint:
             ServiceError: the server failed or went away.
             OutOfBudget: nothing is left to spend.
         """
-        return self._wait(self._do(Job(path, lambda: body)))
+        return self._wait(self._do(HttpJob(path, lambda: body)))
 
     def post_to_all(self, path: str, body: Body) -> list[Any]:
         """The answer of every replica; one that does not answer is asked again, and no other in its place.
@@ -116,7 +116,7 @@ class Endpoint:
 
         return list(self._wait(every()))
 
-    def stream(self, jobs: Sequence[Job]) -> Iterator[tuple[int, Any]]:
+    def stream(self, jobs: Sequence[HttpJob]) -> Iterator[tuple[int, Any]]:
         """Each job's place with its answer, or with the ServiceError or Refused in its place, as they come.
 
         What is under way is cancelled when the caller goes away.
@@ -126,7 +126,7 @@ class Endpoint:
         """
         done: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
 
-        async def one(place: int, job: Job) -> None:
+        async def one(place: int, job: HttpJob) -> None:
             try:
                 done.put((place, await self._do(job)))
             except Exception as error:
@@ -141,7 +141,7 @@ class Endpoint:
         try:
             for _ in jobs:
                 place, answer = done.get()
-                stands_in = isinstance(answer, (ServiceError, Refused)) and not isinstance(answer, OutOfBudget)
+                stands_in = isinstance(answer, (ServiceError, RequestRejected)) and not isinstance(answer, OutOfBudget)
                 if isinstance(answer, Exception) and not stands_in:
                     raise answer
                 yield place, answer
@@ -157,7 +157,7 @@ class Endpoint:
         finally:
             running.cancel()
 
-    async def _do(self, job: Job) -> Any:
+    async def _do(self, job: HttpJob) -> Any:
         if self._room is None:
             self._room = asyncio.Semaphore(self.section.concurrency)
         async with self._room:
@@ -166,7 +166,7 @@ class Endpoint:
             expected = self._expected(body)
             await self._requests.take(1)
             await self._tokens.take(expected)
-            answer = await self._call("POST", job.path, json.dumps(body).encode(), job.lane)
+            answer = await self._call("POST", job.path, json.dumps(body).encode(), job.affinity)
             usage = answer.get("usage") if isinstance(answer, dict) else None
             used = self.cost.add(usage if isinstance(usage, dict) else {})
             self._tokens.correct(used - expected)
@@ -178,15 +178,15 @@ class Endpoint:
         return known / self.cost.requests if known else (body.get("max_tokens") or 0) * (body.get("n") or 1)
 
     async def _call(
-        self, method: str, path: str, data: bytes | None, lane: int | None = None, of: Replicas | None = None
+        self, method: str, path: str, data: bytes | None, affinity: int | None = None, of: Replicas | None = None
     ) -> Any:
         """Sent until it is answered, refused, or hopeless."""
         replicas = of or self._replicas
         failed, wait, began = 0, FIRST_WAIT, time.monotonic()
         while True:
             try:
-                replica = await replicas.free(lane)
-            except AllGone as gone:
+                replica = await replicas.free(affinity)
+            except NoHealthyReplica as gone:
                 raise self._failure(str(gone)) from None
             try:
                 return await self._try(replica, method, path, data)
@@ -198,7 +198,7 @@ class Endpoint:
                 replica.failed(str(error))
                 failed += 1
                 never_there = error.unreachable and self._answered is None
-                if failed > min(self.section.retries, KNOCKS if never_there else self.section.retries):
+                if failed > min(self.section.retries, CONNECT_RETRIES if never_there else self.section.retries):
                     raise self._failure(f"{replica.url}: {error}") from None
                 await asyncio.sleep(_jittered(wait))
             wait = min(2 * wait, LONGEST_WAIT)
@@ -237,7 +237,7 @@ class Endpoint:
         return ServiceError(what, remedy="start it again, then run the same command again")
 
     def _headers(self) -> dict[str, str]:
-        key = os.environ.get(self.section.key_variable, "")
+        key = os.environ.get(self.section.api_key_env, "")
         return {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
 
     def _client(self) -> httpx.AsyncClient:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from reasoner_rm.errors import InputError
-from reasoner_rm.rows import sample_from_row, sample_to_row
 from reasoner_rm.schema import Sample
+from reasoner_rm.serialization import sample_from_dict, sample_to_dict
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.escape import check_text
-from reasoner_rm.tasks.video import frames
+from reasoner_rm.tasks.frames import frames
 
 
 def load_samples(file: str | Path, *, check: bool = True) -> list[Sample]:
@@ -35,7 +35,7 @@ def load_samples(file: str | Path, *, check: bool = True) -> list[Sample]:
             if not line.strip():
                 continue
             try:
-                sample = sample_from_row(json_object(line), path.parent)
+                sample = sample_from_dict(json_object(line), path.parent)
                 if check:
                     check_sample(sample)
             except InputError as error:
@@ -53,7 +53,7 @@ def load_samples(file: str | Path, *, check: bool = True) -> list[Sample]:
 def write_samples(file: str | Path, samples: Iterable[Sample]) -> int:
     """Write samples as JSONL, whole or not at all; the number written."""
     count = 0
-    with atomic(file) as out:
+    with atomic_write(file) as out:
         for sample in samples:
             out.write(sample_line(sample, Path(file).parent))
             count += 1
@@ -69,7 +69,7 @@ def sample_line(sample: Sample, folder: Path | None = None) -> str:
     Raises:
         InputError: half a character somewhere in it, which no file of text can hold.
     """
-    line = _encode(sample_to_row(sample, folder)) + "\n"
+    line = _encode(sample_to_dict(sample, folder)) + "\n"
     try:
         line.encode()
     except UnicodeEncodeError:
@@ -79,7 +79,7 @@ def sample_line(sample: Sample, folder: Path | None = None) -> str:
 
 
 @contextlib.contextmanager
-def atomic(file: str | Path) -> Iterator[IO[str]]:
+def atomic_write(file: str | Path) -> Iterator[IO[str]]:
     """A text file that appears under its name only once it is whole.
 
     Raises:
@@ -129,7 +129,7 @@ def check_sample(sample: Sample) -> None:
     Raises:
         InputError: the first of these that does not hold.
     """
-    get_task(sample.task).check(sample)
+    get_task(sample.task).validate(sample)
     for text in (sample.prompt, *sample.responses, sample.target or ""):
         check_text(text, sample.id)
     for ref in (*sample.images, *(frame for video in sample.videos for frame in frames(video))):

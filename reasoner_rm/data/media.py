@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from reasoner_rm.data.fetch_image import fetch, is_remote
 from reasoner_rm.data.parquet import Stored
-from reasoner_rm.data.remote import fetch, is_remote
 from reasoner_rm.errors import InputError
 
 _KINDS = ((b"\xff\xd8\xff", "jpg"), (b"\x89PNG", "png"), (b"GIF8", "gif"), (b"RIFF", "webp"), (b"BM", "bmp"))

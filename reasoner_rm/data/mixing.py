@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from reasoner_rm.data.streams import stream
+from reasoner_rm.data.jsonl_ops import stream
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
 

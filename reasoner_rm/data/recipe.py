@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reasoner_rm.data.record import Record
+from reasoner_rm.data.row import DatasetRow
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
 
@@ -38,7 +38,7 @@ class Recipe:
 
     name: str
     title: str
-    convert: Callable[[Record, Any], Iterable[Sample]]
+    convert: Callable[[DatasetRow, Any], Iterable[Sample]]
     hub: str = ""
     licence: str = ""
     licence_of: Callable[[Any], str] | None = None

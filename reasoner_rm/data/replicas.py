@@ -7,14 +7,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-TRIPS = 5
+FAILURE_THRESHOLD = 5
 """Failures in a row after which a server is left alone."""
 FIRST_REST, LONGEST_REST = 0.5, 30.0
 """Seconds: each rest is twice as long as the one before."""
-GLANCE = 0.02
+POLL_SECONDS = 0.02
 
 
-class AllGone(Exception):  # noqa: N818  # it becomes an error where it is known what it means
+class NoHealthyReplica(Exception):  # noqa: N818  # it becomes an error where it is known what it means
     """No server is left, and each was tried often enough."""
 
 
@@ -28,19 +28,19 @@ class Replica:
     url: str
     busy: int = 0
     failures: int = 0
-    rests: int = 0
+    cooldowns: int = 0
     back: float = 0.0
     last_words: str = ""
 
     def succeeded(self) -> None:
-        self.failures = self.rests = 0
+        self.failures = self.cooldowns = 0
 
     def failed(self, words: str) -> None:
         self.failures += 1
         self.last_words = words
-        if self.failures >= TRIPS:
-            self.pause(min(LONGEST_REST, FIRST_REST * 2**self.rests))
-            self.rests += 1
+        if self.failures >= FAILURE_THRESHOLD:
+            self.pause(min(LONGEST_REST, FIRST_REST * 2**self.cooldowns))
+            self.cooldowns += 1
 
     def pause(self, seconds: float) -> None:
         """Nothing is sent to it for so long."""
@@ -48,7 +48,7 @@ class Replica:
 
     @property
     def ready(self) -> bool:
-        return time.monotonic() >= self.back and (self.failures < TRIPS or not self.busy)
+        return time.monotonic() >= self.back and (self.failures < FAILURE_THRESHOLD or not self.busy)
 
 
 class Replicas:
@@ -68,7 +68,7 @@ class Replicas:
         """Every server alone, with what is known of it."""
         return [Replicas([replica], self.patience) for replica in self.all]
 
-    async def free(self, lane: int | None = None) -> Replica:
+    async def free(self, affinity: int | None = None) -> Replica:
         """A server to ask, waited for while there is hope.
 
         Args:
@@ -80,14 +80,14 @@ class Replicas:
         while True:
             ready = [r for r in self.all if r.ready]
             if ready:
-                return self._choice(ready, lane)
-            if all(r.rests > self.patience for r in self.all):
-                raise AllGone("; ".join(dict.fromkeys(f"{r.url}: {r.last_words}" for r in self.all)))
-            await asyncio.sleep(GLANCE)
+                return self._choice(ready, affinity)
+            if all(r.cooldowns > self.patience for r in self.all):
+                raise NoHealthyReplica("; ".join(dict.fromkeys(f"{r.url}: {r.last_words}" for r in self.all)))
+            await asyncio.sleep(POLL_SECONDS)
 
-    def _choice(self, ready: Sequence[Replica], lane: int | None) -> Replica:
-        if lane is not None:
-            home = self.all[lane % len(self.all)]
-            return home if home in ready else ready[lane % len(ready)]
+    def _choice(self, ready: Sequence[Replica], affinity: int | None) -> Replica:
+        if affinity is not None:
+            home = self.all[affinity % len(self.all)]
+            return home if home in ready else ready[affinity % len(ready)]
         self._turn += 1
         return min(ready, key=lambda r: (r.busy, (self.all.index(r) - self._turn) % len(self.all)))

@@ -11,14 +11,14 @@ from typing import Any
 
 from tqdm import tqdm
 
+from reasoner_rm.data.dataset_card import Entry, add_entry, entry_of
 from reasoner_rm.data.images import check_header, read_bytes
 from reasoner_rm.data.io import sample_line
-from reasoner_rm.data.parts import Parts, sweep
-from reasoner_rm.data.provenance import Entry, add_entry, entry_of
-from reasoner_rm.data.streams import stream
+from reasoner_rm.data.jsonl_ops import stream
+from reasoner_rm.data.part_files import Parts, remove_stale
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import MediaRef, Sample
-from reasoner_rm.tasks.video import frames
+from reasoner_rm.tasks.frames import frames
 
 PER_SHARD = 2000
 """Samples in a shard: what a killed packing loses at most."""
@@ -48,7 +48,7 @@ def pack(file: Path, out: Path, *, per_shard: int = PER_SHARD, command: str = ""
     if per_shard < 1:
         raise InputError(f"per_shard is {per_shard}", remedy="give a number from 1")
     packed, work = out / file.name, out / f".{file.stem}.packing"
-    sweep(work)
+    remove_stale(work)
     if packed.exists() and not overwrite and not work.is_dir():
         raise InputError("exists already", file=packed, remedy="give another --out, or --overwrite")
     about = file.stat()

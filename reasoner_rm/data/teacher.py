@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from reasoner_rm.data.chat import user_message, user_turn
-from reasoner_rm.data.endpoint import CHAT, Endpoint
+from reasoner_rm.data.endpoint import CHAT, OpenAIClient
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import Prompt
@@ -45,7 +45,7 @@ class Teacher(Protocol):
 class EndpointTeacher:
     """Asks a server for one text at a time; from several threads if need be. Boxes are taken as they stand."""
 
-    endpoint: Endpoint
+    endpoint: OpenAIClient
     temperature: float = 0.7
     max_tokens: int = 1024
     together: ClassVar[int] = 1

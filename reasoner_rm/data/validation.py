@@ -17,14 +17,14 @@ from typing import Any, Literal, Protocol
 
 from tqdm import tqdm
 
+from reasoner_rm.data.dataset_card import entry_of, licences
 from reasoner_rm.data.hashes import exact_hash
 from reasoner_rm.data.images import open_image, read_bytes
 from reasoner_rm.data.io import check_sample, json_object
-from reasoner_rm.data.provenance import entry_of, licences
 from reasoner_rm.errors import InputError
-from reasoner_rm.rows import sample_from_row
-from reasoner_rm.schema import CANDIDATES, MediaRef, Sample
-from reasoner_rm.tasks.video import frames
+from reasoner_rm.schema import PAIRWISE_TASKS, MediaRef, Sample
+from reasoner_rm.serialization import sample_from_dict
+from reasoner_rm.tasks.frames import frames
 
 LEAK = 1e-4
 """Chance of so uneven a position of the better candidate, below which it counts as a leak."""
@@ -79,7 +79,7 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class InspectedRow:
     """What one row holds: its sample or what is wrong with it."""
 
     line: int
@@ -130,7 +130,7 @@ def validate(
 
 def _ahead(
     pool: ThreadPoolExecutor, numbered: Iterator[tuple[int, bytes]], file: Path, lengths: Lengths | None, pictures: int
-) -> Iterator[list[Looked]]:
+) -> Iterator[list[InspectedRow]]:
     """Rows in batches, a few of them in work at any time, in order."""
     batches = iter(lambda: list(itertools.islice(numbered, BATCH)), [])
     waiting = []
@@ -146,11 +146,11 @@ def _ahead(
         yield future.result()
 
 
-def _look(number: int, line: bytes, file: Path, lengths: Lengths | None, picture: bool) -> Looked:
+def _look(number: int, line: bytes, file: Path, lengths: Lengths | None, picture: bool) -> InspectedRow:
     try:
-        sample = sample_from_row(json_object(line), file.parent)
+        sample = sample_from_dict(json_object(line), file.parent)
     except InputError as error:
-        return Looked(number, faults=(("unreadable row", str(error)),))
+        return InspectedRow(number, faults=(("unreadable row", str(error)),))
     faults: list[tuple[str, str]] = []
     try:
         check_sample(sample)
@@ -186,7 +186,7 @@ def _look(number: int, line: bytes, file: Path, lengths: Lengths | None, picture
         except InputError as error:
             faults.append(("prompt cannot be rendered", str(error)))
     key = exact_hash((key + "".join(sorted(hashes))).encode())
-    return Looked(number, sample, tuple(faults), tuple(sides), tokens, image_tokens, key, small)
+    return InspectedRow(number, sample, tuple(faults), tuple(sides), tokens, image_tokens, key, small)
 
 
 def _images(sample: Sample, faults: list[tuple[str, str]]) -> list[MediaRef]:
@@ -210,7 +210,7 @@ class _Seen:
         self.first: Counter[str] = Counter()
 
 
-def _add(report: Report, seen: _Seen, looked: Looked, limit: int | None) -> None:
+def _add(report: Report, seen: _Seen, looked: InspectedRow, limit: int | None) -> None:
     where = f"{report.file}:{looked.line}"
     report.rows += 1
     report.images += len(looked.sides)
@@ -234,7 +234,7 @@ def _add(report: Report, seen: _Seen, looked: Looked, limit: int | None) -> None
         report.pictures.append((f"line {looked.line}: {sample.prompt[:120]}", looked.picture))
 
 
-def _measure(report: Report, seen: _Seen, sample: Sample, looked: Looked) -> None:
+def _measure(report: Report, seen: _Seen, sample: Sample, looked: InspectedRow) -> None:
     values = report.values
     for width, height in looked.sides:
         values["image width, pixels"][width] += 1
@@ -243,7 +243,7 @@ def _measure(report: Report, seen: _Seen, sample: Sample, looked: Looked) -> Non
     if looked.tokens is not None:
         values["row, tokens"][looked.tokens] += 1
         values["images of a row, tokens"][looked.image_tokens] += 1
-    if sample.task in CANDIDATES:
+    if sample.task in PAIRWISE_TASKS:
         p = sample.gold.get("p_first")
         if isinstance(p, (int, float)) and 0 <= p <= 1:
             values["p_first"][round(p, 2)] += 1

@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from reasoner_rm.data.io import atomic
+from reasoner_rm.data.io import atomic_write
 from reasoner_rm.data.validation import Report
 
 BARS = 24
@@ -77,7 +77,7 @@ def write_page(report: Report, out: Path) -> Path:
         histograms=[(name, histogram(values)) for name, values in report.values.items()],
         pictures=[(caption, base64.b64encode(data).decode()) for caption, data in report.pictures],
     )  # fmt: skip
-    with atomic(out) as file:
+    with atomic_write(out) as file:
         file.write(page.encode("utf-8", "replace").decode())
     return out
 

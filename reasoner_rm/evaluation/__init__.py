@@ -1,6 +1,6 @@
 """Evaluation: ballots in both orders, figures with intervals."""
 
-from reasoner_rm.evaluation.evaluate import Evaluation, blinded, evaluate
-from reasoner_rm.evaluation.metrics import Figures
+from reasoner_rm.evaluation.evaluate import Evaluation, blank_images, evaluate
+from reasoner_rm.evaluation.run_metrics import RunMetrics
 
-__all__ = ["Evaluation", "Figures", "blinded", "evaluate"]
+__all__ = ["Evaluation", "RunMetrics", "blank_images", "evaluate"]

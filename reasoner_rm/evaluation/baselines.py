@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from reasoner_rm.data.seeding import stable_seed
 from reasoner_rm.evaluation.protocol import Protocol
-from reasoner_rm.evaluation.votes import Answered, Vote
-from reasoner_rm.schema import CANDIDATES, Sample
+from reasoner_rm.evaluation.votes import AnsweredItem, Vote
+from reasoner_rm.schema import PAIRWISE_TASKS, Sample
 
 Pick = Callable[[Sample, Vote], int]
 """Which candidate, as shown."""
@@ -30,23 +30,25 @@ def coin(sample: Sample, vote: Vote) -> int:
 PICKS: Mapping[str, Pick] = {"always first": always_first, "longer wins": longer_wins, "random": coin}
 
 
-def guesses(items: Sequence[Answered], protocol: Protocol) -> dict[str, list[Answered]]:
+def pairwise_baselines(items: Sequence[AnsweredItem], protocol: Protocol) -> dict[str, list[AnsweredItem]]:
     """The items with the votes of each baseline that can be asked about them."""
-    if not items or any(item.sample.task not in CANDIDATES for item in items):
+    if not items or any(item.sample.task not in PAIRWISE_TASKS for item in items):
         return {}
     answers = all(item.sample.task == "response_preference" for item in items)
     return {name: [_guessed(i, protocol, pick) for i in items] for name, pick in PICKS.items()
             if pick is not longer_wins or answers}  # fmt: skip
 
 
-def _guessed(item: Answered, protocol: Protocol, pick: Pick) -> Answered:
+def _guessed(item: AnsweredItem, protocol: Protocol, pick: Pick) -> AnsweredItem:
     blank = [Vote(order, number) for order, number in protocol.asked(item.sample)]
     return item.with_votes([
         Vote(v.order, v.number, choice=pick(item.shown(v.order), v)) for v in blank
     ])  # fmt: skip
 
 
-def recited(items: Sequence[Answered], protocol: Protocol, say: Callable[[Sample], str]) -> list[Answered]:
+def constant_baseline(
+    items: Sequence[AnsweredItem], protocol: Protocol, say: Callable[[Sample], str]
+) -> list[AnsweredItem]:
     """The items with one fixed answer each, for benchmarks that compare nothing."""
     return [
         item.with_votes([Vote(order, number, say(item.sample)) for order, number in protocol.asked(item.sample)])

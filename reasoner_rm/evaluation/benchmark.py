@@ -16,11 +16,11 @@ from tqdm import tqdm
 from reasoner_rm.data.io import check_sample
 from reasoner_rm.data.media import Media
 from reasoner_rm.data.recipe import PARQUET, Recipe
-from reasoner_rm.data.record import LeftOut, Record
+from reasoner_rm.data.row import DatasetRow, SkipRow
 from reasoner_rm.data.sources import Source
 from reasoner_rm.errors import InputError
 from reasoner_rm.evaluation.protocol import Protocol
-from reasoner_rm.schema import CANDIDATES, Sample
+from reasoner_rm.schema import PAIRWISE_TASKS, Sample
 from reasoner_rm.tasks.render import Template
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -54,7 +54,7 @@ class Benchmark:
 
     name: str
     title: str
-    read: Callable[[Record], Iterable[Sample]]
+    read: Callable[[DatasetRow], Iterable[Sample]]
     columns: tuple[str, ...]
     protocols: tuple[Protocol, ...]
     hub: str = ""
@@ -121,13 +121,13 @@ class Benchmark:
                 if isinstance(row, InputError):
                     raise row
                 self._check_columns(row)
-                record = Record(row, f"{Path(file).stem}-{number}", number - 1, resolved, source=self.name)
+                record = DatasetRow(row, f"{Path(file).stem}-{number}", number - 1, resolved, source=self.name)
                 for sample in self.read(record):
                     sample = _numbered(sample, names)
                     if media:
                         _check(sample)
                     samples.append(sample)
-            except LeftOut:
+            except SkipRow:
                 left_out += 1
             except InputError as error:
                 raise InputError(str(error), file=file, line=line) from None
@@ -177,7 +177,7 @@ def _numbered(sample: Sample, names: Counter[str]) -> Sample:
 
 
 def compared(
-    row: Record,
+    row: DatasetRow,
     name: str,
     task: str,
     prompt: str,
@@ -204,7 +204,7 @@ def compared(
     if len(candidates) != 2:
         raise InputError(f"{len(candidates)} candidates where 2 are due")
     media: dict[str, Any] = {"images": tuple(images), "videos": tuple(videos)}
-    media[CANDIDATES[task].media] = (*shared, *candidates)
+    media[PAIRWISE_TASKS[task].media] = (*shared, *candidates)
     return Sample(
         id=name, task=task, prompt=prompt, gold={"p_first": p_first, **(gold or {})}, group_id=group or name,
         source=row.source, meta={**(meta or {}), "by": dict(by or {})}, **media,

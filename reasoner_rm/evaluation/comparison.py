@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from reasoner_rm.errors import InputError
-from reasoner_rm.evaluation.facets import by_facet
-from reasoner_rm.evaluation.folder import ResultFolder
 from reasoner_rm.evaluation.intervals import Resampler, mean
+from reasoner_rm.evaluation.result_dir import ResultDir
+from reasoner_rm.evaluation.subgroups import by_facet
 from reasoner_rm.schema import Sample
 
 
@@ -71,7 +71,7 @@ def compare(a: str | Path, b: str | Path, seed: int = 0) -> Comparison:
     Raises:
         InputError: results of other benchmarks, other protocols, or without a common item that counts.
     """
-    folders = ResultFolder(a), ResultFolder(b)
+    folders = ResultDir(a), ResultDir(b)
     one, two = (folder.scores() for folder in folders)
     for what, left, right in (
         ("benchmark", one["benchmark"]["name"], two["benchmark"]["name"]),

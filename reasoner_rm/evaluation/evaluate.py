@@ -9,24 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from reasoner_rm.data.images import open_image
-from reasoner_rm.evaluation.judged import Judged, judged
-from reasoner_rm.evaluation.metrics import Figures, figures
-from reasoner_rm.evaluation.records import record
-from reasoner_rm.judge.ballots import Ballot, cast
+from reasoner_rm.evaluation.run_metrics import RunMetrics, figures
+from reasoner_rm.evaluation.scored_vote import ScoredVote, judged
+from reasoner_rm.evaluation.vote_rows import record
+from reasoner_rm.judge.votes import Vote, collect_votes
 from reasoner_rm.listener import Listener
-from reasoner_rm.policy.canvas import Canvas
-from reasoner_rm.rollout import RolloutEngine, Sampling
+from reasoner_rm.models.box_converter import BoxConverter
+from reasoner_rm.rollout import RolloutEngine, SamplingParams
 from reasoner_rm.schema import Belief, MediaRef, Sample
+from reasoner_rm.tasks.frames import frames
 from reasoner_rm.tasks.render import Template
-from reasoner_rm.tasks.video import frames
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """The figures and every judged ballot behind them, one row per sample."""
 
-    figures: Figures
-    rows: tuple[tuple[Judged, ...], ...]
+    figures: RunMetrics
+    rows: tuple[tuple[ScoredVote, ...], ...]
 
     def records(self, folder: Path | None = None) -> Iterator[dict[str, Any]]:
         """A plain object per ballot, for `evaluations/*.jsonl`; see `record`."""
@@ -40,7 +40,7 @@ def evaluate(
     *,
     listener: Listener | None = None,
     own_listener: Listener | None = None,
-    canvas: Canvas | None = None,
+    canvas: BoxConverter | None = None,
     max_tokens: int = 1024,
     seed: int = 0,
 ) -> Evaluation:
@@ -51,7 +51,7 @@ def evaluate(
         own_listener: the same model that answers, as a listener: how sure it is itself.
         canvas: brings boxes to original pixels.
     """
-    ballots = cast(engine, template, samples, sampling=Sampling(0.0, max_tokens), seed=seed)
+    ballots = collect_votes(engine, template, samples, sampling=SamplingParams(0.0, max_tokens), seed=seed)
     shown = [b for row in ballots for b in row]
     said = zip(shown, _heard(listener, shown), _heard(own_listener, shown), strict=True)
     marked = iter([judged(ballot, belief, sure, canvas) for ballot, belief, sure in said])
@@ -59,7 +59,7 @@ def evaluate(
     return Evaluation(figures(rows, seed), rows)
 
 
-def _heard(listener: Listener | None, ballots: Sequence[Ballot]) -> list[Belief | None]:
+def _heard(listener: Listener | None, ballots: Sequence[Vote]) -> list[Belief | None]:
     """What a listener believes after each ballot's reasoning."""
     if listener is None:
         return [None] * len(ballots)
@@ -67,7 +67,7 @@ def _heard(listener: Listener | None, ballots: Sequence[Ballot]) -> list[Belief 
     return [row[0] for row in heard]
 
 
-def blinded(samples: Sequence[Sample]) -> list[Sample]:
+def blank_images(samples: Sequence[Sample]) -> list[Sample]:
     """The same samples, every image and frame grey and of its own size: what can be guessed without looking."""
     return [
         dataclasses.replace(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from reasoner_rm.data.io import atomic
+from reasoner_rm.data.io import atomic_write
 from reasoner_rm.evaluation.benchmark import Benchmark
 from reasoner_rm.evaluation.protocol import Protocol
 
@@ -33,7 +33,7 @@ def model_index(scores: Mapping[str, Any]) -> dict[str, Any]:
 UTILS = '''\
 """The task's functions: items, prompts and marks are reasoner_rm's own."""
 
-from reasoner_rm.evaluation.lmms import Task
+from reasoner_rm.evaluation.lmms_eval import Task
 
 TASK = Task({name!r}, {protocol!r})
 doc_to_visual, doc_to_text, doc_to_target = TASK.visual, TASK.text, TASK.target
@@ -69,8 +69,8 @@ def write_lmms_task(benchmark: Benchmark, protocol: Protocol, out: str | Path) -
         "metadata:",
         f"  - protocol: {json.dumps(protocol.about)}",
     ]
-    with atomic(folder / "utils.py") as file:
+    with atomic_write(folder / "utils.py") as file:
         file.write(UTILS.format(name=benchmark.name, protocol=protocol.published))
-    with atomic(folder / f"{name}.yaml") as file:
+    with atomic_write(folder / f"{name}.yaml") as file:
         file.write("\n".join(rows) + "\n")
     return folder / f"{name}.yaml"

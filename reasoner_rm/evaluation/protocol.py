@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 from reasoner_rm.data.seeding import stable_seed
 from reasoner_rm.errors import InputError
-from reasoner_rm.evaluation.knobs import Average, Combine, Orders, Tie, Unparsed
-from reasoner_rm.evaluation.readers import by_task
-from reasoner_rm.evaluation.votes import Answered, Vote
-from reasoner_rm.judge.ballots import Order
-from reasoner_rm.schema import CANDIDATES, Sample
+from reasoner_rm.evaluation.protocol_options import Average, Combine, Orders, Tie, Unparsed
+from reasoner_rm.evaluation.verdict_parsers import by_task
+from reasoner_rm.evaluation.votes import AnsweredItem, Vote
+from reasoner_rm.judge.votes import Order
+from reasoner_rm.schema import PAIRWISE_TASKS, Sample
 
 if TYPE_CHECKING:
-    from reasoner_rm.evaluation.measured import Measured
+    from reasoner_rm.evaluation.results import ItemScores
 
 Reader: TypeAlias = Callable[[str, Sample], Any]
 """What a text says of a sample as it was shown; None when nothing can be read. Never raises."""
 
-Measure: TypeAlias = "Callable[[Sequence[Answered], Protocol], Measured]"
+Measure: TypeAlias = "Callable[[Sequence[AnsweredItem], Protocol], ItemScores]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Protocol:
 
     def orders(self, sample: Sample, vote: int) -> tuple[Order, ...]:
         """In which order a vote sees an item."""
-        if sample.task not in CANDIDATES:
+        if sample.task not in PAIRWISE_TASKS:
             return ("given",)
         match self.order:
             case "given":
@@ -118,7 +118,7 @@ class Protocol:
         """All votes that an item gets: order and number."""
         return [(order, vote) for vote in range(self.votes) for order in self.orders(sample, vote)]
 
-    def counted(self, item: Answered) -> list[Vote]:
+    def counted(self, item: AnsweredItem) -> list[Vote]:
         """The votes of an item that this protocol counts, out of all that were cast.
 
         Raises:

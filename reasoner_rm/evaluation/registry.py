@@ -19,11 +19,11 @@ BENCHMARKS: dict[str, str] = {
     "vilbench": "vilbench:VILBENCH",
     "mj_bench": "mj_bench:MJ_BENCH",
     "mj_bench_bias": "mj_bench:MJ_BENCH_BIAS",
-    "imagereward": "generated_images:IMAGEREWARD",
-    "hpdv2": "generated_images:HPDV2",
-    "pickapic": "generated_images:PICKAPIC",
-    "rapidata": "generated_images:RAPIDATA",
-    "rapidata_as_rated": "generated_images:RAPIDATA_AS_RATED",
+    "imagereward": "image_preference:IMAGEREWARD",
+    "hpdv2": "image_preference:HPDV2",
+    "pickapic": "image_preference:PICKAPIC",
+    "rapidata": "image_preference:RAPIDATA",
+    "rapidata_as_rated": "image_preference:RAPIDATA_AS_RATED",
     "genai_bench_image": "genai_bench:GENAI_IMAGE",
     "genai_bench_edit": "genai_bench:GENAI_EDIT",
     "genai_bench_video": "genai_bench:GENAI_VIDEO",
@@ -39,8 +39,8 @@ BENCHMARKS: dict[str, str] = {
     "ovd": "localisation:OVD",
     "pope": "pope:POPE",
     "mmhal_bench": "mmhal_bench:MMHAL_BENCH",
-    "pocket": "own:POCKET",
-    "samples": "own:SAMPLES",
+    "pocket": "samples:POCKET",
+    "samples": "samples:SAMPLES",
 }
 
 

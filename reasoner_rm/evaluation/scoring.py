@@ -7,19 +7,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reasoner_rm.evaluation.baselines import guesses, recited
+from reasoner_rm.evaluation.baselines import constant_baseline, pairwise_baselines
 from reasoner_rm.evaluation.benchmark import Benchmark
-from reasoner_rm.evaluation.habits import Habits, habits
-from reasoner_rm.evaluation.knobs import Combine
-from reasoner_rm.evaluation.measured import Figure, Figures, figures
-from reasoner_rm.evaluation.pairs import pairs
+from reasoner_rm.evaluation.diagnostics import Diagnostics, habits
+from reasoner_rm.evaluation.pairwise import pairs
 from reasoner_rm.evaluation.protocol import Protocol
-from reasoner_rm.evaluation.readers import by_task
-from reasoner_rm.evaluation.votes import Answered
+from reasoner_rm.evaluation.protocol_options import Combine
+from reasoner_rm.evaluation.results import Metric, MetricSet, figures
+from reasoner_rm.evaluation.verdict_parsers import by_task
+from reasoner_rm.evaluation.votes import AnsweredItem
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
+class BenchmarkResult:
     """The result of one protocol.
 
     curve: the headline figure with the majority of the first K votes, by K.
@@ -29,11 +29,11 @@ class Scores:
 
     protocol: Protocol
     n: int
-    figures: Figures
-    habits: Habits
-    curve: Mapping[int, float | None]
-    baselines: Mapping[str, Figure]
-    remarks: tuple[str, ...]
+    figures: MetricSet
+    habits: Diagnostics
+    majority_curve: Mapping[int, float | None]
+    baselines: Mapping[str, Metric]
+    warnings: tuple[str, ...]
     each: Mapping[str, float | None]
 
     def as_json(self) -> dict[str, Any]:
@@ -45,20 +45,20 @@ class Scores:
             "figures": {k: f.as_json() for k, f in self.figures.overall.items()},
             "groups": {f: {k: v.as_json() for k, v in kinds.items()} for f, kinds in self.figures.groups.items()},
             "habits": dataclasses.asdict(self.habits),
-            "majority_of": {str(k): v for k, v in self.curve.items()},
+            "majority_of": {str(k): v for k, v in self.majority_curve.items()},
             "baselines": {k: f.as_json() for k, f in self.baselines.items()},
-            "remarks": list(self.remarks),
+            "remarks": list(self.warnings),
         }
 
 
 def score(
     benchmark: Benchmark,
-    items: Sequence[Answered],
+    items: Sequence[AnsweredItem],
     protocol: Protocol,
     *,
-    blind: Sequence[Answered] = (),
+    blind: Sequence[AnsweredItem] = (),
     intervals: bool = True,
-) -> Scores:
+) -> BenchmarkResult:
     """Score stored votes.
 
     Args:
@@ -72,21 +72,21 @@ def score(
     found = measure(items, protocol)
     seen = figures(found, protocol, intervals)
     how = habits(items, protocol)
-    against = {name: _headline(some, protocol) for name, some in guesses(items, protocol).items()}
+    against = {name: _headline(some, protocol) for name, some in pairwise_baselines(items, protocol).items()}
     for name, say in benchmark.baselines.items():
         own = benchmark_reader(benchmark, protocol)
-        against[name] = _headline(recited(items, own, say), own)
+        against[name] = _headline(constant_baseline(items, own, say), own)
     if blind:
         once = protocol.changed(votes=1)
         against["blind"] = figures(measure(blind, once), once, intervals).headline[1]
-    return Scores(
+    return BenchmarkResult(
         protocol=protocol,
         n=len(items),
         figures=seen,
         habits=how,
-        curve=_curve(items, protocol),
+        majority_curve=_curve(items, protocol),
         baselines=against,
-        remarks=tuple(_remarks(seen, how, protocol)),
+        warnings=tuple(_remarks(seen, how, protocol)),
         each={s.id: value for s, value in zip(found.samples, found.scores, strict=True)},
     )
 
@@ -97,11 +97,11 @@ def benchmark_reader(benchmark: Benchmark, protocol: Protocol) -> Protocol:
     return dataclasses.replace(protocol, reader=plain.reader)
 
 
-def _headline(items: Sequence[Answered], protocol: Protocol) -> Figure:
+def _headline(items: Sequence[AnsweredItem], protocol: Protocol) -> Metric:
     return figures((protocol.measure or pairs)(items, protocol), protocol, intervals=False).headline[1]
 
 
-def _curve(items: Sequence[Answered], protocol: Protocol) -> dict[int, float | None]:
+def _curve(items: Sequence[AnsweredItem], protocol: Protocol) -> dict[int, float | None]:
     if protocol.votes == 1 or protocol.measure is not None:
         return {}
     combine: Combine = "strict" if protocol.combine == "strict" else "majority"
@@ -109,7 +109,7 @@ def _curve(items: Sequence[Answered], protocol: Protocol) -> dict[int, float | N
     return {k: _headline(items, p).value for k, p in few.items()}
 
 
-def _remarks(found: Figures, how: Habits, protocol: Protocol) -> Iterator[str]:
+def _remarks(found: MetricSet, how: Diagnostics, protocol: Protocol) -> Iterator[str]:
     """What a careful reader would want to be told."""
     _, headline = found.headline
     if how.votes and how.unparsed == 1:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from reasoner_rm.judge.ballots import Order
+from reasoner_rm.judge.votes import Order
 from reasoner_rm.schema import Sample
 
 
@@ -55,7 +55,7 @@ class Vote:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class AnsweredItem:
     """An item, in the benchmark's own order, with its votes. ``known`` keeps what was read out of them, so that each
     text is read once, whatever is counted."""
 
@@ -76,8 +76,8 @@ class Answered:
             self.known[order] = shown(self.sample, order)
         return self.known[order]
 
-    def with_votes(self, votes: Sequence[Vote]) -> Answered:
-        return Answered(self.sample, tuple(votes))
+    def with_votes(self, votes: Sequence[Vote]) -> AnsweredItem:
+        return AnsweredItem(self.sample, tuple(votes))
 
 
 def shown(sample: Sample, order: Order) -> Sample:

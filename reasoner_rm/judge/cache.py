@@ -7,8 +7,8 @@ import threading
 from collections import OrderedDict
 from pathlib import Path
 
-from reasoner_rm.policy.images import image_key
-from reasoner_rm.rollout import Request, Sampling
+from reasoner_rm.models.image_processing import image_key
+from reasoner_rm.rollout import GenerationRequest, SamplingParams
 from reasoner_rm.schema import Completion
 
 
@@ -46,7 +46,7 @@ class CompletionCache:
                 self._kept.popitem(last=False)
 
 
-def request_key(request: Request, sampling: Sampling, model: str) -> str:
+def request_key(request: GenerationRequest, sampling: SamplingParams, model: str) -> str:
     """What identifies a request: equal keys, equal completions."""
     digest = hashlib.sha256(repr((model, sampling, request.seeds)).encode())
     for part, is_image in zip(request.prompt.content, request.prompt.is_image, strict=True):

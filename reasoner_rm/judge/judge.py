@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from reasoner_rm.config import EngineName
 from reasoner_rm.errors import InputError
-from reasoner_rm.judge import ranking, reading, scoring
-from reasoner_rm.judge.ballots import Ballot, cast
-from reasoner_rm.judge.counting import count, weigh
-from reasoner_rm.judge.engines import SharedEngine
-from reasoner_rm.judge.media import ImageLike, as_images, as_media
-from reasoner_rm.rollout import RolloutEngine, Sampling
-from reasoner_rm.schema import CANDIDATES, MediaRef, Sample, Verdict
+from reasoner_rm.judge import analysis, ranking, scoring
+from reasoner_rm.judge.image_inputs import ImageLike, as_images, as_media
+from reasoner_rm.judge.shared_engine import SharedEngine
+from reasoner_rm.judge.votes import Vote, collect_votes
+from reasoner_rm.judge.voting import tally, with_probabilities
+from reasoner_rm.rollout import RolloutEngine, SamplingParams
+from reasoner_rm.schema import PAIRWISE_TASKS, MediaRef, Sample, Verdict
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.render import Template, load_template
 
 if TYPE_CHECKING:
     from reasoner_rm.judge.cache import CompletionCache
-    from reasoner_rm.policy.bundle import Card
+    from reasoner_rm.models.judge_checkpoint import JudgeConfig
 
-Sureness: TypeAlias = Literal["votes", "tokens"]
+ProbabilitySource: TypeAlias = Literal["votes", "tokens"]
 """Where ``p_first`` comes from: the share of votes, or the verdict token's probabilities after each reasoning (one
 forward pass more), softened by the temperature that the judge was calibrated with."""
 
@@ -50,10 +50,10 @@ class Judge:
     def __init__(
         self,
         engine: RolloutEngine,
-        card: Card,
+        card: JudgeConfig,
         max_tokens: int = 1024,
         *,
-        plain: bool = False,
+        is_base_model: bool = False,
         urls: bool = False,
         cache: CompletionCache | None = None,
         deterministic: bool = False,
@@ -63,7 +63,7 @@ class Judge:
             raise InputError(f"max_tokens is {max_tokens}", remedy="a verdict needs some hundred")
         self.card = card
         self.max_tokens = max_tokens
-        self.plain, self.urls, self.name = plain, urls, name
+        self.is_base_model, self.urls, self.name = is_base_model, urls, name
         self.engine = SharedEngine(engine, model=name, cache=cache, deterministic=deterministic)
 
     @classmethod
@@ -76,7 +76,7 @@ class Judge:
         dtype: str = "auto",
         max_tokens: int = 1024,
         template: str = "default",
-        apart: bool = False,
+        isolate: bool = False,
         **settings: Any,
     ) -> Judge:
         """Load a run, a released judge, or a plain instruction-tuned checkpoint.
@@ -92,22 +92,22 @@ class Judge:
         Raises:
             InputError: no such model, a broken or unsupported one, an engine that is not there.
         """
-        from reasoner_rm.judge.apart import open_apart
         from reasoner_rm.judge.cache import model_key
-        from reasoner_rm.judge.messages import Model
-        from reasoner_rm.policy.bundle import has_card, load_card
-        from reasoner_rm.policy.loading import resolve_model
-        from reasoner_rm.rollout.choose import choose, endpoint_at, open_engine
+        from reasoner_rm.judge.ipc import ModelSpec
+        from reasoner_rm.judge.process_engine import open_process_engine
+        from reasoner_rm.models.judge_checkpoint import is_judge, load_card
+        from reasoner_rm.models.loading import resolve_model
+        from reasoner_rm.rollout.factory import endpoint_at, load_engine, resolve_engine
 
-        name = choose(engine).name  # a wrong one shows before anything is loaded
+        name = resolve_engine(engine).name  # a wrong one shows before anything is loaded
         card = load_card(path_or_id, variant=template)
         low, high = card.min_pixels, card.max_pixels
-        settings = {"plain": not has_card(path_or_id), "name": model_key(resolve_model(path_or_id)), **settings}
-        if apart and name == "transformers":
-            opened = open_apart(Model(str(path_or_id), dtype, low, high))
+        settings = {"plain": not is_judge(path_or_id), "name": model_key(resolve_model(path_or_id)), **settings}
+        if isolate and name == "transformers":
+            opened = open_process_engine(ModelSpec(str(path_or_id), dtype, low, high))
         else:
             where = endpoint_at(url, path_or_id) if url else None
-            opened = open_engine(path_or_id, engine, dtype=dtype, min_pixels=low, max_pixels=high, endpoint=where)
+            opened = load_engine(path_or_id, engine, dtype=dtype, min_pixels=low, max_pixels=high, endpoint=where)
         return cls(opened, card, max_tokens, **settings)
 
     @classmethod
@@ -117,9 +117,9 @@ class Judge:
         Raises:
             InputError: no such server.
         """
-        from reasoner_rm.judge.connecting import about, card_of, engine_at
+        from reasoner_rm.judge.remote_judge import card_of, engine_at, fetch_info
 
-        found = about(url)
+        found = fetch_info(url)
         settings = {"plain": bool(found["plain"]), "name": f"{url}#{found['model']}", **settings}
         return cls(engine_at(url, found["model"]), card_of(found), int(found["max_tokens"]), **settings)
 
@@ -184,17 +184,17 @@ class Judge:
         votes: int = 1,
         both_orders: bool = True,
         *,
-        p_first: Sureness = "votes",
+        p_first: ProbabilitySource = "votes",
         temperature: float | None = None,
         seed: int = 0,
-        watch: Callable[[str], None] | None = None,
+        on_text: Callable[[str], None] | None = None,
     ) -> list[Verdict]:
         """Verdicts on any preference samples of one task, in order.
 
         Args:
             p_first: where the probability comes from.
             temperature: of sampling; None: 0 for a single vote, else 1.
-            watch: is told how the text of the first vote grows.
+            on_text: is told how the text of the first vote grows.
 
         Raises:
             InputError: a sample of another task, or broken media.
@@ -203,8 +203,8 @@ class Judge:
             _check_candidates(sample)
         if p_first not in ("votes", "tokens"):
             raise InputError(f"p_first from {p_first!r}", remedy="use votes or tokens")
-        ballots = self.ballots(samples, votes, both_orders, temperature=temperature, seed=seed, watch=watch)
-        counted = [count(row) for row in ballots]
+        ballots = self.ballots(samples, votes, both_orders, temperature=temperature, seed=seed, on_text=on_text)
+        counted = [tally(row) for row in ballots]
         if p_first == "votes" or not samples:
             return counted
         shown = [ballot for row in ballots for ballot in row]
@@ -212,7 +212,7 @@ class Judge:
         sure = iter(self.engine.beliefs(self.template(samples[0].task), [b.sample for b in shown], texts))
         beliefs = [[next(sure)[0] for _ in row] for row in ballots]
         rows = zip(counted, ballots, beliefs, strict=True)
-        return [weigh(verdict, row, believed, self.card.temperature) for verdict, row, believed in rows]
+        return [with_probabilities(verdict, row, believed, self.card.temperature) for verdict, row, believed in rows]
 
     # --- ranking and scoring ------------------------------------------------------------------------------------
 
@@ -228,7 +228,7 @@ class Judge:
     def best_of(self, caption: str, images: Any, **how: Any) -> int:
         """The index of the best image, by a knock-out of N - 1 comparisons."""
         shown = self.images(images)
-        return ranking.best(len(shown), self._referee(caption, shown, how))[0]
+        return ranking.knockout(len(shown), self._referee(caption, shown, how))[0]
 
     def score(
         self,
@@ -244,23 +244,23 @@ class Judge:
 
     # --- reading ------------------------------------------------------------------------------------------------
 
-    def explain(self, caption: str, image_a: ImageLike, image_b: ImageLike, **how: Any) -> reading.Explanation:
+    def explain(self, caption: str, image_a: ImageLike, image_b: ImageLike, **how: Any) -> analysis.Explanation:
         """A verdict with its reasoning and the points for each dimension that the reasoning states."""
-        return reading.explain(self.compare(caption, image_a, image_b, **how))
+        return analysis.explain(self.compare(caption, image_a, image_b, **how))
 
     def step_scores(self, question: str, steps: Sequence[str], images: Any = (), *, votes: int = 1) -> list[float]:
         """For each step of a solution the share of votes that call it right, 0..1; nan where none can be read."""
-        return reading.step_scores(self, question, steps, self.images(images), votes)
+        return analysis.step_scores(self, question, steps, self.images(images), votes)
 
-    def find_errors(self, caption: str, image: ImageLike, *, votes: int = 1) -> list[reading.Finding]:
+    def find_errors(self, caption: str, image: ImageLike, *, votes: int = 1) -> list[analysis.CaptionError]:
         """Phrases of the caption that the image contradicts, by the share of votes, most named first."""
-        return reading.find_errors(self, caption, self.media(image), votes)
+        return analysis.find_errors(self, caption, self.media(image), votes)
 
     def annotate(
-        self, images: Any, captions: Sequence[str], aspects: Sequence[str] = reading.ASPECTS, *, votes: int = 1
-    ) -> list[reading.Annotation]:
+        self, images: Any, captions: Sequence[str], aspects: Sequence[str] = analysis.ASPECTS, *, votes: int = 1
+    ) -> list[analysis.Annotation]:
         """For each image a score and a rationale on each aspect, as in VisionPrefer (arXiv 2404.15100)."""
-        return reading.annotate(self, self.images(images), captions, aspects, votes)
+        return analysis.annotate(self, self.images(images), captions, aspects, votes)
 
     # --- what the above stands on -------------------------------------------------------------------------------
 
@@ -272,8 +272,8 @@ class Judge:
         *,
         temperature: float | None = None,
         seed: int = 0,
-        watch: Callable[[str], None] | None = None,
-    ) -> list[list[Ballot]]:
+        on_text: Callable[[str], None] | None = None,
+    ) -> list[list[Vote]]:
         """All votes on samples of one task, whichever it is.
 
         Raises:
@@ -293,15 +293,15 @@ class Judge:
         tasks = {sample.task for sample in samples}
         if len(tasks) > 1:
             raise InputError(f"samples of several tasks at once: {', '.join(sorted(tasks))}", remedy="ask task by task")
-        return cast(
+        return collect_votes(
             self.engine,
             self.template(samples[0].task),
             samples,
             votes=votes,
             both_orders=both_orders,
-            sampling=Sampling(warmth, self.max_tokens),
+            sampling=SamplingParams(warmth, self.max_tokens),
             seed=seed,
-            watch=watch,
+            on_text=on_text,
         )
 
     def template(self, task: str) -> Template:
@@ -313,13 +313,13 @@ class Judge:
         get_task(task)
         if task == self.card.task:
             return self.card.template
-        if not self.plain:
+        if not self.is_base_model:
             raise InputError(f"{task} is asked, this judge was trained for {self.card.task}")
         return load_template(task, self.card.template.name)
 
-    def answers(self, task: str) -> bool:
+    def supports(self, task: str) -> bool:
         """Whether a task may be asked."""
-        return self.plain or task == self.card.task
+        return self.is_base_model or task == self.card.task
 
     def media(self, image: ImageLike) -> MediaRef:
         return as_media(image, urls=self.urls)
@@ -327,10 +327,10 @@ class Judge:
     def images(self, images: Any) -> list[MediaRef]:
         return as_images(images, urls=self.urls)
 
-    def _referee(self, caption: str, images: Sequence[MediaRef], how: dict[str, Any]) -> ranking.Compare:
+    def _referee(self, caption: str, images: Sequence[MediaRef], options: dict[str, Any]) -> ranking.Compare:
         def compare(pairs: Sequence[ranking.Pair]) -> list[float | None]:
             asked = [Sample("compare", "image_preference", caption, images=(images[a], images[b])) for a, b in pairs]
-            return [verdict.p_first for verdict in self.verdicts(asked, **how)]
+            return [verdict.p_first for verdict in self.verdicts(asked, **options)]
 
         return compare
 
@@ -339,10 +339,10 @@ def _check_candidates(sample: Sample) -> None:
     """Raises:
     InputError: a sample that compares nothing, or not two things.
     """
-    kind = CANDIDATES.get(sample.task)
+    kind = PAIRWISE_TASKS.get(sample.task)
     if kind is None:
         what = f"sample {sample.id!r} is {sample.task}, a judge compares"
-        raise InputError(what, remedy=f"use {', '.join(CANDIDATES)}")
+        raise InputError(what, remedy=f"use {', '.join(PAIRWISE_TASKS)}")
     shown = len(getattr(sample, kind.media)) - kind.shared
     if shown != 2:
         what = f"sample {sample.id!r} has {max(shown, 0)} candidates, a judge compares 2"

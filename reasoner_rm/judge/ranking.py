@@ -51,7 +51,7 @@ def rank(n: int, compare: Compare, method: Method = "auto") -> Ranking:
     return Ranking(order, name, table.comparisons, table.points, table.unread)
 
 
-def best(n: int, compare: Compare) -> tuple[int, int]:
+def knockout(n: int, compare: Compare) -> tuple[int, int]:
     """The winner of a knock-out and the number of comparisons, n - 1; of a tie the earlier one stays.
 
     Raises:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from reasoner_rm.errors import InputError
-from reasoner_rm.judge.ballots import Ballot
+from reasoner_rm.judge.votes import Vote
 from reasoner_rm.schema import MediaRef, Sample
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.pointwise import SCALE
@@ -32,7 +32,7 @@ class Scores(NamedTuple):
     scale: tuple[float, float]
     mode: str
 
-    def unit(self) -> list[float]:
+    def normalized(self) -> list[float]:
         """The scores in 0..1; what stands where nothing could be read stays."""
         low, high = self.scale
         rows = zip(self.scores, self.parsed_mask, strict=True)
@@ -63,7 +63,7 @@ def score(
     if on_unparsed not in ("nan", "zero", "raise"):
         raise InputError(f"on_unparsed is {on_unparsed!r}", remedy="use nan, zero or raise")
     if mode == "auto":
-        mode = "pointwise" if judge.answers("pointwise") else "win_rate"
+        mode = "pointwise" if judge.supports("pointwise") else "win_rate"
     ways = {"pointwise": _pointwise, "expected": _expected, "win_rate": _win_rate}
     if mode not in ways:
         raise InputError(f"unknown mode {mode!r}", remedy=f"use auto, {', '.join(ways)}")
@@ -93,9 +93,11 @@ def pointwise_samples(images: Sequence[MediaRef], prompts: Sequence[str]) -> lis
     return [Sample("score", "pointwise", p, images=(image,)) for image, p in zip(images, prompts, strict=True)]
 
 
-def read(ballots: Sequence[Ballot]) -> list[Any]:
+def read(ballots: Sequence[Vote]) -> list[Any]:
     """What the readable votes state, as their task reads it."""
-    stated = [get_task(b.sample.task).read(b.parsed.answer, b.sample) for b in ballots if b.parsed.answer is not None]
+    stated = [
+        get_task(b.sample.task).parse_answer(b.parsed.answer, b.sample) for b in ballots if b.parsed.answer is not None
+    ]
     return [value for value in stated if value is not None]
 
 

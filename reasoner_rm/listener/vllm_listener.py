@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from reasoner_rm.listener.asking import AskingListener, Questions, as_tokens
-from reasoner_rm.rollout.vllm.engine import Ask, VllmEngine
+from reasoner_rm.listener.base import BaseListener, ListenerQuery, option_token_ids
+from reasoner_rm.rollout.vllm.engine import VllmEngine, VllmRequest
 from reasoner_rm.tasks.render import Template
 
 
-class VllmListener(AskingListener):
+class VllmListener(BaseListener):
     """All reasonings of a step are one batch. The prefix cache holds the images and the prompt that a group shares, so
     that they are computed once; log-probabilities of the prompt are never asked for, which would bypass that cache.
 
@@ -23,17 +23,17 @@ class VllmListener(AskingListener):
         super().__init__(template, **settings)
         self.engine = engine
 
-    def ask(self, asked: Sequence[Questions]) -> list[list[Sequence[float] | None]]:
-        answers: list[list[Sequence[float] | None]] = [[None] * len(q.stems) for q in asked]
+    def option_logprobs(self, asked: Sequence[ListenerQuery]) -> list[list[Sequence[float] | None]]:
+        answers: list[list[Sequence[float] | None]] = [[None] * len(q.prefixes) for q in asked]
         places: list[tuple[int, int]] = []
-        asks: list[Ask] = []
+        asks: list[VllmRequest] = []
         for i, question in enumerate(asked):
             prompt = self.engine.encoder.encode(question.prompt)
-            for j, stem in enumerate(question.stems):
-                known = as_tokens(stem, question.options, self.engine.vlm.tokenizer)
+            for j, stem in enumerate(question.prefixes):
+                known = option_token_ids(stem, question.options, self.engine.vlm.tokenizer)
                 if known is not None:
                     places.append((i, j))
-                    asks.append(Ask(prompt, _one_token(known[1]), known[0]))
+                    asks.append(VllmRequest(prompt, _one_token(known[1]), known[0]))
         for index, output in self.engine.run(asks):
             i, j = places[index]
             found = output.outputs[0].logprobs[0]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from reasoner_rm.config import Config, load_config
 from reasoner_rm.errors import InputError
-from reasoner_rm.pipeline.worlds import WORLDS, Course
-from reasoner_rm.training.rundir import STAGES, RunDir
+from reasoner_rm.pipeline.demos import WORLDS, DemoTask
+from reasoner_rm.training.run_dir import STAGES, RunDir
 
 
 def pocket(world: str, task: str, out: Path | None, seed: int, quick: bool, overrides: tuple[str, ...] = ()) -> Path:
@@ -39,7 +39,7 @@ def pocket(world: str, task: str, out: Path | None, seed: int, quick: bool, over
     return path
 
 
-def course_of(world: str, task: str) -> Course:
+def course_of(world: str, task: str) -> DemoTask:
     """The course of a world's task.
 
     Raises:
@@ -53,7 +53,7 @@ def course_of(world: str, task: str) -> Course:
     return courses[task]
 
 
-def config_of(course: Course, path: Path, seed: int, overrides: tuple[str, ...] = ()) -> Config:
+def config_of(course: DemoTask, path: Path, seed: int, overrides: tuple[str, ...] = ()) -> Config:
     """The course's recipe for a run in ``path``, whose data are made there."""
     config = load_config(course.recipe, (f"run.out={path}", f"run.seed={seed}", *overrides))
     files = {k: path / "data" / v.name for k, v in config.data if isinstance(v, Path)}

@@ -8,83 +8,88 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from reasoner_rm import processes
+from reasoner_rm import distributed
 from reasoner_rm.config import TrainSection
-from reasoner_rm.data.io import atomic, load_samples, write_samples
-from reasoner_rm.evaluation import Evaluation, blinded, evaluate
-from reasoner_rm.judge.engines import own_listener
+from reasoner_rm.data.io import atomic_write, load_samples, write_samples
+from reasoner_rm.evaluation import Evaluation, blank_images, evaluate
+from reasoner_rm.judge.shared_engine import self_listener
 from reasoner_rm.listener import Listener
-from reasoner_rm.notices import say_once
-from reasoner_rm.pipeline.listening import open_listener
-from reasoner_rm.pipeline.on_the_way import measure_with
-from reasoner_rm.pipeline.records import rollout_record
-from reasoner_rm.pipeline.stage_record import StageRecord
-from reasoner_rm.pipeline.workshop import Workshop
-from reasoner_rm.policy.canvas import Canvas
-from reasoner_rm.policy.loading import Vlm
-from reasoner_rm.policy.prompts import PromptEncoder
+from reasoner_rm.log import warn_once
+from reasoner_rm.models.box_converter import BoxConverter
+from reasoner_rm.models.loading import Vlm
+from reasoner_rm.models.prompt_encoder import PromptEncoder
+from reasoner_rm.pipeline.context import RunContext
+from reasoner_rm.pipeline.eval_fn import measure_with
+from reasoner_rm.pipeline.listener_factory import open_listener
+from reasoner_rm.pipeline.rollout_log import rollout_record
+from reasoner_rm.pipeline.stage_run import StageRun
 from reasoner_rm.report import write_report
-from reasoner_rm.rewards import resolve
+from reasoner_rm.rewards import parse_spec
 from reasoner_rm.rollout import RolloutEngine
-from reasoner_rm.rollout.choose import engine_for
-from reasoner_rm.rollout.protocol import closing
-from reasoner_rm.schema import CANDIDATES, Sample, Scored
+from reasoner_rm.rollout.base import closing
+from reasoner_rm.rollout.factory import engine_from_config
+from reasoner_rm.schema import PAIRWISE_TASKS, Sample, ScoredGroup
+from reasoner_rm.training.evaluation import check_schedule
 from reasoner_rm.training.grpo import GroupTrainer
-from reasoner_rm.training.measuring import check_schedule
-from reasoner_rm.training.rundir import Stage
+from reasoner_rm.training.rejection_sampling import split_by_pass_rate
+from reasoner_rm.training.run_dir import Stage
 from reasoner_rm.training.sft import train_sft
-from reasoner_rm.training.sift import sift
 
 SFT_FILE, RL_FILE = "sft.jsonl", "rl.jsonl"
 
 
-class Pipeline(Workshop):
+class Pipeline(RunContext):
     """The stages of one run, each by its name, and what is measured after them."""
 
     # --- the stages ---------------------------------------------------------------------------------------------
 
     def train(self, stage: Stage) -> None:
         """Run a stage by name."""
-        {"cold_start": self.cold_start, "sift": self.sift, "grpo": self.grpo}[stage]()
+        {"cold_start": self.cold_start, "rejection_sampling": self.rejection_sampling, "grpo": self.grpo}[stage]()
 
     def cold_start(self) -> None:
         """SFT on `data.cold_start`."""
         samples = self.samples("cold_start")
-        section, vlm = self.config.sft, self.trainee(self.config.model.path)
+        section, vlm = self.config.sft, self.load_trainable(self.config.model.path)
         with self._stage("cold_start", vlm) as record:
             record.trainer = train_sft(
                 vlm, self.template, samples, section, title="cold start", **self._settings(record, section)
             )
         self.count(cold_start=len(samples))
 
-    def sift(self) -> None:
+    def rejection_sampling(self) -> None:
         """Split `data.train` by what the model already judges right, and fine-tune on that part."""
-        section = self.config.sift.sft
-        with self._stage("sift") as record:
+        section = self.config.rejection_sampling.sft
+        with self._stage("rejection_sampling") as record:
             known = self._sifted_already() if self.resume else None
             learnt = self._sift() if known is None else known
-            vlm = record.vlm = self.trainee()
+            vlm = record.vlm = self.load_trainable()
             if learnt:
                 record.trainer = train_sft(
-                    vlm, self.template, learnt, section, title="sift: sft", **self._settings(record, section)
+                    vlm,
+                    self.template,
+                    learnt,
+                    section,
+                    title="rejection_sampling: sft",
+                    **self._settings(record, section),
                 )
             else:
                 print(
-                    "sift: nothing was judged right often enough to learn from; the model stays as it is",
+                    "rejection_sampling: nothing was judged right often enough to learn from; the model stays as it is",
                     file=sys.stderr,
                 )
 
     def _sift(self) -> Sequence[Sample]:
         """Split the rows and write both parts down; those to learn from. The engine is gone before anything learns."""
         samples = self.samples("train")
-        section, seed = self.config.sift, self.config.run.seed
+        section, seed = self.config.rejection_sampling, self.config.run.seed
         with self.engine(self.config.engine) as (engine, canvas):
-            found = sift(engine, self.template, samples, section, seed=seed, canvas=canvas)
-        if processes.first():
+            found = split_by_pass_rate(engine, self.template, samples, section, seed=seed, canvas=canvas)
+        if distributed.is_main():
             write_samples(self.run.path / SFT_FILE, found.sft)
             write_samples(self.run.path / RL_FILE, found.rl)  # the second: once it is there, both are
             print(
-                f"sift: {len(found.sft)} rows to SFT, {len(found.rl)} to RL, {found.ties} ties left out",
+                f"rejection_sampling: {len(found.sft)} rows to SFT, {len(found.rl)} to RL, {found.ties} ties left out",
                 file=sys.stderr,
             )
         self.count(train=len(samples), sft=len(found.sft), rl=len(found.rl), ties=found.ties)
@@ -97,15 +102,15 @@ class Pipeline(Workshop):
         return load_samples(file) if file.stat().st_size else ()
 
     def grpo(self) -> None:
-        """GRPO on the sift's RL rows, or on `data.train` when there was no sift."""
+        """GRPO on rejection sampling's RL rows, or on `data.train` when there was no rejection_sampling."""
         section = self.config.grpo
-        resolve(section.rewards)  # a wrong name shows before a model is loaded
+        parse_spec(section.rewards)  # a wrong name shows before a model is loaded
         sifted = self.run.path / RL_FILE
         samples = load_samples(sifted) if sifted.is_file() else self.samples("train")
-        vlm = self.trainee()
+        vlm = self.load_trainable()
         encoder = PromptEncoder(vlm, workers=self.config.data.workers)
         with (
-            closing(engine_for(vlm, self.config.engine, encoder, following=True)) as engine,
+            closing(engine_from_config(vlm, self.config.engine, encoder, sync_weights=True)) as engine,
             open_listener(self.config, self.template, lender=vlm) as listener,
             self._stage("grpo", vlm) as record,
         ):
@@ -119,7 +124,7 @@ class Pipeline(Workshop):
                 engine=engine,
                 encoder=encoder,
                 listener=listener,
-                max_logp_gap=self.config.engine.max_logp_gap,
+                max_logprob_gap=self.config.engine.max_logprob_gap,
                 on_groups=self._keep_rollouts,
                 **settings,
             )
@@ -139,7 +144,9 @@ class Pipeline(Workshop):
             return
         settings = self.config.engine
         if settings.name == "http" and not served:
-            say_once("measured in this process: a server does not have what was just trained; `eval` measures a server")
+            warn_once(
+                "measured in this process: a server does not have what was just trained; `eval` measures a server"
+            )
             settings = settings.model_copy(update={"name": "auto"})
         summary = self.run.read_json("summary.json")
         figures = summary.setdefault("stages", {}).setdefault(stage, {})
@@ -147,22 +154,27 @@ class Pipeline(Workshop):
             open_listener(self.config, self.template) as listener,
             self.engine(settings, self.run.checkpoint(stage)) as subject,
         ):
-            own = own_listener(subject[0], self.template, min_mass=0.05)
+            own = self_listener(subject[0], self.template, min_mass=0.05)
             for split in splits:
                 samples = self.samples(split)[: self.config.eval.limit]
                 result = self._evaluate(*subject, samples, f"{stage} on {split}", listener=listener, own_listener=own)
                 self._keep_evaluation(f"{stage}-{split}", result)
                 figures[split] = result.figures.as_json()
                 self.count(**{split: len(samples)})
-            if blind and self.config.eval.blind:
-                samples = blinded(self.samples(splits[0])[: self.config.eval.limit])
+            if blind and self.config.eval.blank_images:
+                samples = blank_images(self.samples(splits[0])[: self.config.eval.limit])
                 summary["blind"] = self._evaluate(*subject, samples, "blind").figures.as_json()
         self.summarise(**{k: summary[k] for k in ("stages", "blind") if k in summary})
 
     def _evaluate(
-        self, engine: RolloutEngine, canvas: Canvas, samples: list[Sample], what: str, **listeners: Listener | None
+        self,
+        engine: RolloutEngine,
+        canvas: BoxConverter,
+        samples: list[Sample],
+        what: str,
+        **listeners: Listener | None,
     ) -> Evaluation:
-        orders = ", both orders" if self.config.task in CANDIDATES else ""
+        orders = ", both orders" if self.config.task in PAIRWISE_TASKS else ""
         print(f"evaluating {what}: {len(samples)} samples{orders}", file=sys.stderr)
         length, seed = self.config.eval.max_completion_length, self.config.run.seed
         return evaluate(engine, self.template, samples, canvas=canvas, max_tokens=length, seed=seed, **listeners)
@@ -173,10 +185,10 @@ class Pipeline(Workshop):
 
     # --- records ------------------------------------------------------------------------------------------------
 
-    def _stage(self, stage: Stage, vlm: Vlm | None = None) -> StageRecord:
-        return StageRecord(self, stage, vlm)
+    def _stage(self, stage: Stage, vlm: Vlm | None = None) -> StageRun:
+        return StageRun(self, stage, vlm)
 
-    def _settings(self, record: StageRecord, section: TrainSection) -> dict[str, Any]:
+    def _settings(self, record: StageRun, section: TrainSection) -> dict[str, Any]:
         """What the trainer of a stage is told, and how it measures on the way."""
         check_schedule(section, self.config.data.heldout is not None)
         told = record.settings(section)
@@ -186,11 +198,11 @@ class Pipeline(Workshop):
         samples, seed = self.samples("heldout"), self.config.run.seed
         return told | {"measure": measure_with(record.vlm, self.template, samples, self.config.eval, seed)}
 
-    def _keep_rollouts(self, step: int, scored: list[Scored]) -> None:
+    def _keep_rollouts(self, step: int, scored: list[ScoredGroup]) -> None:
         for s in scored:
             self.run.rollout({"stage": "grpo", "step": step, **rollout_record(s, self.run.path)})
 
     def _keep_evaluation(self, name: str, result: Evaluation) -> None:
-        with atomic(self.run.path / "evaluations" / f"{name}.jsonl") as file:
+        with atomic_write(self.run.path / "evaluations" / f"{name}.jsonl") as file:
             for row in result.records(self.run.path):
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -9,7 +9,7 @@ from typing import Any
 
 from reasoner_rm.data.images import open_image
 from reasoner_rm.data.io import load_samples
-from reasoner_rm.release.record import Record
+from reasoner_rm.release.run_info import Record
 from reasoner_rm.schema import Sample
 
 SIDE = 384

@@ -7,24 +7,25 @@ from typing import Any
 
 import yaml
 
-from reasoner_rm.data.provenance import licences
+from reasoner_rm.data.dataset_card import licences
 from reasoner_rm.evaluation.export import model_index
 from reasoner_rm.release.example import Example
-from reasoner_rm.release.record import Record, is_hub_id
+from reasoner_rm.release.run_info import Record, is_hub_id
 from reasoner_rm.report.words import DATA, measure, split_name, stage_name
-from reasoner_rm.schema import CANDIDATES
+from reasoner_rm.schema import PAIRWISE_TASKS
 
 SETTINGS = {
-    "sft": ("learning_rate", "epochs", "max_steps", "batch_size", "accumulation", "lr_scheduler_type"),
-    "sift": ("samples", "sft_above", "rl_below", "temperature"),
+    "sft": ("learning_rate", "epochs", "max_steps", "batch_size", "gradient_accumulation_steps", "lr_scheduler_type"),
+    "rejection_sampling": ("samples", "sft_above", "rl_below", "temperature"),
     "grpo": (
-        "learning_rate", "prompts_per_device", "num_generations", "accumulation", "max_steps", "beta", "epsilon",
+        "learning_rate", "prompts_per_device", "num_generations", "gradient_accumulation_steps",
+        "max_steps", "beta", "epsilon",
         "loss_type", "scale_rewards", "temperature", "max_completion_length", "both_orders",
     ),
 }  # fmt: skip
 """What a card repeats of the configuration, by section."""
 
-SECTIONS = {"cold_start": "sft", "sift": "sift", "grpo": "grpo"}
+SECTIONS = {"cold_start": "sft", "rejection_sampling": "rejection_sampling", "grpo": "grpo"}
 WHAT = {
     "image_preference": "which of two images serves a caption better",
     "video_preference": "which of two videos serves a caption better",
@@ -108,7 +109,7 @@ def _last(record: Record) -> tuple[str, Mapping[str, Any]]:
 
 
 def _protocol(record: Record) -> str:
-    orders = "both candidate orders, each counts" if record.card.task in CANDIDATES else "asked once"
+    orders = "both candidate orders, each counts" if record.card.task in PAIRWISE_TASKS else "asked once"
     return f"greedy, {orders}; unreadable answers are wrong; ties in the labels left out"
 
 

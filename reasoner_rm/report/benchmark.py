@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reasoner_rm.data.io import atomic
-from reasoner_rm.evaluation.folder import ResultFolder
+from reasoner_rm.data.io import atomic_write
+from reasoner_rm.evaluation.result_dir import ResultDir
 from reasoner_rm.report import words
-from reasoner_rm.report.browser import browse
-from reasoner_rm.report.html import asset, environment
-from reasoner_rm.report.shown import Album
-from reasoner_rm.report.svg import INK, MUTED, SERIES, Plot, draw, stand_in
-from reasoner_rm.report.verdicts import evaluated
+from reasoner_rm.report.benchmark_answers import evaluated
+from reasoner_rm.report.item_browser import browse
+from reasoner_rm.report.page import asset, environment
+from reasoner_rm.report.svg import INK, MUTED, SERIES, Plot, draw, placeholder_color
+from reasoner_rm.report.thumbnail_cache import ThumbnailCache
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,9 +32,9 @@ def write_benchmark_report(path: str | Path) -> Path:
     Raises:
         InputError: nothing was scored there.
     """
-    folder = ResultFolder(path)
+    folder = ResultDir(path)
     scores = folder.scores()
-    album = Album()
+    album = ThumbnailCache()
     answered, _ = folder.answered()
     step = -(-len(answered) // MAX_ITEMS)
     items = browse([evaluated(answered[::step] if step else [], scores)], album)
@@ -53,7 +53,7 @@ def write_benchmark_report(path: str | Path) -> Path:
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )  # fmt: skip
     out = folder.path / "report.html"
-    with atomic(out) as file:
+    with atomic_write(out) as file:
         file.write(page.encode("utf-8", "replace").decode())
     return out
 
@@ -100,7 +100,7 @@ def in_words(figure: Mapping[str, Any]) -> str:
     """
     value = "no figure" if figure["value"] is None else shown(figure)
     interval = f"  [{between(figure)}]" if figure["interval"] else ""
-    return f"{value}{interval}" + (f"  n {words.whole(figure['n'])}" if figure["n"] else "")
+    return f"{value}{interval}" + (f"  n {words.format_int(figure['n'])}" if figure["n"] else "")
 
 
 def _by_kind(scores: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any]]) -> Plot | None:
@@ -118,9 +118,11 @@ def _by_kind(scores: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any]])
 
     def paint(axes: Axes) -> None:
         for k, (_, value) in enumerate(lines_at.items()):
-            axes.axvline(value, color=stand_in(BASELINES[k % len(BASELINES)]), linewidth=1.2, linestyle=(0, (4, 3)))
+            axes.axvline(
+                value, color=placeholder_color(BASELINES[k % len(BASELINES)]), linewidth=1.2, linestyle=(0, (4, 3))
+            )
         for y, (_, figure) in enumerate(rows):
-            colour = stand_in(INK if y == 0 else SERIES[0])
+            colour = placeholder_color(INK if y == 0 else SERIES[0])
             if figure["interval"]:
                 axes.hlines(y, *figure["interval"], color=colour, linewidth=2)
             axes.plot(figure["value"], y, color=colour, marker="o", markersize=6.5)
@@ -148,7 +150,7 @@ def _curve(scores: Mapping[str, Any]) -> Plot | None:
         return None
 
     def paint(axes: Axes) -> None:
-        axes.plot(*zip(*points, strict=True), color=stand_in(SERIES[0]), marker="o", markersize=5)
+        axes.plot(*zip(*points, strict=True), color=placeholder_color(SERIES[0]), marker="o", markersize=5)
         axes.set_xticks([k for k, _ in points])
         axes.set_xlabel("votes")
         axes.set_title(scores["headline"]["name"], loc="left")

@@ -9,19 +9,19 @@ from markupsafe import Markup
 
 from reasoner_rm.report import words
 from reasoner_rm.report.summary import Reliability, Scores, Summary
-from reasoner_rm.report.svg import INK, MUTED, SERIES, Plot, draw, stand_in
+from reasoner_rm.report.svg import INK, MUTED, SERIES, Plot, draw, placeholder_color
 from reasoner_rm.report.words import capital, measure, percent, round_percent, split_name, stage_name, stage_order
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SPLIT_COLOURS = {"heldout": SERIES[0], "ood": SERIES[3]}
-STAGE_COLOURS = {"cold_start": MUTED, "sift": SERIES[5], "grpo": SERIES[0]}
+STAGE_COLOURS = {"cold_start": MUTED, "rejection_sampling": SERIES[5], "grpo": SERIES[0]}
 WIDTH = 5.6
 """Of the wide charts, in inches."""
 NAME = 26
 """Letters of a kind's name that are shown."""
-VOICES = {"judge": SERIES[0], "listener": SERIES[2]}
+CONFIDENCE_COLORS = {"judge": SERIES[0], "listener": SERIES[2]}
 """The colour of whoever says how sure it is."""
 
 
@@ -39,7 +39,7 @@ def accuracy_plot(summary: Summary) -> Plot | None:
         ends = (-0.5, len(stages) - 0.5)
         _baselines(axes, summary, ends)
         for k, split in enumerate(splits):
-            shift, colour = 0.16 * (k - (len(splits) - 1) / 2), stand_in(SPLIT_COLOURS[split])
+            shift, colour = 0.16 * (k - (len(splits) - 1) / 2), placeholder_color(SPLIT_COLOURS[split])
             found = [(i, scores) for i, stage in enumerate(stages) if (scores := _scores(summary, stage, split))]
             places, values = [i + shift for i, _ in found], [scores.accuracy or 0.0 for _, scores in found]
             axes.plot(places, values, color=colour, alpha=0.45, linewidth=1.4)
@@ -83,10 +83,12 @@ def reliability_plots(summary: Summary) -> list[Plot]:
     found = []
     for stage in _stages(summary):
         known = summary.stages[stage].get("heldout", Scores()).calibration
-        voices = {who: known[who] for who in VOICES if who in known and known[who].bins}
+        voices = {who: known[who] for who in CONFIDENCE_COLORS if who in known and known[who].bins}
         if voices:
-            names = {"judge": f"the {words.made(summary.task)} itself", "listener": "the listener"}
-            legend = tuple((f"{names[who]}, ECE {words.figure(r.ece)}", VOICES[who]) for who, r in voices.items())
+            names = {"judge": f"the {words.artifact_name(summary.task)} itself", "listener": "the listener"}
+            legend = tuple(
+                (f"{names[who]}, ECE {words.figure(r.ece)}", CONFIDENCE_COLORS[who]) for who, r in voices.items()
+            )
             title = f"after {stage_name(stage)}, held-out"
             found.append(Plot("Reliability", title, _reliability(f"reliability {stage}", voices), legend))
     return found
@@ -98,12 +100,12 @@ def _kinds(name: str, kinds: Sequence[str], rows: Sequence[Sequence[tuple[str, S
             for k, (stage, scores) in enumerate(row):
                 if scores.accuracy is None:
                     continue
-                height, colour = y + 0.2 * (k - (len(row) - 1) / 2), stand_in(_stage_colour(stage))
+                height, colour = y + 0.2 * (k - (len(row) - 1) / 2), placeholder_color(_stage_colour(stage))
                 if scores.accuracy_interval is not None:
                     axes.hlines(height, *scores.accuracy_interval, color=colour, linewidth=1.8, alpha=0.6)
                 axes.plot(scores.accuracy, height, color=colour, marker="o", markersize=6.5)
         if summary.chance is not None:
-            axes.axvline(summary.chance, color=stand_in(INK), linewidth=1, linestyle=(0, (5, 4)))
+            axes.axvline(summary.chance, color=placeholder_color(INK), linewidth=1, linestyle=(0, (5, 4)))
         counts = [max((s.n or 0) for _, s in row) for row in rows]
         axes.set_yticks(range(len(kinds)), [f"{k} ({n:g})" for k, n in zip(names, counts, strict=True)])
         axes.set_ylim(len(kinds) - 0.5, -0.5)
@@ -123,10 +125,10 @@ def _kinds(name: str, kinds: Sequence[str], rows: Sequence[Sequence[tuple[str, S
 def _reliability(name: str, voices: dict[str, Reliability]) -> Markup:
     def paint(axes: Axes) -> None:
         low = min(min(confidence for confidence, _, _ in r.bins) for r in voices.values())
-        axes.plot((0, 1), (0, 1), color=stand_in(MUTED), linewidth=1, linestyle=(0, (5, 4)))
+        axes.plot((0, 1), (0, 1), color=placeholder_color(MUTED), linewidth=1, linestyle=(0, (5, 4)))
         for who, found in voices.items():
             confidence, accuracy, n = zip(*found.bins, strict=True)
-            colour = stand_in(VOICES[who])
+            colour = placeholder_color(CONFIDENCE_COLORS[who])
             axes.plot(confidence, accuracy, color=colour, alpha=0.45, linewidth=1.4)
             sizes = [20 + 180 * count / sum(n) for count in n]
             axes.scatter(confidence, accuracy, sizes, color=colour, alpha=0.85, linewidths=0, zorder=3)
@@ -144,11 +146,11 @@ def _reliability(name: str, voices: dict[str, Reliability]) -> Markup:
 def _baselines(axes: Axes, summary: Summary, ends: tuple[float, float]) -> None:
     blind = summary.blind
     if blind.accuracy is not None:
-        axes.hlines(blind.accuracy, *ends, color=stand_in(MUTED), linewidth=1.2, linestyle=":")
+        axes.hlines(blind.accuracy, *ends, color=placeholder_color(MUTED), linewidth=1.2, linestyle=":")
     if blind.accuracy_interval is not None:
-        axes.fill_between(ends, *blind.accuracy_interval, color=stand_in(MUTED), alpha=0.16, linewidth=0)
+        axes.fill_between(ends, *blind.accuracy_interval, color=placeholder_color(MUTED), alpha=0.16, linewidth=0)
     if summary.chance is not None:
-        axes.hlines(summary.chance, *ends, color=stand_in(INK), linewidth=1, linestyle=(0, (5, 4)))
+        axes.hlines(summary.chance, *ends, color=placeholder_color(INK), linewidth=1, linestyle=(0, (5, 4)))
 
 
 def _stages(summary: Summary) -> list[str]:

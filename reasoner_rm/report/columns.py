@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reasoner_rm.report.summary import Summary
-from reasoner_rm.report.words import made, measure
+from reasoner_rm.report.words import artifact_name, measure
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Column:
 def columns(summary: Summary) -> list[Column]:
     """The columns beside accuracy. What a task does not have, or nobody was asked about, is no hole in the table."""
     name = measure(summary.task)
-    what = "verdict" if made(summary.task) == "judge" else "answer"
+    what = "verdict" if artifact_name(summary.task) == "judge" else "answer"
     every = (
         Column("mean_ap", "AP", "average precision over all samples, mean over IoU 0.50 to 0.95 and categories"),
         Column("ap50", "AP50", "the same at IoU 0.50 alone"),
@@ -39,5 +39,5 @@ def meaning(task: str) -> str:
     """What the task's own measure means."""
     if measure(task) == "F1":
         return "boxes that find an object of their label at IoU 0.5, with a 95\u00a0% interval; unreadable is 0"
-    what = "verdicts" if made(task) == "judge" else "answers"
+    what = "verdicts" if artifact_name(task) == "judge" else "answers"
     return f"right {what}, with a 95\u00a0% interval; an unreadable one is wrong"

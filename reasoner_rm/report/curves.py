@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from reasoner_rm.report import plots
-from reasoner_rm.report.read import Run, Series
+from reasoner_rm.report.run_reader import Run, Series
 from reasoner_rm.report.svg import INK, SERIES, Plot
 from reasoner_rm.report.words import stage_name, stage_order
 
@@ -22,7 +22,7 @@ RL_PLOTS = {
 """The plots of a stage that learns from rewards, beside its components: metric, title, axis."""
 
 
-def told(run: Run, colours: Mapping[str, str]) -> list[Plot]:
+def main_plots(run: Run, colours: Mapping[str, str]) -> list[Plot]:
     """The plots that tell the story, stage by stage as they ran."""
     found: list[Plot] = []
     for stage in sorted(run.metrics, key=stage_order):
@@ -44,7 +44,7 @@ def others(run: Run) -> list[Plot]:
 def component_names(run: Run) -> list[str]:
     """Every reward component that was logged, or is shown with a rollout."""
     logged = {n.removeprefix(COMPONENT) for series in run.metrics.values() for n in series if n.startswith(COMPONENT)}
-    shown = {name for chapter in run.chapters for r in chapter for c in r.completions for name in c.components}
+    shown = {name for chapter in run.sections for r in chapter for c in r.completions for name in c.components}
     return sorted(logged | shown)
 
 

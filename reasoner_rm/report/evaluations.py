@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reasoner_rm.evaluation.truth import by_truth
+from reasoner_rm.evaluation.ground_truth import with_ground_truth
+from reasoner_rm.report.lenient_json import Row, mapping, number
 from reasoner_rm.report.media import located
-from reasoner_rm.report.tolerant import Row, mapping, number
-from reasoner_rm.rows import sample_from_row
 from reasoner_rm.schema import Sample
+from reasoner_rm.serialization import sample_from_dict
 from reasoner_rm.tasks import get_task
 
 _SAMPLE = {f.name for f in dataclasses.fields(Sample)}
@@ -32,7 +32,7 @@ class Answer:
     text: str
     thinking: str | None
     answer: str | None
-    why_not: str
+    parse_error: str
     correct: float | None
     preferred: int | None
     listener: tuple[float, ...]
@@ -46,8 +46,8 @@ class Answer:
         Raises:
             InputError, AttributeError, KeyError, TypeError, ValueError: the row has another shape.
         """
-        sample = by_truth(located(sample_from_row({k: v for k, v in row.items() if k in _SAMPLE}), run))
-        get_task(sample.task).check(sample)
+        sample = with_ground_truth(located(sample_from_dict({k: v for k, v in row.items() if k in _SAMPLE}), run))
+        get_task(sample.task).validate(sample)
         preferred = row.get("preferred")
         return cls(
             sample=sample,
@@ -56,7 +56,7 @@ class Answer:
             text=str(row["text"]),
             thinking=_text(row.get("thinking")),
             answer=_text(row.get("answer")),
-            why_not=str(row.get("why_not") or ""),
+            parse_error=str(row.get("parse_error") or ""),
             correct=number(row.get("correct")),
             preferred=None if preferred is None else int(preferred),
             listener=tuple(float(p) for p in row.get("listener") or ()),

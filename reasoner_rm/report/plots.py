@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from markupsafe import Markup
 
-from reasoner_rm.report.read import Series
-from reasoner_rm.report.svg import SERIES, draw, stand_in
+from reasoner_rm.report.run_reader import Series
+from reasoner_rm.report.svg import SERIES, draw, placeholder_color
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +39,7 @@ def curves(name: str, lines: Sequence[tuple[Series, str]], label: str) -> Markup
     def paint(axes: Axes) -> None:
         for series, colour in lines:
             steps, values = _thinned(series)
-            mean, ink = running_mean(values), stand_in(colour)
+            mean, ink = running_mean(values), placeholder_color(colour)
             axes.plot(steps, values, color=ink, alpha=0.4, linewidth=1, marker="." if len(steps) == 1 else "")
             axes.plot(steps, mean, color=ink)
         axes.set_xlabel("step")

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reasoner_rm.report.gold import gold_in_words
+from reasoner_rm.report.lenient_json import Row, number
 from reasoner_rm.report.media import located
-from reasoner_rm.report.tolerant import Row, number
-from reasoner_rm.rows import sample_from_row
-from reasoner_rm.schema import CANDIDATES, Parsed, Sample
+from reasoner_rm.schema import PAIRWISE_TASKS, ParsedCompletion, Sample
+from reasoner_rm.serialization import sample_from_dict
 from reasoner_rm.tasks import get_task
-from reasoner_rm.tasks.localisation import Localisation
+from reasoner_rm.tasks.box_task import Localisation
 
 MEASURES = ("accuracy", "rec_iou", "od_map50", "od_map")
 """The rewards that know how right found boxes are, the first that was given counts."""
@@ -48,7 +48,7 @@ class Sampled:
     """One completion with its rewards. ``right`` is None when nothing could be read, or gold cannot say."""
 
     text: str
-    parsed: Parsed
+    parsed: ParsedCompletion
     right: bool | None
     finish_reason: str
     components: Mapping[str, float | None]
@@ -87,8 +87,8 @@ class Rollout:
         Raises:
             InputError, KeyError, TypeError, ValueError, AttributeError: the row has another shape.
         """
-        sample = located(sample_from_row(row["sample"]), run)
-        get_task(sample.task).check(sample)
+        sample = located(sample_from_dict(row["sample"]), run)
+        get_task(sample.task).validate(sample)
         return cls(
             stage=str(row.get("stage", "")),
             step=number(row.get("step")),
@@ -98,7 +98,7 @@ class Rollout:
         )
 
 
-def chapters(total: int, limit: int) -> list[range]:
+def sections(total: int, limit: int) -> list[range]:
     """Which lines to show: the first, some from the middle and the last; all of them when they are few.
 
     >>> chapters(100, 6), chapters(5, 6)
@@ -125,12 +125,14 @@ def _sampled(row: Row, sample: Sample) -> Sampled:
     parsed = task.parse(text, sample)
     well_formed = bool(row.get("well_formed", parsed.well_formed))
     components = {name: number(value) for name, value in (row.get("components") or {}).items()}
-    correct = None if parsed.answer is None else task.correct(parsed.answer, sample)
+    correct = None if parsed.answer is None else task.grade(parsed.answer, sample)
     if isinstance(task, Localisation) and parsed.answer is not None:  # a rollout does not say where its boxes live
         correct = next((components[name] for name in MEASURES if name in components), None)
     return Sampled(
         text=text,
-        parsed=dataclasses.replace(parsed, well_formed=well_formed, why_not=str(row.get("why_not") or parsed.why_not)),
+        parsed=dataclasses.replace(
+            parsed, well_formed=well_formed, parse_error=str(row.get("parse_error") or parsed.parse_error)
+        ),
         right=None if correct is None else correct >= 0.5,
         finish_reason=str(row.get("finish_reason") or ""),
         components=components,
@@ -140,13 +142,15 @@ def _sampled(row: Row, sample: Sample) -> Sampled:
     )
 
 
-def _listening(row: Row, sample: Sample, parsed: Parsed) -> Listening:
+def _listening(row: Row, sample: Sample, parsed: ParsedCompletion) -> Listening:
     task = get_task(sample.task)
     beliefs = [float(p) for p in row["probs"]]
-    names = [f"{CANDIDATES[sample.task].noun} {o}" if sample.task in CANDIDATES else str(o) for o in row["options"]]
-    choice = None if parsed.answer is None else task.choice(parsed.answer, sample)
+    names = [
+        f"{PAIRWISE_TASKS[sample.task].noun} {o}" if sample.task in PAIRWISE_TASKS else str(o) for o in row["options"]
+    ]
+    choice = None if parsed.answer is None else task.option_index(parsed.answer, sample)
     gold = task.gold_probs(sample) or (0.0,) * len(beliefs)
-    best = max(gold) if task.canonical(sample) else None
+    best = max(gold) if task.reference_answer(sample) else None
     return Listening(
         options=tuple(Option(n, b, g == best) for n, b, g in zip(names, beliefs, gold, strict=True)),
         mass=number(row.get("mass")),

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from reasoner_rm.data.cards import Card, card
-from reasoner_rm.data.io import atomic
-from reasoner_rm.report.html import asset, environment
-from reasoner_rm.report.shown import Album
+from reasoner_rm.data.io import atomic_write
+from reasoner_rm.data.sample_view import Card, card
+from reasoner_rm.report.page import asset, environment
+from reasoner_rm.report.thumbnail_cache import ThumbnailCache
 from reasoner_rm.schema import Sample
 
 
@@ -19,7 +19,7 @@ def write_page(samples: Sequence[Sample], total: int, source: str | Path, out: s
     Args:
         total: how many samples ``source`` holds; the page says so when it shows fewer.
     """
-    album = Album()
+    album = ThumbnailCache()
     cards = [card(sample) for sample in samples]
     page = environment().get_template("samples.html.jinja").render(
         name=Path(source).name,
@@ -29,7 +29,7 @@ def write_page(samples: Sequence[Sample], total: int, source: str | Path, out: s
         style=asset("report.css"),
         own_style=asset("samples.css"),
     )  # fmt: skip
-    with atomic(out) as file:
+    with atomic_write(out) as file:
         file.write(page.encode("utf-8", "replace").decode())
     return Path(out)
 

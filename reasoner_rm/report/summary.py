@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from reasoner_rm.report.tolerant import Row, mapping, number
+from reasoner_rm.report.lenient_json import Row, mapping, number
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ class Plot:
     legend: tuple[tuple[str, str], ...] = ()
 
 
-def stand_in(colour: str) -> str:
+def placeholder_color(colour: str) -> str:
     """What to draw with, so that a colour of the page (`INK`, `SERIES`, …) comes out."""
     return _STAND_INS[colour]
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
-from reasoner_rm.report.html import REPORT, compose, put
-from reasoner_rm.report.read import PARTS
+from reasoner_rm.report.page import REPORT, compose, write_page
+from reasoner_rm.report.run_reader import PARTS
 
 PAUSE = 10.0
 """Seconds between two looks."""
@@ -44,7 +44,7 @@ def watch(
             page = compose(path)
             if _stamp(path / REPORT) != standing:
                 continue  # the run wrote its own meanwhile: look again
-            report = put(page, path)
+            report = write_page(page, path)
             seen, ours = records, _stamp(report)
             told(report)
         if over:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from reasoner_rm.schema import CANDIDATES
+from reasoner_rm.schema import PAIRWISE_TASKS
 
-STAGES = {"cold_start": "cold start", "sift": "sift", "grpo": "GRPO"}
+STAGES = {"cold_start": "cold start", "rejection_sampling": "rejection sampling", "grpo": "GRPO"}
 """The stages' names in prose, in the order in which they run."""
 
 SPLITS = {"heldout": "held-out", "ood": "out of distribution"}
@@ -56,9 +56,9 @@ def measure(task: str) -> str:
     return "F1" if task == "detection" else "accuracy"
 
 
-def made(task: str) -> str:
+def artifact_name(task: str) -> str:
     """What a run makes."""
-    return "judge" if task in CANDIDATES or not task else "model"
+    return "judge" if task in PAIRWISE_TASKS or not task else "model"
 
 
 def capital(text: str) -> str:
@@ -99,7 +99,7 @@ def signed(value: float | None) -> str:
     return ("+" if value > 0 else "−" if value < 0 else "±") + figure(abs(value))
 
 
-def whole(number: float | None) -> str:
+def format_int(number: float | None) -> str:
     """A whole number with thousands separated."""
     return MISSING if number is None else f"{number:,.0f}"
 
@@ -130,4 +130,4 @@ def clip(text: str, limit: int = CHARACTERS) -> str:
     if len(text) <= limit:
         return text
     head, tail = limit * 3 // 4, limit // 4
-    return f"{text[:head]}\n[… {whole(len(text) - head - tail)} characters left out …]\n{text[-tail:]}"
+    return f"{text[:head]}\n[… {format_int(len(text) - head - tail)} characters left out …]\n{text[-tail:]}"

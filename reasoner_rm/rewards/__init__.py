@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from reasoner_rm.rewards.aggregate import decoupled_sum, has_variance, pareto_front, weighted_sum
 from reasoner_rm.rewards.base import Reward
-from reasoner_rm.rewards.by_hand import explain
-from reasoner_rm.rewards.mix import decoupled, informative, mix, pareto_front
-from reasoner_rm.rewards.mixture import PRESETS, Term, resolve, weights
+from reasoner_rm.rewards.explain import explain
 from reasoner_rm.rewards.registry import REWARDS, get_reward
 from reasoner_rm.rewards.scoring import score_components, score_groups
+from reasoner_rm.rewards.spec import PRESETS, WeightedReward, parse_spec, weights
 from reasoner_rm.schema import RewardContext, Sample
 
 
@@ -38,6 +38,18 @@ def score(
 
 
 __all__ = [
-    "PRESETS", "REWARDS", "Reward", "Term", "decoupled", "get_reward", "informative", "mix", "pareto_front", "resolve",
-    "score", "score_components", "score_groups", "weights",
+    "PRESETS",
+    "REWARDS",
+    "Reward",
+    "WeightedReward",
+    "decoupled_sum",
+    "get_reward",
+    "has_variance",
+    "pareto_front",
+    "parse_spec",
+    "score",
+    "score_components",
+    "score_groups",
+    "weighted_sum",
+    "weights",
 ]  # fmt: skip

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from typing import Literal
 
 from reasoner_rm.rewards.base import Reward, Values
-from reasoner_rm.rewards.located import each
-from reasoner_rm.schema import Group, Parsed, RewardContext
+from reasoner_rm.rewards.boxes import score_boxes
+from reasoner_rm.schema import Group, ParsedCompletion, RewardContext
 from reasoner_rm.tasks import get_task
-from reasoner_rm.tasks.localisation import Localisation
+from reasoner_rm.tasks.box_task import Localisation
 from reasoner_rm.tasks.preference import Preference
 
 
 def _accuracy(
     group: Group,
-    parsed: Sequence[Parsed],
+    parsed: Sequence[ParsedCompletion],
     context: RewardContext,
     *,
     soft: bool = False,
@@ -38,19 +38,19 @@ def _accuracy(
     if isinstance(task, Preference):
         p = task.p_first(sample)
         if p is not None and (soft or (p == 0.5 and ties == "half")):
-            said = (None if a.answer is None else task.read(a.answer, sample) for a in parsed)
+            said = (None if a.answer is None else task.parse_answer(a.answer, sample) for a in parsed)
             return [0.0 if choice is None else (p, 1 - p)[choice] for choice in said]
-    canonical = task.canonical(sample)
+    canonical = task.reference_answer(sample)
     if canonical is None:
         return [None] * len(parsed)
     if exact:
         return [float(p.answer == canonical) for p in parsed]
     if isinstance(task, Localisation):
-        return each(group, parsed, context, task.score)
-    return [0.0 if p.answer is None else task.correct(p.answer, sample) for p in parsed]
+        return score_boxes(group, parsed, context, task.score)
+    return [0.0 if p.answer is None else task.grade(p.answer, sample) for p in parsed]
 
 
-def _hard_format_result(group: Group, parsed: Sequence[Parsed], context: RewardContext) -> Values:
+def _hard_format_result(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> Values:
     """1 if the text is well formed and its answer entirely right, else 0: no credit for the packaging.
 
     Source: Vision-R1, reasoning (arXiv 2503.06749), "hard formatting result reward". A text cut off at the length

@@ -34,8 +34,8 @@ class Reward:
     range: tuple[float, float]
     score: Scorer
     needs_listener: bool = False
-    own_parser: bool = False
-    needs: tuple[str, ...] = ()
+    custom_parser: bool = False
+    required_scorers: tuple[str, ...] = ()
 
     @property
     def doc(self) -> str:
@@ -53,7 +53,7 @@ class Reward:
         every = _signature(self.score).values()
         return {p.name: p.default for p in every if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
-    def bound(self, params: Mapping[str, Any]) -> Reward:
+    def with_params(self, params: Mapping[str, Any]) -> Reward:
         """The same reward with parameters of the user's.
 
         Raises:

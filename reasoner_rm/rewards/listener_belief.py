@@ -8,8 +8,8 @@ from typing import Literal
 
 from reasoner_rm.config import NonNegative, Positive
 from reasoner_rm.rewards.base import Reward, Values
-from reasoner_rm.rewards.uncertainty import rectified
-from reasoner_rm.schema import Belief, Group, Parsed, RewardContext
+from reasoner_rm.rewards.uncertainty import shrink_by_spread
+from reasoner_rm.schema import Belief, Group, ParsedCompletion, RewardContext
 from reasoner_rm.tasks import get_task
 
 Gate = Literal["none", "format", "accuracy"]
@@ -17,7 +17,7 @@ Gate = Literal["none", "format", "accuracy"]
 
 def _listener_belief(
     group: Group,
-    parsed: Sequence[Parsed],
+    parsed: Sequence[ParsedCompletion],
     context: RewardContext,
     *,
     target: Literal["gold", "verdict"] = "gold",
@@ -51,22 +51,27 @@ def _listener_belief(
     _log(group, parsed, context)
     values: Values = []
     for p, belief, closed in zip(parsed, context.beliefs, _shut(group, parsed, gate), strict=True):
-        choice = None if p.answer is None else get_task(group.sample.task).choice(p.answer, group.sample)
+        choice = None if p.answer is None else get_task(group.sample.task).option_index(p.answer, group.sample)
         if closed or choice is None:
             values.append(0.0)
         elif belief is None:
             values.append(None)
         else:
-            probs = tempered(belief.probs, temperature)
+            probs = apply_temperature(belief.probs, temperature)
             heard = [float(i == first(probs)) for i in range(len(probs))] if hard else probs
             wanted = gold if target == "gold" else [float(i == choice) for i in range(len(probs))]
             values.append(min(1.0, sum(w * h for w, h in zip(wanted or (), heard, strict=True))))
-    spreads = [None if belief is None else belief.spread for belief in context.beliefs]
-    return rectified(values, spreads, uncertainty) if uncertainty else values
+    spreads = [None if belief is None else belief.order_gap for belief in context.beliefs]
+    return shrink_by_spread(values, spreads, uncertainty) if uncertainty else values
 
 
 def _consistency(
-    group: Group, parsed: Sequence[Parsed], context: RewardContext, *, gate: Gate = "accuracy", hard: bool = True
+    group: Group,
+    parsed: Sequence[ParsedCompletion],
+    context: RewardContext,
+    *,
+    gate: Gate = "accuracy",
+    hard: bool = True,
 ) -> Values:
     """1 if the listener, after reading the reasoning, comes to the completion's own verdict; 0 where the gate is shut.
 
@@ -80,14 +85,14 @@ def _consistency(
     return _listener_belief(group, parsed, context, target="verdict", hard=hard, gate=gate)
 
 
-def _shut(group: Group, parsed: Sequence[Parsed], gate: Gate) -> list[bool]:
+def _shut(group: Group, parsed: Sequence[ParsedCompletion], gate: Gate) -> list[bool]:
     task, sample = get_task(group.sample.task), group.sample
     if gate == "accuracy":
-        return [p.answer is None or not task.correct(p.answer, sample) for p in parsed]
+        return [p.answer is None or not task.grade(p.answer, sample) for p in parsed]
     return [gate == "format" and not p.well_formed for p in parsed]
 
 
-def tempered(probs: Sequence[float], temperature: float) -> list[float]:
+def apply_temperature(probs: Sequence[float], temperature: float) -> list[float]:
     """The probabilities of logits divided by a temperature.
 
     >>> [round(p, 3) for p in tempered((0.9, 0.1), 2.0)]
@@ -104,16 +109,16 @@ def first(probs: Sequence[float]) -> int:
     return max(range(len(probs)), key=lambda i: probs[i])
 
 
-def _log(group: Group, parsed: Sequence[Parsed], context: RewardContext) -> None:
+def _log(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> None:
     """What the listener's paper looks at; None where there is no verdict, no belief, or no truth."""
     task, sample = get_task(group.sample.task), group.sample
     beliefs: Sequence[Belief | None] = context.beliefs or ()
-    context.log("listener/mass", [None if b is None else b.mass for b in beliefs])
+    context.log("listener/mass", [None if b is None else b.option_mass for b in beliefs])
     agree: Values = []
     for p, belief in zip(parsed, beliefs, strict=True):
-        choice = None if p.answer is None else task.choice(p.answer, sample)
+        choice = None if p.answer is None else task.option_index(p.answer, sample)
         agree.append(None if choice is None or belief is None else float(first(belief.probs) == choice))
-    right = [None if p.answer is None else task.correct(p.answer, sample) for p in parsed]
+    right = [None if p.answer is None else task.grade(p.answer, sample) for p in parsed]
     context.log("listener/agreement", agree)
     context.log("listener/contradiction", [None if a is None else 1 - a for a in agree])
     for name, wanted in (("agreeing", 1.0), ("contradicted", 0.0)):

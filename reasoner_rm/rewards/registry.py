@@ -8,14 +8,14 @@ from collections.abc import Iterable
 from reasoner_rm.errors import InputError
 from reasoner_rm.rewards.accuracy import ACCURACY, HARD
 from reasoner_rm.rewards.base import Reward
-from reasoner_rm.rewards.dense import DENSE
-from reasoner_rm.rewards.formats import FORMAT
-from reasoner_rm.rewards.guards import GUARDS
-from reasoner_rm.rewards.judged import JUDGED
-from reasoner_rm.rewards.lengths import LENGTHS
+from reasoner_rm.rewards.format import FORMAT
+from reasoner_rm.rewards.length import LENGTHS
 from reasoner_rm.rewards.listener_belief import LISTENER
-from reasoner_rm.rewards.own import is_own, own_reward
+from reasoner_rm.rewards.model_based import JUDGED
+from reasoner_rm.rewards.penalties import GUARDS
+from reasoner_rm.rewards.sentence import DENSE
 from reasoner_rm.rewards.unified_think import UNIFIED_THINK
+from reasoner_rm.rewards.user_functions import is_user_function, own_reward
 from reasoner_rm.rewards.vicrit import VICRIT
 from reasoner_rm.rewards.vision_r1 import VISION_R1
 from reasoner_rm.rewards.vlm_r1 import VLM_R1
@@ -32,7 +32,7 @@ def get_reward(name: str) -> Reward:
     Raises:
         InputError: an unknown name, with the nearest known one.
     """
-    if is_own(name):
+    if is_user_function(name):
         return own_reward(name)
     if name not in REWARDS:
         raise unknown("reward", name, REWARDS)

@@ -11,17 +11,17 @@ from typing import Any, TypeAlias
 
 from reasoner_rm.errors import InputError
 from reasoner_rm.rewards.base import Reward, Values
-from reasoner_rm.rewards.mixture import Mixture
-from reasoner_rm.schema import Group, Parsed, RewardContext
+from reasoner_rm.rewards.spec import Mixture
+from reasoner_rm.schema import Group, ParsedCompletion, RewardContext
 
-Job: TypeAlias = tuple[Group, Sequence[Parsed], RewardContext]
+Job: TypeAlias = tuple[Group, Sequence[ParsedCompletion], RewardContext]
 
 DEADLINE = 120.0
 """Seconds that all awaited rewards of a window have; what has not answered by then is None."""
 
 
 def score_components(
-    mixture: Mixture, group: Group, parsed: Sequence[Parsed], context: RewardContext
+    mixture: Mixture, group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext
 ) -> dict[str, tuple[float | None, ...]]:
     """Every component of a group, by name; G entries each. As :func:`score_groups` of one."""
     return score_groups(mixture, [(group, parsed, context)])[0]
@@ -59,7 +59,7 @@ def score_groups(
 def check_scorers(mixture: Mixture, scorers: Container[str]) -> None:
     """Raise InputError when a reward asks a scorer that is not there."""
     for name, term in mixture.items():
-        for needed in term.reward.needs:
+        for needed in term.reward.required_scorers:
             if needed not in scorers:
                 remedy = f"name a function as grpo.scorers.{needed}, or hand it over in the context"
                 raise InputError(f"reward {name} asks a scorer {needed!r}, which is not there", remedy=remedy)

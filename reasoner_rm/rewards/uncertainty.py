@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from reasoner_rm.rewards.base import Values
 
 
-def rectified(values: Values, spreads: Sequence[float | None], scale: float) -> Values:
+def shrink_by_spread(values: Values, spreads: Sequence[float | None], scale: float) -> Values:
     """Each value drawn to the group's mean by how far its readings lie apart, so that doubt teaches little.
 
     Source: Ctrl-U (arXiv 2410.11236), which weighs a reward's loss by exp(-U), U the difference between two readings

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reasoner_rm.rewards.base import Reward, Values
-from reasoner_rm.rewards.formats import shaped
-from reasoner_rm.schema import CANDIDATES, Group, Parsed, RewardContext
+from reasoner_rm.rewards.format import shaped
+from reasoner_rm.schema import PAIRWISE_TASKS, Group, ParsedCompletion, RewardContext
 from reasoner_rm.tasks import get_task
 
 MAX_THOUGHT = 20_000
@@ -16,7 +16,7 @@ MAX_THOUGHT = 20_000
 _POINTS = r"(\d{1,3}(?:\.\d{1,2})?)"
 
 
-def _unified_think_released(group: Group, parsed: Sequence[Parsed], context: RewardContext) -> Values:
+def _unified_think_released(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> Values:
     """Format and accuracy as the released code adds them up: it reads the first answer, or the text without one.
 
     Source: the released code of UnifiedReward-Think (arXiv 2505.03318); its paper's form is ``unified_think``.
@@ -24,7 +24,7 @@ def _unified_think_released(group: Group, parsed: Sequence[Parsed], context: Rew
     Example: the bare text `Image 1 is better` earns 1 where that is right; in tags after a thought 2.
     Range: 0..2.
     """
-    gold = get_task(group.sample.task).canonical(group.sample)
+    gold = get_task(group.sample.task).reference_answer(group.sample)
     if gold is None:
         return [None] * len(parsed)
     return [float(shaped(c.text, "answer", True)) + float(_first_answer(c.text) == gold) for c in group.completions]
@@ -53,7 +53,7 @@ class Scores:
         )
 
 
-def _score_arithmetic(group: Group, parsed: Sequence[Parsed], context: RewardContext) -> Values:
+def _score_arithmetic(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> Values:
     """1 if the thought's points add up to its totals and the greater total is the verdict's; 0.5 for one of the two.
 
     Source: this project's check of the layout that UnifiedReward-Think (arXiv 2505.03318) asks for; whether its own
@@ -63,7 +63,7 @@ def _score_arithmetic(group: Group, parsed: Sequence[Parsed], context: RewardCon
     dimension gave 8 and 8.
     Range: 0..1.
     """
-    kind = CANDIDATES.get(group.sample.task)
+    kind = PAIRWISE_TASKS.get(group.sample.task)
     if kind is None:
         return [None] * len(parsed)
     task, values = get_task(group.sample.task), []
@@ -73,7 +73,9 @@ def _score_arithmetic(group: Group, parsed: Sequence[Parsed], context: RewardCon
             values.append(0.0)
             continue
         best = None if scores.totals[0] == scores.totals[1] else int(scores.totals[1] > scores.totals[0])
-        values.append(0.5 * scores.adds_up + 0.5 * (best is not None and best == task.choice(p.answer, group.sample)))
+        values.append(
+            0.5 * scores.adds_up + 0.5 * (best is not None and best == task.option_index(p.answer, group.sample))
+        )
     return [*values]
 
 
@@ -98,6 +100,6 @@ def read_scores(thought: str, noun: str) -> Scores | None:
 
 
 UNIFIED_THINK = (
-    Reward("unified_think_released", (0.0, 2.0), _unified_think_released, own_parser=True),
+    Reward("unified_think_released", (0.0, 2.0), _unified_think_released, custom_parser=True),
     Reward("score_arithmetic", (0.0, 1.0), _score_arithmetic),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reasoner_rm.rewards.base import Reward, Values
-from reasoner_rm.schema import Group, Parsed, RewardContext, Sample
+from reasoner_rm.schema import Group, ParsedCompletion, RewardContext, Sample
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.caption_critic import CaptionCritic, phrase
 from reasoner_rm.tasks.parsing import boxes
@@ -14,7 +14,7 @@ from reasoner_rm.tasks.qa import normalise
 
 def _vicrit(
     group: Group,
-    parsed: Sequence[Parsed],
+    parsed: Sequence[ParsedCompletion],
     context: RewardContext,
     *,
     max_extra_words: int = 3,
@@ -36,7 +36,7 @@ def _vicrit(
     if not _about_captions(group.sample):
         return [None] * len(parsed)
     caption, changed = words(group.sample.prompt), words(str(group.sample.gold["changed"]))
-    right = get_task(group.sample.task).correct
+    right = get_task(group.sample.task).grade
 
     def worth(answer: str | None) -> float:
         if answer is None or right(answer, group.sample):
@@ -52,7 +52,7 @@ def _vicrit(
     return [*values]
 
 
-def _vicrit_released(group: Group, parsed: Sequence[Parsed], context: RewardContext) -> Values:
+def _vicrit_released(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> Values:
     """1 if the first word that differs between the original and the changed phrase stands anywhere in the answer.
 
     The answer is the last `\\boxed{}`, or the text's last line; no thought is asked for. A phrase that only lost words
@@ -117,5 +117,5 @@ def _log_by_type(sample: Sample, values: Sequence[float], context: RewardContext
 
 VICRIT = (
     Reward("vicrit", (0.0, 1.0), _vicrit),
-    Reward("vicrit_released", (0.0, 1.0), _vicrit_released, own_parser=True),
+    Reward("vicrit_released", (0.0, 1.0), _vicrit_released, custom_parser=True),
 )

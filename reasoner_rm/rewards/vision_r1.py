@@ -10,8 +10,8 @@ from scipy.optimize import linear_sum_assignment
 
 from reasoner_rm.config import Count, Share
 from reasoner_rm.rewards.base import Reward, Values
-from reasoner_rm.rewards.located import found_boxes, same_names, true_boxes
-from reasoner_rm.schema import Group, Parsed, RewardContext
+from reasoner_rm.rewards.boxes import gold_boxes, normalize_labels, predicted_boxes
+from reasoner_rm.schema import Group, ParsedCompletion, RewardContext
 from reasoner_rm.tasks.boxes import Array, Boxes, iou_matrix, read_boxes
 
 Overlap = Literal["iou", "giou"]
@@ -22,7 +22,7 @@ BEGINNER: Thresholds = (0.5, 0.5, 0.75)
 ADVANCED: Thresholds = (0.75, 0.75, 0.9)
 
 
-def _dual_format(group: Group, parsed: Sequence[Parsed], context: RewardContext) -> Values:
+def _dual_format(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> Values:
     """1 if the answer, bare or in its container, is a list of legal boxes; on an image without objects, if it is `[]`.
 
     Where the image's size is known, its boxes have to lie within it, a pixel of rounding aside.
@@ -33,7 +33,7 @@ def _dual_format(group: Group, parsed: Sequence[Parsed], context: RewardContext)
     Example: `[{"bbox_2d": [0, 0, 5, 5], "label": "cube"}]` earns 1 where there is a cube and 0 where there is none.
     Range: 0 or 1.
     """
-    gold = true_boxes(group.sample)
+    gold = gold_boxes(group.sample)
     if gold is None:
         return [None] * len(parsed)
     return [
@@ -42,7 +42,7 @@ def _dual_format(group: Group, parsed: Sequence[Parsed], context: RewardContext)
     ]
 
 
-def _dual_format_released(group: Group, parsed: Sequence[Parsed], context: RewardContext) -> Values:
+def _dual_format_released(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> Values:
     """As ``dual_format``, but turned around as a whole on images without objects: whatever states no box earns 1.
 
     Source: the released code of Vision-R1 (arXiv 2503.18013).
@@ -50,7 +50,7 @@ def _dual_format_released(group: Group, parsed: Sequence[Parsed], context: Rewar
     Example: `none here` earns 1 on an image without objects.
     Range: 0 or 1.
     """
-    gold = true_boxes(group.sample)
+    gold = gold_boxes(group.sample)
     if gold is None:
         return [None] * len(parsed)
     legal = [float(found is not None and len(found) > 0) for found in _stated(group, parsed, context)]
@@ -59,7 +59,7 @@ def _dual_format_released(group: Group, parsed: Sequence[Parsed], context: Rewar
 
 def _box_recall(
     group: Group,
-    parsed: Sequence[Parsed],
+    parsed: Sequence[ParsedCompletion],
     context: RewardContext,
     *,
     overlap: Overlap = "iou",
@@ -99,7 +99,7 @@ def _box_recall(
 
 def _box_precision(
     group: Group,
-    parsed: Sequence[Parsed],
+    parsed: Sequence[ParsedCompletion],
     context: RewardContext,
     *,
     over: Literal["all", "matched"] = "all",
@@ -163,7 +163,7 @@ def overlaps(a: Array, b: Array, kind: Overlap) -> Array:
 
 
 def _same(found: Boxes, gold: Boxes) -> Array:
-    said, true = (np.array(same_names(boxes).labels, dtype=object) for boxes in (found, gold))
+    said, true = (np.array(normalize_labels(boxes).labels, dtype=object) for boxes in (found, gold))
     return np.asarray(said[:, None] == true, dtype=np.float64)
 
 
@@ -176,10 +176,10 @@ def _matched(found: Boxes, gold: Boxes, overlap: Overlap) -> Array:
     return np.asarray(fits[pairs].clip(0.0, 1.0))
 
 
-def _stated(group: Group, parsed: Sequence[Parsed], context: RewardContext) -> list[Boxes | None]:
+def _stated(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> list[Boxes | None]:
     """The boxes of each completion: of its answer, or of a bare text that is nothing but a list of boxes."""
     return [
-        found_boxes(p if p.answer is not None else _bare(c.text), group.sample, context)
+        predicted_boxes(p if p.answer is not None else _bare(c.text), group.sample, context)
         for c, p in zip(group.completions, parsed, strict=True)
     ]
 
@@ -191,19 +191,19 @@ def _inside(boxes: Boxes, context: RewardContext) -> bool:
     return bool((boxes.xyxy >= -1).all() and (boxes.xyxy <= np.array((width, height) * 2) + 1).all())
 
 
-def _bare(text: str) -> Parsed:
-    return Parsed(None, text if read_boxes(text) is not None else None, False)
+def _bare(text: str) -> ParsedCompletion:
+    return ParsedCompletion(None, text if read_boxes(text) is not None else None, False)
 
 
 def _worth(
     group: Group,
-    parsed: Sequence[Parsed],
+    parsed: Sequence[ParsedCompletion],
     context: RewardContext,
     worth: Callable[[Boxes, Boxes], tuple[float, float]],
     log: str,
 ) -> Values:
     """What each completion's boxes are worth: the second of the pair is paid, the first is logged."""
-    gold = true_boxes(group.sample)
+    gold = gold_boxes(group.sample)
     if gold is None:
         return [None] * len(parsed)
     pairs = [(0.0, 0.0) if f is None else worth(f, gold) for f in _stated(group, parsed, context)]
@@ -213,7 +213,7 @@ def _worth(
 
 def _switched(context: RewardContext, step: int | None, share: float | None, cleared: float | None) -> bool:
     """Whether the second stage holds by any of the conditions that are set."""
-    peaks = [context.peaks.get(f"vision_r1/{name}", 0.0) for name in ("recall", "precision")]
+    peaks = [context.best_means.get(f"vision_r1/{name}", 0.0) for name in ("recall", "precision")]
     return (
         (step is not None and context.step >= step)
         or (share is not None and context.progress >= share)
@@ -222,8 +222,8 @@ def _switched(context: RewardContext, step: int | None, share: float | None, cle
 
 
 VISION_R1 = (
-    Reward("dual_format", (0.0, 1.0), _dual_format, own_parser=True),
-    Reward("dual_format_released", (0.0, 1.0), _dual_format_released, own_parser=True),
-    Reward("box_recall", (0.0, 1.0), _box_recall, own_parser=True),
-    Reward("box_precision", (0.0, 1.0), _box_precision, own_parser=True),
+    Reward("dual_format", (0.0, 1.0), _dual_format, custom_parser=True),
+    Reward("dual_format_released", (0.0, 1.0), _dual_format_released, custom_parser=True),
+    Reward("box_recall", (0.0, 1.0), _box_recall, custom_parser=True),
+    Reward("box_precision", (0.0, 1.0), _box_precision, custom_parser=True),
 )

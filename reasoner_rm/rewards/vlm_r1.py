@@ -10,8 +10,8 @@ from rapidfuzz import fuzz
 from reasoner_rm.config import Share
 from reasoner_rm.errors import InputError
 from reasoner_rm.rewards.base import Reward, Values
-from reasoner_rm.rewards.located import each, same_names
-from reasoner_rm.schema import Group, Parsed, RewardContext
+from reasoner_rm.rewards.boxes import normalize_labels, score_boxes
+from reasoner_rm.schema import Group, ParsedCompletion, RewardContext
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.average_precision import COCO_THRESHOLDS, average_precision
 from reasoner_rm.tasks.boxes import Array, Boxes, iou_matrix
@@ -21,7 +21,7 @@ CORRECT = 0.5
 """A referred object is found above this IoU."""
 
 
-def _rec_iou(group: Group, parsed: Sequence[Parsed], context: RewardContext, *, hard: bool = False) -> Values:
+def _rec_iou(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext, *, hard: bool = False) -> Values:
     """The IoU of the answer's one box with the true one, in original pixels; ``hard``: 1 above 0.5, else 0.
 
     Source: VLM-R1 (arXiv 2504.07615), accuracy of referring expressions. Its code pays the soft form, with pixel
@@ -37,10 +37,10 @@ def _rec_iou(group: Group, parsed: Sequence[Parsed], context: RewardContext, *, 
         overlap = min(1.0, float(iou_matrix(found.xyxy, gold.xyxy).item()))
         return float(overlap > CORRECT) if hard else overlap
 
-    return each(group, parsed, context, worth)
+    return score_boxes(group, parsed, context, worth)
 
 
-def _od_map(group: Group, parsed: Sequence[Parsed], context: RewardContext) -> Values:
+def _od_map(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> Values:
     """COCO's mean average precision of the answer on its one image, mean over IoU 0.50 to 0.95, all confidences 1.
 
     Boxes stand in the order of the answer. Labels that the image does not hold cost nothing here, and neither does
@@ -51,10 +51,10 @@ def _od_map(group: Group, parsed: Sequence[Parsed], context: RewardContext) -> V
     Example: 2 cubes, 1 of them boxed exactly: recall ends at 0.5, 51 of 101 recalls are reached: 0.505.
     Range: 0..1.
     """
-    return each(group, parsed, context, lambda found, gold: image_ap(found, gold, COCO_THRESHOLDS))
+    return score_boxes(group, parsed, context, lambda found, gold: image_ap(found, gold, COCO_THRESHOLDS))
 
 
-def _od_map50(group: Group, parsed: Sequence[Parsed], context: RewardContext) -> Values:
+def _od_map50(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> Values:
     """As ``od_map``, at IoU 0.5 alone.
 
     Source: VLM-R1 (arXiv 2504.07615), ``od_ap50``; its lab found it the worse reward of the two.
@@ -62,10 +62,10 @@ def _od_map50(group: Group, parsed: Sequence[Parsed], context: RewardContext) ->
     Example: 1 cube, a wrong box before the right one: precision 1/2 at every recall: 0.5.
     Range: 0..1.
     """
-    return each(group, parsed, context, lambda found, gold: image_ap(found, gold, COCO_THRESHOLDS[:1]))
+    return score_boxes(group, parsed, context, lambda found, gold: image_ap(found, gold, COCO_THRESHOLDS[:1]))
 
 
-def _od_length(group: Group, parsed: Sequence[Parsed], context: RewardContext) -> Values:
+def _od_length(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> Values:
     """``od_map``, less for every box more than there are objects.
 
     Source: VLM-R1 (arXiv 2504.07615), ``odLength``: without the factor, policies fill images with boxes.
@@ -73,12 +73,14 @@ def _od_length(group: Group, parsed: Sequence[Parsed], context: RewardContext) -
     Example: mAP 0.6 with 5 objects and 10 boxes: 0.6 · 5/10 = 0.3; with 3 boxes 0.6.
     Range: 0..1.
     """
-    return each(group, parsed, context, lambda f, g: image_ap(f, g, COCO_THRESHOLDS) * length_factor(len(g), len(f)))
+    return score_boxes(
+        group, parsed, context, lambda f, g: image_ap(f, g, COCO_THRESHOLDS) * length_factor(len(g), len(f))
+    )
 
 
 def _od_weighted_sum(
     group: Group,
-    parsed: Sequence[Parsed],
+    parsed: Sequence[ParsedCompletion],
     context: RewardContext,
     *,
     position: Share = 0.7,
@@ -99,16 +101,16 @@ def _od_weighted_sum(
     def worth(found: Boxes, gold: Boxes) -> float:
         if not len(found) or not len(gold):
             return float(len(found) == len(gold))
-        ours, theirs = same_names(found).labels, same_names(gold).labels
+        ours, theirs = normalize_labels(found).labels, normalize_labels(gold).labels
         pairs = greedy_pairs(iou_matrix(found.xyxy, gold.xyxy), threshold)
         lies = sum(overlap for i, j, overlap in pairs if ours[i] == theirs[j]) / len(gold)
         missed, false = 1 - len(pairs) / len(gold), 1 - len(pairs) / len(found)
         return position * lies + completeness * (1 - (missed + false) / 2)
 
-    return each(group, parsed, context, worth)
+    return score_boxes(group, parsed, context, worth)
 
 
-def _all_match(group: Group, parsed: Sequence[Parsed], context: RewardContext) -> Values:
+def _all_match(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> Values:
     """1 if the answer says what the gold says, whatever the task: same text once both are normalised, else 0.
 
     Source: VLM-R1 (arXiv 2504.07615), ``all_match``, its reward for GUI tasks and several images.
@@ -116,7 +118,7 @@ def _all_match(group: Group, parsed: Sequence[Parsed], context: RewardContext) -
     Example: gold `Open Settings`, answer `open  settings.`: 1.
     Range: 0 or 1.
     """
-    gold = get_task(group.sample.task).canonical(group.sample)
+    gold = get_task(group.sample.task).reference_answer(group.sample)
     if gold is None:
         return [None] * len(parsed)
     wanted = normalise(gold)
@@ -125,7 +127,7 @@ def _all_match(group: Group, parsed: Sequence[Parsed], context: RewardContext) -
     ]
 
 
-def _text_ratio(group: Group, parsed: Sequence[Parsed], context: RewardContext) -> Values:
+def _text_ratio(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> Values:
     """How alike the answer and the gold are, letter by letter, once both are normalised.
 
     Source: VLM-R1 (arXiv 2504.07615), what its default accuracy falls back on. Half-right text is paid by half, so
@@ -134,7 +136,7 @@ def _text_ratio(group: Group, parsed: Sequence[Parsed], context: RewardContext) 
     Example: gold `cats`, answer `cat`: 6/7 = 0.857.
     Range: 0..1.
     """
-    gold = get_task(group.sample.task).canonical(group.sample)
+    gold = get_task(group.sample.task).reference_answer(group.sample)
     if gold is None or len(gold) > MAX_ANSWER:
         return [None] * len(parsed)
     wanted, said = normalise(gold), (p.answer if p.answer and len(p.answer) <= MAX_ANSWER else None for p in parsed)
@@ -159,7 +161,7 @@ def image_ap(found: Boxes, gold: Boxes, thresholds: Array) -> float:
     """Average precision on one image; nothing found where nothing is: 1."""
     if not len(found) or not len(gold):
         return float(len(found) == len(gold))
-    return float(average_precision([same_names(found)], [same_names(gold)], thresholds=thresholds).mean())
+    return float(average_precision([normalize_labels(found)], [normalize_labels(gold)], thresholds=thresholds).mean())
 
 
 def length_factor(true: int, found: int) -> float:

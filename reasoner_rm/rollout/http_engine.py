@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from tqdm.auto import tqdm
 
 from reasoner_rm.data.chat import user_turn
-from reasoner_rm.data.endpoint import CHAT, Endpoint, Job
-from reasoner_rm.data.refusals import Refused
+from reasoner_rm.data.endpoint import CHAT, HttpJob, OpenAIClient
+from reasoner_rm.data.http_errors import RequestRejected
 from reasoner_rm.errors import InputError, ServiceError
-from reasoner_rm.notices import say_once
-from reasoner_rm.policy.families import VISUAL_TOKENS
-from reasoner_rm.rollout.protocol import Request, Sampling, in_order
+from reasoner_rm.log import warn_once
+from reasoner_rm.models.families import VISUAL_TOKENS
+from reasoner_rm.rollout.base import GenerationRequest, SamplingParams, in_order
 from reasoner_rm.schema import Completion
 
 if TYPE_CHECKING:
-    from reasoner_rm.policy.prompts import PromptEncoder
+    from reasoner_rm.models.prompt_encoder import PromptEncoder
 
 VLLM = {
     "return_token_ids": True,
@@ -53,16 +53,18 @@ class HttpEngine:
 
     schedules: Literal[True] = True
 
-    def __init__(self, endpoint: Endpoint, encoder: PromptEncoder | None = None):
+    def __init__(self, endpoint: OpenAIClient, encoder: PromptEncoder | None = None):
         self.endpoint = endpoint
         self.encoder = encoder
-        self.vllm = endpoint.served.get("owned_by") == "vllm" if _lists_models(endpoint) else False
+        self.vllm = endpoint.model_info.get("owned_by") == "vllm" if _lists_models(endpoint) else False
         self._left_out: set[str] = set()
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[tuple[Completion, ...]]:
+    def generate(self, requests: Sequence[GenerationRequest], sampling: SamplingParams) -> list[tuple[Completion, ...]]:
         return in_order(self.stream(requests, sampling))
 
-    def stream(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, tuple[Completion, ...]]]:
+    def stream(
+        self, requests: Sequence[GenerationRequest], sampling: SamplingParams
+    ) -> Iterator[tuple[int, tuple[Completion, ...]]]:
         """Each request's place with its completions, as they come.
 
         Raises:
@@ -76,13 +78,15 @@ class HttpEngine:
         )
         with bar:
             while pending:
-                jobs = [Job(CHAT, functools.partial(self._body, requests[i], sampling, len(found[i]))) for i in pending]
+                jobs = [
+                    HttpJob(CHAT, functools.partial(self._body, requests[i], sampling, len(found[i]))) for i in pending
+                ]
                 again, before = [], sum(map(len, found))
                 for place, answer in self.endpoint.stream(jobs):
                     i = pending[place]
-                    if isinstance(answer, Refused) and rounds < ROUNDS and self._gives_in(answer):
+                    if isinstance(answer, RequestRejected) and rounds < ROUNDS and self.drop_unsupported(answer):
                         again.append(i)
-                    elif isinstance(answer, (Refused, ServiceError)):
+                    elif isinstance(answer, (RequestRejected, ServiceError)):
                         raise answer
                     else:
                         found[i] += self._completions(answer, requests[i])
@@ -102,7 +106,7 @@ class HttpEngine:
 
     # --- asking -----------------------------------------------------------------------------------------------------
 
-    def _body(self, request: Request, sampling: Sampling, have: int) -> Mapping[str, Any]:
+    def _body(self, request: GenerationRequest, sampling: SamplingParams, have: int) -> Mapping[str, Any]:
         """``have`` completions of the request are there already: the others are asked for."""
         body: dict[str, Any] = {
             "model": self.endpoint.model,
@@ -117,22 +121,22 @@ class HttpEngine:
         if self.vllm:
             body |= VLLM
             if self.encoder is not None:  # rows of the vocabulary that no token owns have no name to ban them by
-                body["logit_bias"] = dict.fromkeys(map(str, self.encoder.vlm.banned), -100)
+                body["logit_bias"] = dict.fromkeys(map(str, self.encoder.vlm.banned_token_ids), -100)
         if "max_tokens" in self._left_out:
             body["max_completion_tokens"] = body["max_tokens"]
         return {name: value for name, value in body.items() if name not in self._left_out}
 
-    def _gives_in(self, refused: Refused) -> bool:
+    def drop_unsupported(self, refused: RequestRejected) -> bool:
         """Whether to ask again without what the server would not have; nothing that changes the sampler goes."""
         if refused.param not in ("logprobs", "seed", "n", "max_tokens") or not _UNHEARD_OF.search(str(refused)):
             return False
         self._left_out.add(refused.param)
-        say_once(f"{self.endpoint.model} takes no {refused.param!r}: asked without")
+        warn_once(f"{self.endpoint.model} takes no {refused.param!r}: asked without")
         return True
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
-    def _completions(self, answer: Any, request: Request) -> Iterator[Completion]:
+    def _completions(self, answer: Any, request: GenerationRequest) -> Iterator[Completion]:
         try:
             choices = sorted(answer["choices"], key=lambda choice: choice.get("index", 0))
             if self.encoder is not None:
@@ -153,7 +157,7 @@ class HttpEngine:
         told = (choice.get("logprobs") or {}).get("content") or ()
         return Completion(text, ids, tuple(float(t["logprob"]) for t in told), "length" if cut else "stop")
 
-    def _check_prompt(self, request: Request, read: Any) -> None:
+    def _check_prompt(self, request: GenerationRequest, read: Any) -> None:
         assert self.encoder is not None
         ours = list(self.encoder.encode(request.prompt).input_ids)
         if read != ours:
@@ -164,11 +168,11 @@ class HttpEngine:
             )
 
 
-def _lists_models(endpoint: Endpoint) -> bool:
+def _lists_models(endpoint: OpenAIClient) -> bool:
     """Whether the server says what it serves; one that does not has to be given a name."""
     try:
-        return bool(endpoint.served)
-    except Refused as refused:
+        return bool(endpoint.model_info)
+    except RequestRejected as refused:
         if endpoint.section.model and refused.status in (404, 405):
             return False
         raise

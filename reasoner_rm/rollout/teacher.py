@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from reasoner_rm.data.teacher import Asked
-from reasoner_rm.policy.canvas import Canvas
-from reasoner_rm.rollout.protocol import Request, RolloutEngine, Sampling
+from reasoner_rm.models.box_converter import BoxConverter
+from reasoner_rm.rollout.base import GenerationRequest, RolloutEngine, SamplingParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,8 @@ class EngineTeacher:
 
     engine: RolloutEngine
     model: str
-    sampling: Sampling
-    canvas: Canvas | None = None
+    sampling: SamplingParams
+    canvas: BoxConverter | None = None
     together: int = 64
     parallel: ClassVar[int] = 1  # an engine is one thread's
 
@@ -31,8 +31,8 @@ class EngineTeacher:
         return {"model": self.model, "engine": type(self.engine).__name__, **sampled}
 
     def answers(self, asked: Sequence[Asked]) -> list[str]:
-        requests = [Request(one.prompt, (one.seed,)) for one in asked]
+        requests = [GenerationRequest(one.prompt, (one.seed,)) for one in asked]
         texts = [group[0].text for group in self.engine.generate(requests, self.sampling)]
         if self.canvas is None:
             return texts
-        return [self.canvas.stated(text, one.sample) for text, one in zip(texts, asked, strict=True)]
+        return [self.canvas.text_to_original(text, one.sample) for text, one in zip(texts, asked, strict=True)]

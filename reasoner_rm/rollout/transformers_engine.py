@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reasoner_rm.policy.chosen import processed_logits
-from reasoner_rm.policy.decoding import Decoding, prefill
-from reasoner_rm.policy.loading import Vlm
-from reasoner_rm.policy.prompts import PromptEncoder
-from reasoner_rm.rollout.protocol import Request, Sampling, in_order
-from reasoner_rm.rollout.reading import read
+from reasoner_rm.models.loading import Vlm
+from reasoner_rm.models.prefix_cache import KVCache, prefill
+from reasoner_rm.models.prompt_encoder import PromptEncoder
+from reasoner_rm.models.token_logprobs import processed_logits
+from reasoner_rm.rollout.base import GenerationRequest, SamplingParams, in_order
+from reasoner_rm.rollout.completion import read
 from reasoner_rm.schema import Completion
 
-SHRINK = 0.75
+COMPACT_BELOW = 0.75
 """Finished rows leave the batch as soon as what remains fits in this share of it."""
 
 
@@ -35,10 +35,12 @@ class TransformersEngine:
         self.encoder = encoder or PromptEncoder(vlm)
         self.rows = rows
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[tuple[Completion, ...]]:
+    def generate(self, requests: Sequence[GenerationRequest], sampling: SamplingParams) -> list[tuple[Completion, ...]]:
         return in_order(self.stream(requests, sampling))
 
-    def stream(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, tuple[Completion, ...]]]:
+    def stream(
+        self, requests: Sequence[GenerationRequest], sampling: SamplingParams
+    ) -> Iterator[tuple[int, tuple[Completion, ...]]]:
         """Each request's place with its completions, part by part."""
         place = 0
         for part in self._parts(requests):
@@ -47,7 +49,9 @@ class TransformersEngine:
                 place += 1
 
     @torch.no_grad()
-    def _answer_in_eval(self, requests: list[Request], sampling: Sampling) -> list[tuple[Completion, ...]]:
+    def _answer_in_eval(
+        self, requests: list[GenerationRequest], sampling: SamplingParams
+    ) -> list[tuple[Completion, ...]]:
         training = self.vlm.model.training
         self.vlm.model.eval()
         try:
@@ -55,48 +59,50 @@ class TransformersEngine:
         finally:
             self.vlm.model.train(training)
 
-    def _parts(self, requests: Sequence[Request]) -> Iterator[list[Request]]:
+    def _parts(self, requests: Sequence[GenerationRequest]) -> Iterator[list[GenerationRequest]]:
         """Neighbours with equally many completions, up to ``rows`` of these together."""
         for count, same in groupby(requests, key=lambda r: len(r.seeds)):
             group = list(same)
             size = max(1, self.rows // count)
             yield from (group[i : i + size] for i in range(0, len(group), size))
 
-    def _answer(self, requests: list[Request], sampling: Sampling) -> list[tuple[Completion, ...]]:
+    def _answer(self, requests: list[GenerationRequest], sampling: SamplingParams) -> list[tuple[Completion, ...]]:
         n, count = len(requests), len(requests[0].seeds)
-        noise = uniforms([s for r in requests for s in r.seeds], sampling.max_tokens).to(self.vlm.device)
-        stop = torch.tensor(self.vlm.stop, device=self.vlm.device)
+        noise = seeded_uniforms([s for r in requests for s in r.seeds], sampling.max_tokens).to(self.vlm.device)
+        stop = torch.tensor(self.vlm.stop_token_ids, device=self.vlm.device)
         tokens = torch.full(noise.shape, self.vlm.tokenizer.pad_token_id, device=self.vlm.device)
-        logps = torch.zeros(noise.shape, device=self.vlm.device)
+        logprobs = torch.zeros(noise.shape, device=self.vlm.device)
         state = self._prefill(requests, count)
         for step in range(sampling.max_tokens):
-            token, logp = draw(
-                processed_logits(self.vlm.model.lm_head, state.hidden, self.vlm.banned, sampling.temperature or 1.0),
+            token, logprob = sample_tokens(
+                processed_logits(
+                    self.vlm.model.lm_head, state.hidden, self.vlm.banned_token_ids, sampling.temperature or 1.0
+                ),
                 noise[state.index, step],
                 greedy=sampling.temperature == 0,
                 top_p=sampling.top_p,
             )
             alive = state.index[state.alive]
-            tokens[alive, step], logps[alive, step] = token[state.alive], logp[state.alive]
+            tokens[alive, step], logprobs[alive, step] = token[state.alive], logprob[state.alive]
             self._tell(requests, count, tokens[:, : step + 1], alive)
             state.alive &= ~torch.isin(token, stop)
             if step + 1 == sampling.max_tokens or not bool(state.alive.any()):
                 break
             self._advance(state, token)
-        rows = (read(self.vlm, *row) for row in zip(tokens.tolist(), logps.tolist(), strict=True))
+        rows = (read(self.vlm, *row) for row in zip(tokens.tolist(), logprobs.tolist(), strict=True))
         return [tuple(next(rows) for _ in range(count)) for _ in range(n)]
 
-    def _tell(self, requests: Sequence[Request], count: int, tokens: Tensor, grown: Tensor) -> None:
-        """Show those who watch how far their completions are, without a character that is not whole yet."""
-        if not any(request.watch for request in requests):
+    def _tell(self, requests: Sequence[GenerationRequest], count: int, tokens: Tensor, grown: Tensor) -> None:
+        """Show those who on_text how far their completions are, without a character that is not whole yet."""
+        if not any(request.on_text for request in requests):
             return
         for row in grown.tolist():
-            watch = requests[row // count].watch
-            if watch is not None:
-                ids = [t for t in tokens[row].tolist() if t not in self.vlm.stop]
-                watch(row % count, self.vlm.tokenizer.decode(ids, skip_special_tokens=False).rstrip("\ufffd"))
+            on_text = requests[row // count].on_text
+            if on_text is not None:
+                ids = [t for t in tokens[row].tolist() if t not in self.vlm.stop_token_ids]
+                on_text(row % count, self.vlm.tokenizer.decode(ids, skip_special_tokens=False).rstrip("\ufffd"))
 
-    def _prefill(self, requests: Sequence[Request], count: int) -> _State:
+    def _prefill(self, requests: Sequence[GenerationRequest], count: int) -> _State:
         prompts = self.encoder.batch([self.encoder.encode(r.prompt) for r in requests])
         memory, hidden = prefill(self.vlm, prompts, count)
         rows = len(requests) * count
@@ -116,7 +122,7 @@ class TransformersEngine:
         state.hidden = self.vlm.model.model(
             input_ids=token[:, None],
             position_ids=state.position[:, None].expand(3, -1, 1),
-            **state.memory.keywords(),
+            **state.memory.forward_kwargs(),
         ).last_hidden_state[:, -1]
         state.memory.step()
         state.position = state.position + 1
@@ -127,7 +133,7 @@ class _State:
     """Rows under way, a rectangle of prompts by rows: last ``hidden`` [R, D], next ``position`` [R], ``index`` [R] of
     each row in the whole batch, and whether it is ``alive`` [R]; a finished row may stay to fill the rectangle."""
 
-    memory: Decoding
+    memory: KVCache
     hidden: Tensor
     position: Tensor
     index: Tensor
@@ -138,36 +144,36 @@ class _State:
         alive = self.alive.view(-1, self.memory.rows)
         per_prompt = alive.sum(1)
         prompts, count = per_prompt.nonzero()[:, 0], int(per_prompt.max())
-        if len(prompts) * count > SHRINK * alive.numel():
+        if len(prompts) * count > COMPACT_BELOW * alive.numel():
             return None
         first = alive[prompts].int().argsort(dim=1, descending=True, stable=True)[:, :count]
         kept = (prompts[:, None] * self.memory.rows + first).flatten()
-        self.memory.keep(prompts, kept, count)
+        self.memory.select(prompts, kept, count)
         self.hidden, self.position = self.hidden[kept], self.position[kept]
         self.index, self.alive = self.index[kept], self.alive[kept]
         return kept
 
 
-def uniforms(seeds: Sequence[int], n: int) -> torch.Tensor:
+def seeded_uniforms(seeds: Sequence[int], n: int) -> torch.Tensor:
     """Uniform numbers in [0, 1) [len(seeds), n], each row from its own seed."""
     return torch.from_numpy(np.stack([np.random.default_rng(seed).random(n) for seed in seeds]))
 
 
-def draw(
+def sample_tokens(
     logits: torch.Tensor, noise: torch.Tensor, greedy: bool, top_p: float = 1.0
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """One token per row [B] of ``logits`` [B, V], and its log-probability [B] in the whole distribution."""
-    logps = logits.log_softmax(-1)
+    logprobs = logits.log_softmax(-1)
     if greedy:
-        token = logps.argmax(-1)
+        token = logprobs.argmax(-1)
     else:
-        probs = logps.double().exp()
-        cdf = (probs if top_p == 1 else nucleus(probs, top_p)).cumsum(-1)
+        probs = logprobs.double().exp()
+        cdf = (probs if top_p == 1 else top_p_filter(probs, top_p)).cumsum(-1)
         token = torch.searchsorted(cdf, noise[:, None] * cdf[:, -1:], right=True)[:, 0]
-    return token, logps.gather(-1, token[:, None])[:, 0]
+    return token, logprobs.gather(-1, token[:, None])[:, 0]
 
 
-def nucleus(probs: torch.Tensor, top_p: float) -> torch.Tensor:
+def top_p_filter(probs: torch.Tensor, top_p: float) -> torch.Tensor:
     """``probs`` [B, V] without the tokens before which likelier ones already hold ``top_p``; the likeliest stays."""
     ranked, order = probs.sort(dim=-1, descending=True, stable=True)
     inside = ranked.cumsum(-1) - ranked < top_p

@@ -46,12 +46,12 @@ def read_boxes(text: str) -> Boxes | None:
         text = text[3:-3].removeprefix("json")
     try:
         items = json.loads(text)
-        return boxes_of([items] if isinstance(items, dict) else items)
+        return boxes_from_json([items] if isinstance(items, dict) else items)
     except (ValueError, RecursionError):
         return None
 
 
-def boxes_of(items: object) -> Boxes:
+def boxes_from_json(items: object) -> Boxes:
     """Boxes from parsed JSON.
 
     Raises:
@@ -98,7 +98,7 @@ def to_original(xyxy: Array, space: BoxSpace, original: tuple[int, int], process
         space: ``processed``: pixels of the image as the model saw it; ``thousand``: 0 to 1000 along either side.
         original, processed: (width, height) in pixels, as ``RewardContext.image_sizes`` holds them.
 
-    >>> to_original(np.array([[100.0, 0, 500, 250]]), "thousand", (640, 480), (616, 476)).tolist()
+    >>> to_original(np.array([[100.0, 0, 500, 250]]), "normalized_1000", (640, 480), (616, 476)).tolist()
     [[64.0, 0.0, 320.0, 120.0]]
     """
     return xyxy * _scale(space, original, processed)

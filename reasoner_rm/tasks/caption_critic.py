@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
-from reasoner_rm.tasks.base import Task, need
+from reasoner_rm.tasks.base import Task, require
 from reasoner_rm.tasks.escape import escape
-from reasoner_rm.tasks.parsing import Container
+from reasoner_rm.tasks.parsing import AnswerFormat
 from reasoner_rm.tasks.qa import normalise
 
 MAX_PHRASE = 1000
@@ -29,11 +29,11 @@ class CaptionCritic(Task):
     """
 
     name: ClassVar[str] = "caption_critic"
-    container: ClassVar[Container] = "boxed"
+    container: ClassVar[AnswerFormat] = "boxed"
 
-    def check(self, sample: Sample) -> None:
+    def validate(self, sample: Sample) -> None:
         for key in ("original", "changed"):
-            value = need(sample.gold, key, sample)
+            value = require(sample.gold, key, sample)
             if not isinstance(value, str) or phrase(value) is None:
                 what = f"sample {sample.id!r}: gold.{key} is {value!r:.60}"
                 raise InputError(what, remedy=f"give a phrase of at most {MAX_PHRASE} characters")
@@ -48,21 +48,21 @@ class CaptionCritic(Task):
             what = f"sample {sample.id!r}: gold.changed {changed!r:.60} does not stand in the caption"
             raise InputError(what, remedy="prompt is the changed caption, not the original one")
         boxed = self.parse(f"\\boxed{{{escape(changed)}}}", sample).answer
-        if boxed is None or not self.correct(boxed, sample):
+        if boxed is None or not self.grade(boxed, sample):
             what = f"sample {sample.id!r}: gold.changed {changed!r:.60} cannot stand in \\boxed{{}}"
             raise InputError(what, remedy="balance its braces")
 
-    def read(self, answer: str, sample: Sample) -> str | None:
+    def parse_answer(self, answer: str, sample: Sample) -> str | None:
         return phrase(answer)
 
-    def correct(self, answer: str, sample: Sample) -> float | None:
-        gold = self.canonical(sample)
+    def grade(self, answer: str, sample: Sample) -> float | None:
+        gold = self.reference_answer(sample)
         if gold is None:
             return None
         said = phrase(answer)
         return float(said is not None and said == phrase(gold))
 
-    def canonical(self, sample: Sample) -> str | None:
+    def reference_answer(self, sample: Sample) -> str | None:
         return escape(sample.gold["changed"]) if "changed" in sample.gold else None
 
 

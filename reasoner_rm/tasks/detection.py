@@ -8,8 +8,8 @@ import numpy as np
 
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
+from reasoner_rm.tasks.box_task import Localisation
 from reasoner_rm.tasks.boxes import Boxes, iou_matrix
-from reasoner_rm.tasks.localisation import Localisation
 from reasoner_rm.tasks.qa import normalise
 
 THRESHOLD = 0.5
@@ -26,8 +26,8 @@ class Detection(Localisation):
 
     name: ClassVar[str] = "detection"
 
-    def check(self, sample: Sample) -> None:
-        super().check(sample)
+    def validate(self, sample: Sample) -> None:
+        super().validate(sample)
         for item in sample.gold["boxes"]:
             if not normalise(item.get("label", "")):
                 what = f"sample {sample.id!r}: the gold box {item['bbox_2d']} has no label"

@@ -1,7 +1,7 @@
 """The one parser: a completion is a `<think>` block followed by the task's answer container.
 
 The verdict is always the *last* complete container; anything that makes the text less than exactly
-`<think>…</think><container>` is named in ``why_not``.
+`<think>…</think><container>` is named in ``parse_error``.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ import re
 from collections.abc import Callable
 from typing import Literal
 
-from reasoner_rm.schema import Parsed
+from reasoner_rm.schema import ParsedCompletion
 
-Container = Literal["answer", "boxed"]
+AnswerFormat = Literal["answer", "boxed"]
 
 BOXED = "\\boxed"
 MAX_BRACES = 10_000
 """A text with more of them has no readable box: they are walked one by one."""
 
 
-def parse(text: str, container: Container, readable: Callable[[str], bool]) -> Parsed:
+def parse(text: str, container: AnswerFormat, readable: Callable[[str], bool]) -> ParsedCompletion:
     """Read a completion.
 
     Args:
@@ -32,16 +32,16 @@ def parse(text: str, container: Container, readable: Callable[[str], bool]) -> P
         answer = last_element(text, "answer")
     else:
         answer = next((content.strip() for content, _, _ in reversed(boxes(text))), None)
-    why_not = _fault(text, container, answer, readable)
-    return Parsed(
+    parse_error = _fault(text, container, answer, readable)
+    return ParsedCompletion(
         thinking=thinking,
         answer=answer if answer is not None and readable(answer) else None,
-        well_formed=not why_not,
-        why_not=why_not,
+        well_formed=not parse_error,
+        parse_error=parse_error,
     )
 
 
-def _fault(text: str, container: Container, answer: str | None, readable: Callable[[str], bool]) -> str:
+def _fault(text: str, container: AnswerFormat, answer: str | None, readable: Callable[[str], bool]) -> str:
     """The first reason why a text is not exactly one thought and one readable answer; empty when it is."""
     for tag in ("<think>", "</think>") + (("<answer>", "</answer>") if container == "answer" else ()):
         n = text.count(tag)

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
-from reasoner_rm.tasks.base import Task, need
+from reasoner_rm.tasks.base import Task, require
 
 SCALE = (1, 5)
 
@@ -27,10 +27,10 @@ class Pointwise(Task):
         low, high = sample.meta.get("scale", SCALE)
         return float(low), float(high)
 
-    def check(self, sample: Sample) -> None:
+    def validate(self, sample: Sample) -> None:
         if len(sample.images) + len(sample.videos) != 1:
             raise InputError(f"sample {sample.id!r} has {len(sample.images)} images, pointwise judges 1")
-        score = need(sample.gold, "score", sample)
+        score = require(sample.gold, "score", sample)
         match sample.meta.get("scale", SCALE):
             case [int() | float() as low, int() | float() as high] if -math.inf < low < high < math.inf:
                 pass
@@ -42,7 +42,7 @@ class Pointwise(Task):
                 remedy="correct the score or state meta.scale as [low, high]",
             )
 
-    def read(self, answer: str, sample: Sample) -> float | None:
+    def parse_answer(self, answer: str, sample: Sample) -> float | None:
         match = re.fullmatch(r"[+-]?\d+(\.\d+)?", answer.strip(), flags=re.ASCII)
         if not match:
             return None
@@ -60,18 +60,18 @@ class Pointwise(Task):
         options, score = self.options(sample), sample.gold.get("score")
         return None if score is None else tuple(max(0.0, 1 - abs(int(o) - score)) for o in options) or None
 
-    def choice(self, answer: str, sample: Sample) -> int | None:
-        value = self.read(answer, sample)
+    def option_index(self, answer: str, sample: Sample) -> int | None:
+        value = self.parse_answer(answer, sample)
         options = self.options(sample)
         return None if value is None or not options else options.index(str(round(value)))
 
-    def correct(self, answer: str, sample: Sample) -> float | None:
+    def grade(self, answer: str, sample: Sample) -> float | None:
         if "score" not in sample.gold:
             return None
-        value = self.read(answer, sample)
+        value = self.parse_answer(answer, sample)
         low, high = self.scale(sample)
         return 0.0 if value is None else 1 - abs(value - float(sample.gold["score"])) / (high - low)
 
-    def canonical(self, sample: Sample) -> str | None:
+    def reference_answer(self, sample: Sample) -> str | None:
         score = sample.gold.get("score")
         return None if score is None else f"{Decimal(str(score)).normalize():f}"  # all digits, no exponent

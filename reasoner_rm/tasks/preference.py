@@ -7,8 +7,8 @@ import re
 from typing import Any, ClassVar
 
 from reasoner_rm.errors import InputError
-from reasoner_rm.schema import CANDIDATES, Candidates, Sample
-from reasoner_rm.tasks.base import Task, need
+from reasoner_rm.schema import PAIRWISE_TASKS, Candidates, Sample
+from reasoner_rm.tasks.base import Task, require
 
 OPTIONS = ("1", "2")
 
@@ -23,10 +23,10 @@ class Preference(Task):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls.kind = CANDIDATES[cls.name]
+        cls.kind = PAIRWISE_TASKS[cls.name]
         cls.answer_prefix = f"<answer>{cls.kind.noun} "
 
-    def check(self, sample: Sample) -> None:
+    def validate(self, sample: Sample) -> None:
         shown = len(getattr(sample, self.kind.media)) - self.kind.shared
         if shown != 2:
             beside = f" beside its {self.kind.shared} source image" if self.kind.shared else ""
@@ -35,7 +35,7 @@ class Preference(Task):
                 remedy="expand rankings to pairs that share a group_id",
             )
         if "ranks" not in sample.gold:
-            p = need(sample.gold, "p_first", sample)
+            p = require(sample.gold, "p_first", sample)
             if not isinstance(p, (int, float)) or not 0 <= p <= 1:
                 raise InputError(f"sample {sample.id!r}: gold.p_first is {p!r}", remedy="give a number from 0 to 1")
         else:
@@ -54,13 +54,13 @@ class Preference(Task):
             return 0.5 if first == second else float(first < second)
         return None
 
-    def read(self, answer: str, sample: Sample) -> int | None:
+    def parse_answer(self, answer: str, sample: Sample) -> int | None:
         verdict = rf"{self.kind.noun} ([12]) is better\.?"
         match = re.fullmatch(verdict, answer.strip(), flags=re.IGNORECASE | re.ASCII)
         return int(match[1]) - 1 if match else None
 
-    def choice(self, answer: str, sample: Sample) -> int | None:
-        return self.read(answer, sample)
+    def option_index(self, answer: str, sample: Sample) -> int | None:
+        return self.parse_answer(answer, sample)
 
     def options(self, sample: Sample) -> tuple[str, ...]:
         return OPTIONS
@@ -69,12 +69,12 @@ class Preference(Task):
         p = self.p_first(sample)
         return None if p is None else (p, 1 - p)
 
-    def correct(self, answer: str, sample: Sample) -> float | None:
+    def grade(self, answer: str, sample: Sample) -> float | None:
         p = self.p_first(sample)
         if p is None or p == 0.5:
             return None
-        return float(self.read(answer, sample) == (0 if p > 0.5 else 1))
+        return float(self.parse_answer(answer, sample) == (0 if p > 0.5 else 1))
 
-    def canonical(self, sample: Sample) -> str | None:
+    def reference_answer(self, sample: Sample) -> str | None:
         p = self.p_first(sample)
         return None if p is None or p == 0.5 else f"{self.kind.noun} {1 if p > 0.5 else 2} is better"

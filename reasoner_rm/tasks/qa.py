@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
-from reasoner_rm.tasks.base import Task, need
+from reasoner_rm.tasks.base import Task, require
 from reasoner_rm.tasks.escape import escape, unescape
 from reasoner_rm.tasks.math_answers import formula, same_formula
 
@@ -25,20 +25,20 @@ class Qa(Task):
 
     name: ClassVar[str] = "qa"
 
-    def check(self, sample: Sample) -> None:
-        answer = str(need(sample.gold, "answer", sample))
-        kind = need(sample.gold, "kind", sample)
+    def validate(self, sample: Sample) -> None:
+        answer = str(require(sample.gold, "answer", sample))
+        kind = require(sample.gold, "kind", sample)
         if kind not in KINDS:
             raise InputError(f"sample {sample.id!r}: gold.kind {kind!r} is unknown", remedy=f"use {', '.join(KINDS)}")
         choices = sample.meta.get("choices", ())
         if not isinstance(choices, (list, tuple)) or len({normalise(str(c)) for c in choices} - {""}) < len(choices):
             what = f"sample {sample.id!r}: meta.choices is {choices!r}"
             raise InputError(what, remedy="list texts that differ in more than case and punctuation")
-        if self.read(answer, sample) is None:
+        if self.parse_answer(answer, sample) is None:
             what = f"sample {sample.id!r}: gold.answer {answer!r:.60} cannot be read as a {kind}"
             raise InputError(what, remedy="list it in meta.choices" if kind == "choice" else "correct it, or its kind")
 
-    def read(self, answer: str, sample: Sample) -> str | float | None:
+    def parse_answer(self, answer: str, sample: Sample) -> str | float | None:
         kind = sample.gold.get("kind", "text")
         if kind == "number":
             return number(answer)
@@ -55,22 +55,22 @@ class Qa(Task):
         return tuple(str(c) for c in sample.meta.get("choices", ()))
 
     def gold_probs(self, sample: Sample) -> tuple[float, ...] | None:
-        right = self.choice(str(sample.gold.get("answer", "")), sample)
+        right = self.option_index(str(sample.gold.get("answer", "")), sample)
         return None if right is None else tuple(float(i == right) for i in range(len(self.options(sample))))
 
-    def choice(self, answer: str, sample: Sample) -> int | None:
+    def option_index(self, answer: str, sample: Sample) -> int | None:
         text = normalise(answer) if len(answer) <= MAX_ANSWER else ""
         return next((i for i, o in enumerate(self.options(sample)) if normalise(o) == text), None)
 
-    def correct(self, answer: str, sample: Sample) -> float | None:
+    def grade(self, answer: str, sample: Sample) -> float | None:
         if "answer" not in sample.gold:
             return None
-        said, gold = self.read(answer, sample), self.read(str(sample.gold["answer"]), sample)
+        said, gold = self.parse_answer(answer, sample), self.parse_answer(str(sample.gold["answer"]), sample)
         if isinstance(said, str) and isinstance(gold, str) and sample.gold.get("kind") == "math":
             return float(same_formula(said, gold))
         return float(said is not None and said == gold)
 
-    def canonical(self, sample: Sample) -> str | None:
+    def reference_answer(self, sample: Sample) -> str | None:
         return escape(str(sample.gold["answer"])) if "answer" in sample.gold else None
 
 

@@ -16,10 +16,10 @@ from reasoner_rm.errors import InputError
 from reasoner_rm.schema import MediaRef, Sample
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.escape import check_text, escape
-from reasoner_rm.tasks.video import frames
+from reasoner_rm.tasks.frames import frames
 
 FOLDER = Path(__file__).parent / "templates"
-HIDDEN = "hidden_caption"
+HIDDEN_CAPTION = "hidden_caption"
 _SLOT = re.compile("\x00(\\d+)\x00")  # NUL is refused in data, so no text can forge a slot
 
 
@@ -78,9 +78,9 @@ def render(sample: Sample, template: Template) -> Prompt:
         InputError: NUL characters in the sample's text, a template that drops or repeats an image or knows no hidden
             caption where one is, a video that has no frames.
     """
-    if HIDDEN in sample.meta and HIDDEN not in template.text:
+    if HIDDEN_CAPTION in sample.meta and HIDDEN_CAPTION not in template.text:
         what = f"template {template.name!r} always shows a caption, and the raters of sample {sample.id!r} saw none"
-        remedy = f"use default or brief, give it a case for meta.{HIDDEN}, or build with --show-prompt always"
+        remedy = f"use default or brief, give it a case for meta.{HIDDEN_CAPTION}, or build with --show-prompt always"
         raise InputError(what, remedy=remedy)
     media, videos = list(sample.images), []
     for video in map(frames, sample.videos):

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
-from reasoner_rm.tasks.base import Task, need
+from reasoner_rm.tasks.base import Task, require
 
 MAX_STEPS = 256
 MAX_TEXT = 4000
@@ -23,8 +23,8 @@ class StepCritique(Task):
 
     name: ClassVar[str] = "step_critique"
 
-    def check(self, sample: Sample) -> None:
-        steps = verdicts(need(sample.gold, "steps", sample))
+    def validate(self, sample: Sample) -> None:
+        steps = verdicts(require(sample.gold, "steps", sample))
         if not 1 <= len(sample.responses) <= MAX_STEPS:
             what = f"sample {sample.id!r} has {len(sample.responses)} solution steps"
             raise InputError(what, remedy=f"list 1 to {MAX_STEPS} of them in responses")
@@ -32,7 +32,7 @@ class StepCritique(Task):
             what = f"sample {sample.id!r}: gold.steps is {sample.gold['steps']!r:.60}"
             raise InputError(what, remedy=f"give a list of {len(sample.responses)} times 0 or 1, one for each response")
 
-    def read(self, answer: str, sample: Sample) -> list[int] | None:
+    def parse_answer(self, answer: str, sample: Sample) -> list[int] | None:
         if len(answer) > MAX_TEXT:
             return None
         try:
@@ -40,15 +40,15 @@ class StepCritique(Task):
         except (ValueError, RecursionError):
             return None
 
-    def correct(self, answer: str, sample: Sample) -> float | None:
+    def grade(self, answer: str, sample: Sample) -> float | None:
         if "steps" not in sample.gold:
             return None
-        said, true = self.read(answer, sample), list[int](sample.gold["steps"])
+        said, true = self.parse_answer(answer, sample), list[int](sample.gold["steps"])
         if said is None or len(said) != len(true):
             return 0.0
         return sum(s == t for s, t in zip(said, true, strict=True)) / len(true)
 
-    def canonical(self, sample: Sample) -> str | None:
+    def reference_answer(self, sample: Sample) -> str | None:
         return json.dumps(list(sample.gold["steps"])) if "steps" in sample.gold else None
 
 

@@ -8,11 +8,11 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from reasoner_rm import processes
+from reasoner_rm import distributed
 from reasoner_rm.config import AlarmSection
 
-SEEN = ("entropy", "completion_length", "truncated", "reward/format", "zero_variance", "sampler_gap", "kl",
-        "all_right", "all_wrong")  # fmt: skip
+SEEN = ("entropy", "completion_length", "truncated", "reward/format", "zero_variance", "sampler_logprob_gap", "kl",
+        "all_correct", "all_incorrect")  # fmt: skip
 """The metrics that alarms look at, beside the reward that filters."""
 
 Means = Mapping[str, float]
@@ -27,7 +27,7 @@ class Alarms:
 
     def __init__(self, section: AlarmSection, right: str = "reward/accuracy"):
         self.section, self.right = section, right
-        self.rung: list[str] = []
+        self.triggered: list[str] = []
         self._first: dict[str, list[float]] = defaultdict(list)
         self._last: dict[str, list[float]] = defaultdict(list)
 
@@ -40,35 +40,35 @@ class Alarms:
                     self._first[name].append(metrics[name])
                 self._last[name] = [*self._last[name], metrics[name]][-span:]
         new = []
-        for name, (sees, cause) in TROUBLES.items():
-            if name not in self.rung and sees(self):
-                self.rung.append(name)
+        for name, (sees, cause) in CHECKS.items():
+            if name not in self.triggered and sees(self):
+                self.triggered.append(name)
                 new.append(name)
-                if processes.first():
+                if distributed.is_main():
                     print(f"reasoner-rm: alarm at step {step}: {name}: {cause}", file=sys.stderr, flush=True)
         return new
 
-    def ends(self, new: list[str]) -> list[str]:
+    def fatal(self, new: list[str]) -> list[str]:
         """Those that should end the run."""
         return [name for name in new if name in self.section.stop_on]
 
-    def before(self, name: str) -> float:
+    def baseline(self, name: str) -> float:
         """The mean over the first steps; NaN, which no comparison holds for, until these are over."""
         return _mean(self._first[name]) if len(self._first[name]) == self.section.steps else math.nan
 
-    def now(self, name: str) -> float:
+    def recent(self, name: str) -> float:
         """The mean over the last steps."""
         return _mean(self._last[name]) if len(self._last[name]) == self.section.steps else math.nan
 
-    def memory(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """What was seen so far, as JSON knows it."""
-        return {"first": dict(self._first), "last": dict(self._last), "rung": self.rung}
+        return {"first": dict(self._first), "last": dict(self._last), "rung": self.triggered}
 
-    def recall(self, memory: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on from a memory."""
-        self._first.update(memory["first"])
-        self._last.update(memory["last"])
-        self.rung = list(memory["rung"])
+        self._first.update(state_dict["first"])
+        self._last.update(state_dict["last"])
+        self.triggered = list(state_dict["rung"])
 
 
 def _mean(values: list[float]) -> float:
@@ -77,37 +77,37 @@ def _mean(values: list[float]) -> float:
 
 def _entropy(a: Alarms) -> bool:
     limit = a.section.entropy_share
-    return limit is not None and a.now("entropy") < limit * a.before("entropy")
+    return limit is not None and a.recent("entropy") < limit * a.baseline("entropy")
 
 
 def _length(a: Alarms) -> bool:
     limit = a.section.length_ratio
-    return limit is not None and a.now("completion_length") > limit * a.before("completion_length")
+    return limit is not None and a.recent("completion_length") > limit * a.baseline("completion_length")
 
 
 def _format(a: Alarms) -> bool:
     limit = a.section.format_rise
     if limit is None:
         return False
-    return a.now("reward/format") - a.before("reward/format") > limit and a.now(a.right) <= a.before(a.right)
+    return a.recent("reward/format") - a.baseline("reward/format") > limit and a.recent(a.right) <= a.baseline(a.right)
 
 
 def _variance(a: Alarms) -> bool:
     limit = a.section.zero_variance
-    return limit is not None and a.now("zero_variance") > limit
+    return limit is not None and a.recent("zero_variance") > limit
 
 
 def _gap(a: Alarms) -> bool:
-    limit = a.section.sampler_gap
-    return limit is not None and a.now("sampler_gap") > limit
+    limit = a.section.sampler_logprob_gap
+    return limit is not None and a.recent("sampler_logprob_gap") > limit
 
 
 def _kl(a: Alarms) -> bool:
     limit = a.section.kl
-    return limit is not None and a.now("kl") > limit
+    return limit is not None and a.recent("kl") > limit
 
 
-TROUBLES: dict[str, tuple[Callable[[Alarms], bool], str]] = {
+CHECKS: dict[str, tuple[Callable[[Alarms], bool], str]] = {
     "entropy_collapse": (
         _entropy,
         "the policy says the same thing again and again; likely a learning rate that is too high, too small a "
@@ -125,13 +125,13 @@ TROUBLES: dict[str, tuple[Callable[[Alarms], bool], str]] = {
     ),
     "zero_variance": (
         _variance,
-        "most groups earn the same throughout and teach nothing; likely prompts that are too easy (all_right) or too "
-        "hard (all_wrong): sift them, or set grpo.filter_epsilon and grpo.resample_cap",
+        "most groups earn the same throughout and teach nothing; likely prompts that are too easy (all_correct) or too "
+        "hard (all_incorrect): rejection_sampling them, or set grpo.filter_epsilon and grpo.max_resample_ratio",
     ),
     "engine_mismatch": (
         _gap,
         "the engine samples from another policy than the one that is trained; likely another precision or old weights "
-        "(engine.dtype; grpo.engine_correction makes up for rounding)",
+        "(engine.dtype; grpo.importance_sampling_correction makes up for rounding)",
     ),
     "kl_runaway": (
         _kl,

@@ -8,10 +8,10 @@ from typing import Any
 from tqdm.auto import tqdm
 from transformers import TrainerCallback
 
-from reasoner_rm import processes
+from reasoner_rm import distributed
 from reasoner_rm.training.checkpoints import Checkpoints
-from reasoner_rm.training.phases import Phases
-from reasoner_rm.training.stopping import Wish
+from reasoner_rm.training.signals import StopRequest
+from reasoner_rm.training.timers import StepTimer
 
 
 class Keeper(TrainerCallback):
@@ -21,7 +21,7 @@ class Keeper(TrainerCallback):
     be a reason to stop.
     """
 
-    def __init__(self, wish: Wish, checkpoints: Checkpoints | None, repeats: int):
+    def __init__(self, wish: StopRequest, checkpoints: Checkpoints | None, repeats: int):
         self.wish, self.checkpoints, self.repeats = wish, checkpoints, repeats
         self.kept = 0
 
@@ -32,7 +32,7 @@ class Keeper(TrainerCallback):
         step = state.global_step
         if step % self.repeats:
             return
-        reasons = [reason for reason in processes.everyone(self.wish.reason) if reason]
+        reasons = [reason for reason in distributed.all_gather(self.wish.reason) if reason]
         if reasons:  # of one is of all: each has to know that the stage did not end by itself
             self.wish.reason = self.wish.reason or reasons[0]
             control.should_training_stop = True
@@ -46,7 +46,7 @@ class Keeper(TrainerCallback):
 class OptimiserTime(TrainerCallback):
     """Counts the optimiser's own step as a phase."""
 
-    def __init__(self, phases: Phases):
+    def __init__(self, phases: StepTimer):
         self.phases = phases
         self.under_way = contextlib.ExitStack()
 
@@ -73,7 +73,7 @@ class Bar(TrainerCallback):
             desc=self.title,
             unit="step",
             dynamic_ncols=True,
-            disable=not processes.first(),
+            disable=not distributed.is_main(),
         )
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

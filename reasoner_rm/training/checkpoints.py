@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from reasoner_rm import processes
+from reasoner_rm import distributed
 from reasoner_rm.errors import InputError
 
 MARKER = "whole.json"
@@ -51,28 +51,28 @@ class Checkpoints:
             OSError: the disk is full, or the like; what was whole before still is.
         """
         beside = self.folder / f".{step:07d}.writing"
-        if processes.first():
+        if distributed.is_main():
             self._tidy()
             beside.mkdir(parents=True)
-        processes.barrier()
+        distributed.barrier()
         try:
             yield beside
         except BaseException:
             shutil.rmtree(beside, ignore_errors=True)
             raise
-        processes.barrier()
-        if processes.first():
+        distributed.barrier()
+        if distributed.is_main():
             self._close(beside, step, facts)
-        processes.barrier()
+        distributed.barrier()
 
-    def _close(self, beside: Path, step: int, facts: dict[str, Any]) -> None:
+    def _close(self, beside: Path, step: int, metadata: dict[str, Any]) -> None:
         try:
             files = [p for p in sorted(beside.rglob("*")) if p.is_file()]
             for file in files:
                 _sync(file)
             sizes = {str(p.relative_to(beside)): p.stat().st_size for p in files}
             marker = beside / MARKER
-            marker.write_text(json.dumps({"step": step, **facts, "files": sizes}, indent=1), encoding="utf-8")
+            marker.write_text(json.dumps({"step": step, **metadata, "files": sizes}, indent=1), encoding="utf-8")
             _sync(marker)
         except BaseException:
             shutil.rmtree(beside, ignore_errors=True)
@@ -97,18 +97,18 @@ class Checkpoints:
         return self.folder / f"{step:07d}"
 
 
-def marker_of(state: Path) -> dict[str, Any]:
+def read_manifest(state: Path) -> dict[str, Any]:
     """What a whole state's marker says: ``step``, ``files`` with sizes, and the facts that it was written with."""
     return json.loads((state / MARKER).read_text(encoding="utf-8"))
 
 
-def check_fits(state: Path, **facts: Any) -> None:
+def check_compatible(state: Path, **facts: Any) -> None:
     """Whether a state can be resumed by a run of these facts.
 
     Raises:
         InputError: one of them differs, named with both values.
     """
-    marker = marker_of(state)
+    marker = read_manifest(state)
     for name, value in facts.items():
         if marker.get(name) != value:
             raise InputError(
@@ -120,7 +120,7 @@ def check_fits(state: Path, **facts: Any) -> None:
 
 def _is_whole(state: Path) -> bool:
     try:
-        files = marker_of(state)["files"]
+        files = read_manifest(state)["files"]
         return all((state / name).stat().st_size == size for name, size in files.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False

@@ -23,25 +23,27 @@ SAPO_POSITIVE, SAPO_NEGATIVE = 1.0, 1.05
 class LossInputs:
     """What the loss looks at.
 
-    ``logps`` [B, C] of the policy in fp32, with their graph. ``old_logps`` [B, C] of the policy that sampled, without
-    one: ``logps.detach()`` in the single on-policy pass. ``ref_logps`` [B, C] of the reference, for the KL term.
+    ``logprobs`` [B, C] of the policy in fp32, with their graph. ``old_logprobs`` [B, C] of the policy that sampled,
+    without
+    one: ``logprobs.detach()`` in the single on-policy pass. ``ref_logprobs`` [B, C] of the reference, for the KL term.
     ``advantages`` [B], or [B, C] where tokens have their own. ``mask`` [B, C] is 1 on completion tokens, the stop
     token included. ``weights`` [B] multiply each completion's loss and no denominator; None means ones. ``correction``
-    [B, C] or [B, 1] multiplies the policy's part and not the KL (see :func:`engine_correction`). What stands at masked
+    [B, C] or [B, 1] multiplies the policy's part and not the KL (see :func:`importance_sampling_correction`).
+    What stands at masked
     positions is never read.
     """
 
-    logps: Tensor
-    old_logps: Tensor
+    logprobs: Tensor
+    old_logprobs: Tensor
     advantages: Tensor
     mask: Tensor
-    ref_logps: Tensor | None = None
+    ref_logprobs: Tensor | None = None
     weights: Tensor | None = None
     correction: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class LossNormalizer:
     """The size of what the inputs are a part of: the losses of its parts then add up to that of the whole.
 
     ``rows`` counts completions, fully masked ones too; ``tokens`` counts what the mask keeps. Where gradients are
@@ -69,7 +71,7 @@ def grpo_loss(
     clip_high: float = 0.2,
     loss_type: LossType = "grpo",
     max_completion: int | None = None,
-    whole: Whole | None = None,
+    whole: LossNormalizer | None = None,
 ) -> LossOutputs:
     """Surrogate plus β times the KL to the reference, per token, then a mean.
 
@@ -95,23 +97,23 @@ def grpo_loss(
         max_completion: the longest a completion may be; ``dr_grpo`` divides by it.
         whole: the size of what these inputs are a part of; without it they are all there is.
     """
-    if beta and inputs.ref_logps is None:
-        raise ValueError("beta is not 0, so ref_logps are needed")
+    if beta and inputs.ref_logprobs is None:
+        raise ValueError("beta is not 0, so ref_logprobs are needed")
     if loss_type == "dr_grpo" and not max_completion:
         raise ValueError("dr_grpo divides by max_completion, which is not given")
     mask = inputs.mask.bool()
-    lengths = mask.sum(1, keepdim=True, dtype=inputs.logps.dtype)
-    whole = whole or Whole(rows=len(mask), tokens=int(lengths.sum()))
+    lengths = mask.sum(1, keepdim=True, dtype=inputs.logprobs.dtype)
+    whole = whole or LossNormalizer(rows=len(mask), tokens=int(lengths.sum()))
     kind = _LOSSES[loss_type]
 
     # Filled before any arithmetic: a masked -inf or NaN would outlive a multiplication by zero.
-    logps = inputs.logps.masked_fill(~mask, 0.0)
+    logprobs = inputs.logprobs.masked_fill(~mask, 0.0)
     advantages = inputs.advantages if inputs.advantages.dim() == 2 else inputs.advantages[:, None]
-    log_ratio = logps - inputs.old_logps.masked_fill(~mask, 0.0)
+    log_ratio = logprobs - inputs.old_logprobs.masked_fill(~mask, 0.0)
     if kind.by_sequence:
         log_ratio = log_ratio.sum(1, keepdim=True) / lengths.clamp(min=1)
     ratio = log_ratio.exp()
-    losses = -kind.surrogate(ratio, advantages, logps, clip_low, clip_high)
+    losses = -kind.surrogate(ratio, advantages, logprobs, clip_low, clip_high)
     if inputs.correction is not None:
         losses = losses * inputs.correction
     per_token = {
@@ -119,8 +121,8 @@ def grpo_loss(
         "clip_low": (ratio < 1 - clip_low) & (advantages < 0),
         "clip_high": (ratio > 1 + clip_high) & (advantages > 0),
     }
-    if inputs.ref_logps is not None:
-        per_token["kl"] = k3(logps, inputs.ref_logps.masked_fill(~mask, 0.0))
+    if inputs.ref_logprobs is not None:
+        per_token["kl"] = kl_k3(logprobs, inputs.ref_logprobs.masked_fill(~mask, 0.0))
     if beta:
         losses = losses + beta * per_token["kl"]
     if inputs.weights is not None:
@@ -129,19 +131,19 @@ def grpo_loss(
     divisor = kind.divisor(lengths, whole, max_completion or 0)
     loss = (losses.masked_fill(~mask, 0.0) / divisor).sum()
     tokens = lengths.sum().clamp(min=1)
-    metrics = {name: (value.detach().to(logps.dtype) * mask).sum() / tokens for name, value in per_token.items()}
+    metrics = {name: (value.detach().to(logprobs.dtype) * mask).sum() / tokens for name, value in per_token.items()}
     return LossOutputs(loss, metrics)
 
 
-def k3(logps: Tensor, ref_logps: Tensor) -> Tensor:
+def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
     """Schulman's estimate of KL(policy ‖ reference) per token: unbiased under the policy, and never negative."""
-    d = ref_logps - logps
+    d = ref_logprobs - logprobs
     return d.exp() - d - 1
 
 
-def engine_correction(
-    logps: Tensor,
-    sampler_logps: Tensor,
+def importance_sampling_correction(
+    logprobs: Tensor,
+    sampler_logprobs: Tensor,
     mask: Tensor,
     mode: Correction = "sequence_mask",
     low: float | None = None,
@@ -150,15 +152,17 @@ def engine_correction(
     """Importance weights for an engine that samples from a slightly different policy than the trainer computes.
 
     Args:
-        logps: [B, C] of the trainer's policy at sampling time. ``sampler_logps`` [B, C]: what the engine reported; NaN
+        logprobs: [B, C] of the trainer's policy at sampling time. ``sampler_logprobs`` [B, C]: what the engine
+            reported; NaN
             where it could not say, which corrects nothing.
         mode: the ratio per token [B, C] or of the whole sequence [B, 1]; outside ``low`` to ``high`` it is either
             truncated to the bound or masked, that is 0.
 
-    >>> engine_correction(torch.tensor([[0.0, 0.0]]), torch.tensor([[-2.0, 0.0]]), torch.ones(1, 2), "token_truncate")
+    >>> old, sampled = torch.tensor([[0.0, 0.0]]), torch.tensor([[-2.0, 0.0]])
+    >>> importance_sampling_correction(old, sampled, torch.ones(1, 2), "token_truncate")
     tensor([[3., 1.]])
     """
-    gap = torch.where(mask.bool() & ~sampler_logps.isnan(), logps.detach() - sampler_logps, 0.0)
+    gap = torch.where(mask.bool() & ~sampler_logprobs.isnan(), logprobs.detach() - sampler_logprobs, 0.0)
     level, rule = mode.split("_")
     ratio = (gap.sum(1, keepdim=True) if level == "sequence" else gap).exp()
     low, high = 0.0 if low is None else low, torch.inf if high is None else high
@@ -167,18 +171,18 @@ def engine_correction(
     return ratio.masked_fill((ratio < low) | (ratio > high), 0.0)
 
 
-# --- surrogates: what a token is worth; ratio [B, C] or [B, 1], advantages [B, 1], logps [B, C] ----------------------
+# --- surrogates: what a token is worth; ratio [B, C] or [B, 1], advantages [B, 1], logprobs [B, C] ------------------
 
 
-def _clipped(ratio: Tensor, advantages: Tensor, logps: Tensor, low: float, high: float) -> Tensor:
+def _clipped(ratio: Tensor, advantages: Tensor, logprobs: Tensor, low: float, high: float) -> Tensor:
     return torch.minimum(ratio * advantages, ratio.clamp(1 - low, 1 + high) * advantages)
 
 
-def _truncated(ratio: Tensor, advantages: Tensor, logps: Tensor, low: float, high: float) -> Tensor:
-    return ratio.clamp(max=1 + high).detach() * advantages * logps
+def _truncated(ratio: Tensor, advantages: Tensor, logprobs: Tensor, low: float, high: float) -> Tensor:
+    return ratio.clamp(max=1 + high).detach() * advantages * logprobs
 
 
-def _soft_gate(ratio: Tensor, advantages: Tensor, logps: Tensor, low: float, high: float) -> Tensor:
+def _soft_gate(ratio: Tensor, advantages: Tensor, logprobs: Tensor, low: float, high: float) -> Tensor:
     above, below = advantages.new_tensor(SAPO_POSITIVE), advantages.new_tensor(SAPO_NEGATIVE)
     temperature = torch.where(advantages > 0, above, below)
     return torch.sigmoid(temperature * (ratio - 1)) * 4 / temperature * advantages
@@ -187,22 +191,22 @@ def _soft_gate(ratio: Tensor, advantages: Tensor, logps: Tensor, low: float, hig
 # --- means: what each token's loss is divided by, from the completions' lengths [B, 1] --------------------------------
 
 
-def _per_completion(lengths: Tensor, whole: Whole, max_completion: int) -> Tensor | float:
+def _per_completion(lengths: Tensor, whole: LossNormalizer, max_completion: int) -> Tensor | float:
     return whole.rows * lengths.clamp(min=1)
 
 
-def _per_slot(lengths: Tensor, whole: Whole, max_completion: int) -> Tensor | float:
+def _per_slot(lengths: Tensor, whole: LossNormalizer, max_completion: int) -> Tensor | float:
     return whole.rows * max_completion
 
 
-def _per_token(lengths: Tensor, whole: Whole, max_completion: int) -> Tensor | float:
+def _per_token(lengths: Tensor, whole: LossNormalizer, max_completion: int) -> Tensor | float:
     return whole.tokens or 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Loss:
     surrogate: Callable[[Tensor, Tensor, Tensor, float, float], Tensor]
-    divisor: Callable[[Tensor, Whole, int], Tensor | float]
+    divisor: Callable[[Tensor, LossNormalizer, int], Tensor | float]
     by_sequence: bool = False
 
 

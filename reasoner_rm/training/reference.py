@@ -10,12 +10,12 @@ from transformers import TrainerCallback
 
 from reasoner_rm.config import GrpoSection
 from reasoner_rm.errors import InputError
-from reasoner_rm.policy.loading import Vlm
-from reasoner_rm.training.group_model import GroupModel
+from reasoner_rm.models.loading import Vlm
+from reasoner_rm.training.policy_module import PolicyModule
 from reasoner_rm.training.sharding import one_gathered
 
 
-def make_reference(vlm: Vlm, section: GrpoSection) -> GroupModel:
+def make_reference(vlm: Vlm, section: GrpoSection) -> PolicyModule:
     """A frozen copy of the policy, or the policy itself where that has an adapter to switch off.
 
     Raises:
@@ -28,7 +28,7 @@ def make_reference(vlm: Vlm, section: GrpoSection) -> GroupModel:
     frozen = copy.copy(vlm)
     if own:
         frozen.model = copy.deepcopy(vlm.model).requires_grad_(False).eval()
-    return GroupModel(frozen)
+    return PolicyModule(frozen)
 
 
 class Following(TrainerCallback):

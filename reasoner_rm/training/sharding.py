@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from reasoner_rm import processes
+from reasoner_rm import distributed
 
 
 def is_sharded(model: torch.nn.Module) -> bool:
@@ -16,7 +16,7 @@ def is_sharded(model: torch.nn.Module) -> bool:
     return any(hasattr(p, "ds_id") or type(p).__name__ == "DTensor" for p in model.parameters())
 
 
-def without_compiling() -> None:
+def disable_op_build() -> None:
     """On a CPU, where DeepSpeed is only tried out: torch's own collectives, not an operator that it would compile first
     (minutes, whenever it is not cached)."""
     import deepspeed
@@ -25,7 +25,7 @@ def without_compiling() -> None:
 
 
 @contextlib.contextmanager
-def whole_weights(wrapped: Any) -> Iterator[None]:
+def summon_full_params(wrapped: Any) -> Iterator[None]:
     """Inside, every process holds all the weights and may call the model's inner modules as often as it likes, without
     keeping step with the others (they sample until their own last completion ends). Nobody may change the weights.
 
@@ -42,7 +42,7 @@ def whole_weights(wrapped: Any) -> Iterator[None]:
             yield
 
 
-def trained_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+def gather_trainable(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """The weights that are trained, by name and whole. Every process has to ask; of a sharded model the first one gets
     copies in its CPU's memory and the others nothing."""
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -51,7 +51,7 @@ def trained_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     found = {}
     for name, parameter in trained.items():
         with one_gathered(parameter) as whole:
-            if processes.first():
+            if distributed.is_main():
                 found[name] = whole.detach().cpu().clone()
     return found
 

@@ -16,28 +16,28 @@ from accelerate.utils import DistributedType
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-from reasoner_rm import processes
+from reasoner_rm import distributed
 from reasoner_rm.config import RunSection, TrainSection
-from reasoner_rm.errors import InputError, ServiceError, Stopped
-from reasoner_rm.policy.loading import Vlm
-from reasoner_rm.policy.model_parts import groups_by_rate
-from reasoner_rm.policy.prompts import PromptEncoder
-from reasoner_rm.policy.quantizing import check_unshared, is_quantized
-from reasoner_rm.policy.vision import remembers
+from reasoner_rm.errors import InputError, RunInterrupted, ServiceError
+from reasoner_rm.models.loading import Vlm
+from reasoner_rm.models.param_groups import param_groups
+from reasoner_rm.models.prompt_encoder import PromptEncoder
+from reasoner_rm.models.quantization import check_unsharded, is_quantized
+from reasoner_rm.models.vision_cache import has_cache
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import Template
-from reasoner_rm.training.arguments import arguments
+from reasoner_rm.training.batch_sampler import WindowSampler
 from reasoner_rm.training.callbacks import Bar, Keeper, OptimiserTime
 from reasoner_rm.training.checkpoints import Checkpoints
-from reasoner_rm.training.gathering import Gathered
-from reasoner_rm.training.group_model import GroupModel
-from reasoner_rm.training.measuring import Best, Measure, Measuring
-from reasoner_rm.training.phases import Phases
-from reasoner_rm.training.sharding import is_sharded, whole_weights
-from reasoner_rm.training.states import StatefulTrainer
-from reasoner_rm.training.stopping import Wish
+from reasoner_rm.training.evaluation import BestCheckpoint, EvalFn, Measuring
+from reasoner_rm.training.hf_arguments import arguments
+from reasoner_rm.training.metric_buffer import MetricBuffer
+from reasoner_rm.training.policy_module import PolicyModule
+from reasoner_rm.training.resumable import StatefulTrainer
+from reasoner_rm.training.sharding import is_sharded, summon_full_params
+from reasoner_rm.training.signals import StopRequest
+from reasoner_rm.training.timers import StepTimer
 from reasoner_rm.training.trackers import trackers
-from reasoner_rm.training.windows import WindowSampler
 
 Log = Callable[[int, dict[str, float]], None]
 
@@ -82,34 +82,34 @@ class SampleTrainer(StatefulTrainer):
         seed: int,
         repeats: int = 1,
         block: int = 1,
-        filled: bool = False,
+        drop_last: bool = False,
         encoder: PromptEncoder | None = None,
         checkpoints: Checkpoints | None = None,
         run: RunSection | None = None,
-        measure: Measure | None = None,
+        measure: EvalFn | None = None,
     ):
         self.vlm = vlm
         self.template = template
         self.encoder = encoder or PromptEncoder(vlm)
         self.checkpoints = checkpoints
-        self.phases = Phases()
+        self.phases = StepTimer()
         self._log_line = log
-        self.gathered = Gathered()
+        self.gathered = MetricBuffer()
         run = run or RunSection()
         args = arguments(section, run, cpu=vlm.device.type == "cpu", batch_size=batch_size, steps=steps, seed=seed)
-        world = processes.size()
+        world = distributed.world_size()
         self.sampler = WindowSampler(
             len(samples),
-            batch_size * section.accumulation * world,
+            batch_size * section.gradient_accumulation_steps * world,
             repeats,
             seed,
             block,
             self._prefetch,
             windows=-(-steps // repeats),
-            filled=filled,
-            share=(processes.rank(), world),
+            drop_last=drop_last,
+            share=(distributed.rank(), world),
         )
-        super().__init__(model=GroupModel(vlm), args=args, train_dataset=Samples(samples), data_collator=list)
+        super().__init__(model=PolicyModule(vlm), args=args, train_dataset=Samples(samples), data_collator=list)
         if self.args.world_size != world:
             raise InputError(
                 f"{self.args.world_size} processes were started, {world} found each other",
@@ -120,14 +120,14 @@ class SampleTrainer(StatefulTrainer):
             self.model.see_always()
         for noisy in (PrinterCallback, ProgressCallback):
             self.remove_callback(noisy)
-        self.wish = Wish()
+        self.wish = StopRequest()
         self._bar = Bar(title, self.gathered)
         self.add_callback(self._bar)
         self.add_callback(OptimiserTime(self.phases))
         self.add_callback(Keeper(self.wish, checkpoints, repeats))
         for tracker in trackers(run.report_to, run.out / "trackers" / title.replace(" ", "_").replace(":", "")):
             self.add_callback(tracker)
-        self.best = Best(
+        self.best = BestCheckpoint(
             section.metric_for_best_model,
             section.early_stopping_patience,
             None if checkpoints is None else checkpoints.folder.with_suffix(".best.safetensors"),
@@ -154,10 +154,10 @@ class SampleTrainer(StatefulTrainer):
         """
         state = self.checkpoints.latest() if resume and self.checkpoints else None
         if state is not None:
-            self.put_back(state)
+            self.restore(state)
             self._resumed = state
         try:
-            with self.wish.listening():
+            with self.wish.install_handlers():
                 result = super().train(resume_from_checkpoint=None if state is None else str(state))
         except ServiceError as error:
             raise ServiceError(f"{error}. {self._kept_what_was_done()}") from error
@@ -174,7 +174,7 @@ class SampleTrainer(StatefulTrainer):
         step, kept = self.state.global_step, self.checkpoints.steps() if self.checkpoints else []
         if (
             self.checkpoints
-            and processes.size() == 1
+            and distributed.world_size() == 1
             and step % self.sampler.repeats == 0
             and step > max(kept, default=0)
         ):
@@ -185,7 +185,7 @@ class SampleTrainer(StatefulTrainer):
     def _say_stopped(self) -> None:
         if self.state.global_step < self.state.max_steps:
             kept = "its state is saved" if self.checkpoints else "nothing is saved"
-            raise Stopped(f"stopped by {self.wish.reason} after step {self.state.global_step}; {kept}")
+            raise RunInterrupted(f"stopped by {self.wish.reason} after step {self.state.global_step}; {kept}")
 
     def get_train_dataloader(self) -> torch.utils.data.DataLoader:
         """Batches of this process; `accelerate` has nothing left to deal out."""
@@ -209,9 +209,9 @@ class SampleTrainer(StatefulTrainer):
     def _measured(self) -> bool:
         """Measure; whether there is nothing more to wait for."""
         assert self._measure_now is not None
-        with self.phases("measuring"), whole_weights(self.model_wrapped), processes.together():
-            figures = dict(self._measure_now()) if processes.first() else {}
-        figures = processes.everyone(figures)[0]
+        with self.phases("measuring"), summon_full_params(self.model_wrapped), distributed.raise_on_all_ranks():
+            figures = dict(self._measure_now()) if distributed.is_main() else {}
+        figures = distributed.all_gather(figures)[0]
         self.gather(**{f"eval/{name}": value for name, value in figures.items()})
         return self.best.heard(figures, self.trained)
 
@@ -228,7 +228,7 @@ class SampleTrainer(StatefulTrainer):
             self.accelerator.backward(loss, **({"scale_wrt_gas": False} if deepspeed else {}))
 
     @contextlib.contextmanager
-    def apart(self, model: Any) -> Iterator[None]:
+    def no_sync(self, model: Any) -> Iterator[None]:
         """Inside, passes are not the last of their step: gradients do not yet meet those of other processes."""
         state = self.accelerator.gradient_state
         due = state.sync_gradients
@@ -240,16 +240,16 @@ class SampleTrainer(StatefulTrainer):
             state._set_sync_gradients(due)
 
     @property
-    def in_step(self) -> bool:
+    def lockstep(self) -> bool:
         """Whether processes have to make the same number of passes, because each of these meets the others."""
-        return processes.size() > 1 and (self.is_deepspeed_enabled or is_sharded(self.model))
+        return distributed.world_size() > 1 and (self.is_deepspeed_enabled or is_sharded(self.model))
 
     def _check_sharing(self) -> None:
         plugin = getattr(self.accelerator.state, "deepspeed_plugin", None)
         if not self.is_fsdp_enabled and (plugin is None or plugin.zero_stage != 3):
             return
-        check_unshared(is_quantized(self.vlm.model))
-        if remembers(self.vlm.model.model.visual):
+        check_unsharded(is_quantized(self.vlm.model))
+        if has_cache(self.vlm.model.model.visual):
             raise InputError(
                 "with model.keep_features a process may leave out the vision tower, while others wait for its weights",
                 remedy="unset model.keep_features, or take ZeRO-2",
@@ -262,7 +262,7 @@ class SampleTrainer(StatefulTrainer):
             whole = self.model if model is None else model
             kind, settings = self.get_optimizer_cls_and_kwargs(self.args, whole)
             decayed = set(self.get_decay_parameter_names(whole))
-            groups = groups_by_rate(whole, self.rates, self.args.learning_rate, self.args.weight_decay, decayed)
+            groups = param_groups(whole, self.rates, self.args.learning_rate, self.args.weight_decay, decayed)
             self.optimizer_cls_and_kwargs = kind, settings | {"params": list(groups)}
         return super().create_optimizer(model)
 
@@ -275,9 +275,9 @@ class SampleTrainer(StatefulTrainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" not in logs:  # the closing summary of `train`
             return
-        values = logs | self.gathered.pooled() | self.phases.lap()
+        values = logs | self.gathered.pooled() | self.phases.reset()
         line = {k: round(float(v), 6) for k, v in values.items() if k != "epoch"}
-        if processes.first():
+        if distributed.is_main():
             self._log_line(self.state.global_step, line)
         if ends := self.saw(self.state.global_step, values):
             self.wish.reason = self.wish.reason or f"the alarm {' and '.join(ends)}"

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from eyes import Eyes, picture, seeing_judge
+from eyes import ColorEngine, picture, seeing_judge
 from judge_server import serving
 from PIL import Image
 
@@ -59,7 +59,7 @@ def test_flow_grpo() -> None:
         as_multi_score({"avg": (reward, 1.0)})
 
 
-class Sometimes(Eyes):
+class Sometimes(ColorEngine):
     """Cannot be read where a picture is green."""
 
     def _answer(self, request, index):  # type: ignore[no-untyped-def]

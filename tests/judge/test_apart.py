@@ -19,11 +19,11 @@ from judge_server import serving, uri
 
 from reasoner_rm import Judge, Sample
 from reasoner_rm.errors import InputError, ServiceError
-from reasoner_rm.judge.apart import ApartEngine, open_apart
-from reasoner_rm.judge.messages import Draw, Model
+from reasoner_rm.judge.ipc import GenerateMessage, ModelSpec
+from reasoner_rm.judge.process_engine import ProcessEngine, open_process_engine
 from reasoner_rm.judge.server.app import create_app
-from reasoner_rm.policy.loading import Vlm
-from reasoner_rm.rollout import Request, Sampling
+from reasoner_rm.models.loading import Vlm
+from reasoner_rm.rollout import GenerationRequest, SamplingParams
 from reasoner_rm.schema import Completion
 from reasoner_rm.tasks.render import Prompt
 
@@ -41,7 +41,7 @@ def folder(tiny: Vlm, stir: Callable[[Vlm], Vlm], tmp_path_factory: pytest.TempP
 
 @pytest.fixture(scope="module")
 def far(folder: Path) -> Iterator[Judge]:
-    judge = Judge.from_pretrained(folder, "transformers", apart=True, **HOW)
+    judge = Judge.from_pretrained(folder, "transformers", isolate=True, **HOW)
     yield judge
     judge.engine.close()
 
@@ -51,8 +51,8 @@ def near(folder: Path) -> Judge:
     return Judge.from_pretrained(folder, "transformers", **HOW)
 
 
-def engine_of(judge: Judge) -> ApartEngine:
-    assert isinstance(judge.engine.engine, ApartEngine)
+def engine_of(judge: Judge) -> ProcessEngine:
+    assert isinstance(judge.engine.engine, ProcessEngine)
     return judge.engine.engine
 
 
@@ -72,7 +72,7 @@ def test_a_watcher_that_fails_fails_its_own_call(far: Judge) -> None:
     sample = Sample("s", "image_preference", "red", images=(picture("red", random.Random(0)),) * 2)
     for _ in range(2):  # the second asks the same process
         with pytest.raises(ZeroDivisionError):
-            far.ballots([sample], votes=1, both_orders=False, watch=fail)
+            far.ballots([sample], votes=1, both_orders=False, on_text=fail)
     assert ask(far, 0)
 
 
@@ -93,7 +93,7 @@ def test_a_text_is_told_as_it_grows(far: Judge, near: Judge) -> None:
     seen: dict[str, list[str]] = {"far": [], "near": []}
     sample = Sample("s", "image_preference", "red", images=(picture("red"), picture("blue")))
     for judge, texts in ((far, seen["far"]), (near, seen["near"])):
-        judge.verdicts([sample], watch=texts.append)
+        judge.verdicts([sample], on_text=texts.append)
     assert seen["far"] == seen["near"] and len(seen["far"]) == 24
 
 
@@ -116,7 +116,9 @@ def test_an_error_finds_its_own_caller_and_the_model_goes_on(far: Judge, near: J
     shown = ((image.key, image.pixel_values.numpy()[:4], image.grid_thw.numpy(), image.original, image.processed),)
     with ThreadPoolExecutor(4) as threads:
         others = [threads.submit(ask, far, i) for i in range(4)]
-        broken = engine._ask(lambda ticket: Draw(ticket, good.input_ids, shown, (0,), Sampling(0.0, 4), False))
+        broken = engine._ask(
+            lambda ticket: GenerateMessage(ticket, good.input_ids, shown, (0,), SamplingParams(0.0, 4), False)
+        )
         with pytest.raises(RuntimeError, match="Error: "):
             broken.answer.result(60)
         assert [o.result(60) is not None for o in others] == [True] * 4
@@ -125,23 +127,23 @@ def test_an_error_finds_its_own_caller_and_the_model_goes_on(far: Judge, near: J
 
 def test_an_image_that_cannot_be_used_is_told_before_anything_is_asked(far: Judge) -> None:
     with pytest.raises(InputError, match="broken image"):
-        far.engine.generate([Request(Prompt((b"no", "x"), (True, False)), (0,))], Sampling(0.0, 4))
+        far.engine.generate([GenerationRequest(Prompt((b"no", "x"), (True, False)), (0,))], SamplingParams(0.0, 4))
 
 
 def test_a_model_that_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a checkpoint"):
-        open_apart(Model(str(tmp_path)))
+        open_process_engine(ModelSpec(str(tmp_path)))
 
 
 def test_a_killed_model_fails_everybody_at_once_and_the_server_says_so(far: Judge) -> None:
     """Last in this file: nobody asks it afterwards."""
     engine, ended = engine_of(far), threading.Event()
     far.engine.on_end(ended.set)
-    slow = [Request(Prompt((f"question {i}",), (False,)), (i,)) for i in range(40)]
+    slow = [GenerationRequest(Prompt((f"question {i}",), (False,)), (i,)) for i in range(40)]
     body = {"caption": "red", "image_a": uri(picture("red")), "image_b": uri(picture("blue"))}
     with serving(create_app(far)) as url, ThreadPoolExecutor(1) as threads:
         assert httpx.get(f"{url}/health").json()["status"] == "ok"
-        waiting = threads.submit(engine.generate, slow, Sampling(1.0, 4000))
+        waiting = threads.submit(engine.generate, slow, SamplingParams(1.0, 4000))
         time.sleep(0.3)
         assert not waiting.done() and engine.process.pid is not None
         os.kill(engine.process.pid, signal.SIGKILL)

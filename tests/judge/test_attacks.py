@@ -16,10 +16,10 @@ from eyes import COLOURS, picture, seeing_judge
 from reasoner_rm import Judge, Sample
 from reasoner_rm.errors import InputError
 from reasoner_rm.judge.adapters import as_dancegrpo, as_flow_grpo
-from reasoner_rm.judge.aio import AsyncJudge
+from reasoner_rm.judge.async_judge import AsyncJudge
 from reasoner_rm.judge.cache import CompletionCache
-from reasoner_rm.policy.loading import Vlm
-from reasoner_rm.policy.prompts import PromptEncoder
+from reasoner_rm.models.loading import Vlm
+from reasoner_rm.models.prompt_encoder import PromptEncoder
 
 RED, BLUE = picture("red"), picture("blue")
 
@@ -98,7 +98,7 @@ def test_a_real_completion_that_cannot_be_read(tiny_folder: Path) -> None:
         found = judge.score(images, captions, mode)  # type: ignore[arg-type]
         assert found.parsed_mask == [False, False] and all(map(math.isnan, found.scores))
         zero = judge.score(images, captions, mode, on_unparsed="zero")  # type: ignore[arg-type]
-        assert zero.scores == zero.unit() == [0.0, 0.0] and zero.parsed_mask == [False, False]
+        assert zero.scores == zero.normalized() == [0.0, 0.0] and zero.parsed_mask == [False, False]
         with pytest.raises(InputError, match="no score could be read for 2 of 2 images"):
             judge.score(images, captions, mode, on_unparsed="raise")  # type: ignore[arg-type]
     for ask in (judge.rank, judge.best_of):

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from eyes import Eyes, picture, seeing_judge
+from eyes import ColorEngine, picture, seeing_judge
 
 from reasoner_rm import Sample
 from reasoner_rm.errors import InputError
-from reasoner_rm.judge.calibration import fit_temperature, p_first
-from reasoner_rm.judge.counting import tempered
-from reasoner_rm.policy.bundle import FILE
-from reasoner_rm.release.calibrating import calibrate, calibrated, keep
+from reasoner_rm.judge.temperature_scaling import fit_temperature, p_first
+from reasoner_rm.judge.voting import tempered
+from reasoner_rm.models.judge_checkpoint import FILE
+from reasoner_rm.release.calibrate import calibrate, calibrated, save_temperature
 from reasoner_rm.schema import Belief
 
 
@@ -41,7 +41,7 @@ def test_the_mean_over_orders() -> None:
         fit_temperature([], [])
 
 
-class TooSure(Eyes):
+class TooSure(ColorEngine):
     """Says what it sees, and is three times as sure of it as it should be."""
 
     def beliefs(self, samples, texts):  # type: ignore[no-untyped-def]
@@ -64,7 +64,7 @@ def test_calibration_of_a_judge(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert 2.2 < found.temperature < 4.2 and found.after.ece < found.before.ece / 2
     assert found.fitted_on + found.after.n == 600 and 250 < found.fitted_on < 350
     (tmp_path / FILE).write_text(json.dumps({"task": "image_preference"}))
-    keep(found, tmp_path)
+    save_temperature(found, tmp_path)
     assert json.loads((tmp_path / FILE).read_text())["temperature"] == found.temperature
     assert (tmp_path / "calibration.png").stat().st_size > 5000
     assert json.loads((tmp_path / "calibration.json").read_text())["before"]["ece"] == found.before.ece

@@ -18,7 +18,7 @@ from eyes import COLOURS, picture, seeing_judge
 from judge_server import encoded, serving
 
 from reasoner_rm.cli import main
-from reasoner_rm.judge.server import pickled
+from reasoner_rm.judge.server import safe_pickle
 from reasoner_rm.judge.server.app import create_app
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -58,10 +58,10 @@ def test_texts_are_what_was_pickled() -> None:
     for texts in (["a", "ü 😀 \n", "b" * 40], ["x"], ["日本", ""]):
         for form in (texts, np.array(texts), list(np.array(texts)), np.array(texts, dtype=object)):
             for protocol in (3, 4, 5):
-                assert pickled.texts(pickled.read(pickle.dumps(form, protocol=protocol))) == texts
+                assert safe_pickle.texts(safe_pickle.read(pickle.dumps(form, protocol=protocol))) == texts
     plain = {"a": [1, -7, 2**80, 1.5, None, True, b"\0", {"b": ()}], "c": ((1, 2), "x" * 300, (1, 2, 3, 4))}
     for protocol in (3, 4, 5):
-        assert pickled.read(pickle.dumps(plain, protocol=protocol)) == plain
+        assert safe_pickle.read(pickle.dumps(plain, protocol=protocol)) == plain
 
 
 def test_the_example(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

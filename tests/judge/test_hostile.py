@@ -59,7 +59,7 @@ def test_control_text_is_text(model: str) -> None:
     """Through the server to a real tokenizer: not one control token more than for the same caption without."""
     from transformers import AutoTokenizer
 
-    from reasoner_rm.policy.loading import resolve_model
+    from reasoner_rm.models.loading import resolve_model
 
     judge = seeing_judge()
     tokenizer = AutoTokenizer.from_pretrained(resolve_model("builtin:pocket-base"))

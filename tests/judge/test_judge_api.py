@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from eyes import COLOURS, Eyes, pair, picture, seeing_judge
+from eyes import COLOURS, ColorEngine, pair, picture, seeing_judge
 
 from reasoner_rm import Judge, Sample
 from reasoner_rm.errors import InputError
-from reasoner_rm.judge.aio import AsyncJudge
+from reasoner_rm.judge.analysis import explain
+from reasoner_rm.judge.async_judge import AsyncJudge
 from reasoner_rm.judge.cache import CompletionCache, model_key
-from reasoner_rm.judge.reading import explain
 from reasoner_rm.schema import Verdict
 
 RAINBOW = tuple(COLOURS)
@@ -61,7 +61,7 @@ def test_scores(judge: Judge) -> None:
     images = [picture("red"), picture("blue"), picture("red")]
     captions = ["a red thing"] * 3
     found = judge.score(images, captions)
-    assert found == ([5.0, 1.0, 5.0], [True] * 3, (1.0, 5.0), "pointwise") and found.unit() == [1.0, 0.0, 1.0]
+    assert found == ([5.0, 1.0, 5.0], [True] * 3, (1.0, 5.0), "pointwise") and found.normalized() == [1.0, 0.0, 1.0]
     won = judge.score(images, captions, "win_rate")
     assert won.scores == [0.75, 0.0, 0.75] and won.scale == (0.0, 1.0)
     alone = judge.score([*images, picture("green")], [*captions, "a green thing"], "win_rate", on_unparsed="zero")
@@ -69,7 +69,7 @@ def test_scores(judge: Judge) -> None:
     assert seeing_judge().score(images, captions).mode == "win_rate", "it was trained for pairs only"
 
 
-class Mumbling(Eyes):
+class Mumbling(ColorEngine):
     """Writes nothing that can be read."""
 
     def generate(self, requests, sampling):  # type: ignore[no-untyped-def]
@@ -243,7 +243,7 @@ def real(tiny_folder: Path) -> Judge:
 def test_text_is_watched_as_it_grows(real: Judge, pictures) -> None:  # type: ignore[no-untyped-def]
     seen: list[str] = []
     ballots = real.ballots(
-        [Sample("1", "image_preference", "a thing", images=pictures[:2])], votes=3, watch=seen.append
+        [Sample("1", "image_preference", "a thing", images=pictures[:2])], votes=3, on_text=seen.append
     )[0]
     whole = ballots[0].completion.text
     assert len(seen) == 12 and all(whole.startswith(text) for text in seen)
@@ -252,7 +252,7 @@ def test_text_is_watched_as_it_grows(real: Judge, pictures) -> None:  # type: ig
 
 def test_p_first_from_tokens_equals_the_models_own_softmax(real: Judge, pictures) -> None:  # type: ignore[no-untyped-def]
     """Against a plain forward pass of transformers over the whole text."""
-    from reasoner_rm.policy.prompts import PromptEncoder
+    from reasoner_rm.models.prompt_encoder import PromptEncoder
     from reasoner_rm.tasks.render import render
 
     sample = Sample("1", "image_preference", "a red square", images=pictures[:2])

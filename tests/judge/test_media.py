@@ -14,10 +14,10 @@ import pytest
 import torch
 from PIL import Image
 
-from reasoner_rm.data import remote
+from reasoner_rm.data import fetch_image
 from reasoner_rm.data.images import open_image
 from reasoner_rm.errors import InputError
-from reasoner_rm.judge.media import as_images, as_media
+from reasoner_rm.judge.image_inputs import as_images, as_media
 
 
 def png(image: Image.Image) -> bytes:
@@ -163,8 +163,8 @@ def inner() -> Iterator[tuple[str, list[str]]]:
 def test_a_redirect_into_the_network_is_not_followed(
     inner: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = remote.public_address
-    monkeypatch.setattr(remote, "public_address", lambda h, p: "127.0.0.1" if h == "public.test" else real(h, p))
+    real = fetch_image.public_address
+    monkeypatch.setattr(fetch_image, "public_address", lambda h, p: "127.0.0.1" if h == "public.test" else real(h, p))
     address, asked = inner
     assert as_media(f"{address}/fine", urls=True) == b"ok"
     with pytest.raises(InputError, match="no public host"):
@@ -184,8 +184,8 @@ def test_a_name_is_looked_up_once(inner: tuple[str, list[str]], monkeypatch: pyt
         }
         return [(2, 1, 6, "", (ip, port)) for ip in ips.get(host, [host])]
 
-    monkeypatch.setattr(remote.socket, "getaddrinfo", lookup)
-    monkeypatch.setattr(remote, "TIMEOUT", 0.5)
+    monkeypatch.setattr(fetch_image.socket, "getaddrinfo", lookup)
+    monkeypatch.setattr(fetch_image, "TIMEOUT", 0.5)
     address, asked = inner
     with pytest.raises(InputError, match="cannot fetch"):
         as_media(f"{address}/secret", urls=True)

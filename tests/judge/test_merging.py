@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from reasoner_rm.judge.merging import Merger
+from reasoner_rm.judge.request_batcher import RequestBatcher
 
 
 class Work:
@@ -45,7 +45,7 @@ def together(n: int, job: Callable[[int], Any]) -> list[Any]:
 
 def test_everybody_gets_their_own() -> None:
     work = Work()
-    merger = Merger(work, limit=16)
+    merger = RequestBatcher(work, limit=16)
 
     def many(i: int) -> bool:
         return all(merger(k % 2, [k, k + 2]) == [k * k, (k + 2) ** 2] for k in range(i, i + 40))
@@ -57,7 +57,7 @@ def test_everybody_gets_their_own() -> None:
 
 
 def test_one_caller_alone_does_not_wait() -> None:
-    merger, began = Merger(Work(0.0), linger=5.0), time.monotonic()
+    merger, began = RequestBatcher(Work(0.0), max_wait=5.0), time.monotonic()
     for i in range(0, 20, 2):
         assert merger(0, [i]) == [i * i]
     assert time.monotonic() - began < 2
@@ -66,7 +66,7 @@ def test_one_caller_alone_does_not_wait() -> None:
 def test_callers_who_come_back_one_by_one_are_waited_for() -> None:
     """Else they fall into halves that take turns."""
     work = Work(0.05)
-    merger = Merger(work, linger=0.04)
+    merger = RequestBatcher(work, max_wait=0.04)
 
     def ask(i: int) -> None:
         for _ in range(15):
@@ -79,7 +79,7 @@ def test_callers_who_come_back_one_by_one_are_waited_for() -> None:
 
 
 def test_an_error_finds_its_own_caller() -> None:
-    merger = Merger(Work(0.02))
+    merger = RequestBatcher(Work(0.02))
 
     def call(i: int) -> str:
         try:
@@ -93,7 +93,7 @@ def test_an_error_finds_its_own_caller() -> None:
 
 def test_a_call_heavier_than_the_limit_is_run_alone() -> None:
     work = Work()
-    assert Merger(work, limit=4)(0, [2] * 9) == [4] * 9
+    assert RequestBatcher(work, limit=4)(0, [2] * 9) == [4] * 9
     assert work.runs == [(0, 9)]
 
 
@@ -101,7 +101,7 @@ def test_an_interrupt_reaches_everybody() -> None:
     def broken(key: Any, items: list[int]) -> list[int]:
         raise KeyboardInterrupt
 
-    merger = Merger(broken)
+    merger = RequestBatcher(broken)
     with pytest.raises(KeyboardInterrupt):
         merger(0, [1])
     with pytest.raises(KeyboardInterrupt):

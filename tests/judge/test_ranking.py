@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from reasoner_rm.errors import InputError
-from reasoner_rm.judge.ranking import Pair, best, rank
+from reasoner_rm.judge.ranking import Pair, knockout, rank
 
 
 class Referee:
@@ -67,7 +67,7 @@ def test_costs() -> None:
 def test_ties_keep_the_given_order() -> None:
     for method in ("round_robin", "swiss", "merge"):
         assert rank(6, Referee([1] * 6), method).order == list(range(6))  # type: ignore[arg-type]
-    assert best(6, Referee([1] * 6)) == (0, 5)
+    assert knockout(6, Referee([1] * 6)) == (0, 5)
 
 
 def test_what_cannot_be_read_is_counted_and_no_order_stands_on_it() -> None:
@@ -76,7 +76,7 @@ def test_what_cannot_be_read_is_counted_and_no_order_stands_on_it() -> None:
             rank(6, lambda pairs: [None] * len(pairs), method)  # type: ignore[arg-type]
         assert rank(1, lambda pairs: [None] * len(pairs), method).order == [0]  # type: ignore[arg-type]
     with pytest.raises(InputError, match="none of 5 comparisons could be read"):
-        best(6, lambda pairs: [None] * len(pairs))
+        knockout(6, lambda pairs: [None] * len(pairs))
     found = rank(4, lambda pairs: [None if 0 in pair else float(pair[0] > pair[1]) for pair in pairs])
     assert (found.order, found.unread, found.comparisons) == ([3, 0, 2, 1], 3, 6)
 
@@ -84,7 +84,7 @@ def test_what_cannot_be_read_is_counted_and_no_order_stands_on_it() -> None:
 def test_knock_out() -> None:
     for n in range(1, 20):
         worth = random.Random(n).sample(range(100), n)
-        assert best(n, Referee(worth)) == (max(range(n), key=lambda i: worth[i]), n - 1)
+        assert knockout(n, Referee(worth)) == (max(range(n), key=lambda i: worth[i]), n - 1)
 
 
 def test_round_robin_is_steadier_than_merge_under_noise() -> None:
@@ -102,6 +102,6 @@ def test_wrong_questions() -> None:
     with pytest.raises(InputError, match="nothing to rank"):
         rank(0, Referee([]))
     with pytest.raises(InputError, match="nothing to choose from"):
-        best(0, Referee([]))
+        knockout(0, Referee([]))
     with pytest.raises(InputError, match="unknown ranking method 'elo'"):
         rank(2, Referee([1, 2]), "elo")  # type: ignore[arg-type]

@@ -20,10 +20,10 @@ from judge_server import encoded, serving, uri, user
 
 from reasoner_rm import Judge
 from reasoner_rm.errors import InputError
-from reasoner_rm.judge.server import heads
+from reasoner_rm.judge.server import header_limits
 from reasoner_rm.judge.server.app import create_app
 from reasoner_rm.judge.server.limits import Limits
-from reasoner_rm.judge.server.running import known_as
+from reasoner_rm.judge.server.runner import allowed_hosts
 
 RED, BLUE, GREEN = (uri(picture(c)) for c in ("red", "blue", "green"))
 
@@ -167,7 +167,7 @@ def test_too_many_are_told_when_to_come_again() -> None:
 
 
 def test_what_all_requests_hold_together_is_bounded() -> None:
-    app = create_app(seeing_judge(delay=0.3), limits=Limits(held=40_000))
+    app = create_app(seeing_judge(delay=0.3), limits=Limits(held_bytes=40_000))
     body = {"caption": "red", "image_a": BLUE, "image_b": RED}
     with serving(app) as address, ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(lambda _: httpx.post(f"{address}/v1/compare", json=body, timeout=60), range(8)))
@@ -175,7 +175,7 @@ def test_what_all_requests_hold_together_is_bounded() -> None:
 
 
 def test_a_slow_answer_is_given_up_and_its_place_kept_till_it_ends() -> None:
-    app = create_app(seeing_judge(delay=1.0), limits=Limits(answer=0.3, in_flight=1))
+    app = create_app(seeing_judge(delay=1.0), limits=Limits(response_timeout=0.3, in_flight=1))
     body = {"caption": "red", "image_a": BLUE, "image_b": RED}
     with serving(app) as address:
         assert httpx.post(f"{address}/v1/compare", json=body).status_code == 504
@@ -185,7 +185,7 @@ def test_a_slow_answer_is_given_up_and_its_place_kept_till_it_ends() -> None:
 
 
 def test_a_slow_or_endless_body_is_ended() -> None:
-    app = create_app(seeing_judge(), limits=Limits(upload=0.3, whole=0.8, body=100_000))
+    app = create_app(seeing_judge(), limits=Limits(idle_timeout=0.3, upload_timeout=0.8, body=100_000))
 
     def slow() -> Iterator[bytes]:
         yield b"{"
@@ -244,8 +244,8 @@ def test_a_key() -> None:
 
 def test_a_name_that_leads_here_by_itself_is_refused() -> None:
     """DNS rebinding: the browser says which name its page asked for."""
-    assert known_as("0.0.0.0", None) is None and "judge.lab" in (known_as("127.0.0.1", ["Judge.Lab"]) or ())
-    with serving(create_app(seeing_judge(), hosts=known_as("127.0.0.1", ["judge.lab"]))) as address:
+    assert allowed_hosts("0.0.0.0", None) is None and "judge.lab" in (allowed_hosts("127.0.0.1", ["Judge.Lab"]) or ())
+    with serving(create_app(seeing_judge(), hosts=allowed_hosts("127.0.0.1", ["judge.lab"]))) as address:
         port = address.rpartition(":")[2]
         for host, status in {
             f"127.0.0.1:{port}": 200, f"LOCALHOST:{port}": 200, f"[::1]:{port}": 200, "judge.lab": 200,
@@ -257,7 +257,7 @@ def test_a_name_that_leads_here_by_itself_is_refused() -> None:
 
 
 def test_a_slow_or_endless_head_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heads, "SECONDS", 0.3)
+    monkeypatch.setattr(header_limits, "SECONDS", 0.3)
     with serving(create_app(seeing_judge())) as address:
         for first in (b"", b"GET /health HT", b"GET /health HTTP/1.1\r\nHost: a\r\nX-"):
             with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=5) as open_:

@@ -14,7 +14,7 @@ from eyes import picture, seeing_judge
 from trl_settings import PLAIN
 
 from reasoner_rm.judge.adapters import as_trl_reward, as_trl_reward_async
-from reasoner_rm.policy.loading import Vlm
+from reasoner_rm.models.loading import Vlm
 
 STEPS, GROUP = 2, 2
 

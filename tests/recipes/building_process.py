@@ -5,9 +5,9 @@ import time
 from pathlib import Path
 
 from data_recipes import get_recipe
-from reasoner_rm.data import building
+from reasoner_rm.data import build
 
-row = building._row
+row = build._row
 
 
 def slowly(*args, **kwargs):
@@ -16,7 +16,7 @@ def slowly(*args, **kwargs):
 
 
 if __name__ == "__main__":
-    building._row = slowly
-    settings = building.Settings(part=int(sys.argv[3]), heldout=0.2, skip_bad=True, seed=3)
+    build._row = slowly
+    settings = build.Settings(part=int(sys.argv[3]), heldout=0.2, skip_bad=True, seed=3)
     recipe = get_recipe(sys.argv[4])
-    building.build(recipe, Path(sys.argv[1]), Path(sys.argv[2]), settings, command="c")
+    build.build(recipe, Path(sys.argv[1]), Path(sys.argv[2]), settings, command="c")

@@ -21,19 +21,19 @@ from data_recipes import get_recipe
 from data_recipes.vicrit.model import accepted, inject_by_model
 from data_recipes.vicrit.rules import inject, spots
 from data_recipes.vicrit.verify import verify
-from data_recipes.vicrit.words import ALTERNATIVES, TYPES, same
+from data_recipes.vicrit.word_groups import ALTERNATIVES, TYPES, same
 from reasoner_rm.cli import main
 from reasoner_rm.config import EndpointSection, SftSection
-from reasoner_rm.data.building import Settings, build
+from reasoner_rm.data.build import Settings, build
 from reasoner_rm.data.cold_start import distil, judged
-from reasoner_rm.data.endpoint import Endpoint
+from reasoner_rm.data.endpoint import OpenAIClient
 from reasoner_rm.data.io import load_samples, write_samples
 from reasoner_rm.data.teacher import EndpointTeacher
 from reasoner_rm.errors import InputError
-from reasoner_rm.policy.bundle import Card, save_bundle
-from reasoner_rm.policy.canvas import Canvas
-from reasoner_rm.policy.loading import load_vlm
-from reasoner_rm.rollout import Request, Sampling
+from reasoner_rm.models.box_converter import BoxConverter
+from reasoner_rm.models.judge_checkpoint import JudgeConfig, save_judge
+from reasoner_rm.models.loading import load_vlm
+from reasoner_rm.rollout import GenerationRequest, SamplingParams
 from reasoner_rm.rollout.teacher import EngineTeacher
 from reasoner_rm.schema import Completion, Sample
 from reasoner_rm.tasks import get_task
@@ -173,7 +173,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Answer], Server
 
 
 def teacher(url: str, model: str = "m", **section: Any) -> EndpointTeacher:
-    return EndpointTeacher(Endpoint(EndpointSection(urls=(url,), model=model, **section)))
+    return EndpointTeacher(OpenAIClient(EndpointSection(urls=(url,), model=model, **section)))
 
 
 def question(body: dict[str, Any]) -> str:
@@ -278,11 +278,11 @@ class Scripted:
     def __init__(self, say: Callable[[str, int], str]):
         self.say, self.calls = say, list[int]()
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[tuple[Completion, ...]]:
+    def generate(self, requests: Sequence[GenerationRequest], sampling: SamplingParams) -> list[tuple[Completion, ...]]:
         self.calls.append(len(requests))
         return [tuple(Completion(self._said(r, seed), (1,), (0.0,), "stop") for seed in r.seeds) for r in requests]
 
-    def _said(self, request: Request, seed: int) -> str:
+    def _said(self, request: GenerationRequest, seed: int) -> str:
         return self.say("".join(p for p in request.prompt.content if isinstance(p, str)), seed)
 
 
@@ -296,14 +296,14 @@ def test_an_engine_teaches_in_batches_and_asks_again_only_where_it_failed(tmp_pa
         return verdict(1 if len(seeds) <= 4 else 2)
 
     engine = Scripted(say)
-    made = list(distil(file, tmp_path / "j.jsonl", EngineTeacher(engine, "m", Sampling(), together=4), tries=2))
+    made = list(distil(file, tmp_path / "j.jsonl", EngineTeacher(engine, "m", SamplingParams(), together=4), tries=2))
     assert engine.calls == [4, 2, 4, 2, 2, 1] and len(seeds) == 15
     assert [s.id for s in made if isinstance(s, Sample)] == [f"s{i}" for i in (0, 1, 2, 3, 4, 6, 8)]
 
     def broken(text: str, seed: int) -> str:
         raise AssertionError("asked again")
 
-    again = list(distil(file, tmp_path / "j.jsonl", EngineTeacher(Scripted(broken), "m", Sampling()), tries=2))
+    again = list(distil(file, tmp_path / "j.jsonl", EngineTeacher(Scripted(broken), "m", SamplingParams()), tries=2))
     assert again == made
 
 
@@ -314,7 +314,10 @@ def test_an_engine_says_boxes_in_its_own_space_and_they_are_kept_in_the_samples(
     write_samples(tmp_path / "set.jsonl", [sample])
     said = '<think>A cat.</think>\n<answer>[{"bbox_2d": [250, 250, 500, 500], "label": "cat"}]</answer>'
     teacher = EngineTeacher(
-        Scripted(lambda text, seed: said), "m", Sampling(), Canvas("thousand", lambda s: ((24, 24), (28, 28)))
+        Scripted(lambda text, seed: said),
+        "m",
+        SamplingParams(),
+        BoxConverter("normalized_1000", lambda s: ((24, 24), (28, 28))),
     )
     (made,) = distil(tmp_path / "set.jsonl", tmp_path / "j.jsonl", teacher)
     assert isinstance(made, Sample) and made.target is not None
@@ -331,7 +334,7 @@ def taught(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     rows = [replace(s, target=verdict(1)) for s in load_samples(file)]
     section = SftSection(learning_rate=3e-3, max_steps=45, batch_size=4, lr_scheduler_type="constant")
     train_sft(vlm, template, rows, section, log=lambda *a, **k: None, seed=0, title="by heart")
-    save_bundle(vlm, Card("image_preference", template), folder / "model")
+    save_judge(vlm, JudgeConfig("image_preference", template), folder / "model")
     return folder / "model", file
 
 
@@ -393,7 +396,7 @@ def test_a_model_is_held_to_one_clean_mistake(serve: Any, tmp_path: Path) -> Non
     server = serve(answer)
     made = list(inject_by_model(tmp_path / "c.jsonl", tmp_path / "j.jsonl", teacher(server.url), tries=2))
     (sample,) = [s for s in made if isinstance(s, Sample)]
-    get_task("caption_critic").check(sample)
+    get_task("caption_critic").validate(sample)
     assert sample.prompt == "This is number 0: a blue car."
     assert len(server.bodies) == 1 + 2 * 3 and all(str(r).startswith("refused: ") for r in made[1:])
     kinds = [re.search(r"of this kind: (.+)\.", question(body))[1] for body in server.bodies]  # type: ignore[index]

@@ -17,14 +17,14 @@ import pytest
 from PIL import Image
 
 from data_recipes import get_recipe
-from reasoner_rm.data import building
+from reasoner_rm.data import build as build_module
 from reasoner_rm.data.archives import unpack
-from reasoner_rm.data.building import Settings, build
+from reasoner_rm.data.build import Settings, build
+from reasoner_rm.data.dataset_card import entry_of, licences
+from reasoner_rm.data.fetch_image import fetch, public_address
 from reasoner_rm.data.io import load_samples
 from reasoner_rm.data.media import Media, inside
 from reasoner_rm.data.parquet import image_bytes
-from reasoner_rm.data.provenance import entry_of, licences
-from reasoner_rm.data.remote import fetch, public_address
 from reasoner_rm.data.tables import rows
 from reasoner_rm.errors import InputError
 
@@ -77,7 +77,7 @@ def test_a_killed_build_goes_on_to_the_same_bytes(name: str, kills: int, tmp_pat
 
 def test_a_recipe_that_remembers_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped in a part's middle, well after the first: what was remembered before must make no difference."""
-    data, settings, row = captions(tmp_path / "d", 150), Settings(part=17), building._row
+    data, settings, row = captions(tmp_path / "d", 150), Settings(part=17), build_module._row
     build(get_recipe("vicrit"), data, tmp_path / "whole" / "set", settings)
     calls = iter(range(100))
 
@@ -87,7 +87,7 @@ def test_a_recipe_that_remembers_goes_on_to_the_same_bytes(tmp_path: Path, monke
         row(*args)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(building, "_row", stopping)
+        patch.setattr(build_module, "_row", stopping)
         build(get_recipe("vicrit"), data, tmp_path / "stopped" / "set", settings)
     build(get_recipe("vicrit"), data, tmp_path / "stopped" / "set", settings)
     assert content(tmp_path / "stopped") == content(tmp_path / "whole")

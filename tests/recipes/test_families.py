@@ -15,15 +15,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 import fixtures
 
 from data_recipes import RECIPES, get_recipe
-from data_recipes.dialects import read
+from data_recipes.answer_formats import read
 from data_recipes.editreward import ranks_of
-from reasoner_rm.data.building import Built, Settings, build
+from reasoner_rm.data.build import Built, Settings, build
 from reasoner_rm.data.images import open_image
 from reasoner_rm.data.io import load_samples
 from reasoner_rm.data.parquet import Stored
 from reasoner_rm.data.tables import rows
 from reasoner_rm.errors import InputError
-from reasoner_rm.schema import CANDIDATES, Sample
+from reasoner_rm.schema import PAIRWISE_TASKS, Sample
 from reasoner_rm.tasks.render import load_template, render
 
 
@@ -54,7 +54,7 @@ def p_source(sample: Sample) -> float:
 
 def names(sample: Sample) -> list[str]:
     """The files of the candidates in the source's order."""
-    shown = [Path(str(ref)).name for ref in sample.images[CANDIDATES[sample.task].shared :]]
+    shown = [Path(str(ref)).name for ref in sample.images[PAIRWISE_TASKS[sample.task].shared :]]
     return [shown[sample.meta["order"].index(k)] for k in (0, 1)]
 
 

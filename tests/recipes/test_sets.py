@@ -15,19 +15,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
+from reasoner_rm.data.dataset_card import entry_of
 from reasoner_rm.data.duplicates import Benchmarks, decontaminate, dedup
-from reasoner_rm.data.filtering import Rules, at_least_of, sift
+from reasoner_rm.data.filter import Rules, apply_rules, at_least_of
 from reasoner_rm.data.hashes import NearHashes, perceptual_hash
 from reasoner_rm.data.io import load_samples, write_samples
+from reasoner_rm.data.jsonl_ops import stream, write
 from reasoner_rm.data.mixing import Part, mix, parts_of, shares
-from reasoner_rm.data.provenance import entry_of
-from reasoner_rm.data.streams import stream, write
 from reasoner_rm.data.validation import Report, validate
 from reasoner_rm.data.validation_page import histogram, in_text, write_page
 from reasoner_rm.errors import InputError
-from reasoner_rm.policy.counting import Counter
-from reasoner_rm.policy.loading import load_vlm
-from reasoner_rm.policy.prompts import PromptEncoder
+from reasoner_rm.models.loading import load_vlm
+from reasoner_rm.models.prompt_encoder import PromptEncoder
+from reasoner_rm.models.token_counter import Counter
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import load_template, render
 
@@ -286,7 +286,7 @@ def test_filters_name_what_they_drop() -> None:
         answers("unknown", 1.0, "yes", "no"),
     ]  # fmt: skip
     rules = Rules(min_margin=0.5, max_length_ratio=3, at_least=at_least_of(["confidence=0.5"]))
-    made = list(sift(rows, rules))
+    made = list(apply_rules(rows, rules))
     assert isinstance(made[0], Sample)
     assert made[1:] == [
         "its margin is small",
@@ -295,22 +295,22 @@ def test_filters_name_what_they_drop() -> None:
         "no confidence",
     ]
     grouped = [Sample(str(i), "qa", "the same long prompt again and again", group_id="g") for i in range(3)]
-    assert [isinstance(s, Sample) for s in sift(grouped, Rules(max_per_group=2))] == [True, True, False]
-    assert [isinstance(s, Sample) for s in sift(grouped, Rules(min_new=0.5))] == [True, False, False]
+    assert [isinstance(s, Sample) for s in apply_rules(grouped, Rules(max_per_group=2))] == [True, True, False]
+    assert [isinstance(s, Sample) for s in apply_rules(grouped, Rules(min_new=0.5))] == [True, False, False]
     with pytest.raises(InputError, match="is no NAME=VALUE"):
         at_least_of(["confidence"])
 
 
 def test_cards_of_derived_sets_keep_their_sources(tmp_path: Path) -> None:
     from data_recipes import get_recipe
-    from reasoner_rm.data.building import build
+    from reasoner_rm.data.build import build
 
     fixtures.hpdv3(tmp_path / "d")
     build(get_recipe("hpdv3"), tmp_path / "d", tmp_path / "out")
     source = tmp_path / "out" / "train.jsonl"
     write(
         tmp_path / "f.jsonl",
-        sift((s for _, s in stream(source)), Rules(min_margin=0.5)),
+        apply_rules((s for _, s in stream(source)), Rules(min_margin=0.5)),
         by="filter",
         inputs=[source],
         options={},

@@ -12,7 +12,7 @@ from reasoner_rm.data import shards
 from reasoner_rm.data.images import open_image
 from reasoner_rm.data.shards import pack
 from reasoner_rm.errors import InputError
-from reasoner_rm.tasks.video import frames
+from reasoner_rm.tasks.frames import frames
 
 
 @pytest.fixture

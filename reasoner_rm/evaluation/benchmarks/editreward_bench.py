@@ -7,17 +7,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from data_recipes.editreward import ranks_of
-from reasoner_rm.data.record import Record, as_dict, as_text
+from reasoner_rm.data.row import DatasetRow, as_dict, as_text
 from reasoner_rm.evaluation.benchmark import Benchmark, compared, tables
-from reasoner_rm.evaluation.measured import Measured
-from reasoner_rm.evaluation.pairs import best_epsilon, gold_of, margin, readings
+from reasoner_rm.evaluation.pairwise import best_epsilon, gold_of, margin, readings
 from reasoner_rm.evaluation.protocol import Protocol
-from reasoner_rm.evaluation.readers import four_way
-from reasoner_rm.evaluation.votes import Answered
+from reasoner_rm.evaluation.results import ItemScores
+from reasoner_rm.evaluation.verdict_parsers import four_way
+from reasoner_rm.evaluation.votes import AnsweredItem
 from reasoner_rm.schema import Sample
 
 
-def read(row: Record) -> Iterable[Sample]:
+def read(row: DatasetRow) -> Iterable[Sample]:
     """`human_vote.ranking` such as `A>B>C` or `A=B=Good` over `paths_generated`: every pair is an item."""
     edits = row.images("paths_generated", least=2)
     said = as_text(as_dict(row.parsed("human_vote"), "human_vote").get("ranking"), "human_vote.ranking")
@@ -33,7 +33,7 @@ def read(row: Record) -> Iterable[Sample]:
             )  # fmt: skip
 
 
-def strict(items: Sequence[Answered], protocol: Protocol) -> Measured:
+def strict(items: Sequence[AnsweredItem], protocol: Protocol) -> ItemScores:
     """A ranking is right if every pair of it is: a winner by the sign of its margin, a tie by the ε that makes most
     pairs of two right. Unreadable is wrong."""
     margins = {i.sample.id: _margin(i, protocol) for i in items}
@@ -47,7 +47,7 @@ def strict(items: Sequence[Answered], protocol: Protocol) -> Measured:
     for members in groups.values():
         right = [_right(margins[s.id], signs[s.id], epsilon) for s in members]
         scores.append(float(all(right)))
-    return Measured.of_scores([members[0] for members in groups.values()], scores)
+    return ItemScores.of_scores([members[0] for members in groups.values()], scores)
 
 
 def _right(m: float | None, sign: int, epsilon: float) -> bool:
@@ -56,7 +56,7 @@ def _right(m: float | None, sign: int, epsilon: float) -> bool:
     return abs(m) <= epsilon if sign == 0 else m * sign > 0
 
 
-def _margin(item: Answered, protocol: Protocol) -> float | None:
+def _margin(item: AnsweredItem, protocol: Protocol) -> float | None:
     known = [r for r in readings(item, protocol) or () if r.said is not None]
     return margin(known) if known else None
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from reasoner_rm.data.record import Record
-from reasoner_rm.data.remote import is_remote
+from reasoner_rm.data.fetch_image import is_remote
+from reasoner_rm.data.row import DatasetRow
 from reasoner_rm.evaluation.benchmark import Benchmark, compared
 from reasoner_rm.evaluation.protocol import Protocol
-from reasoner_rm.evaluation.readers import four_way, four_way_released, substring
+from reasoner_rm.evaluation.verdict_parsers import four_way, four_way_released, substring
 from reasoner_rm.schema import Sample
 
 VOTES = {
@@ -17,11 +17,11 @@ VOTES = {
 }  # fmt: skip
 
 
-def _models(row: Record) -> dict[str, str]:
+def _models(row: DatasetRow) -> dict[str, str]:
     return {name: str(row.maybe(name) or "") for name in ("left_model", "right_model")}
 
 
-def image(row: Record) -> Iterable[Sample]:
+def image(row: DatasetRow) -> Iterable[Sample]:
     """`left_image`, `right_image` and `vote_type`."""
     better, tie = row.one_of("vote_type", VOTES)
     yield compared(
@@ -30,7 +30,7 @@ def image(row: Record) -> Iterable[Sample]:
     )  # fmt: skip
 
 
-def edit(row: Record) -> Iterable[Sample]:
+def edit(row: DatasetRow) -> Iterable[Sample]:
     """`source_image` and the results of two editors."""
     better, tie = row.one_of("vote_type", VOTES)
     yield compared(
@@ -41,7 +41,7 @@ def edit(row: Record) -> Iterable[Sample]:
     )  # fmt: skip
 
 
-def video(row: Record) -> Iterable[Sample]:
+def video(row: DatasetRow) -> Iterable[Sample]:
     """`left_video` and `right_video` are addresses: their frames stand in folders of the same names below --images."""
     better, tie = row.one_of("vote_type", VOTES)
     films = [_frames(row, "left_video"), _frames(row, "right_video")]
@@ -51,7 +51,7 @@ def video(row: Record) -> Iterable[Sample]:
     )  # fmt: skip
 
 
-def _frames(row: Record, column: str) -> str | tuple[str, ...]:
+def _frames(row: DatasetRow, column: str) -> str | tuple[str, ...]:
     value = row.value(column)
     local = isinstance(value, str) and is_remote(value)
     return row.media.video(value.rpartition("/")[2]) if local else row.video(column)
@@ -60,7 +60,7 @@ def _frames(row: Record, column: str) -> str | tuple[str, ...]:
 def _benchmark(
     name: str,
     config: str,
-    read: Callable[[Record], Iterable[Sample]],
+    read: Callable[[DatasetRow], Iterable[Sample]],
     columns: tuple[str, ...],
     rows: dict[str, tuple[int, ...]],
 ) -> Benchmark:

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from reasoner_rm.data.record import Record, as_list
+from reasoner_rm.data.row import DatasetRow, as_list
 from reasoner_rm.data.tables import rows
 from reasoner_rm.errors import InputError
+from reasoner_rm.evaluation.answer_metrics import answer_accuracy
 from reasoner_rm.evaluation.benchmark import Benchmark
-from reasoner_rm.evaluation.measures import marks
 from reasoner_rm.evaluation.protocol import Protocol
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.parsing import last_element
@@ -44,7 +44,7 @@ def per_image(file: Path) -> Iterable[tuple[int, Any]]:
             yield number, {**row, "place": folder.name, "image": str(image.relative_to(file.parent))}
 
 
-def read(row: Record) -> Iterable[Sample]:
+def read(row: DatasetRow) -> Iterable[Sample]:
     classes = sorted({str(o["class"]) for o in [*row.items("include"), *(row.maybe("exclude") or [])]})
     tag = row.one_of("tag", {t: t for t in TAGS})
     asked = {"tag": tag, "include": list(row.items("include")), "exclude": list(row.maybe("exclude") or [])}
@@ -137,7 +137,7 @@ GENEVAL = Benchmark(
     protocols=(
         Protocol(
             "official", "the mean of the six tags' shares of right images, by the boxes that were found",
-            average="macro", reader=objects, template="geneval", measure=marks(fits),
+            average="macro", reader=objects, template="geneval", measure=answer_accuracy(fits),
         ),
     ),
 )  # fmt: skip

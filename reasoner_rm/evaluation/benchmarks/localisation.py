@@ -11,34 +11,34 @@ import numpy as np
 from data_recipes.coco import COCO as COCO_DATA
 from data_recipes.vlm_r1 import OVD as OVD_DATA
 from data_recipes.vlm_r1 import REC as REC_DATA
-from reasoner_rm.data.record import Record
+from reasoner_rm.data.row import DatasetRow
 from reasoner_rm.evaluation.benchmark import Benchmark
-from reasoner_rm.evaluation.detections import NOTHING
-from reasoner_rm.evaluation.measured import Figure, Measured
+from reasoner_rm.evaluation.detection_metrics import NOTHING
 from reasoner_rm.evaluation.protocol import Protocol
-from reasoner_rm.evaluation.readers import by_task, first_box
-from reasoner_rm.evaluation.votes import Answered, Vote
-from reasoner_rm.rewards.located import same_names
+from reasoner_rm.evaluation.results import ItemScores, Metric
+from reasoner_rm.evaluation.verdict_parsers import by_task, first_box
+from reasoner_rm.evaluation.votes import AnsweredItem, Vote
+from reasoner_rm.rewards.boxes import normalize_labels
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.average_precision import average_precision
+from reasoner_rm.tasks.box_task import Localisation
 from reasoner_rm.tasks.boxes import Boxes, iou_matrix
-from reasoner_rm.tasks.localisation import Localisation
 
 SHUFFLED, FIRST = 42, 2000
 """VLM-R1 shuffles each file with this seed and takes so many of its rows."""
 
 
-def refcoco(row: Record) -> Iterable[Sample]:
+def refcoco(row: DatasetRow) -> Iterable[Sample]:
     """`image`, `problem`, `solution` (four numbers in original pixels)."""
     return REC_DATA.convert(row, None)
 
 
-def coco(row: Record) -> Iterable[Sample]:
+def coco(row: DatasetRow) -> Iterable[Sample]:
     return COCO_DATA.convert(row, COCO_DATA.options())
 
 
-def ovd(row: Record) -> Iterable[Sample]:
+def ovd(row: DatasetRow) -> Iterable[Sample]:
     return OVD_DATA.convert(row, None)
 
 
@@ -58,7 +58,7 @@ def overlap(said_: Sequence[float], true: Sequence[float]) -> float:
     return inner / union if union else 0.0
 
 
-def vlm_r1(items: Sequence[Answered], protocol: Protocol) -> Measured:
+def vlm_r1(items: Sequence[AnsweredItem], protocol: Protocol) -> ItemScores:
     """IoU above 0.5 by VLM-R1's arithmetic, over its first 2,000 of each file."""
     order = list(range(len(items)))
     random.Random(SHUFFLED).shuffle(order)
@@ -72,19 +72,19 @@ def vlm_r1(items: Sequence[Answered], protocol: Protocol) -> Measured:
             box = None if value is None else [v * s for v, s in zip(value, scale, strict=True)]
             hits.append(box is not None and overlap(box, true) > 0.5)
         scores.append(float(np.mean(hits)) if i in chosen and hits else None)
-    return Measured.of_scores([i.sample for i in items], scores)
+    return ItemScores.of_scores([i.sample for i in items], scores)
 
 
-def grounded(items: Sequence[Answered], protocol: Protocol) -> Measured:
+def grounded(items: Sequence[AnsweredItem], protocol: Protocol) -> ItemScores:
     """IoU above 0.5, of every row."""
     scores: list[float | None] = []
     for item in items:
         worth = [_worth(item, vote, item.said(vote, protocol.reader)) for vote in protocol.counted(item)]
         scores.append(float(np.mean(worth)) if worth else None)
-    return Measured.of_scores([i.sample for i in items], scores)
+    return ItemScores.of_scores([i.sample for i in items], scores)
 
 
-def _worth(item: Answered, vote: Vote, found: Any) -> float:
+def _worth(item: AnsweredItem, vote: Vote, found: Any) -> float:
     task = get_task(item.sample.task)
     if not isinstance(found, Boxes) or not isinstance(task, Localisation):
         return 0.0
@@ -92,7 +92,7 @@ def _worth(item: Answered, vote: Vote, found: Any) -> float:
     return 0.0 if gold is None else task.score(original(found, vote), gold)
 
 
-def precision(items: Sequence[Answered], protocol: Protocol) -> Measured:
+def precision(items: Sequence[AnsweredItem], protocol: Protocol) -> ItemScores:
     """COCO's AP and AP50 over all images, of each item's first vote; each item's own score is F1 at IoU 0.5.
 
     Boxes have no confidence, so the order in which they were written decides. An unreadable answer finds nothing.
@@ -103,17 +103,17 @@ def precision(items: Sequence[Answered], protocol: Protocol) -> Measured:
         value = item.said(vote, protocol.reader)
         boxes = original(value, vote) if isinstance(value, Boxes) else NOTHING
         gold = task.gold(item.sample) if isinstance(task, Localisation) else None
-        found.append(same_names(boxes))
-        true.append(same_names(gold or NOTHING))
+        found.append(normalize_labels(boxes))
+        true.append(normalize_labels(gold or NOTHING))
         scores.append(_worth(item, vote, value))
     at = average_precision(found, true)
     known = not np.isnan(at).any()
     also = {
-        "AP": Figure(round(float(at.mean()), 4) if known else None, None, len(items)),
-        "AP50": Figure(round(float(at[0]), 4) if known else None, None, len(items)),
-        "F1": Figure(round(float(np.mean([s or 0.0 for s in scores])), 4) if scores else None, None, len(items)),
+        "AP": Metric(round(float(at.mean()), 4) if known else None, None, len(items)),
+        "AP50": Metric(round(float(at[0]), 4) if known else None, None, len(items)),
+        "F1": Metric(round(float(np.mean([s or 0.0 for s in scores])), 4) if scores else None, None, len(items)),
     }
-    return Measured([i.sample for i in items], scores, np.zeros((len(items), 1)), {}, also)
+    return ItemScores([i.sample for i in items], scores, np.zeros((len(items), 1)), {}, also)
 
 
 def standard_iou(a: Sequence[float], b: Sequence[float]) -> float:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable
 
-from reasoner_rm.data.record import Record
+from reasoner_rm.data.row import DatasetRow
 from reasoner_rm.errors import InputError
 from reasoner_rm.evaluation.benchmark import Benchmark, compared, tables
 from reasoner_rm.evaluation.protocol import Protocol
-from reasoner_rm.evaluation.readers import first_number
+from reasoner_rm.evaluation.verdict_parsers import first_number
 from reasoner_rm.schema import Sample
 
 CATEGORIES = ("mcq", "long", "short", "safety", "video")
 
 
-def read(row: Record) -> Iterable[Sample]:
+def read(row: DatasetRow) -> Iterable[Sample]:
     """`image`, or `video`, a folder of frames; the chosen answer is the first candidate."""
     column = "video" if row.maybe("video") else "image"
     path = str(row.value(column))

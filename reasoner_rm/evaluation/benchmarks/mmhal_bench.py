@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from reasoner_rm.data.record import Record
-from reasoner_rm.data.remote import is_remote
+from reasoner_rm.data.fetch_image import is_remote
+from reasoner_rm.data.row import DatasetRow
 from reasoner_rm.evaluation.benchmark import Benchmark, Grading, tables
 from reasoner_rm.evaluation.intervals import Array, mean
-from reasoner_rm.evaluation.measured import Measured
 from reasoner_rm.evaluation.protocol import Protocol
-from reasoner_rm.evaluation.readers import literal_rating
-from reasoner_rm.evaluation.votes import Answered
+from reasoner_rm.evaluation.results import ItemScores
+from reasoner_rm.evaluation.verdict_parsers import literal_rating
+from reasoner_rm.evaluation.votes import AnsweredItem
 from reasoner_rm.schema import Sample
 
 HALLUCINATED_BELOW = 3
@@ -22,7 +22,7 @@ TYPES = (
 )  # fmt: skip
 
 
-def read(row: Record) -> Iterable[Sample]:
+def read(row: DatasetRow) -> Iterable[Sample]:
     """`image_src` is an address: with --images, the file of its name there. An item's type is its place modulo 8."""
     value = row.value("image_src")
     local = value.rpartition("/")[2] if isinstance(value, str) and is_remote(value) and not row.media.remote else value
@@ -43,7 +43,7 @@ def grading_sample(sample: Sample, answer: str) -> Sample:
     return Sample(sample.id, "qa", sample.prompt, gold=sample.gold, meta={**meta, "standard": sample.gold["answer"]})
 
 
-def measure(items: Sequence[Answered], protocol: Protocol) -> Measured:
+def measure(items: Sequence[AnsweredItem], protocol: Protocol) -> ItemScores:
     """The mean rating, 0 to 6, and the share rated below 3. A grade without exactly one rating is 0; an answer that
     was never graded does not count. An item by itself is right as far as it is free of hallucination."""
     columns = np.zeros((len(items), 3))
@@ -59,7 +59,7 @@ def measure(items: Sequence[Answered], protocol: Protocol) -> Measured:
         if hallucinated is not None:
             row[:] = np.mean(ratings), hallucinated, 1.0
     statistics = {"rating": _rating, "hallucination rate": _hallucinated}
-    return Measured([i.sample for i in items], scores, columns, statistics, ratings=frozenset({"rating"}))
+    return ItemScores([i.sample for i in items], scores, columns, statistics, ratings=frozenset({"rating"}))
 
 
 def _rating(sums: Array) -> Array:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from reasoner_rm.data.record import Record
+from reasoner_rm.data.row import DatasetRow
 from reasoner_rm.evaluation.benchmark import Benchmark, compared, tables
 from reasoner_rm.evaluation.protocol import Protocol
-from reasoner_rm.evaluation.readers import bracketed
+from reasoner_rm.evaluation.verdict_parsers import bracketed
 from reasoner_rm.schema import Sample
 
 PARTS = {"safety": ("pairs", "bias", "toxicity"), "reasoning": ("math", "math", "coding")}
@@ -21,7 +21,7 @@ def part(category: str, name: str) -> str:
     return f"{category}/{one if name.lower().startswith(start) else other}"
 
 
-def read(row: Record) -> Iterable[Sample]:
+def read(row: DatasetRow) -> Iterable[Sample]:
     """`Better` names `Output1` or `Output2`."""
     name, category = row.text("ID"), row.text("Category")
     better = row.one_of("Better", {"Output1": 1.0, "Output2": 0.0})

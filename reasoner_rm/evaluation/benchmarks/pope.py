@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from reasoner_rm.data.record import Record
-from reasoner_rm.evaluation.benchmark import Benchmark, tables
-from reasoner_rm.evaluation.measured import Measured
-from reasoner_rm.evaluation.measures import (
+from reasoner_rm.data.row import DatasetRow
+from reasoner_rm.evaluation.answer_metrics import (
     accuracy_of,
     cells_of,
     confused,
@@ -16,15 +14,17 @@ from reasoner_rm.evaluation.measures import (
     recall_of,
     yes_ratio_of,
 )  # fmt: skip
+from reasoner_rm.evaluation.benchmark import Benchmark, tables
 from reasoner_rm.evaluation.protocol import Protocol
-from reasoner_rm.evaluation.readers import yes_or_no
-from reasoner_rm.evaluation.votes import Answered
+from reasoner_rm.evaluation.results import ItemScores
+from reasoner_rm.evaluation.verdict_parsers import yes_or_no
+from reasoner_rm.evaluation.votes import AnsweredItem
 from reasoner_rm.schema import Sample
 
 KINDS = ("random", "popular", "adversarial")
 
 
-def read(row: Record) -> Iterable[Sample]:
+def read(row: DatasetRow) -> Iterable[Sample]:
     """`text` is the question, `label` yes or no; the file's name says how the things were chosen."""
     file = row.name.rpartition("-")[0]
     kind = next((kind for kind in KINDS if kind in file), file)
@@ -36,7 +36,7 @@ def read(row: Record) -> Iterable[Sample]:
     )  # fmt: skip
 
 
-def measure(items: Sequence[Answered], protocol: Protocol) -> Measured:
+def measure(items: Sequence[AnsweredItem], protocol: Protocol) -> ItemScores:
     """Accuracy, precision, recall, F1 (yes is positive) and the share of yes. An unreadable answer, which the published
     reader does not know, is the wrong one."""
     cells = []
@@ -49,7 +49,7 @@ def measure(items: Sequence[Answered], protocol: Protocol) -> Measured:
         cells.append(cells_of(answers, [gold] * len(answers)) if answers else None)
     columns, scores = confused(items, cells)
     figures = {"accuracy": accuracy_of, "precision": precision_of, "recall": recall_of, "F1": f1_of}
-    return Measured([i.sample for i in items], scores, columns, {**figures, "yes ratio": yes_ratio_of})
+    return ItemScores([i.sample for i in items], scores, columns, {**figures, "yes ratio": yes_ratio_of})
 
 
 POPE = Benchmark(

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from reasoner_rm.data.record import LeftOut, Record
+from reasoner_rm.data.row import DatasetRow, SkipRow
+from reasoner_rm.evaluation.answer_metrics import answer_accuracy
 from reasoner_rm.evaluation.benchmark import Benchmark
-from reasoner_rm.evaluation.measures import marks
 from reasoner_rm.evaluation.protocol import Protocol
-from reasoner_rm.evaluation.readers import phrase
+from reasoner_rm.evaluation.verdict_parsers import phrase
 from reasoner_rm.rewards.vicrit import first_difference
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.caption_critic import phrase as plain
 
 
-def read(row: Record) -> Iterable[Sample]:
+def read(row: DatasetRow) -> Iterable[Sample]:
     """`image` is bare bytes; the phrase before and after the change. A row in which nothing was changed is left out."""
     was, now = _phrase(row, "original_noun_phrases"), _phrase(row, "changed_noun_phrases")
     if plain(was) == plain(now):
-        raise LeftOut("nothing was changed")
+        raise SkipRow("nothing was changed")
     kind = str(row.maybe("type") or row.maybe("category") or "")
     by = {name: value for name, value in (("type", kind), ("domain", str(row.maybe("domain") or ""))) if value}
     gold = {"original": was, "changed": now, **({"type": kind} if kind else {})}
@@ -30,14 +30,14 @@ def read(row: Record) -> Iterable[Sample]:
     )  # fmt: skip
 
 
-def _phrase(row: Record, column: str) -> str:
+def _phrase(row: DatasetRow, column: str) -> str:
     value = row.value(column)
     return str(value[0]) if isinstance(value, (list, tuple)) and value else str(value)
 
 
 def exact(said: Any, sample: Sample) -> float | None:
     """The whole changed phrase and nothing else."""
-    return get_task(sample.task).correct(str(said), sample)
+    return get_task(sample.task).grade(str(said), sample)
 
 
 def released(said: Any, sample: Sample) -> float:
@@ -56,9 +56,10 @@ VICRIT_BENCH = Benchmark(
     splits=("train",),
     rows={"train": (607,)},
     protocols=(
-        Protocol("exact", "the phrase, word for word (the paper)", reader=phrase, measure=marks(exact), over="type",
+        Protocol("exact", "the phrase, word for word (the paper)", reader=phrase, measure=answer_accuracy(exact),
+                 over="type",
                  template="vicrit_bench"),
         Protocol("released", "the first changed word anywhere in the answer (the script)", reader=phrase,
-                 measure=marks(released), over="type", template="vicrit_bench"),
+                 measure=answer_accuracy(released), over="type", template="vicrit_bench"),
     ),
 )  # fmt: skip

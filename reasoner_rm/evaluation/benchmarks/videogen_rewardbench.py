@@ -5,19 +5,19 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable
 
-from reasoner_rm.data.record import Record
+from reasoner_rm.data.row import DatasetRow
 from reasoner_rm.evaluation.benchmark import Benchmark, compared, tables
 from reasoner_rm.evaluation.protocol import Protocol
-from reasoner_rm.evaluation.readers import substring
+from reasoner_rm.evaluation.verdict_parsers import substring
 from reasoner_rm.schema import Sample
 
 ASPECTS = {"Overall": "overall", "VQ": "visual quality", "MQ": "motion quality", "TA": "text alignment"}
 
 
-def reader(aspect: str) -> Callable[[Record], Iterable[Sample]]:
+def reader(aspect: str) -> Callable[[DatasetRow], Iterable[Sample]]:
     """`A`, `B` or `same` in the aspect's column."""
 
-    def read(row: Record) -> Iterable[Sample]:
+    def read(row: DatasetRow) -> Iterable[Sample]:
         better = row.one_of(aspect, {"A": 1.0, "B": 0.0, "same": 0.5})
         models = {name: str(row.maybe(name) or "") for name in ("A_model", "B_model")}
         prompt = row.text("prompt")

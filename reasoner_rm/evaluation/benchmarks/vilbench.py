@@ -9,15 +9,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable
 
-from reasoner_rm.data.record import Record, as_dict, as_list
+from reasoner_rm.data.row import DatasetRow, as_dict, as_list
+from reasoner_rm.evaluation.answer_metrics import best_of_n, mean_of
 from reasoner_rm.evaluation.benchmark import Benchmark
-from reasoner_rm.evaluation.measures import best_of_n, mean_of
 from reasoner_rm.evaluation.protocol import Protocol
-from reasoner_rm.evaluation.readers import step_ratings
+from reasoner_rm.evaluation.verdict_parsers import step_ratings
 from reasoner_rm.schema import Sample
 
 
-def read(row: Record) -> Iterable[Sample]:
+def read(row: DatasetRow) -> Iterable[Sample]:
     """Every candidate is an item; those of a question share a group."""
     question, images = row.text("question"), tuple(row.images("image", least=1))
     by = {"group": str(row.maybe("source") or "all")}

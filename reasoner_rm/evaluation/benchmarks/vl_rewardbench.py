@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from reasoner_rm.data.record import Record, as_number, as_text
+from reasoner_rm.data.row import DatasetRow, as_number, as_text
 from reasoner_rm.errors import InputError
 from reasoner_rm.evaluation.benchmark import Benchmark, compared
 from reasoner_rm.evaluation.protocol import Protocol
-from reasoner_rm.evaluation.readers import first_number, overall_judgment, substring
+from reasoner_rm.evaluation.verdict_parsers import first_number, overall_judgment, substring
 from reasoner_rm.schema import Sample
 
 HALLUCINATION, REASONING = ("RLAIF", "RLHF"), ("mathverse", "mmmu")
@@ -39,7 +39,7 @@ def prefix(name: str) -> str:
     return name.replace("-", "_").partition("_")[0]
 
 
-def read(row: Record) -> Iterable[Sample]:
+def read(row: DatasetRow) -> Iterable[Sample]:
     """`human_ranking` holds each response's rank, 0 = better; nearly every row has the better one first."""
     first, second = (as_number(r, "human_ranking", 0, 1) for r in row.items("human_ranking", 2))
     if first == second:

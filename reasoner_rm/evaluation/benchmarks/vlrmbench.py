@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from reasoner_rm.data.record import LeftOut, Record, as_list
+from reasoner_rm.data.row import DatasetRow, SkipRow, as_list
 from reasoner_rm.errors import InputError
+from reasoner_rm.evaluation.answer_metrics import cells_of, marked, rare_weighted_f1
 from reasoner_rm.evaluation.benchmark import Benchmark, Grading, compared, tables
 from reasoner_rm.evaluation.intervals import Array, mean
-from reasoner_rm.evaluation.measured import Measured
-from reasoner_rm.evaluation.measures import cells_of, marked, rare_weighted_f1
-from reasoner_rm.evaluation.pairs import read as read_pair
-from reasoner_rm.evaluation.pairs import score
+from reasoner_rm.evaluation.pairwise import read as read_pair
+from reasoner_rm.evaluation.pairwise import score
 from reasoner_rm.evaluation.protocol import Protocol
-from reasoner_rm.evaluation.readers import two_scores, whole_numbers, yes_and_no
-from reasoner_rm.evaluation.votes import Answered
+from reasoner_rm.evaluation.results import ItemScores
+from reasoner_rm.evaluation.verdict_parsers import two_scores, whole_numbers, yes_and_no
+from reasoner_rm.evaluation.votes import AnsweredItem
 from reasoner_rm.schema import Sample
 
 STEPS = {
@@ -30,14 +30,14 @@ GRADED = ("error_reason_analysis", "error_correction")
 TASKS = (*STEPS, "multi_solution", "foresight", *GRADED)
 
 
-def read(row: Record) -> Iterable[Sample]:
+def read(row: DatasetRow) -> Iterable[Sample]:
     """The file's name is the task. `task_gt` is 0 or 1 a step (1 = faulty), a bool (foresight) or a text; rows with
     `error_info` are left out, as in the released script."""
     task = row.name.rpartition("-")[0]
     if task not in TASKS:
         raise InputError(f"{task}.jsonl is no task of VLRMBench", remedy=f"there are {', '.join(TASKS)}")
     if "error_info" in row.values:
-        raise LeftOut("error_info")
+        raise SkipRow("error_info")
     folder = next((f for f in ("meta_data/Image", "Image") if row.media.has(f)), "")
     images = tuple(row.images("image", least=1, folder=folder))
     name, question, by = f"{task}-{row.value('id')}", row.text("question"), {"group": task}
@@ -64,13 +64,13 @@ def read(row: Record) -> Iterable[Sample]:
         yield Sample(name, "qa", question, responses=steps, gold=gold_text, meta=meta, **common)
 
 
-def _steps(row: Record) -> list[Any]:
+def _steps(row: DatasetRow) -> list[Any]:
     column = "reasoning_error" if row.maybe("reasoning_error") is not None else "step_list"
     value = row.value(column)
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
-def _joined(row: Record, column: str) -> str:
+def _joined(row: DatasetRow, column: str) -> str:
     value = row.value(column)
     return "\n".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
@@ -94,7 +94,7 @@ def foresees(value: Any, sample: Sample) -> float:
     return float(value == sample.gold["answer"] if isinstance(value, str) else right in value)
 
 
-def measure(items: Sequence[Answered], protocol: Protocol) -> Measured:
+def measure(items: Sequence[AnsweredItem], protocol: Protocol) -> ItemScores:
     """F1 of either class weighted by the share of the other, over all steps of a task; shares of right answers."""
     columns = np.zeros((len(items), 6))
     scores: list[float | None] = []
@@ -106,7 +106,7 @@ def measure(items: Sequence[Answered], protocol: Protocol) -> Measured:
         value = _score(item, protocol)
         scores.append(value)
         row[4:] = (0.0, 0.0) if value is None else (value, 1.0)
-    return Measured([i.sample for i in items], scores, columns, {"score": _either})
+    return ItemScores([i.sample for i in items], scores, columns, {"score": _either})
 
 
 def _either(sums: Array) -> Array:
@@ -115,7 +115,7 @@ def _either(sums: Array) -> Array:
     return np.asarray(np.where(np.isnan(shares), steps, np.where(sums[..., :4].sum(-1) > 0, np.nan, shares)))
 
 
-def _cells(item: Answered, protocol: Protocol) -> Array:
+def _cells(item: AnsweredItem, protocol: Protocol) -> Array:
     """Counts of faulty and sound steps over the votes; no number at all finds no fault."""
     gold = [1 - int(v) for v in item.sample.gold["steps"]]
     total = np.zeros(4)
@@ -126,7 +126,7 @@ def _cells(item: Answered, protocol: Protocol) -> Array:
     return total
 
 
-def _score(item: Answered, protocol: Protocol) -> float | None:
+def _score(item: AnsweredItem, protocol: Protocol) -> float | None:
     match task_of(item.sample):
         case "multi_solution":
             return score(item, protocol)
@@ -135,12 +135,12 @@ def _score(item: Answered, protocol: Protocol) -> float | None:
     return _graded(item)
 
 
-def _graded(item: Answered) -> float | None:
+def _graded(item: AnsweredItem) -> float | None:
     """Whether a grader, asked in both orders, scores the answer strictly above the published one; None ungraded."""
     wins = []
     for vote in item.votes:
         if vote.grades:
-            pair = Answered(grading_sample(item.sample, vote.text or ""), vote.grades)
+            pair = AnsweredItem(grading_sample(item.sample, vote.text or ""), vote.grades)
             rules = Protocol("grades", reader=two_scores)
             margins = [read_pair(pair, grade, rules).margin or 0.0 for grade in vote.grades]
             wins.append(float(sum(margins) < 0))

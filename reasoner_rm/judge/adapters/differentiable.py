@@ -17,10 +17,10 @@ from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 
 from reasoner_rm.errors import InputError
 from reasoner_rm.judge.judge import Judge
-from reasoner_rm.listener.asking import as_tokens
-from reasoner_rm.policy.chosen import processed_logits
-from reasoner_rm.policy.loading import Vlm
-from reasoner_rm.policy.prompts import PromptEncoder
+from reasoner_rm.listener.base import option_token_ids
+from reasoner_rm.models.loading import Vlm
+from reasoner_rm.models.prompt_encoder import PromptEncoder
+from reasoner_rm.models.token_logprobs import processed_logits
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.tasks.escape import escape
 from reasoner_rm.tasks.render import Prompt
@@ -39,7 +39,7 @@ def as_differentiable(
         InputError: a judge that was trained to reason; another engine than transformers; options that are not single
             tokens.
     """
-    if not judge.plain:
+    if not judge.is_base_model:
         raise InputError(
             f"this judge was trained to reason ({judge.card.task}), and sampled words have no gradient",
             remedy="take P(yes) of a plain model, or a policy-gradient trainer with as_flow_grpo",
@@ -48,7 +48,7 @@ def as_differentiable(
     if not isinstance(engine, TransformersEngine):
         raise InputError("a gradient needs the transformers engine", remedy='load the judge with engine="transformers"')
     vlm = engine.vlm
-    tokens = as_tokens(PREFIX, options, vlm.tokenizer)
+    tokens = option_token_ids(PREFIX, options, vlm.tokenizer)
     if tokens is None:
         raise InputError(f"the options {options} are no single tokens of this model")
     prefix, (yes, no) = tokens
@@ -74,7 +74,7 @@ def as_differentiable(
             pixel_values=pixels,
             image_grid_thw=grids,
         ).last_hidden_state[:, -1]
-        logits = processed_logits(vlm.model.lm_head, hidden, vlm.banned, 1.0)[0]
+        logits = processed_logits(vlm.model.lm_head, hidden, vlm.banned_token_ids, 1.0)[0]
         return (logits[yes] - logits[no]).sigmoid()
 
     return reward

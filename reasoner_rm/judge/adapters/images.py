@@ -37,7 +37,9 @@ def as_flow_grpo(judge: Judge, mode: Mode = "auto", *, votes: int = 1, on_unpars
             images, prompts, mode, votes=votes, on_unparsed="raise" if on_unparsed == "raise" else "nan"
         )
         scores = (
-            [0.0 if math.isnan(s) else s for s in found.unit()] if on_unparsed == "zero" else filled(found, prompts)
+            [0.0 if math.isnan(s) else s for s in found.normalized()]
+            if on_unparsed == "zero"
+            else filled(found, prompts)
         )
         return scores, {"parsed_mask": found.parsed_mask, "mode": found.mode}
 
@@ -80,7 +82,7 @@ def as_dancegrpo(
 
     def reward(images: Any, prompts: Sequence[str]) -> list[float]:
         found = judge.score(images, prompts, mode, votes=votes)
-        return [s if parsed else failed for s, parsed in zip(found.unit(), found.parsed_mask, strict=True)]
+        return [s if parsed else failed for s, parsed in zip(found.normalized(), found.parsed_mask, strict=True)]
 
     return reward
 
@@ -92,7 +94,7 @@ def filled(found: Scores, prompts: Sequence[str]) -> list[float]:
         InputError: none could be read.
     """
     groups: dict[str, list[float]] = defaultdict(list)
-    for score, parsed, prompt in zip(found.unit(), found.parsed_mask, prompts, strict=True):
+    for score, parsed, prompt in zip(found.normalized(), found.parsed_mask, prompts, strict=True):
         if parsed:
             groups[prompt].append(score)
     known = [score for group in groups.values() for score in group]
@@ -100,5 +102,5 @@ def filled(found: Scores, prompts: Sequence[str]) -> list[float]:
         raise InputError(f"none of {len(prompts)} scores could be read", remedy="see what the judge writes: explain()")
     middle = math.fsum(known) / len(known)
     mean = {prompt: math.fsum(group) / len(group) for prompt, group in groups.items()}
-    rows = zip(found.unit(), found.parsed_mask, prompts, strict=True)
+    rows = zip(found.normalized(), found.parsed_mask, prompts, strict=True)
     return [score if parsed else mean.get(prompt, middle) for score, parsed, prompt in rows]

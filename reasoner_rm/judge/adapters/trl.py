@@ -8,8 +8,8 @@ from typing import Any
 
 from reasoner_rm.errors import InputError
 from reasoner_rm.judge.judge import Judge
-from reasoner_rm.judge.scorer import JudgeScorer
-from reasoner_rm.policy.images import image_key
+from reasoner_rm.judge.judge_scorer import JudgeScorer
+from reasoner_rm.models.image_processing import image_key
 from reasoner_rm.schema import Sample
 
 RewardFunction = Callable[..., list[float | None]]
@@ -24,7 +24,7 @@ def as_trl_reward(judge: Judge, *, votes: int = 1, both_orders: bool = True) -> 
     Raises:
         InputError: the judge was not trained for response_preference.
     """
-    if not judge.answers("response_preference"):
+    if not judge.supports("response_preference"):
         raise InputError(f"this judge was trained for {judge.card.task}, TRL's completions are answers")
     scorer = JudgeScorer(judge, votes, both_orders)
 

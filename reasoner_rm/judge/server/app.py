@@ -12,13 +12,13 @@ from fastapi import Depends, FastAPI, File, Form, Request, UploadFile
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 
 from reasoner_rm.judge.judge import Judge
-from reasoner_rm.judge.server import chat, flow_grpo, openrlhf, reference, refusals, wire
-from reasoner_rm.judge.server.gate import Doorkeeper, Gate, Ticket
-from reasoner_rm.judge.server.intake import Intake
+from reasoner_rm.judge.server import api_docs, chat, errors, flow_grpo, openrlhf, schemas
+from reasoner_rm.judge.server.admission import AdmissionController, AdmissionMiddleware, RequestSlot
+from reasoner_rm.judge.server.errors import ApiError
+from reasoner_rm.judge.server.image_decoder import ImageDecoder
 from reasoner_rm.judge.server.limits import IMAGES, TEXT, VOTES, Limits
 from reasoner_rm.judge.server.metrics import Metrics
-from reasoner_rm.judge.server.refusals import Refusal
-from reasoner_rm.judge.server.watching import Done, event, failure, grown
+from reasoner_rm.judge.server.streaming import StreamEnd, event, failure, stream_text
 from reasoner_rm.schema import Sample, Verdict
 
 PAGE = Path(__file__).with_name("page.html")
@@ -27,12 +27,12 @@ CSP = (
 )
 
 
-def _ticket(request: Request) -> Ticket:
-    found: Ticket = request.state.ticket
+def _ticket(request: Request) -> RequestSlot:
+    found: RequestSlot = request.state.ticket
     return found
 
 
-Inside = Annotated[Ticket, Depends(_ticket)]
+Inside = Annotated[RequestSlot, Depends(_ticket)]
 
 
 def create_app(
@@ -55,13 +55,13 @@ def create_app(
         flow_grpo_pickle: whether `POST /` speaks Flow-GRPO's protocol; for loopback only.
     """
     limits, metrics = limits or Limits(), Metrics()
-    gate, intake = Gate(limits, metrics), Intake(limits, urls)
+    gate, intake = AdmissionController(limits, metrics), ImageDecoder(limits, urls)
     judge.engine.report_to(metrics.ran)
-    judge.engine.keep_images(limits.processed)
+    judge.engine.keep_images(limits.image_cache_bytes)
     app = FastAPI(title="reasoner-rm judge", version="1", docs_url=None, redoc_url=None)
     app.state.gate, app.state.engine = gate, judge.engine
-    app.add_middleware(Doorkeeper, gate=gate, key=key, hosts=hosts)
-    refusals.install(app)
+    app.add_middleware(AdmissionMiddleware, gate=gate, key=key, hosts=hosts)
+    errors.install(app)
 
     def told(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
         for verdict in verdicts:
@@ -70,8 +70,8 @@ def create_app(
 
     # --- comparing ----------------------------------------------------------------------------------------------
 
-    @app.post("/v1/compare", response_model=wire.VerdictAnswer)
-    async def compare(body: wire.CompareBody, ticket: Inside) -> Any:
+    @app.post("/v1/compare", response_model=schemas.VerdictAnswer)
+    async def compare(body: schemas.CompareBody, ticket: Inside) -> Any:
         """Which of two images serves a caption better."""
         images = await gate.run(ticket, lambda: intake.images([body.image_a, body.image_b], ticket))
         sample = Sample("compare", "image_preference", body.caption, images=tuple(images))
@@ -80,19 +80,19 @@ def create_app(
             return StreamingResponse(compared(sample, body, ticket), media_type="text/event-stream")
         return JSONResponse(told(await gate.run(ticket, lambda: judge.verdicts([sample], **how(body))))[0])
 
-    async def compared(sample: Sample, body: wire.CompareBody, ticket: Ticket) -> AsyncIterator[str]:
+    async def compared(sample: Sample, body: schemas.CompareBody, ticket: RequestSlot) -> AsyncIterator[str]:
         """Events `reasoning` {"delta": …} while it is written, then `verdict`, or `error`."""
         try:
-            work = grown(gate, ticket, lambda watch: judge.verdicts([sample], **how(body), watch=watch))
+            work = stream_text(gate, ticket, lambda on_text: judge.verdicts([sample], **how(body), on_text=on_text))
             async for piece in work:
-                if isinstance(piece, Done):
+                if isinstance(piece, StreamEnd):
                     yield event(told(piece.result)[0], "verdict")
                 else:
                     yield event({"delta": piece}, "reasoning")
         except Exception as error:
             yield failure(error)
 
-    @app.post("/v1/compare/upload", response_model=wire.VerdictAnswer)
+    @app.post("/v1/compare/upload", response_model=schemas.VerdictAnswer)
     async def compare_upload(
         ticket: Inside,
         caption: Annotated[str, Form(min_length=1, max_length=TEXT)],
@@ -110,11 +110,11 @@ def create_app(
 
         return JSONResponse(told(await gate.run(ticket, work))[0])
 
-    @app.post("/v1/verdicts", response_model=wire.VerdictsAnswer)
-    async def verdicts(body: wire.VerdictsBody, ticket: Inside) -> Any:
+    @app.post("/v1/verdicts", response_model=schemas.VerdictsAnswer)
+    async def verdicts(body: schemas.VerdictsBody, ticket: Inside) -> Any:
         """Verdicts on comparisons of any kind, all of one task."""
         if sum(len(s.images) + sum(map(len, s.videos)) for s in body.samples) > IMAGES:
-            raise Refusal(400, f"more than {IMAGES} images in one request")
+            raise ApiError(400, f"more than {IMAGES} images in one request")
 
         def work() -> list[Verdict]:
             return judge.verdicts([opened(sample, intake, ticket) for sample in body.samples], **how(body))
@@ -123,8 +123,8 @@ def create_app(
 
     # --- ranking and scoring ------------------------------------------------------------------------------------
 
-    @app.post("/v1/rank", response_model=wire.RankAnswer)
-    async def rank(body: wire.RankBody, ticket: Inside) -> Any:
+    @app.post("/v1/rank", response_model=schemas.RankAnswer)
+    async def rank(body: schemas.RankBody, ticket: Inside) -> Any:
         """The images' indices, best first."""
         check_pairs(len(body.images), limits)
 
@@ -134,8 +134,8 @@ def create_app(
 
         return JSONResponse(dataclasses.asdict(await gate.run(ticket, work)))
 
-    @app.post("/v1/score", response_model=wire.ScoreAnswer)
-    async def score(body: wire.ScoreBody, ticket: Inside) -> Any:
+    @app.post("/v1/score", response_model=schemas.ScoreAnswer)
+    async def score(body: schemas.ScoreBody, ticket: Inside) -> Any:
         """A number for each image with its caption."""
         if body.mode in ("auto", "win_rate"):
             check_pairs(len(body.images), limits)
@@ -147,18 +147,18 @@ def create_app(
     # --- OpenAI -------------------------------------------------------------------------------------------------
 
     @app.post("/v1/chat/completions", response_model=None)
-    async def chat_completions(body: wire.ChatBody, ticket: Inside) -> Response:
+    async def chat_completions(body: schemas.ChatBody, ticket: Inside) -> Response:
         """OpenAI's chat completions; with ``stream`` as server-sent events."""
         chat.check(body, name)
         if body.stream and body.n > 1:
-            raise Refusal(400, "one choice can be streamed", param="n")
+            raise ApiError(400, "one choice can be streamed", param="n")
         asked = await gate.run(ticket, lambda: chat.question(body, judge, name, intake, ticket))
         if not body.stream:
             drawn = await gate.run(ticket, lambda: judge.engine.generate([asked.request], asked.sampling)[0])
             return JSONResponse(chat.completion(body, name, drawn))
 
-        def work(watch: Any) -> Any:
-            request = dataclasses.replace(asked.request, watch=lambda index, text: watch(text))
+        def work(on_text: Any) -> Any:
+            request = dataclasses.replace(asked.request, on_text=lambda index, text: on_text(text))
             return judge.engine.generate([request], asked.sampling)[0][0]
 
         return StreamingResponse(chat.streamed(gate, ticket, name, work), media_type="text/event-stream")
@@ -184,12 +184,12 @@ def create_app(
 
     # --- about --------------------------------------------------------------------------------------------------
 
-    @app.get("/v1/judge", response_model=wire.JudgeAnswer)
+    @app.get("/v1/judge", response_model=schemas.JudgeAnswer)
     async def about() -> dict[str, Any]:
         """How the judge is asked: its task, and the very text of its prompt."""
         card = judge.card
         return {
-            "model": name, "task": card.task, "plain": judge.plain,
+            "model": name, "task": card.task, "plain": judge.is_base_model,
             "template": {"name": card.template.name, "text": card.template.text, "hash": card.template.hash},
             "min_pixels": card.min_pixels, "max_pixels": card.max_pixels, "temperature": card.temperature,
             "max_tokens": judge.max_tokens,
@@ -198,17 +198,19 @@ def create_app(
     @app.get("/health")
     async def health() -> JSONResponse:
         """200 while requests are taken; 503 when closing, or when the model's process has ended."""
-        status = str(judge.engine.gone or ("closing" if gate.closing else "ok"))
-        state = {"status": status, "inside": gate.inside, "max_in_flight": limits.in_flight}
+        status = str(judge.engine.failure or ("closing" if gate.closing else "ok"))
+        state = {"status": status, "inside": gate.in_flight, "max_in_flight": limits.in_flight}
         return JSONResponse(state, 200 if status == "ok" else 503)
 
     @app.get("/metrics", response_class=PlainTextResponse)
     async def prometheus() -> Response:
-        return Response(metrics.text(gate.inside, gate.held), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(
+            metrics.text(gate.in_flight, gate.held_bytes), media_type="text/plain; version=0.0.4; charset=utf-8"
+        )
 
     @app.get("/docs", response_class=HTMLResponse, include_in_schema=False)
     async def docs() -> Response:
-        return HTMLResponse(reference.page(app.openapi()), headers={"Content-Security-Policy": CSP})
+        return HTMLResponse(api_docs.page(app.openapi()), headers={"Content-Security-Policy": CSP})
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def page() -> Response:
@@ -217,12 +219,12 @@ def create_app(
     return app
 
 
-def how(body: wire.How) -> dict[str, Any]:
+def how(body: schemas.CompareOptions) -> dict[str, Any]:
     """A body's settings as `Judge.verdicts` takes them."""
     return {"votes": body.votes, "both_orders": body.both_orders, "p_first": body.p_first, "seed": body.seed}
 
 
-def opened(body: wire.SampleBody, intake: Intake, ticket: Ticket) -> Sample:
+def opened(body: schemas.SampleBody, intake: ImageDecoder, ticket: RequestSlot) -> Sample:
     """A sample with its images opened."""
     images = tuple(intake.images(body.images, ticket))
     videos = tuple(tuple(intake.images(frames, ticket)) for frames in body.videos)
@@ -234,4 +236,6 @@ def check_pairs(n: int, limits: Limits) -> None:
     Refusal: more comparisons than a request may cause.
     """
     if n * (n - 1) // 2 > limits.pairs:
-        raise Refusal(400, f"{n} images are {n * (n - 1) // 2} comparisons, {limits.pairs} are allowed", param="images")
+        raise ApiError(
+            400, f"{n} images are {n * (n - 1) // 2} comparisons, {limits.pairs} are allowed", param="images"
+        )

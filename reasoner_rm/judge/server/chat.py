@@ -12,12 +12,12 @@ from typing import Any
 
 from reasoner_rm.data.seeding import stable_seed
 from reasoner_rm.judge.judge import Judge
-from reasoner_rm.judge.server.gate import Gate, Ticket
-from reasoner_rm.judge.server.intake import Intake
-from reasoner_rm.judge.server.refusals import Refusal
-from reasoner_rm.judge.server.watching import Done, event, failure, grown
-from reasoner_rm.judge.server.wire import ChatBody, Part
-from reasoner_rm.rollout import Request, Sampling
+from reasoner_rm.judge.server.admission import AdmissionController, RequestSlot
+from reasoner_rm.judge.server.errors import ApiError
+from reasoner_rm.judge.server.image_decoder import ImageDecoder
+from reasoner_rm.judge.server.schemas import ChatBody, Part
+from reasoner_rm.judge.server.streaming import StreamEnd, event, failure, stream_text
+from reasoner_rm.rollout import GenerationRequest, SamplingParams
 from reasoner_rm.schema import Completion, Sample
 from reasoner_rm.tasks.escape import JOINER, check_text
 from reasoner_rm.tasks.render import Prompt, render
@@ -48,8 +48,8 @@ _CONTROL = re.compile(r"<(?=\|[^|<>\\\s]{1,40}\|>)")
 class Question:
     """What a chat asks of the engine."""
 
-    request: Request
-    sampling: Sampling
+    request: GenerationRequest
+    sampling: SamplingParams
 
 
 def check(body: ChatBody, name: str) -> None:
@@ -59,12 +59,12 @@ def check(body: ChatBody, name: str) -> None:
         Refusal: another model, roles or fields that would change the answer.
     """
     if body.model not in (None, name, name + RAW):
-        raise Refusal(404, f"no model {str(body.model)[:60]!r}, there is {name!r} and {name + RAW!r}", param="model")
+        raise ApiError(404, f"no model {str(body.model)[:60]!r}, there is {name!r} and {name + RAW!r}", param="model")
     for field in CHANGES:
         if body.unknown.get(field) not in NEUTRAL and not (field == "repetition_penalty" and body.unknown[field] == 1):
-            raise Refusal(400, f"{field} is not supported", param=field)
+            raise ApiError(400, f"{field} is not supported", param=field)
     if len(body.messages) != 1 or body.messages[0].role != "user":
-        raise Refusal(400, "a judge is asked by one user message, without a system prompt", param="messages")
+        raise ApiError(400, "a judge is asked by one user message, without a system prompt", param="messages")
 
 
 def parts_of(body: ChatBody) -> list[Part]:
@@ -77,11 +77,11 @@ def parts_of(body: ChatBody) -> list[Part]:
     parts = [Part(type="text", text=content)] if isinstance(content, str) else content
     for part in parts:
         if (part.text if part.type == "text" else part.image_url) is None:
-            raise Refusal(422, f"a part of type {part.type} without its {part.type}", param="messages")
+            raise ApiError(422, f"a part of type {part.type} without its {part.type}", param="messages")
     return parts
 
 
-def question(body: ChatBody, judge: Judge, name: str, intake: Intake, ticket: Ticket) -> Question:
+def question(body: ChatBody, judge: Judge, name: str, intake: ImageDecoder, ticket: RequestSlot) -> Question:
     """The request behind a chat, its images opened.
 
     Raises:
@@ -98,14 +98,16 @@ def question(body: ChatBody, judge: Judge, name: str, intake: Intake, ticket: Ti
         task, caption = judge.card.task, "\n".join(texts).strip()
         wanted = SHOWN.get(task)
         if wanted is None:
-            raise Refusal(400, f"{task} has no form as a chat: use /v1/verdicts, or the model {name + RAW}")
+            raise ApiError(400, f"{task} has no form as a chat: use /v1/verdicts, or the model {name + RAW}")
         if len(images) != wanted or not caption:
-            raise Refusal(400, f"{task} takes a text and {wanted} images, here are {len(images)}", param="messages")
+            raise ApiError(400, f"{task} takes a text and {wanted} images, here are {len(images)}", param="messages")
         prompt = render(Sample("chat", task, caption, images=tuple(images)), judge.card.template)
     warmth = (0.0 if body.n == 1 else 1.0) if body.temperature is None else body.temperature
     most = min(body.max_completion_tokens or body.max_tokens or judge.max_tokens, judge.max_tokens)
     seeds = tuple(stable_seed(body.seed or 0, "chat", i) for i in range(body.n))
-    return Question(Request(prompt, seeds), Sampling(warmth, most, 1.0 if body.top_p is None else body.top_p))
+    return Question(
+        GenerationRequest(prompt, seeds), SamplingParams(warmth, most, 1.0 if body.top_p is None else body.top_p)
+    )
 
 
 def _plain(text: str) -> str:
@@ -131,7 +133,7 @@ def completion(body: ChatBody, name: str, completions: tuple[Completion, ...]) -
 
 
 async def streamed(
-    gate: Gate, ticket: Ticket, name: str, work: Callable[[Callable[[str], None]], Completion]
+    gate: AdmissionController, ticket: RequestSlot, name: str, work: Callable[[Callable[[str], None]], Completion]
 ) -> AsyncIterator[str]:
     """The answer in chunks, as it is written."""
     head, sent = _head(name, "chat.completion.chunk"), 0
@@ -141,8 +143,8 @@ async def streamed(
 
     yield chunk({"role": "assistant", "content": ""})
     try:
-        async for piece in grown(gate, ticket, work):
-            if isinstance(piece, Done):
+        async for piece in stream_text(gate, ticket, work):
+            if isinstance(piece, StreamEnd):
                 if rest := piece.result.text[sent:]:
                     yield chunk({"content": rest})
                 yield chunk({}, piece.result.finish_reason)

@@ -7,17 +7,17 @@ from typing import Any
 
 from reasoner_rm.judge.adapters import as_flow_grpo
 from reasoner_rm.judge.judge import Judge
-from reasoner_rm.judge.server import pickled
-from reasoner_rm.judge.server.gate import Ticket
-from reasoner_rm.judge.server.intake import Intake
+from reasoner_rm.judge.server import safe_pickle
+from reasoner_rm.judge.server.admission import RequestSlot
+from reasoner_rm.judge.server.errors import ApiError
+from reasoner_rm.judge.server.image_decoder import ImageDecoder
 from reasoner_rm.judge.server.limits import TEXT
-from reasoner_rm.judge.server.refusals import Refusal
 
 BATCH = 64
 """Images of one request: as many as its clients send."""
 
 
-def rewards(judge: Judge, body: bytes, intake: Intake, ticket: Ticket) -> bytes:
+def rewards(judge: Judge, body: bytes, intake: ImageDecoder, ticket: RequestSlot) -> bytes:
     """The pickled answer to a pickled ``{"images": [JPEG bytes], "prompts": [str]}``; instead of prompts GenEval's
     client sends ``meta_datas``, whose ``prompt`` is taken.
 
@@ -36,19 +36,21 @@ def rewards(judge: Judge, body: bytes, intake: Intake, ticket: Ticket) -> bytes:
 
 def _asked(body: bytes) -> tuple[list[bytes], list[str]]:
     try:
-        asked = pickled.read(body)
+        asked = safe_pickle.read(body)
         images = asked["images"]
-        prompts = pickled.texts(asked["prompts"] if "prompts" in asked else [m["prompt"] for m in asked["meta_datas"]])
+        prompts = safe_pickle.texts(
+            asked["prompts"] if "prompts" in asked else [m["prompt"] for m in asked["meta_datas"]]
+        )
     except ValueError as error:
-        raise Refusal(400, f"no pickle of images and prompts: {error}") from None
+        raise ApiError(400, f"no pickle of images and prompts: {error}") from None
     except (LookupError, TypeError, AttributeError):
-        raise Refusal(422, 'pickle {"images": [JPEG bytes], "prompts": [str]}') from None
+        raise ApiError(422, 'pickle {"images": [JPEG bytes], "prompts": [str]}') from None
     if not isinstance(images, list) or not images or not all(isinstance(image, bytes) for image in images):
-        raise Refusal(422, "images are a list of encoded images, as bytes")
+        raise ApiError(422, "images are a list of encoded images, as bytes")
     if max(map(len, prompts), default=0) > TEXT:
-        raise Refusal(422, f"a prompt of more than {TEXT} characters")
+        raise ApiError(422, f"a prompt of more than {TEXT} characters")
     if len(images) != len(prompts):
-        raise Refusal(422, f"{len(images)} images for {len(prompts)} prompts")
+        raise ApiError(422, f"{len(images)} images for {len(prompts)} prompts")
     return images, prompts
 
 
@@ -57,4 +59,4 @@ def check_sender(headers: Any) -> None:
     Refusal: a browser's page sent it; trainers have no origin.
     """
     if "origin" in headers:
-        raise Refusal(403, "no requests from web pages")
+        raise ApiError(403, "no requests from web pages")

@@ -27,12 +27,12 @@ class Limits:
     """
 
     in_flight: int = 128
-    held: int = 1024 * MB
-    processed: int = 64 * MB
+    held_bytes: int = 1024 * MB
+    image_cache_bytes: int = 64 * MB
     body: int = 32 * MB
     pixels: int = 16_000_000
     side: int = 16_384
     pairs: int = 256
-    answer: float = 300.0
-    upload: float = 20.0
-    whole: float = 120.0
+    response_timeout: float = 300.0
+    idle_timeout: float = 20.0
+    upload_timeout: float = 120.0

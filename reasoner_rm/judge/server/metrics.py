@@ -42,7 +42,7 @@ class Metrics:
     def judged(self, parsed: bool) -> None:
         self._verdicts.labels("yes" if parsed else "no").inc()
 
-    def text(self, inside: int, held: int) -> bytes:
-        self._inside.set(inside)
-        self._held.set(held)
+    def text(self, in_flight: int, held_bytes: int) -> bytes:
+        self._inside.set(in_flight)
+        self._held.set(held_bytes)
         return bytes(generate_latest(self.registry))

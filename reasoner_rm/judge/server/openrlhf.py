@@ -11,12 +11,12 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from reasoner_rm.judge.judge import Judge
-from reasoner_rm.judge.scorer import JudgeScorer
-from reasoner_rm.judge.server.gate import Ticket
-from reasoner_rm.judge.server.intake import Intake
+from reasoner_rm.judge.judge_scorer import JudgeScorer
+from reasoner_rm.judge.server.admission import RequestSlot
+from reasoner_rm.judge.server.errors import ApiError
+from reasoner_rm.judge.server.image_decoder import ImageDecoder
 from reasoner_rm.judge.server.limits import IMAGES, TEXT
-from reasoner_rm.judge.server.refusals import Refusal
-from reasoner_rm.judge.server.wire import Body
+from reasoner_rm.judge.server.schemas import Body
 from reasoner_rm.schema import Sample
 
 NEUTRAL = 0.5
@@ -33,16 +33,16 @@ class RewardBody(Body):
     prompts: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1, max_length=IMAGES)]
 
 
-def rewards(judge: Judge, body: RewardBody, intake: Intake, ticket: Ticket) -> dict[str, Any]:
+def rewards(judge: Judge, body: RewardBody, intake: ImageDecoder, ticket: RequestSlot) -> dict[str, Any]:
     """``rewards`` [N] in 0..1, and ``unread``: the indices that hold the neutral 0.5 because nothing could be read.
 
     Raises:
         Refusal: unequal lists, prompts that are no messages, a judge of something else.
     """
     if len(body.query) != len(body.prompts):
-        raise Refusal(422, f"{len(body.query)} queries for {len(body.prompts)} prompts", param="prompts")
-    if not judge.answers("response_preference"):
-        raise Refusal(400, f"this judge was trained for {judge.card.task}, rewards are of answers")
+        raise ApiError(422, f"{len(body.query)} queries for {len(body.prompts)} prompts", param="prompts")
+    if not judge.supports("response_preference"):
+        raise ApiError(400, f"this judge was trained for {judge.card.task}, rewards are of answers")
     scorer = JudgeScorer(judge)
     groups: dict[str, list[int]] = {}
     for i, prompt in enumerate(body.prompts):
@@ -69,7 +69,7 @@ def question(prompt: str) -> tuple[str, list[str]]:
     try:
         return _read(json.loads(prompt))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise Refusal(422, "a prompt is neither text nor JSON messages", param="prompts") from None
+        raise ApiError(422, "a prompt is neither text nor JSON messages", param="prompts") from None
 
 
 def _read(messages: Sequence[Any]) -> tuple[str, list[str]]:

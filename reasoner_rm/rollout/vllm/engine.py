@@ -13,23 +13,23 @@ from torch import Tensor
 
 from reasoner_rm.config import EngineSection
 from reasoner_rm.errors import InputError
-from reasoner_rm.policy.loading import Vlm
-from reasoner_rm.policy.prompts import EncodedPrompt, PromptEncoder
-from reasoner_rm.rollout.protocol import Request, Sampling, in_order
-from reasoner_rm.rollout.reading import read
+from reasoner_rm.models.loading import Vlm
+from reasoner_rm.models.prompt_encoder import EncodedPrompt, PromptEncoder
+from reasoner_rm.rollout.base import GenerationRequest, SamplingParams, in_order
+from reasoner_rm.rollout.completion import read
 from reasoner_rm.rollout.vllm.inputs import engine_input
-from reasoner_rm.rollout.vllm.start import start
-from reasoner_rm.rollout.vllm.turns import Turns
+from reasoner_rm.rollout.vllm.launch import start
+from reasoner_rm.rollout.vllm.step_scheduler import StepScheduler
 from reasoner_rm.schema import Completion
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class VllmRequest:
     """What vLLM is asked: a prompt, tokens of the answer that are given, and settings of its `SamplingParams`."""
 
     prompt: EncodedPrompt
     sampling: dict[str, Any]
-    said: Sequence[int] = ()
+    prefix_ids: Sequence[int] = ()
 
 
 class VllmEngine:
@@ -56,23 +56,25 @@ class VllmEngine:
         settings: EngineSection | None = None,
         encoder: PromptEncoder | None = None,
         *,
-        following: bool = False,
+        sync_weights: bool = False,
         stats: bool = False,
     ):
         self.vlm = vlm
         self.encoder = encoder or PromptEncoder(vlm)
-        self.llm = start(vlm, settings or EngineSection(), following=following, stats=stats)
+        self.llm = start(vlm, settings or EngineSection(), sync_weights=sync_weights, stats=stats)
         self.sleeps = self.llm.llm_engine.model_config.enable_sleep_mode
         self._names = itertools.count()
-        self._turns = Turns(self.llm.llm_engine)
+        self._turns = StepScheduler(self.llm.llm_engine)
         # vLLM's own end takes the process groups down, which other engines and the trainer stand on.
         self.llm.llm_engine.engine_core._finalizer.detach()
         self._rest()
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[tuple[Completion, ...]]:
+    def generate(self, requests: Sequence[GenerationRequest], sampling: SamplingParams) -> list[tuple[Completion, ...]]:
         return in_order(self.stream(requests, sampling))
 
-    def stream(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, tuple[Completion, ...]]]:
+    def stream(
+        self, requests: Sequence[GenerationRequest], sampling: SamplingParams
+    ) -> Iterator[tuple[int, tuple[Completion, ...]]]:
         """Each request's index with its completions, as soon as the last of these is done."""
         greedy = (
             sampling.temperature == 0
@@ -81,13 +83,15 @@ class VllmEngine:
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "max_tokens": sampling.max_tokens,
-            "stop_token_ids": list(self.vlm.stop),
+            "stop_token_ids": list(self.vlm.stop_token_ids),
             "ignore_eos": True,  # all that stops is among them
             "logprobs": 0 if sampling.top_p == 1 else None,  # it has none but those within the nucleus
             "flat_logprobs": True,
         }
         asked = [
-            Ask(self.encoder.encode(r.prompt), shared | {"n": 1 if greedy else len(r.seeds), "seed": r.seeds[0]})
+            VllmRequest(
+                self.encoder.encode(r.prompt), shared | {"n": 1 if greedy else len(r.seeds), "seed": r.seeds[0]}
+            )
             for r in requests
         ]
         for index, output in self.run(asked):
@@ -97,7 +101,7 @@ class VllmEngine:
             yield index, completions * (len(requests[index].seeds) if greedy else 1)
         self._rest()
 
-    def run(self, asked: Sequence[Ask]) -> Iterator[tuple[int, Any]]:
+    def run(self, asked: Sequence[VllmRequest]) -> Iterator[tuple[int, Any]]:
         """Indices with vLLM's own outputs, in the order in which they are done. All are queued at once; what is not
         waited for to the end is called off."""
         from vllm import SamplingParams
@@ -110,20 +114,20 @@ class VllmEngine:
             for name, index in places.items():
                 ask = asked[index]
                 params = SamplingParams(detokenize=False, output_kind=RequestOutputKind.FINAL_ONLY, **ask.sampling)
-                engine.add_request(name, engine_input(self.llm, self.vlm, ask.prompt, ask.said), params)
+                engine.add_request(name, engine_input(self.llm, self.vlm, ask.prompt, ask.prefix_ids), params)
                 waiting.add(name)
 
         for ask in asked:
             self._check_length(ask)
         try:
-            self._turns.alone(queue)
+            self._turns.exclusive(queue)
             for output in self._turns.wait(waiting):
                 yield places[output.request_id], output
         finally:
             if waiting:
-                self._turns.call_off(waiting)
+                self._turns.abort(waiting)
 
-    def follow(self, weights: Iterable[tuple[str, Tensor]]) -> None:
+    def update_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         """Load the policy's weights under their checkpoint's names, and forget what was computed with the old ones.
 
         Raises:
@@ -161,9 +165,9 @@ class VllmEngine:
         if self.sleeps:
             self.llm.llm_engine.sleep(level=2)
 
-    def _check_length(self, ask: Ask) -> None:
+    def _check_length(self, ask: VllmRequest) -> None:
         room = self.llm.llm_engine.model_config.max_model_len
-        given, new = len(ask.prompt.input_ids) + len(ask.said), ask.sampling["max_tokens"]
+        given, new = len(ask.prompt.input_ids) + len(ask.prefix_ids), ask.sampling["max_tokens"]
         if given + new > room:
             raise InputError(
                 f"a prompt of {given} tokens and {new} new ones do not fit into the engine's {room}",

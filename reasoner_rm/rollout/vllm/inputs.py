@@ -11,17 +11,17 @@ from typing import Any
 
 import torch
 
-from reasoner_rm.policy.loading import Vlm
-from reasoner_rm.policy.prompts import EncodedPrompt
+from reasoner_rm.models.loading import Vlm
+from reasoner_rm.models.prompt_encoder import EncodedPrompt
 
 
-def engine_input(llm: Any, vlm: Vlm, prompt: EncodedPrompt, said: Sequence[int] = ()) -> Any:
+def engine_input(llm: Any, vlm: Vlm, prompt: EncodedPrompt, prefix_ids: Sequence[int] = ()) -> Any:
     """A prompt, and what the assistant has ``said`` of its answer so far."""
     from transformers import BatchFeature
     from vllm.inputs.engine import mm_input, tokens_input
     from vllm.multimodal.inputs import MultiModalKwargsItems, PlaceholderRange
 
-    tokens = [*prompt.input_ids, *said]
+    tokens = [*prompt.input_ids, *prefix_ids]
     if not prompt.images:
         return tokens_input(tokens)
     grids = torch.cat([image.grid_thw for image in prompt.images])

@@ -1,0 +1,68 @@
+"""Conversations as datasets write them, and what an instruction says about the thing to judge."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from reasoner_rm.data.row import as_dict, as_list, as_text
+from reasoner_rm.errors import InputError
+
+ROLES = {
+    "human": "user", "user": "user", "gpt": "assistant", "bot": "assistant", "assistant": "assistant",
+    "system": "system", "chatgpt": "assistant", "model": "assistant",
+}  # fmt: skip
+_MARKS = re.compile(r"<(?:image|video)>\n?")
+_CAPTION = r"(?:text |video )?caption|(?:text )?prompt|question|query|instruction"
+
+
+def turns(value: object, column: str) -> list[tuple[str, str]]:
+    """(role, text) of each turn of `{from, value}` or `{role, content}`; roles are user, assistant and system."""
+    found = []
+    for item in as_list(value, column, least=1):
+        turn = as_dict(item, column)
+        role = turn.get("from", turn.get("role"))
+        if role not in ROLES:
+            raise InputError(f"{column}: a turn of {role!r}", remedy=f"known roles: {', '.join(ROLES)}")
+        content = turn.get("value", turn.get("content"))
+        if isinstance(content, list):  # parts: pictures stand apart
+            content = "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+        found.append((ROLES[role], as_text(content, f"{column}: a turn")))
+    return found
+
+
+def exchange(value: object, column: str) -> tuple[str, str]:
+    """The one question and its answer; a system turn before them is left away."""
+    spoken = [turn for turn in turns(value, column) if turn[0] != "system"]
+    if [role for role, _ in spoken] != ["user", "assistant"]:
+        what = f"{column} holds {len(spoken)} turns where a question and an answer are due"
+        raise InputError(what, remedy="correct or remove the row")
+    return spoken[0][1], spoken[1][1]
+
+
+def strip_placeholders(text: str) -> str:
+    """A text without `<image>` and `<video>`."""
+    return _MARKS.sub("", text).strip()
+
+
+def asked(instruction: str) -> str:
+    """The caption or question in a judge's instruction, as its label says; the whole instruction without a label."""
+    text = strip_placeholders(instruction)
+    return section(text, _CAPTION) or text
+
+
+def section(text: str, label: str) -> str:
+    """What follows `label:` up to the next labelled line; brackets around it go. Empty without the label."""
+    found = re.search(rf"^\W*(?:{label})\W{{0,4}}:\s*(.+?)(?=^\W*[A-Z][\w ]{{0,24}}\W{{0,4}}:|\n\s*\n|\Z)",
+                      text, re.IGNORECASE | re.MULTILINE | re.DOTALL)  # fmt: skip
+    return "" if found is None else found[1].strip().strip("[]*").strip()
+
+
+def candidates(instruction: str, nouns: Sequence[str] = ("Answer", "Response", "Assistant")) -> list[str]:
+    """The two answers that a judge's instruction quotes."""
+    text = strip_placeholders(instruction)
+    for noun in nouns:
+        found = [section(text, rf"(?:the )?{noun} {k}") for k in ("(?:1|A)", "(?:2|B)")]
+        if all(found):
+            return found
+    raise InputError("the instruction quotes no two answers", remedy="they stand behind `Answer 1:` and `Answer 2:`")

@@ -1,0 +1,136 @@
+"""Actions of `data` that have a model write: distil, inject."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reasoner_rm.cli.common import Add, libraries_to_stderr, within, write_set
+from reasoner_rm.errors import InputError
+
+if TYPE_CHECKING:
+    from reasoner_rm.data.teacher import EndpointTeacher
+    from reasoner_rm.rollout.teacher import EngineTeacher
+
+PRICES = "0,0"
+
+
+def add_actions(action: Add) -> None:
+    distil = action("distil", _distil, "reasoning for a cold start from a teacher, kept where its verdict is right")
+    distil.add_argument("file", type=Path)
+    distil.add_argument("--template", default="default", help="prompt template, as in training (default: default)")
+    distil.add_argument(
+        "--url", help="an OpenAI-compatible endpoint, up to and including /v1; without, --model runs here"
+    )
+    distil.add_argument(
+        "--model", required=True, help="the model's name at the endpoint; or a checkpoint, run or hub id"
+    )
+    distil.add_argument(
+        "--engine", choices=("auto", "transformers", "vllm"), default="auto", help="what runs it here (default: auto)"
+    )
+    distil.add_argument("--min-pixels", type=int, help="of the engine, as in training (default: the processor's own)")
+    distil.add_argument("--max-pixels", type=int, help="of the engine, as in training (default: the processor's own)")
+
+    inject = action("inject", _inject, "captions with one mistake put in by a language model endpoint")
+    inject.add_argument("file", type=Path, help="a table with an image and a caption column")
+    inject.add_argument("--image", default="image", help="column of the image (default: image)")
+    inject.add_argument("--caption", default="caption", help="column of the caption (default: caption)")
+    inject.add_argument("--url", required=True, help="an OpenAI-compatible endpoint, up to and including /v1")
+    inject.add_argument("--model", required=True, help="the model's name there")
+
+    for parser in (distil, inject):
+        parser.add_argument("--tries", type=int, default=2, help="answers asked for until one is kept (default: 2)")
+        parser.add_argument("--temperature", type=float, default=0.7, help="default: 0.7")
+        parser.add_argument("--max-tokens", type=int, default=1024, help="default: 1024")
+        parser.add_argument("--parallel", type=int, default=8, help="requests to the endpoint at a time (default: 8)")
+        parser.add_argument(
+            "--prices", metavar="IN,OUT", default=PRICES, help="dollars for a million tokens in and out"
+        )
+        parser.add_argument("--budget", type=float, help="stop when so many dollars are spent")
+        parser.add_argument("--seed", type=int, default=0)
+        parser.add_argument("--out", type=Path, required=True, metavar="OUT.jsonl")
+        parser.add_argument("--overwrite", action="store_true", help="replace an earlier file")
+
+
+def _distil(args: argparse.Namespace) -> None:
+    from reasoner_rm.data.cold_start import distil
+
+    _check(args)
+    journal, options = _journal(args), {"template": args.template, "tries": args.tries, "seed": args.seed}
+    if args.url is None:
+        with libraries_to_stderr():
+            here = _engine_teacher(args)
+        _written(args, distil(args.file, journal, here, **options), "distil")
+        return
+    there = _endpoint_teacher(args)
+    _written(args, distil(args.file, journal, there, **options), "distil", there)
+
+
+def _inject(args: argparse.Namespace) -> None:
+    from data_recipes.vicrit.model import inject_by_model
+
+    _check(args)
+    model = _endpoint_teacher(args)
+    columns = {"image": args.image, "caption": args.caption}
+    made = inject_by_model(args.file, _journal(args), model, **columns, tries=args.tries, seed=args.seed)
+    _written(args, made, "inject", model)
+
+
+def _written(args: argparse.Namespace, samples: Any, by: str, paid: EndpointTeacher | None = None) -> None:
+    """Write what is made; what was paid is said whatever happens."""
+    options = {"model": args.model, "seed": args.seed, "tries": args.tries, "temperature": args.temperature}
+    try:
+        write_set(args, samples, by, [args.file], **options)
+    finally:
+        if paid is not None:
+            print(f"cost: {paid.endpoint.cost}")
+
+
+def _journal(args: argparse.Namespace) -> Path:
+    """Beside the output; it stays, as it was paid for."""
+    if args.out.exists() and not args.overwrite:
+        raise InputError("exists already", file=args.out, remedy="give another --out, or --overwrite to go on with it")
+    return Path(args.out.with_suffix(".journal.jsonl"))
+
+
+def _check(args: argparse.Namespace) -> None:
+    within(args, 1, math.inf, "tries", "parallel", "max_tokens")
+    within(args, 0, 2, "temperature")
+
+
+def _endpoint_teacher(args: argparse.Namespace) -> EndpointTeacher:
+    from reasoner_rm.config import EndpointSection
+    from reasoner_rm.data.endpoint import OpenAIClient
+    from reasoner_rm.data.teacher import EndpointTeacher
+
+    try:
+        one, two = map(float, args.prices.split(","))
+    except ValueError:
+        one = two = -1.0
+    if not (0 <= one < float("inf") and 0 <= two < float("inf")):
+        raise InputError(f"--prices is {args.prices!r}", remedy="give IN,OUT in dollars, such as 2.5,10")
+    if args.budget is not None and not args.budget > 0:
+        raise InputError(f"--budget is {args.budget:g}", remedy="give dollars, above 0")
+    if args.budget is not None and not (one or two):
+        raise InputError("--budget needs --prices", remedy="say what a million tokens cost")
+    section = EndpointSection(
+        urls=(args.url,), model=args.model, input_price=one, output_price=two, budget=args.budget, timeout=120.0,
+        concurrency=args.parallel,
+    )  # fmt: skip
+    return EndpointTeacher(OpenAIClient(section), args.temperature, args.max_tokens)
+
+
+def _engine_teacher(args: argparse.Namespace) -> EngineTeacher:
+    from reasoner_rm.models.box_converter import BoxConverter
+    from reasoner_rm.rollout import SamplingParams
+    from reasoner_rm.rollout.factory import load_engine
+    from reasoner_rm.rollout.teacher import EngineTeacher
+
+    if args.budget is not None or args.prices != PRICES:
+        raise InputError("--budget and --prices go with --url", remedy="a model that runs here has no price")
+    engine = load_engine(args.model, args.engine, min_pixels=args.min_pixels, max_pixels=args.max_pixels)
+    encoder = getattr(engine, "encoder", None)
+    canvas = BoxConverter.of(encoder) if encoder is not None else None
+    return EngineTeacher(engine, args.model, SamplingParams(args.temperature, args.max_tokens), canvas)

@@ -1,0 +1,66 @@
+"""What a server's refusal means, in one line, with what to change."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import time
+from collections.abc import Mapping
+
+from reasoner_rm.config import EndpointSection
+from reasoner_rm.errors import InputError
+
+TOO_LONG = ("maximum context length", "maximum model length", "max_model_len", "context_length_exceeded", "too long")
+
+
+class RequestRejected(InputError):  # noqa: N818
+    """A request that the server will not answer. ``param`` is the setting at fault, where the server names one."""
+
+    def __init__(self, what: str, remedy: str, status: int, param: str):
+        super().__init__(what, remedy=remedy)
+        self.status, self.param = status, param
+
+
+def refusal(url: str, status: int, text: str, section: EndpointSection) -> RequestRejected:
+    """A 4xx answer as an error."""
+    words, param = message_of(text)
+    key = section.api_key_env
+    if status in (401, 403):
+        remedy = f"set {key} to a key that it accepts"
+    elif "insufficient_quota" in text:
+        remedy = "its account has nothing left"
+    elif status == 404:
+        remedy = "check its URL (up to /v1) and the model's name"
+    elif any(sign in words.lower() for sign in TOO_LONG):
+        remedy = "serve it with a larger --max-model-len, or lower max_completion_length or model.max_pixels"
+    elif status == 413:
+        remedy = "the images are too large: lower their size"
+    else:
+        remedy = f"check its URL, the model's name and {key}"
+    return RequestRejected(f"{url} answers {status}: {words[:240]}", remedy, status, param)
+
+
+def message_of(text: str) -> tuple[str, str]:
+    """The sentence in an error body and the parameter that it names, of OpenAI's form or FastAPI's."""
+    try:
+        body = json.loads(text)
+    except ValueError:
+        return text.strip(), ""
+    error = body.get("error", body) if isinstance(body, dict) else {}
+    match error:
+        case {"message": str(words), **rest} | {"detail": str(words), **rest}:
+            return words, str(rest.get("param") or "")
+    return text.strip(), ""
+
+
+def retry_after(headers: Mapping[str, str]) -> float:
+    """Seconds that a server asks to wait: a number, or until a date; 0 when it says nothing."""
+    said = headers.get("retry-after", "")
+    try:
+        return max(0.0, float(said))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(said).timestamp() - time.time())
+    except ValueError:
+        return 0.0

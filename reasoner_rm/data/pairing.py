@@ -1,0 +1,94 @@
+"""Comparisons in an order drawn by seed: what is better in the source is the first or the second at random.
+
+Most sets list the better one first; a judge that learns the place learns nothing else.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from reasoner_rm.data.row import DatasetRow
+from reasoner_rm.data.seeding import stable_seed
+from reasoner_rm.errors import InputError
+from reasoner_rm.schema import PAIRWISE_TASKS, Sample, swap_labels
+
+
+def pair(
+    row: DatasetRow,
+    task: str,
+    prompt: str,
+    candidates: Sequence[Any],
+    p_first: float,
+    *,
+    part: str = "",
+    shared: Sequence[Any] = (),
+    images: Sequence[Any] = (),
+    videos: Sequence[Any] = (),
+    target: str | None = None,
+    weight: float = 1.0,
+    group: str = "",
+    order: Sequence[int] | None = None,
+    meta: Mapping[str, Any] | None = None,
+) -> Sample:
+    """Two candidates as a sample, the order drawn and kept in ``meta.order``.
+
+    Args:
+        p_first: how sure the source is that ``candidates[0]`` is better, 0..1; 0.5 is a tie.
+        part: tells several samples of one row apart.
+        shared: what the candidates' own field begins with (the source image of an edit).
+        images, videos: what both belong to.
+        target: an assistant turn about the source's order; its labels are swapped along.
+        group: samples of one source prompt; by default those with the same prompt text.
+        order: a fixed one, for a set that states its own.
+        meta: what else is known; None values are left out.
+    """
+    if len(candidates) != 2:
+        raise InputError(f"{len(candidates)} candidates where 2 are due", remedy="correct or remove the row")
+    kind = PAIRWISE_TASKS[task]
+    name = f"{row.name}-{part}" if part else row.name
+    shown = list(order) if order is not None else [[0, 1], [1, 0]][stable_seed("order", row.seed, name) & 1]
+    swapped = shown[0] == 1
+    media: dict[str, Any] = {"images": tuple(images), "videos": tuple(videos)}
+    media[kind.media] = (*shared, *(candidates[k] for k in shown))
+    return Sample(
+        id=name,
+        task=task,
+        prompt=prompt,
+        target=swap_labels(target, kind.noun) if target is not None and swapped else target,
+        gold={"p_first": 1 - p_first if swapped else p_first},
+        weight=weight,
+        group_id=group or prompt_group(prompt),
+        source=row.source,
+        meta={**{k: v for k, v in (meta or {}).items() if v is not None}, "order": shown},
+        **media,
+    )
+
+
+def ranking(
+    row: DatasetRow, task: str, prompt: str, candidates: Sequence[Any], ranks: Sequence[float], **more: Any
+) -> Iterator[Sample]:
+    """Every pair of K ranked candidates (1 = best; equal ranks tie), in one group."""
+    if len(ranks) != len(candidates):
+        raise InputError(f"{len(candidates)} candidates but {len(ranks)} ranks", remedy="correct or remove the row")
+    more.setdefault("group", prompt_group(prompt))
+    meta = more.pop("meta", {})
+    for i, j in itertools.combinations(range(len(candidates)), 2):
+        p = 0.5 if ranks[i] == ranks[j] else float(ranks[i] < ranks[j])
+        part = f"{i}-{j}" if len(candidates) > 2 else ""
+        own = {**meta, "source_ranks": [ranks[i], ranks[j]], "places": [i, j]}
+        yield pair(row, task, prompt, (candidates[i], candidates[j]), p, part=part, meta=own, **more)
+
+
+@functools.lru_cache(maxsize=1024)
+def prompt_group(prompt: str) -> str:
+    """The group of all samples with this prompt; case and white space do not make it another."""
+    return "prompt-" + hashlib.blake2b(plain(prompt).encode(errors="backslashreplace"), digest_size=8).hexdigest()
+
+
+def plain(prompt: str) -> str:
+    """A prompt without what does not make it another one: case and white space."""
+    return " ".join(prompt.casefold().split())

@@ -1,0 +1,138 @@
+"""A result directory: what was asked, every vote, and what follows from them.
+
+`items.jsonl` holds the items with their gold, `predictions.jsonl` a line for each with all its votes (its first line
+says what was asked), `blind.jsonl` and `grades.jsonl` the same of the judge without images and of a grader;
+`scores.json` and `report.html` are made from these alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from reasoner_rm.data.io import atomic_write, json_object
+from reasoner_rm.errors import InputError
+from reasoner_rm.evaluation.votes import AnsweredItem, Vote
+from reasoner_rm.schema import Sample
+from reasoner_rm.serialization import sample_from_dict, sample_to_dict
+
+ITEMS, PREDICTIONS, BLIND, GRADES, SCORES = (
+    "items.jsonl", "predictions.jsonl", "blind.jsonl", "grades.jsonl", "scores.json",
+)  # fmt: skip
+
+
+class ResultDir:
+    """The directory of one evaluation."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+
+    def write_items(self, samples: Sequence[Sample]) -> None:
+        with atomic_write(self.path / ITEMS) as out:
+            for sample in samples:
+                out.write(json.dumps(sample_to_dict(sample, self.path), ensure_ascii=False) + "\n")
+
+    def items(self) -> list[Sample]:
+        """
+        Raises:
+            InputError: there are none, or a broken line.
+        """
+        file = self.path / ITEMS
+        return [
+            _checked(lambda row=row: sample_from_dict(row, self.path), file, number)  # type: ignore[misc]
+            for number, row in enumerate(_lines(file), start=1)
+        ]
+
+    def plan(self) -> dict[str, Any]:
+        """What was asked of whom: the first line of the predictions."""
+        return next(_lines(self.path / PREDICTIONS), {})
+
+    def answered(self, name: str = PREDICTIONS) -> tuple[list[AnsweredItem], dict[str, int]]:
+        """The items with the votes of a file, and what is odd about the file: `missing` items without a line,
+        `repeated` lines (the last one counts), `unknown` ids.
+
+        Raises:
+            InputError: a broken line.
+        """
+        file = self.path / name
+        votes: dict[str, tuple[Vote, ...]] = {}
+        repeated = 0
+        for number, row in enumerate(islice(_lines(file), 1, None), start=2):
+            repeated += row.get("id") in votes
+            votes[str(row.get("id"))] = _checked(
+                lambda row=row: tuple(Vote.from_json(v) for v in row["votes"]), file, number  # type: ignore[misc]
+            )  # fmt: skip
+        graded = self._grades() if name == PREDICTIONS else {}
+        items = self.items()
+        known = [
+            AnsweredItem(s, tuple(_graded(v, graded.get((s.id, v.number))) for v in votes[s.id]))
+            for s in items
+            if s.id in votes
+        ]
+        odd = {
+            "missing": len(items) - len(known),
+            "repeated": repeated,
+            "unknown": len(votes.keys() - {s.id for s in items}),
+        }
+        return known, {what: n for what, n in odd.items() if n}
+
+    def _grades(self) -> dict[tuple[str, int], tuple[Vote, ...]]:
+        """A grader's votes by item and number of the graded vote."""
+        file = self.path / GRADES
+        if not file.is_file():
+            return {}
+        found = {}
+        for number, row in enumerate(islice(_lines(file), 1, None), start=2):
+            name, _, vote = str(row.get("id")).rpartition("#")
+            found[name, int(vote)] = _checked(
+                lambda row=row: tuple(Vote.from_json(v) for v in row["votes"]), file, number  # type: ignore[misc]
+            )  # fmt: skip
+        return found
+
+    def has(self, name: str) -> bool:
+        return (self.path / name).is_file()
+
+    def write_scores(self, scores: Mapping[str, Any]) -> None:
+        with atomic_write(self.path / SCORES) as out:
+            json.dump(scores, out, indent=1, ensure_ascii=False)
+
+    def scores(self) -> dict[str, Any]:
+        """
+        Raises:
+            InputError: nothing was scored here.
+        """
+        file = self.path / SCORES
+        if not file.is_file():
+            raise InputError("no scores.json", file=self.path, remedy="give a folder that `eval` wrote")
+        return json_object(file.read_bytes())
+
+
+def _graded(vote: Vote, grades: tuple[Vote, ...] | None) -> Vote:
+    return vote if grades is None else replace(vote, grades=grades)
+
+
+def _lines(file: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a file; what a kill cut off at its end is left out, as the run that goes on does."""
+    if not file.is_file():
+        raise InputError(f"no {file.name}", file=file.parent, remedy="give a folder that `eval` wrote")
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                yield json_object(line)
+            except InputError as error:
+                raise InputError(str(error), file=file, line=number) from None
+
+
+def _checked(build: Any, file: Path, line: int) -> Any:
+    try:
+        return build()
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"not a line of this file ({error})", file=file, line=line) from None
+    except InputError as error:
+        raise InputError(str(error), file=file, line=line) from None

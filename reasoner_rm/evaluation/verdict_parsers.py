@@ -1,0 +1,174 @@
+"""How published protocols read a verdict out of a text: each as its source does, quirks and all.
+
+A reader of pairs gives a `Said`, or the two scores as a tuple; other readers give what their measure counts.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from enum import IntEnum
+from typing import Any
+
+from reasoner_rm.schema import PAIRWISE_TASKS, Sample
+from reasoner_rm.tasks import get_task
+from reasoner_rm.tasks.parsing import boxes, last_element
+
+
+class PairVerdict(IntEnum):
+    """A verdict on two candidates as they were shown. GOOD and BAD are ties that say more."""
+
+    FIRST = 0
+    SECOND = 1
+    TIE = 2
+    GOOD = 3
+    BAD = 4
+
+    @property
+    def swapped(self) -> PairVerdict:
+        """The same verdict when the candidates change places."""
+        return PairVerdict(1 - self) if self < PairVerdict.TIE else self
+
+    @property
+    def is_tie(self) -> bool:
+        return self >= PairVerdict.TIE
+
+
+def by_task(text: str, sample: Sample) -> Any:
+    """As this project's judges are asked to answer: the last container of the sample's task."""
+    task = get_task(sample.task)
+    answer = task.parse(text, sample).answer
+    value = None if answer is None else task.parse_answer(answer, sample)
+    return PairVerdict(value) if sample.task in PAIRWISE_TASKS and value is not None else value
+
+
+# --- pairs ---
+
+_START = re.compile(r"Overall Judgment|Therefore", re.IGNORECASE)
+_BETTER = re.compile(r"Answer\s*(\d+)\s*is\s*(?:the\s*)?(?:slightly\s*)?better", re.IGNORECASE)
+
+
+def overall_judgment(text: str, sample: Sample) -> PairVerdict | None:
+    """VL-RewardBench: the last `Answer N is better` behind the first `Overall Judgment` or `Therefore`.
+
+    The released script compares N with the rejected answer's number alone, so that any other number agrees with the
+    gold; here a number that is neither 1 nor 2 cannot be read.
+    """
+    flat = " ".join(text.replace("\n", "").replace("*", "").split())
+    start = _START.search(flat)
+    found = _BETTER.findall(flat, start.end()) if start else []
+    return {"1": PairVerdict.FIRST, "2": PairVerdict.SECOND}.get(found[-1].lstrip("0")) if found else None
+
+
+def substring(text: str, sample: Sample) -> PairVerdict | None:
+    """UnifiedReward's scripts: whether `Answer 1 is better` (or Image, Video) stands anywhere, else whether 2 does."""
+    noun = PAIRWISE_TASKS[sample.task].noun
+    if f"{noun} 1 is better" in text:
+        return PairVerdict.FIRST
+    return PairVerdict.SECOND if f"{noun} 2 is better" in text else None
+
+
+def first_number(text: str, sample: Sample) -> PairVerdict | None:
+    """R1-Reward's scripts: the answer's number, else the first digit 1 or 2 of the whole text."""
+    answer = last_element(text, "answer")
+    found = re.search(r"[12]", text if answer is None else answer)
+    return PairVerdict(int(found[0]) - 1) if found else None
+
+
+def bracketed(text: str, sample: Sample) -> PairVerdict | None:
+    """Multimodal RewardBench: `[[A]]` anywhere, else `[[B]]` anywhere."""
+    return PairVerdict.FIRST if "[[A]]" in text else PairVerdict.SECOND if "[[B]]" in text else None
+
+
+_FOUR = {
+    "[[A>B]]": PairVerdict.FIRST, "[[A>>B]]": PairVerdict.FIRST,
+    "[[B>A]]": PairVerdict.SECOND, "[[B>>A]]": PairVerdict.SECOND,
+    "[[A=B]]": PairVerdict.TIE, "[[A=B=Good]]": PairVerdict.GOOD, "[[A=B=Bad]]": PairVerdict.BAD,
+}  # fmt: skip
+_FOUR_ANY_CASE = {verdict.upper(): said for verdict, said in _FOUR.items()}
+
+
+def four_way(text: str, sample: Sample) -> PairVerdict | None:
+    """GenAI-Bench: the last of `[[A>B]]`, `[[B>A]]`, `[[A=B=Good]]`, `[[A=B=Bad]]`; `[[A=B]]` is either tie."""
+    found = re.findall(r"\[\[[^\[\]]*\]\]", text)
+    return _FOUR_ANY_CASE.get(re.sub(r"\s+", "", found[-1]).upper()) if found else None
+
+
+def four_way_released(text: str, sample: Sample) -> PairVerdict | None:
+    """GenAI-Bench's own script: from the first `[[` of a line to its last `]]`, so that two verdicts on a line fail."""
+    found = re.search(r"\[\[.*\]\]", text)
+    return _FOUR.get(found[0]) if found else None
+
+
+def better_image(text: str, sample: Sample) -> PairVerdict | None:
+    """MJ-Bench, both images at once: what stands behind `BETTER IMAGE:`; 0 is a tie."""
+    found = re.search(r"BETTER IMAGE:\W*(\d)", text)
+    return {"1": PairVerdict.FIRST, "2": PairVerdict.SECOND, "0": PairVerdict.TIE}.get(found[1]) if found else None
+
+
+def two_scores(text: str, sample: Sample) -> tuple[float, float] | None:
+    """VLRMBench: the last two whole numbers; one alone is followed by 0, as in the released script."""
+    found = [float(n[:18]) for n in re.findall(r"\d+", text)]
+    if not found:
+        return None
+    first, second = found[-2:] if len(found) > 1 else (found[0], 0.0)
+    return first, second
+
+
+# --- single answers ---
+
+
+def whole_numbers(text: str, sample: Sample) -> list[int] | None:
+    """VLRMBench's steps, 1 = sound: every whole number of the text, where 0 is said of a sound step and anything above
+    of a faulty one; too few are filled up with sound ones, too many cut off at the end."""
+    found = [1 - min(int(n[:9]), 1) for n in re.findall(r"\d+", text)]
+    due = len(sample.gold["steps"])
+    return (found + [1] * due)[:due] if found else None
+
+
+def yes_or_no(text: str, sample: Sample) -> str | None:
+    """POPE: `no` if the first sentence holds the word No, not or no, else `yes`: every text is readable."""
+    first = text.split(".")[0].replace(",", "")
+    return "no" if {"No", "not", "no"} & set(first.split(" ")) else "yes"
+
+
+def yes_and_no(text: str, sample: Sample) -> frozenset[bool] | None:
+    """VLRMBench's foresight: which of yes or true, and no or false, stand in the text; both may."""
+    said = frozenset(
+        value
+        for value, words in ((True, "yes|true"), (False, "no|false"))
+        if re.search(rf"\b({words})\b", text, re.IGNORECASE)
+    )
+    return said or None
+
+
+def literal_rating(text: str, sample: Sample) -> int | None:
+    """MMHal-Bench: the one N of 0 to 6 for which `rating: N` stands in the text; none or several cannot be read."""
+    found = [n for n in range(7) if f"rating: {n}" in text.lower()]
+    return found[0] if len(found) == 1 else None
+
+
+def step_ratings(text: str, sample: Sample) -> list[float] | None:
+    """The last JSON list of numbers: one rating for each step (or one for the whole answer)."""
+    for found in reversed(re.findall(r"\[[\d\s.,]*\]", text)):
+        try:
+            values = json.loads(found)
+        except ValueError:
+            continue
+        if values:
+            return [float(v) for v in values]
+    return None
+
+
+def phrase(text: str, sample: Sample) -> str | None:
+    """ViCrit-Bench: the last `\\boxed{}`, else the last line."""
+    found = boxes(text)
+    said = found[-1][0] if found else text.rstrip().rpartition("\n")[2]
+    return said.strip() or None
+
+
+def first_box(text: str, sample: Sample) -> tuple[float, ...] | None:
+    """VLM-R1's REC: four whole numbers in square brackets within braces, in the last answer; spaces are allowed."""
+    answer = last_element(text, "answer") or ""
+    found = re.search(r"\{[^{}]*?\[\s*(\d+),\s*(\d+),\s*(\d+),\s*(\d+)\s*\][^{}]*\}", answer)
+    return tuple(float(n[:9]) for n in found.groups()) if found else None

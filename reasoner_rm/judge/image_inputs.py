@@ -1,0 +1,108 @@
+"""Whatever people hold an image in, as a reference that the house can open."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from reasoner_rm.data.fetch_image import fetch, is_remote
+from reasoner_rm.data.images import open_image, read_bytes
+from reasoner_rm.errors import InputError
+from reasoner_rm.schema import MediaRef
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+ImageLike: TypeAlias = Any
+"""A path, encoded bytes, a data URI, an address where these are allowed, a PIL image, a float tensor [3, H, W] in
+0..1, or a uint8 array [H, W, 3]."""
+
+
+def as_media(value: ImageLike, *, urls: bool = False) -> MediaRef:
+    """One image as a reference. Files are read now, so that an answer belongs to what the file holds at this moment.
+
+    Args:
+        urls: whether http addresses are fetched; private networks never are.
+
+    Raises:
+        InputError: what is no image, a missing file, an address that may not be fetched, floats outside 0..1.
+    """
+    match value:
+        case bytes():
+            return value
+        case Path():
+            return read_bytes(str(value))
+        case str() if value.startswith("data:"):
+            return from_data_uri(value)
+        case str() if is_remote(value):
+            if not urls:
+                raise InputError(f"{value[:60]!r} is an address", remedy="allow addresses, or give the image itself")
+            return fetch(value)
+        case str():
+            return read_bytes(value)
+    if hasattr(value, "convert"):
+        return open_image(value)
+    if hasattr(value, "shape"):
+        return from_array(value)
+    raise InputError(f"no image but {type(value).__name__}", remedy="give a path, bytes, a PIL image or an array")
+
+
+def as_images(values: Any, *, urls: bool = False) -> list[MediaRef]:
+    """Several images: a sequence of anything that :func:`as_media` takes, or a batch: a float tensor [N, 3, H, W] or
+    a uint8 array [N, H, W, 3].
+
+    Raises:
+        InputError: as for one image; it says which.
+    """
+    if isinstance(values, (str, bytes, Path)) or hasattr(values, "convert"):
+        raise InputError("one image where several are due", remedy="give a list")
+    if hasattr(values, "shape") and len(values.shape) != 4:
+        raise InputError(f"images of shape {tuple(values.shape)}", remedy="give [N, 3, H, W] or [N, H, W, 3]")
+    out = []
+    for i, value in enumerate(values):
+        try:
+            out.append(as_media(value, urls=urls))
+        except InputError as error:
+            raise InputError(f"image {i}: {error}") from None
+    return out
+
+
+def from_data_uri(text: str) -> bytes:
+    """The bytes of ``data:image/…;base64,…``.
+
+    Raises:
+        InputError: another kind of data, or broken base64.
+    """
+    head, comma, body = text.partition(",")
+    if not comma or not head.startswith("data:image/") or not head.endswith(";base64"):
+        raise InputError("not a base64 data URI of an image", remedy="write data:image/png;base64,…")
+    try:
+        return base64.b64decode(body, validate=True)
+    except (binascii.Error, ValueError):
+        raise InputError("broken base64 in a data URI") from None
+
+
+def from_array(value: Any) -> Image:
+    """A float tensor [3, H, W] in 0..1, or a uint8 array [H, W, 3], as an image.
+
+    Raises:
+        InputError: another shape or type, or floats outside 0..1.
+    """
+    from PIL import Image as PILImage
+
+    floats = hasattr(value, "detach")
+    array = value.detach().float().cpu().numpy() if floats and value.is_floating_point() else np.asarray(value)
+    if array.dtype.kind == "f" and array.ndim == 3 and array.shape[0] == 3 and array.size:
+        if not np.isfinite(array).all() or array.min() < -0.01 or array.max() > 1.01:
+            raise InputError(f"floats from {array.min():.3g} to {array.max():.3g}", remedy="scale images to 0..1")
+        array = (array.clip(0, 1) * 255).round().astype(np.uint8).transpose(1, 2, 0)
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
+        raise InputError(
+            f"an array of {array.dtype} and shape {tuple(array.shape)}",
+            remedy="give floats [3, H, W] in 0..1 or uint8 [H, W, 3]",
+        )
+    return PILImage.fromarray(np.ascontiguousarray(array))

@@ -1,0 +1,154 @@
+"""The bodies of requests and answers. Images are data URIs (or addresses, where the server fetches them)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from reasoner_rm.judge.server.limits import IMAGES, SAMPLES, TEXT, VOTES
+
+Text = Annotated[str, Field(max_length=TEXT)]
+ImageText = Annotated[str, Field(description="data:image/png;base64,… (or JPEG, WEBP, GIF, BMP)", min_length=1)]
+Votes = Annotated[int, Field(ge=1, le=VOTES, description="votes per order; 1 is greedy")]
+
+
+class Body(BaseModel):
+    """Strict: an unknown field is an error."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class CompareOptions(Body):
+    """How a comparison is asked."""
+
+    votes: Votes = 1
+    both_orders: bool = True
+    p_first: Literal["votes", "tokens"] = "votes"
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+
+
+class CompareBody(CompareOptions):
+    """Which of two images serves a caption better. With ``stream`` the reasoning is sent as it is written."""
+
+    caption: Annotated[str, Field(min_length=1, max_length=TEXT)]
+    image_a: ImageText
+    image_b: ImageText
+    stream: bool = False
+
+
+class SampleBody(Body):
+    """A comparison of any kind; ``images``, ``videos`` (lists of frames) and ``responses`` as the task has them."""
+
+    id: Annotated[str, Field(max_length=200)] = "compare"
+    task: Annotated[str, Field(max_length=60)] = "image_preference"
+    prompt: Text
+    images: Annotated[list[ImageText], Field(max_length=IMAGES)] = []
+    videos: Annotated[list[list[ImageText]], Field(max_length=2)] = []
+    responses: Annotated[list[Text], Field(max_length=256)] = []
+
+
+class VerdictsBody(CompareOptions):
+    samples: Annotated[list[SampleBody], Field(min_length=1, max_length=SAMPLES)]
+
+
+class ScoreBody(Body):
+    """A score for each image with its caption."""
+
+    images: Annotated[list[ImageText], Field(min_length=1, max_length=IMAGES)]
+    captions: Annotated[list[Text], Field(min_length=1, max_length=IMAGES)]
+    mode: Literal["auto", "pointwise", "expected", "win_rate"] = "auto"
+    votes: Votes = 1
+
+
+class RankBody(CompareOptions):
+    """An order of the images, best first."""
+
+    caption: Annotated[str, Field(min_length=1, max_length=TEXT)]
+    images: Annotated[list[ImageText], Field(min_length=1, max_length=IMAGES)]
+    method: Literal["auto", "round_robin", "swiss", "merge"] = "auto"
+
+
+class VerdictAnswer(BaseModel):
+    """``preferred`` is 0, 1 or null: a tie, or nothing could be read (then ``parsed`` is false)."""
+
+    preferred: int | None
+    p_first: float | None
+    reasoning: str
+    consistent: bool | None
+    votes: list[int | None]
+    parsed: bool
+
+
+class VerdictsAnswer(BaseModel):
+    verdicts: list[VerdictAnswer]
+
+
+class ScoreAnswer(BaseModel):
+    """``scores`` hold null where nothing could be read."""
+
+    scores: list[float | None]
+    parsed_mask: list[bool]
+    scale: tuple[float, float]
+    mode: str
+
+
+class RankAnswer(BaseModel):
+    order: list[int]
+    method: str
+    comparisons: int
+    points: list[float]
+    unread: int
+
+
+class JudgeAnswer(BaseModel):
+    """How the judge wants to be asked."""
+
+    model: str
+    task: str
+    plain: bool
+    template: dict[str, str]
+    min_pixels: int | None
+    max_pixels: int | None
+    temperature: float
+    max_tokens: int
+
+
+class ImageUrl(BaseModel):
+    url: ImageText
+    detail: str | None = None
+
+
+class Part(BaseModel):
+    """A piece of a message."""
+
+    type: Literal["text", "image_url"]
+    text: Text | None = None
+    image_url: ImageUrl | None = None
+
+
+class Message(BaseModel):
+    role: Literal["user", "system", "developer", "assistant", "tool"]
+    content: Text | Annotated[list[Part], Field(max_length=256)]
+
+
+class ChatBody(BaseModel):
+    """OpenAI's chat completions, as far as a judge can answer them. Fields that would change the answer and are not
+    here are refused; others are not looked at."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model: str | None = None
+    messages: Annotated[list[Message], Field(min_length=1, max_length=16)]
+    n: Annotated[int, Field(ge=1, le=VOTES)] = 1
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    seed: int | None = None
+    stream: bool = False
+    logprobs: bool = False
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+
+    @property
+    def unknown(self) -> dict[str, Any]:
+        return self.model_extra or {}

@@ -1,0 +1,70 @@
+"""What differs by model family, in one place: an adapter each, chosen by the checkpoint's `model_type`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from reasoner_rm.errors import InputError
+from reasoner_rm.log import warn_once
+from reasoner_rm.schema import BoxSpace
+
+if TYPE_CHECKING:
+    import torch
+
+VISUAL_TOKENS = ("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>")
+"""Placeholders that may never be sampled: one of them in a completion breaks the next forward pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A model family.
+
+    ``box_space``: the coordinates in which it writes boxes. ``packs``: its attention can be told about groups, so that
+    a prompt runs once for all its completions.
+    """
+
+    model_type: str
+    box_space: BoxSpace
+    supports_packing: bool = True
+
+    def positions(
+        self, model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, grid: torch.Tensor | None
+    ) -> torch.Tensor:
+        """M-RoPE positions [3, B, P] of padded prompts; a continuation goes on at each row's greatest plus one."""
+        config = model.config
+        kinds = (input_ids == config.image_token_id).int() + 2 * (input_ids == config.video_token_id).int()
+        positions, _ = model.model.get_rope_index(
+            input_ids, mm_token_type_ids=kinds, image_grid_thw=grid, attention_mask=attention_mask
+        )
+        return positions
+
+
+FAMILIES = {
+    f.model_type: f
+    for f in (
+        Family("qwen2_vl", "normalized_1000"),
+        Family("qwen2_5_vl", "processed"),
+        Family("qwen3_vl", "normalized_1000"),
+    )
+}
+
+
+def get_family(config: Any, where: str) -> Family:
+    """The adapter for a checkpoint's configuration. A relative of the Qwen-VL family that has none is run in the
+    repeated form, which is said once.
+
+    Raises:
+        InputError: another architecture.
+    """
+    if config.model_type in FAMILIES:
+        return FAMILIES[config.model_type]
+    if not (
+        hasattr(config, "image_token_id") and hasattr(getattr(config, "vision_config", None), "spatial_merge_size")
+    ):
+        raise InputError(
+            f"{where} is a {config.model_type!r} checkpoint, which is not supported",
+            remedy=f"use one of these architectures: {', '.join(FAMILIES)}",
+        )
+    warn_once(f"{config.model_type} has no adapter: every completion repeats its prompt, which is slower")
+    return Family(config.model_type, "processed", supports_packing=False)

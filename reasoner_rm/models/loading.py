@@ -1,0 +1,154 @@
+"""Loading a vision-language model: the same code for `Qwen/Qwen2.5-VL-3B-Instruct`, a run's `final/` and a tiny one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reasoner_rm.config import Quantization
+from reasoner_rm.errors import InputError
+from reasoner_rm.models.families import VISUAL_TOKENS, Family, get_family
+from reasoner_rm.models.quantization import disable_repacking, quantized
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+ASSETS = Path(__file__).parent / "assets"
+BUILTIN = "builtin:"
+
+
+@dataclass(slots=True)
+class Vlm:
+    """A model with everything needed to speak to it.
+
+    ``banned`` are token ids that may never be sampled; ``stop`` those that end a completion. ``adapter`` is PEFT's
+    handle on the LoRA layers inside ``model``, when it has any.
+    """
+
+    model: PreTrainedModel
+    processor: Any
+    family: Family
+    banned_token_ids: tuple[int, ...]
+    stop_token_ids: tuple[int, ...]
+    source: str
+    adapter: Any | None = None
+
+    @property
+    def tokenizer(self) -> Any:
+        return self.processor.tokenizer
+
+    @property
+    def device(self) -> Any:
+        return self.model.device
+
+
+def resolve_model(path_or_id: str | Path) -> str:
+    """A run directory means its `final/`; `builtin:NAME` a model shipped with the package; else unchanged."""
+    name = str(path_or_id)
+    if name.startswith(BUILTIN):
+        path = ASSETS / name.removeprefix(BUILTIN)
+        if not path.is_dir():
+            known = ", ".join(BUILTIN + p.name for p in sorted(ASSETS.iterdir()) if p.is_dir())
+            raise InputError(f"no builtin model {name!r}", remedy=f"known: {known}")
+        return str(path)
+    if (Path(name) / "final").is_dir():
+        return str(Path(name) / "final")
+    return name
+
+
+def load_vlm(
+    path_or_id: str | Path,
+    *,
+    dtype: str = "auto",
+    min_pixels: int | None = None,
+    max_pixels: int | None = None,
+    attn_implementation: str | None = None,
+    device: str | None = None,
+    weights: bool = True,
+    quantize: Quantization | None = None,
+) -> Vlm:
+    """Load a Qwen-VL-class checkpoint from a folder or by hub id.
+
+    Args:
+        path_or_id: a checkpoint folder, a run directory, `builtin:NAME`, or a hub id.
+        dtype: `auto` keeps the checkpoint's, but fp32 on a CPU; or `float32`, `bfloat16`, `float16`.
+        min_pixels, max_pixels: bounds of an image after resizing; None keeps the processor's own.
+        device: default CUDA when present, else the CPU.
+        weights: False leaves them out, for an engine that loads its own: the model is a shape on torch's meta device.
+        quantize: hold the language model in this form, see :mod:`reasoner_rm.models.quantization`.
+
+    Raises:
+        InputError: nothing there, a broken checkpoint, or another architecture.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, GenerationConfig
+    from transformers.utils import is_flash_attn_2_available
+
+    source = resolve_model(path_or_id)
+    local = Path(source).is_dir()
+    if local and not (Path(source) / "config.json").is_file():
+        raise InputError("no config.json: not a checkpoint", file=source, remedy="give a checkpoint folder or a run")
+    try:
+        config = AutoConfig.from_pretrained(source)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"cannot load model {source!r} ({reason})", remedy="check the path or hub id") from None
+    family = get_family(config, source)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if dtype == "auto" and device == "cpu":
+        dtype = "float32"
+    if (attn_implementation or "").startswith("flash_attention") and not is_flash_attn_2_available():
+        raise InputError(
+            f"model.attn_implementation is {attn_implementation}, and flash-attn is not installed here",
+            remedy="install it, or leave the setting out: torch's own attention has fused kernels, too",
+        )
+    kwargs: dict[str, Any] = {"attn_implementation": attn_implementation} if attn_implementation else {}
+    try:
+        if weights:
+            if quantize is not None:
+                kwargs |= {"quantization_config": quantized(quantize), "device_map": {"": device}}
+            model = AutoModelForImageTextToText.from_pretrained(source, dtype=dtype, **kwargs)
+            if quantize is None:
+                model = model.to(device)
+            disable_repacking(model)
+        else:
+            with torch.device("meta"):
+                model = AutoModelForImageTextToText.from_config(config, dtype=dtype)
+            model.generation_config = GenerationConfig.from_pretrained(source)
+        processor = AutoProcessor.from_pretrained(source)
+    except Exception as error:  # transformers and safetensors raise many kinds on broken files
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"broken checkpoint {source!r} ({reason})", remedy="download or save it again") from None
+    set_pixels(processor, min_pixels, max_pixels)
+    return prepare(model.eval(), processor, family, source)
+
+
+def prepare(model: PreTrainedModel, processor: Any, family: Family, source: str) -> Vlm:
+    """A model and its processor as a :class:`Vlm`."""
+    from reasoner_rm.models.attention import NAME
+    from reasoner_rm.models.lm_head import patch_lm_head
+    from reasoner_rm.models.vision_cache import deduplicate_images
+
+    patch_lm_head(model.lm_head)
+    if family.supports_packing:
+        model.set_attn_implementation({"text_config": NAME})
+        deduplicate_images(model.model.visual)
+    tokenizer = processor.tokenizer
+    vocab = tokenizer.get_vocab()
+    padding = range(len(tokenizer), model.config.get_text_config().vocab_size)  # rows that no token owns
+    banned = tuple(vocab[token] for token in VISUAL_TOKENS if token in vocab) + tuple(padding)
+    ends = model.generation_config.eos_token_id
+    ends = ends if isinstance(ends, list) else [ends]
+    stop = tuple(dict.fromkeys(int(e) for e in (*ends, tokenizer.eos_token_id) if e is not None))
+    return Vlm(model, processor, family, banned, stop, source)
+
+
+def set_pixels(processor: Any, min_pixels: int | None, max_pixels: int | None) -> None:
+    """Bound the area of processed images: one setting for policy, listener and judge."""
+    size = processor.image_processor.size
+    low = min_pixels or size["shortest_edge"]
+    high = max_pixels or size["longest_edge"]
+    if low > high:
+        raise InputError(f"min_pixels {low} is greater than max_pixels {high}")
+    processor.image_processor.size = type(size)(shortest_edge=low, longest_edge=high)

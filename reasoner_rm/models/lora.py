@@ -1,0 +1,69 @@
+"""LoRA: a few trained weights beside frozen ones. Switched off, the policy is the base it came from, which makes it its
+own reference, and a listener, at no extra memory.
+
+PEFT puts the layers into the model itself, so everything else goes on speaking to the same module.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from reasoner_rm.config import LoraSection
+from reasoner_rm.models.loading import Vlm, prepare
+from reasoner_rm.models.quantization import is_quantized
+from reasoner_rm.models.weight_export import iter_full_weights
+
+
+def add_lora(vlm: Vlm, section: LoraSection, seed: int = 0) -> Vlm:
+    """The same model with LoRA layers in its language model; only these will be trained.
+
+    Args:
+        seed: of the layers' first weights.
+
+    Raises:
+        ValueError: PEFT finds none of the target modules.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    names = "|".join(section.targets)
+    config = LoraConfig(
+        r=section.r,
+        lora_alpha=section.alpha,
+        lora_dropout=section.dropout,
+        target_modules=rf".*language_model.*\.({names})",
+        task_type="CAUSAL_LM",
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return dataclasses.replace(vlm, adapter=get_peft_model(vlm.model, config))
+
+
+def disable_adapter(vlm: Vlm) -> AbstractContextManager[None]:
+    """Inside, the model is its base."""
+    return nullcontext() if vlm.adapter is None else vlm.adapter.disable_adapter()
+
+
+def merge_lora(vlm: Vlm) -> Vlm:
+    """A plain model with the LoRA weights added to its own, in place.
+
+    From a quantised base a model beside it, in the CPU's memory: its weights are those that the quantised ones stand
+    for, which the LoRA weights were trained with, and not the checkpoint's. What was measured is what is kept.
+    """
+    if vlm.adapter is None:
+        return vlm
+    if not is_quantized(vlm.model):
+        return dataclasses.replace(vlm, model=vlm.adapter.merge_and_unload(), adapter=None)
+    from accelerate import init_empty_weights
+
+    config = copy.deepcopy(vlm.model.config)
+    del config.quantization_config
+    with init_empty_weights():
+        plain = type(vlm.model)(config)
+    plain.load_state_dict({name: weight.cpu() for name, weight in iter_full_weights(vlm)}, strict=False, assign=True)
+    plain.tie_weights()
+    plain.generation_config = vlm.model.generation_config
+    return prepare(plain.eval(), vlm.processor, vlm.family, vlm.source)

@@ -1,0 +1,128 @@
+"""Groups through the model, in one of two forms that give the same states.
+
+Packed: several groups in one row, `[prompt][c1]…[cG][prompt][c1]…`, so that each prompt runs once; positions restart
+after the prompt for every continuation, which sees what it would see alone. Repeated: every continuation with its own
+copy of prompt and images, as everybody does it; the reference for tests, and the form for models whose attention
+cannot be told about groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from reasoner_rm.models.attention import GroupLayout, PackedAttention
+from reasoner_rm.models.loading import Vlm
+from reasoner_rm.models.prompt_encoder import PromptBatch
+from reasoner_rm.models.vision_cache import vision_keywords
+from reasoner_rm.schema import VisionInputs
+
+Continuations: TypeAlias = Sequence[Sequence[Sequence[int]]]
+"""For each of N prompts its G continuations as token ids; ragged, and any of them may be empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContinuationStates:
+    """The last layer's ``hidden`` states [L, D] of a pass, and where to look for each continuation's.
+
+    ``before`` are the places that its tokens, and the one after its last, are predicted from, n + 1 for n tokens,
+    continuation after continuation; ``last`` is the last of them for each.
+    """
+
+    hidden: Tensor
+    predict_positions: Tensor
+    last: Tensor
+
+
+def forward_groups(vlm: Vlm, prompts: PromptBatch, continuations: Continuations) -> ContinuationStates:
+    """One forward pass over N groups, in the best form that the model knows."""
+    return (run_packed if vlm.family.supports_packing else forward_repeated)(vlm, prompts, continuations)
+
+
+def run_packed(vlm: Vlm, prompts: PromptBatch, continuations: Continuations) -> ContinuationStates:
+    """One row: each prompt, and each distinct image, computed once."""
+    device = vlm.device
+    ids: list[Tensor] = []
+    positions: list[Tensor] = []
+    before: list[Tensor] = []
+    spans, start = [], 0
+    for row, group in enumerate(continuations):
+        length = prompts.lengths[row]
+        ids.append(prompts.input_ids[row, -length:])
+        positions.append(prompts.positions[:, row, -length:])
+        after = int(positions[-1].max()) + 1
+        spans.append(GroupLayout(length, tuple(len(c) for c in group)))
+        flat = [token for c in group for token in c]
+        if flat:
+            ids.append(torch.tensor(flat, device=device))
+            text = torch.cat([torch.arange(after, after + len(c)) for c in group])
+            positions.append(text.to(device).expand(3, -1))
+        at = start + length
+        for c in group:
+            before += [torch.tensor([start + length - 1]), torch.arange(at, at + len(c))]
+            at += len(c)
+        start = at
+    hidden = vlm.model.model(
+        input_ids=torch.cat(ids)[None],
+        position_ids=torch.cat(positions, 1)[:, None],
+        use_cache=False,
+        groups=PackedAttention(spans, device),
+        **vision_keywords(prompts.vision),
+    ).last_hidden_state[0]
+    return _states(hidden, torch.cat(before), continuations)
+
+
+def forward_repeated(vlm: Vlm, prompts: PromptBatch, continuations: Continuations) -> ContinuationStates:
+    """One row a continuation, left- and right-padded."""
+    device = vlm.device
+    ids, mask = pad_right([c for group in continuations for c in group], vlm.tokenizer.pad_token_id, device)
+    counts = torch.tensor([len(group) for group in continuations], device=device)
+    rows = torch.repeat_interleave(torch.arange(len(counts), device=device), counts)
+    start = prompts.positions[:, rows].amax(dim=(0, 2)) + 1
+    tail = (start[:, None] + torch.arange(ids.shape[1], device=device)).expand(3, *ids.shape)
+    hidden = vlm.model.model(
+        input_ids=torch.cat([prompts.input_ids[rows], ids], 1),
+        attention_mask=torch.cat([prompts.mask[rows], mask], 1),
+        position_ids=torch.cat([prompts.positions[:, rows], tail], 2),
+        use_cache=False,
+        **vision_keywords(repeat_vision(prompts, counts.tolist())),
+    ).last_hidden_state
+    width, prompt = hidden.shape[1], prompts.input_ids.shape[1]
+    lengths = mask.sum(1).tolist()
+    before = [torch.arange(n + 1) + row * width + prompt - 1 for row, n in enumerate(lengths)]
+    return _states(hidden.flatten(0, 1), torch.cat(before), continuations)
+
+
+def _states(hidden: Tensor, predict_positions: Tensor, continuations: Continuations) -> ContinuationStates:
+    ends = torch.tensor([len(c) + 1 for group in continuations for c in group]).cumsum(0) - 1
+    return ContinuationStates(hidden, predict_positions.to(hidden.device), predict_positions[ends].to(hidden.device))
+
+
+def repeat_vision(prompts: PromptBatch, counts: Sequence[int]) -> VisionInputs | None:
+    """The images of each prompt ``counts`` times, pixels and all."""
+    vision = prompts.vision
+    if vision is None:
+        return None
+    pixels = vision.pixel_values.split(vision.grid_thw.prod(1).tolist())
+    order = list(range(len(pixels))) if vision.order is None else vision.order.tolist()
+    repeated: list[int] = []
+    at = 0
+    for shown, count in zip(prompts.images_per_prompt, counts, strict=True):
+        repeated += order[at : at + shown] * count
+        at += shown
+    return VisionInputs(torch.cat([pixels[i] for i in repeated]), vision.grid_thw[repeated])
+
+
+def pad_right(rows: Sequence[Sequence[int]], pad: int, device: Any) -> tuple[Tensor, Tensor]:
+    """Token ids [B, C] and their mask [B, C]."""
+    width = max((len(row) for row in rows), default=0)
+    ids = torch.full((len(rows), width), pad, device=device)
+    mask = torch.zeros((len(rows), width), dtype=torch.long, device=device)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = torch.tensor(row, dtype=torch.long)
+        mask[i, : len(row)] = 1
+    return ids, mask

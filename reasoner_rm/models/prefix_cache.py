@@ -1,0 +1,124 @@
+"""Decoding: one new token a row on top of prefilled prompts, N prompts with G rows each, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from reasoner_rm.models.loading import Vlm
+from reasoner_rm.models.prompt_encoder import PromptBatch
+from reasoner_rm.models.vision_cache import vision_keywords
+
+
+class KVCache(Protocol):
+    """What rows under way remember. ``rows`` is G."""
+
+    rows: int
+
+    def forward_kwargs(self) -> dict[str, Any]:
+        """What the forward pass of one token a row is told."""
+        ...
+
+    def step(self) -> None:
+        """A forward pass is over."""
+        ...
+
+    def select(self, prompts: Tensor, rows: Tensor, count: int) -> None:
+        """Go on with some prompts [N'] and, of all rows, those [N' · count] only."""
+        ...
+
+
+def prefill(vlm: Vlm, prompts: PromptBatch, rows: int) -> tuple[KVCache, Tensor]:
+    """Run N prompts through the model once: the memory of ``rows`` completions each, the last hidden states [N, D]."""
+    out = vlm.model.model(
+        input_ids=prompts.input_ids,
+        attention_mask=prompts.mask,
+        position_ids=prompts.positions,
+        use_cache=True,
+        **vision_keywords(prompts.vision),
+    )
+    cache, hidden = out.past_key_values, out.last_hidden_state[:, -1]
+    if not vlm.family.supports_packing:
+        return RepeatedDecoding(cache, prompts.mask, rows), hidden
+    keys, values = ([getattr(layer, name) for layer in cache.layers] for name in ("keys", "values"))
+    return SharedPrefixCache(keys, values, prompts.mask, rows), hidden
+
+
+class SharedPrefixCache:
+    """The prompts' keys and values stay as they are, [N, K, P, D] a layer; each row only owns what it has generated.
+
+    Args:
+        keys, values: of the prompts, by layer.
+        mask: [N, P], 0 on padding.
+        rows: G.
+    """
+
+    def __init__(self, keys: Sequence[Tensor], values: Sequence[Tensor], mask: Tensor, rows: int):
+        self.keys, self.values = list(keys), list(values)
+        self.bias = torch.zeros(mask.shape, device=mask.device).masked_fill(mask == 0, -torch.inf)[:, None, None]
+        self.rows, self.length = rows, 0
+        self.own: list[tuple[Tensor, Tensor]] = []
+
+    def forward_kwargs(self) -> dict[str, Any]:
+        return {"groups": self, "use_cache": False}
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        own_key, own_value = self._append(layer, key, value)
+        shared_key, shared_value = self.keys[layer], self.values[layer]
+        n, heads, dim = len(shared_key), shared_key.shape[1], query.shape[-1]
+        # [N·G, H, 1, D] → per prompt and key head, the G·(H/K) queries that share it
+        q = (query * scale).view(n, self.rows, heads, -1, dim).transpose(1, 2)
+        by_prompt, by_row = q.flatten(2, 3), query.mul(scale).view(n * self.rows, heads, -1, dim)
+        to_prompt = (by_prompt @ shared_key.transpose(-1, -2) + self.bias.to(query.dtype)).unflatten(2, (self.rows, -1))
+        to_own = (by_row @ own_key.transpose(-1, -2)).unflatten(0, (n, self.rows)).transpose(1, 2)
+        weights = torch.cat([to_prompt, to_own], -1).softmax(-1, dtype=torch.float32).to(query.dtype)
+        at_prompt, at_own = weights.split([shared_key.shape[2], own_key.shape[2]], -1)
+        out = (at_prompt.flatten(2, 3) @ shared_value).unflatten(2, (self.rows, -1)).transpose(1, 2).flatten(0, 1)
+        out = out + at_own.transpose(1, 2).flatten(0, 1) @ own_value
+        return out.reshape(n * self.rows, 1, -1, dim)
+
+    def _append(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Keep one token's key and value [B, K, 1, D]; all of the row's own so far."""
+        if layer == len(self.own):
+            self.own.append((_room(key, 16), _room(value, 16)))
+        elif self.length == self.own[layer][0].shape[2]:
+            self.own[layer] = tuple(torch.cat([x, _room(x, x.shape[2])], 2) for x in self.own[layer])  # type: ignore[assignment]
+        for kept, new in zip(self.own[layer], (key, value), strict=True):
+            kept[:, :, self.length] = new[:, :, 0]
+        own_key, own_value = self.own[layer]
+        return own_key[:, :, : self.length + 1], own_value[:, :, : self.length + 1]
+
+    def step(self) -> None:
+        self.length += 1
+
+    def select(self, prompts: Tensor, rows: Tensor, count: int) -> None:
+        self.keys, self.values = [k[prompts] for k in self.keys], [v[prompts] for v in self.values]
+        self.bias, self.rows = self.bias[prompts], count
+        self.own = [(k[rows], v[rows]) for k, v in self.own]
+
+
+def _room(like: Tensor, tokens: int) -> Tensor:
+    return like.new_empty(*like.shape[:2], tokens, like.shape[3])
+
+
+class RepeatedDecoding:
+    """The prompts' cache copied for every row: for models whose attention cannot be told about groups."""
+
+    def __init__(self, cache: Any, mask: Tensor, rows: int):
+        cache.batch_repeat_interleave(rows)
+        self.cache, self.rows = cache, rows
+        self.mask = mask.repeat_interleave(rows, 0)
+
+    def forward_kwargs(self) -> dict[str, Any]:
+        self.mask = torch.cat([self.mask, self.mask.new_ones(len(self.mask), 1)], 1)
+        return {"past_key_values": self.cache, "attention_mask": self.mask, "use_cache": True}
+
+    def step(self) -> None:
+        pass
+
+    def select(self, prompts: Tensor, rows: Tensor, count: int) -> None:
+        self.cache.batch_select_indices(rows)
+        self.mask, self.rows = self.mask[rows], count

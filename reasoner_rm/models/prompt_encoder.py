@@ -1,0 +1,161 @@
+"""From a rendered prompt to token ids and pixels. Each image is processed once, however often it is used."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from reasoner_rm.errors import InputError
+from reasoner_rm.models.image_processing import EncodedImage, ImagePrefetcher, image_key, process_image
+from reasoner_rm.models.loading import Vlm
+from reasoner_rm.schema import MediaRef, VisionInputs
+from reasoner_rm.tasks.render import Prompt
+
+IMAGE_TOKEN = "<|image_pad|>"
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPrompt:
+    """A user turn up to where the assistant begins. ``input_ids`` [P] hold one placeholder per visual token."""
+
+    input_ids: tuple[int, ...]
+    images: tuple[EncodedImage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptBatch:
+    """N prompts, left-padded: ``input_ids`` and ``mask`` [N, P], M-RoPE ``positions`` [3, N, P], all their images.
+
+    ``lengths`` are the prompts' own, without padding; ``shown`` how many images each shows.
+    """
+
+    input_ids: torch.Tensor
+    mask: torch.Tensor
+    positions: torch.Tensor
+    vision: VisionInputs | None
+    lengths: tuple[int, ...]
+    images_per_prompt: tuple[int, ...]
+
+
+class PromptEncoder:
+    """Encodes prompts for one model. Processed images are kept, up to ``cache_bytes``, by path or content.
+
+    Args:
+        workers: processes that work on what :meth:`prefetch` was told about; 0: nothing is done ahead.
+    """
+
+    def __init__(self, vlm: Vlm, cache_bytes: int = 512 * 2**20, workers: int = 0):
+        self.vlm = vlm
+        self.cache_bytes = cache_bytes
+        self._cache: OrderedDict[str, EncodedImage] = OrderedDict()
+        self._held = 0
+        self._lock = threading.Lock()
+        self._ahead = ImagePrefetcher(vlm.processor.image_processor, workers) if workers else None
+
+    def prefetch(self, refs: Iterable[MediaRef]) -> None:
+        """Have images processed that will be wanted soon. An image that cannot be is reported when it is wanted."""
+        if self._ahead is not None:
+            for ref in refs:
+                key = image_key(ref)
+                if key not in self._cache:
+                    self._ahead.start(key, ref)
+
+    def encode(self, prompt: Prompt) -> EncodedPrompt:
+        """Token ids and pixels of one prompt.
+
+        Raises:
+            InputError: a missing or broken image, or more tokens than the model was made for: nothing is cut.
+        """
+        text: str = self.vlm.processor.apply_chat_template(
+            prompt.messages(), add_generation_prompt=True, tokenize=False
+        )
+        merge = self.vlm.processor.image_processor.merge_size
+        images = tuple(self.process(ref) for ref in prompt.images)
+        pieces = text.split(IMAGE_TOKEN)
+        if len(pieces) != len(images) + 1:
+            raise InputError(
+                f"the chat template of {self.vlm.source} wrote {len(pieces) - 1} placeholders for {len(images)} images"
+            )
+        counts = [int(image.grid_thw.prod()) // merge**2 for image in images]
+        text = pieces[0] + "".join(IMAGE_TOKEN * n + piece for n, piece in zip(counts, pieces[1:], strict=True))
+        ids = self.vlm.tokenizer(text, add_special_tokens=False).input_ids
+        most = self.vlm.model.config.get_text_config().max_position_embeddings
+        if len(ids) > most:
+            what = f"a prompt of {len(ids)} tokens, {sum(counts)} of them for images; {self.vlm.source} takes {most}"
+            raise InputError(what, remedy="shorten its text or lower max_pixels")
+        return EncodedPrompt(tuple(ids), images)
+
+    def sizes(self, ref: MediaRef) -> tuple[tuple[int, int], tuple[int, int]]:
+        """An image's (width, height) in pixels, as it is and as the model sees it.
+
+        Raises:
+            InputError: a missing or broken image.
+        """
+        image = self.process(ref)
+        return image.original, image.processed
+
+    def batch(self, prompts: Sequence[EncodedPrompt]) -> PromptBatch:
+        """Left-padded tensors on the model's device."""
+        device, pad = self.vlm.device, self.vlm.tokenizer.pad_token_id
+        width = max(len(p.input_ids) for p in prompts)
+        ids = torch.full((len(prompts), width), pad, device=device)
+        mask = torch.zeros((len(prompts), width), dtype=torch.long, device=device)
+        for row, prompt in enumerate(prompts):
+            n = len(prompt.input_ids)
+            ids[row, width - n :] = torch.tensor(prompt.input_ids)
+            mask[row, width - n :] = 1
+        images = [image for p in prompts for image in p.images]
+        grids = torch.cat([image.grid_thw for image in images]).to(device) if images else None
+        return PromptBatch(
+            ids,
+            mask,
+            self.vlm.family.positions(self.vlm.model, ids, mask, grids),
+            batch_images(images, device, share=self.vlm.family.supports_packing),
+            tuple(len(p.input_ids) for p in prompts),
+            tuple(len(p.images) for p in prompts),
+        )
+
+    def process(self, ref: MediaRef) -> EncodedImage:
+        """An image as the vision tower wants it; several threads may ask.
+
+        Raises:
+            InputError: a missing or broken image.
+        """
+        key = image_key(ref)
+        with self._lock:
+            if key in self._cache:
+                self._cache.move_to_end(key)
+                return self._cache[key]
+            ready = None if self._ahead is None else self._ahead.result(key)
+        entry = ready or process_image(key, ref, self.vlm.processor.image_processor)
+        with self._lock:
+            if key not in self._cache:
+                self._cache[key] = entry
+                self._held += entry.pixel_values.nbytes
+            while self._held > self.cache_bytes and len(self._cache) > 1:
+                self._held -= self._cache.popitem(last=False)[1].pixel_values.nbytes
+        return entry
+
+
+def batch_images(images: Sequence[EncodedImage], device: torch.device, share: bool = True) -> VisionInputs | None:
+    """The images of several prompts as one input, each distinct one once if they may be shared; None for none."""
+    if not images:
+        return None
+    if not share:
+        pixels, grids = zip(*((image.pixel_values, image.grid_thw) for image in images), strict=True)
+        return VisionInputs(torch.cat(pixels).to(device), torch.cat(grids).to(device))
+    distinct = {image.key: image for image in images}
+    place = {key: i for i, key in enumerate(distinct)}
+    order = None
+    if len(distinct) < len(images):
+        order = torch.tensor([place[image.key] for image in images], device=device)
+    return VisionInputs(
+        torch.cat([image.pixel_values for image in distinct.values()]).to(device),
+        torch.cat([image.grid_thw for image in distinct.values()]).to(device),
+        order,
+        tuple(distinct),
+    )

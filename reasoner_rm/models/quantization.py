@@ -1,0 +1,102 @@
+"""A quantised base below LoRA (QLoRA, arXiv 2305.14314), by bitsandbytes: 4-bit normal floats, or LLM.int8().
+
+Quantised are the linear layers of the language model, nine tenths of all weights. The vision tower and its mergers
+stay as they are: they are small, and an error of theirs is in every token of an image. So do embeddings and head.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+from reasoner_rm.config import ModelSection, Quantization
+from reasoner_rm.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+SKIPPED_MODULES = ["model.visual", "lm_head"]
+BLOCK, BLOCKS = 64, 256
+"""QLoRA's: 4-bit weights that share a scale, and scales that share one in their turn (double quantisation)."""
+
+
+def check_quantize(model: ModelSection) -> None:
+    """Whether what a section says of quantising can be done.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if model.quantize is None:
+        return
+    if model.lora is None:
+        raise InputError(
+            f"model.quantize: weights in {model.quantize} cannot be trained themselves",
+            remedy="set model.lora as well, or leave model.quantize out",
+        )
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise InputError("model.quantize: bitsandbytes is not installed", remedy="install reasoner-rm[qlora]")
+
+
+def check_unsharded(quantized: bool) -> None:
+    """Called where each process will hold a part of every weight.
+
+    Raises:
+        InputError: they are quantised.
+    """
+    if quantized:
+        raise InputError(
+            "model.quantize: quantised weights are not shared out over processes (ZeRO-3, FSDP)",
+            remedy="take ZeRO-2 or plain processes, each of which holds them whole",
+        )
+
+
+def is_quantized(model: torch.nn.Module) -> bool:
+    """Whether bitsandbytes holds some of its weights."""
+    return bool(getattr(model, "is_quantized", False))
+
+
+def quantized(kind: Quantization) -> Any:
+    """What transformers wants to be told while it loads a model."""
+    from transformers import BitsAndBytesConfig
+
+    if kind == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=SKIPPED_MODULES)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=kind,
+        bnb_4bit_use_double_quant=True,
+        llm_int8_skip_modules=SKIPPED_MODULES,
+    )
+
+
+def quantized_layers(model: torch.nn.Module) -> list[Any]:
+    """The layers whose weights bitsandbytes holds."""
+    if not is_quantized(model):
+        return []
+    from bitsandbytes.nn import Linear4bit, Linear8bitLt
+
+    return [module for module in model.modules() if isinstance(module, Linear4bit | Linear8bitLt)]
+
+
+def dequantize(layer: Any) -> torch.Tensor:
+    """The weights that a quantised layer stands for [out, in]."""
+    from peft.utils.integrations import dequantize_module_weight
+
+    return dequantize_module_weight(layer).detach()
+
+
+def disable_repacking(model: torch.nn.Module) -> None:
+    """On a CPU, 4-bit layers pack their weights anew at the first pass that wants no gradient, a rollout's: with
+    rounded scales, and so that no gradient passes through them any more. Not here."""
+    for layer in quantized_layers(model):
+        layer.support_avx512bf16_for_cpu = False
+
+
+def stored_bytes(kind: Quantization, rows: int, columns: int) -> float:
+    """Bytes of a matrix with its scales: in 8 bits each row has one.
+
+    >>> stored_bytes("nf4", 1024, 1024) / 2**20
+    0.515869140625
+    """
+    weights = rows * columns
+    return weights + 4 * rows if kind == "int8" else weights * (1 / 2 + 1 / BLOCK + 4 / (BLOCK * BLOCKS))

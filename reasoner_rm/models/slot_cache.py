@@ -1,0 +1,97 @@
+"""Slots: the keys and values of rows that come and go while others are under way."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+ROOM = 64
+"""Tokens by which the slots grow."""
+
+
+class Slots:
+    """The attention of rows of any age: a token a row and step.
+
+    Row r owns slot r: the keys and values of its prompt and, behind them, of its own tokens. Rows under way are always
+    the first R, so that the model reads a view; into the slot of one that leaves moves the last. Rows of one prompt
+    each have a copy of it: where all begin and end together, `decoding.SharedDecoding` needs none.
+
+    ``lengths`` are the tokens that each row holds.
+    """
+
+    def __init__(self) -> None:
+        self.lengths: list[int] = []
+        self._layers: list[tuple[Tensor, Tensor]] = []  # keys and values [slots, K, room, D]
+
+    def join(self, keys: Sequence[Tensor], values: Sequence[Tensor], lengths: Sequence[int], rows: int) -> None:
+        """Take ``rows`` completions of each of N left-padded prompts in, whose ``keys`` and ``values`` are [N, K, P, D]
+        a layer."""
+        first, joined = len(self.lengths), [length for length in lengths for _ in range(rows)]
+        if not self._layers:
+            self._layers = [(_none(k), _none(v)) for k, v in zip(keys, values, strict=True)]
+        self._make_room([*self.lengths, *joined])
+        self.lengths += joined
+        for layer, new in zip(self._layers, zip(keys, values, strict=True), strict=True):
+            for kept, prompts in zip(layer, new, strict=True):
+                for n, length in enumerate(lengths):
+                    start = first + n * rows
+                    kept[start : start + rows, :, :length] = prompts[n, :, prompts.shape[2] - length :]
+
+    def leave(self, rows: Collection[int]) -> list[int]:
+        """Let rows go. The old places of those that stay, in their new order."""
+        stay = len(self.lengths) - len(rows)
+        holes = [row for row in rows if row < stay]
+        last = [row for row in range(stay, len(self.lengths)) if row not in rows]
+        order = list(range(stay))
+        for hole, row in zip(holes, last, strict=True):
+            order[hole] = row
+        for kept in (tensor for layer in self._layers for tensor in layer):
+            for hole, row in zip(holes, last, strict=True):
+                kept[hole] = kept[row]
+            kept[stay : len(self.lengths)] = 0  # what is masked has to be finite
+        self.lengths = [self.lengths[row] for row in order]
+        return order
+
+    def forward_kwargs(self) -> dict[str, Any]:
+        """What the forward pass of one token a row is told."""
+        self._make_room(self.lengths)
+        device = self._layers[0][0].device
+        self._rows = torch.arange(len(self.lengths), device=device)
+        self._at = torch.tensor(self.lengths, device=device)
+        self._mask = (torch.arange(max(self.lengths) + 1, device=device) <= self._at[:, None])[:, None, None]
+        self.lengths = [length + 1 for length in self.lengths]
+        return {"groups": self, "use_cache": False}
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        rows, tokens, dim = len(query), self._mask.shape[-1], query.shape[-1]
+        for kept, new in zip(self._layers[layer], (key, value), strict=True):
+            kept[self._rows, :, self._at] = new[:, :, 0]
+        keys, values = (kept[:rows, :, :tokens] for kept in self._layers[layer])
+        # [R, H, 1, D] → per key head, the H/K queries that share it
+        shared = query.view(rows, keys.shape[1], -1, dim)
+        out = F.scaled_dot_product_attention(shared, keys, values, attn_mask=self._mask, scale=scale)
+        return out.reshape(rows, 1, -1, dim)
+
+    def _make_room(self, lengths: Sequence[int]) -> None:
+        """Slots for rows of these lengths, and one more token of each."""
+        slots, room = self._layers[0][0].shape[0], self._layers[0][0].shape[2]
+        tokens = max(lengths) + 1
+        if len(lengths) <= slots and tokens <= room:
+            return
+        slots = slots if len(lengths) <= slots else max(len(lengths), 2 * slots)
+        room = room if tokens <= room else -(-tokens // ROOM) * ROOM
+        self._layers = [tuple(_grown(kept, slots, room) for kept in layer) for layer in self._layers]  # type: ignore[misc]
+
+
+def _none(like: Tensor) -> Tensor:
+    return like.new_zeros(0, like.shape[1], 0, like.shape[3])
+
+
+def _grown(kept: Tensor, slots: int, room: int) -> Tensor:
+    grown = kept.new_zeros(slots, kept.shape[1], room, kept.shape[3])
+    grown[: kept.shape[0], :, : kept.shape[2]] = kept
+    return grown

@@ -1,0 +1,58 @@
+"""A policy's weights, whole and one after the other, under the names that its checkpoint has: what an engine loads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from reasoner_rm.models.loading import Vlm
+from reasoner_rm.models.quantization import dequantize, quantized_layers
+
+
+@torch.no_grad()
+def iter_full_weights(vlm: Vlm) -> Iterator[tuple[str, Tensor]]:
+    """Names and whole weights. Under ZeRO-3 and FSDP2 each is gathered when its turn comes, so every rank must walk to
+    the end, in step with the others.
+
+    LoRA is added on the way, to a copy: merging into the model and back again would wear its weights down by a
+    rounding error a step. Quantised weights come as what they stand for.
+    """
+    adapted = {id(layer.base_layer.weight): layer for layer in _lora_layers(vlm)}
+    packed = {id(module.weight): module for module in quantized_layers(vlm.model)}
+    for name, weight in vlm.model.named_parameters():
+        if ".lora_" in name:
+            continue
+        layer = adapted.get(id(weight))
+        parts = [weight] if layer is None else list(layer.parameters())
+        with _gathered(parts):
+            whole = dequantize(packed[id(weight)]) if id(weight) in packed else _whole(weight)
+            if layer is not None:
+                whole = sum((_whole(layer.get_delta_weight(a)) for a in layer.active_adapters), start=whole)
+            dtype = weight.dtype if weight.is_floating_point() else vlm.model.dtype
+            yield name.replace(".base_layer", ""), whole.to(dtype)
+
+
+def _lora_layers(vlm: Vlm) -> list[Any]:
+    if vlm.adapter is None:
+        return []
+    from peft.tuners.lora import LoraLayer
+
+    return [module for module in vlm.model.modules() if isinstance(module, LoraLayer)]
+
+
+def _gathered(parameters: Sequence[Tensor]) -> AbstractContextManager[Any]:
+    """Inside, parameters that ZeRO-3 shares out are whole."""
+    if not any(hasattr(parameter, "ds_id") for parameter in parameters):
+        return nullcontext()
+    import deepspeed
+
+    return deepspeed.zero.GatheredParameters(parameters)
+
+
+def _whole(weight: Tensor) -> Tensor:
+    data = weight.detach()
+    return data.full_tensor() if isinstance(data, torch.distributed.tensor.DTensor) else data

@@ -1,0 +1,89 @@
+"""A stage under way: its states, its time, and what it leaves when it ends well."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from reasoner_rm import distributed
+from reasoner_rm.config import TrainSection
+from reasoner_rm.models.judge_checkpoint import JudgeConfig, save_judge
+from reasoner_rm.models.loading import Vlm
+from reasoner_rm.models.lora import merge_lora
+from reasoner_rm.pipeline.context import RunContext
+from reasoner_rm.training.checkpoints import Checkpoints
+from reasoner_rm.training.policy_module import PolicyModule
+from reasoner_rm.training.resumable import load_trainable
+from reasoner_rm.training.run_dir import Stage
+from reasoner_rm.training.sharding import is_sharded
+from reasoner_rm.training.trainer import SampleTrainer
+
+
+class StageRun:
+    """Times a stage and, when it ends well, saves its checkpoint and makes it the run's `final/`. ``vlm`` may be loaded
+    while it runs."""
+
+    def __init__(self, workshop: RunContext, stage: Stage, vlm: Vlm | None):
+        self.workshop, self.stage, self.vlm = workshop, stage, vlm
+        self.trainer: SampleTrainer | None = None
+        self.checkpoints: Checkpoints | None = None
+        self.began = time.perf_counter()
+
+    def __enter__(self) -> StageRun:
+        return self
+
+    def settings(self, section: TrainSection) -> dict[str, Any]:
+        """What every trainer of the run is told."""
+        workshop, run = self.workshop, self.workshop.run
+        self.checkpoints = Checkpoints(run.states(self.stage), section.save_steps, section.save_total_limit)
+        steps = self.checkpoints.steps() if workshop.resume else []
+        if distributed.is_main():
+            run.truncate(self.stage, steps[-1] if steps else 0)
+            if workshop.resume:
+                where = f"after step {steps[-1]}" if steps else "at the beginning: no state was kept yet"
+                print(f"{self.stage}: resumed {where}", file=sys.stderr)
+        return {
+            "log": lambda step, values: run.log(self.stage, step, values),
+            "seed": workshop.config.run.seed,
+            "checkpoints": self.checkpoints,
+            "run": workshop.config.run,
+            "resume": workshop.resume,
+        }
+
+    def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
+        if kind is not None:
+            return
+        assert self.vlm is not None
+        vlm = self.vlm if self.trainer is None else self._whole(self.vlm, self.trainer)
+        if distributed.is_main():
+            best = None if self.trainer is None else self.trainer.best.weights()
+            if best is not None:
+                load_trainable(PolicyModule(vlm), best)
+            self._save(merge_lora(vlm))
+        distributed.barrier()
+
+    def _whole(self, vlm: Vlm, trainer: SampleTrainer) -> Vlm:
+        """The trained model with all its weights, which sharding took from the one in hand."""
+        if not is_sharded(trainer.model_wrapped):
+            return vlm
+        trained = trainer.trained()
+        if distributed.is_main():
+            source = self.workshop.load_trainable(vlm.source, device="cpu")
+            load_trainable(PolicyModule(source), trained)
+            return source
+        return vlm
+
+    def _save(self, vlm: Vlm) -> None:
+        workshop, config = self.workshop, self.workshop.config
+        size = vlm.processor.image_processor.size
+        card = JudgeConfig(config.task, workshop.template, size.shortest_edge, size.longest_edge, config.listener.path)
+        save_judge(vlm, card, workshop.run.path / "final")
+        save_judge(vlm, card, workshop.run.checkpoint(self.stage))  # the second: it says that the stage is over
+        if self.checkpoints is not None:
+            self.checkpoints.remove()
+        if self.trainer is not None:
+            self.trainer.best.remove()
+        seconds = workshop.run.read_json("summary.json").get("stage_seconds", {})
+        seconds |= {self.stage: round(time.perf_counter() - self.began, 1)}
+        workshop.summarise(stage_seconds=seconds, seconds=round(sum(seconds.values()), 1))

@@ -1,0 +1,93 @@
+"""One text scored by hand: what every component gives, what was read out of the text, and why it was malformed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from reasoner_rm.rewards.aggregate import weighted_sum
+from reasoner_rm.rewards.registry import REWARDS, get_reward
+from reasoner_rm.rewards.scoring import score_components
+from reasoner_rm.rewards.spec import PRESETS, parse_spec, weights
+from reasoner_rm.schema import Completion, Group, ParsedCompletion, RewardContext, Sample
+from reasoner_rm.serialization import sample_from_dict
+from reasoner_rm.tasks import get_task
+
+
+@dataclass(frozen=True, slots=True)
+class RewardBreakdown:
+    """A scored text. ``total`` is None where no component could be scored; ``logged`` is what rewards noted."""
+
+    components: Mapping[str, float | None]
+    total: float | None
+    parsed: ParsedCompletion
+    logged: Mapping[str, float | None]
+
+    def lines(self) -> Iterator[str]:
+        """For a terminal."""
+        for name, value in self.components.items():
+            low, high = get_reward(name).range
+            silent = "asks a listener" if get_reward(name).needs_listener else "the sample's gold cannot say"
+            said = f"{value:.4f}" if value is not None else "none"
+            yield f"{name:22} {said:>8}  " + (f"[{low:g}, {high:g}]" if value is not None else silent)
+        yield f"{'total':22} {'none' if self.total is None else f'{self.total:.4f}':>8}"
+        yield f"well formed: {'yes' if self.parsed.well_formed else f'no, {self.parsed.parse_error}'}"
+        yield f"answer:      {_short(self.parsed.answer)}"
+        yield f"thinking:    {_short(self.parsed.thinking)}"
+        for name, value in self.logged.items():
+            yield f"logged {name}: {'none' if value is None else f'{value:.4f}'}"
+
+    def as_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+def explain(
+    name: str,
+    text: str,
+    sample: Sample | Mapping[str, Any],
+    context: RewardContext | None = None,
+    params: Mapping[str, Any] | None = None,
+) -> RewardBreakdown:
+    """Score one text with a component, a preset, or a function of one's own.
+
+    Raises:
+        InputError: an unknown name or parameter, a sample that its task cannot use, a scorer that is missing.
+    """
+    row = sample if isinstance(sample, Sample) else sample_from_dict(sample)
+    task = get_task(row.task)
+    task.validate(row)
+    mixture, context = parse_spec(name, params), context or RewardContext()
+    logged: dict[str, float | None] = {}
+
+    def log(key: str, values: Any) -> None:
+        logged[key] = values[0]
+        context.log(key, values)
+
+    parsed = task.parse(text, row)
+    group = Group(row, (Completion(text, (), (), "stop"),))
+    components = score_components(mixture, group, [parsed], dataclasses.replace(context, log=log))
+    known = any(values[0] is not None for values in components.values())
+    total = weighted_sum(weights(mixture, context.step), components)[0] if known else None
+    return RewardBreakdown({n: values[0] for n, values in components.items()}, total, parsed, logged)
+
+
+def list_rewards() -> Iterator[str]:
+    """The library: each reward's name, range, parameters, first sentence and source, then the presets."""
+    for reward in REWARDS.values():
+        low, high = reward.range
+        yield f"{reward.name}  [{low:g}, {high:g}]"
+        yield f"    {' '.join(reward.doc.partition(chr(10) * 2)[0].split())}"
+        if reward.params:
+            yield "    parameters: " + ", ".join(f"{name}={value!r}" for name, value in reward.params.items())
+        yield f"    source: {reward.source}"
+    for name in PRESETS:
+        yield f"{name}  preset: " + " + ".join(f"{weight:g} {n}" for n, weight in weights(parse_spec(name)).items())
+
+
+def _short(text: str | None, most: int = 300) -> str:
+    if text is None:
+        return "none could be read"
+    text = " ".join(text.split())
+    return text if len(text) <= most else f"{text[:most]}…"

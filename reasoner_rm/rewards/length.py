@@ -1,0 +1,139 @@
+"""Rewards that look at a completion's length and at how it repeats itself."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
+
+from reasoner_rm.config import Count, Positive, Share
+from reasoner_rm.rewards.accuracy import ACCURACY
+from reasoner_rm.rewards.base import Reward, Values
+from reasoner_rm.schema import Completion, Group, ParsedCompletion, RewardContext
+
+Signed = Annotated[float, Field(ge=-1, le=1)]
+
+CHARACTERS = 4
+"""A token's length in a text that was never tokenised."""
+MAX_READ = 50_000
+"""Repetition is looked for in the first so many characters."""
+
+
+def tokens(completion: Completion) -> int:
+    """How many tokens a completion has; of a text scored by hand, a quarter of its characters."""
+    return len(completion.token_ids) or math.ceil(len(completion.text) / CHARACTERS)
+
+
+def _cosine_length(
+    group: Group,
+    parsed: Sequence[ParsedCompletion],
+    context: RewardContext,
+    *,
+    longest: Count = 1024,
+    correct: Share = 0.7,
+    right: tuple[Signed, Signed] = (1.0, 0.5),
+    wrong: tuple[Signed, Signed] = (0.0, -0.5),
+) -> Values:
+    """From one value at no length to another at the longest, along half a cosine; shorter is better.
+
+    Source: VLM-R1 (arXiv 2504.07615), as intended: its code takes every answer for right and lets the reward rise
+    again beyond the longest length. Here length is clamped and the accuracy is ``accuracy``.
+    Formula: lo + (hi - lo) · (1 + cos(π · min(L, longest) / longest)) / 2, with (hi, lo) by accuracy ≥ ``correct``.
+    Example: right, 512 of 1024 tokens: 0.75; 1024 or more: 0.5; wrong, 1024: -0.5.
+    Range: -1..1; -0.5..1 unless ``right`` and ``wrong`` are set.
+    """
+    accuracy = ACCURACY.score(group, parsed, context)
+    values: Values = []
+    for completion, worth in zip(group.completions, accuracy, strict=True):  # type: ignore[arg-type]
+        high, low = right if worth is not None and worth >= correct else wrong
+        share = min(tokens(completion), longest) / longest
+        values.append(None if worth is None else low + (high - low) * (1 + math.cos(math.pi * share)) / 2)
+    return values
+
+
+def _repetition(
+    group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext, *, words: Count = 6
+) -> Values:
+    """Minus the share of repeated pieces: entries of the answer where it is a JSON list, else runs of words.
+
+    Source: VLM-R1 (arXiv 2504.07615).
+    Formula: -(1 - #distinct / #pieces), pieces being entries or runs of ``words`` words of the whole text.
+    Example: an answer of 4 boxes, all the same: -(1 - 1/4) = -0.75.
+    Range: -1..0.
+    """
+    return [-repeated(p.answer, c.text, words) for c, p in zip(group.completions, parsed, strict=True)]
+
+
+def repeated(answer: str | None, text: str, words: int) -> float:
+    """The share of pieces that stood there before, 0..1."""
+    pieces: list[object] = _entries(answer)
+    if not pieces:
+        said = text[:MAX_READ].lower().split()
+        pieces = [tuple(said[i : i + words]) for i in range(len(said) - words + 1)]
+    return 1 - len(set(pieces)) / len(pieces) if pieces else 0.0
+
+
+def _entries(answer: str | None) -> list[object]:
+    """The entries of a JSON list, as texts; none where the answer is something else."""
+    if answer is None or not answer.startswith("[") or len(answer) > MAX_READ:
+        return []
+    try:
+        items = json.loads(answer)
+        return [json.dumps(item, sort_keys=True) for item in items]
+    except (ValueError, RecursionError):
+        return []
+
+
+def _overlong(
+    group: Group,
+    parsed: Sequence[ParsedCompletion],
+    context: RewardContext,
+    *,
+    longest: Count = 1024,
+    buffer: Count = 256,
+) -> Values:
+    """0 up to a length, then falling to -1 at the longest: a soft punishment before the cut.
+
+    Source: DAPO (arXiv 2503.14476), "soft overlong punishment".
+    Formula: 0 for L ≤ longest - buffer; (longest - buffer - L) / buffer up to longest; -1 beyond.
+    Example: longest 1024, buffer 256, L = 896: -0.5.
+    Range: -1..0.
+    """
+    free = longest - buffer
+    return [-min(1.0, max(0.0, (tokens(c) - free) / buffer)) for c in group.completions]
+
+
+def _length_penalty(
+    group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext, *, per_token: Positive = 1 / 1024
+) -> Values:
+    """Every token costs the same, down to -1.
+
+    Source: Fact-RLHF (LLaVA-RLHF, arXiv 2309.14525) shapes its reward by length; the constant is this project's.
+    Formula: -min(1, per_token · L).
+    Example: 512 tokens at 1/1024 each: -0.5.
+    Range: -1..0.
+    """
+    return [-min(1.0, per_token * tokens(c)) for c in group.completions]
+
+
+def _no_eos(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> Values:
+    """-1 for a completion that was cut off before it ended.
+
+    Source: Fact-RLHF (LLaVA-RLHF, arXiv 2309.14525), penalty for answers that do not end.
+    Formula: -1[finish reason is the length].
+    Example: cut off at the length limit: -1; ended by its stop token: 0.
+    Range: -1 or 0.
+    """
+    return [-float(c.finish_reason == "length") for c in group.completions]
+
+
+LENGTHS = (
+    Reward("cosine_length", (-1.0, 1.0), _cosine_length),
+    Reward("repetition", (-1.0, 0.0), _repetition),
+    Reward("overlong", (-1.0, 0.0), _overlong),
+    Reward("length_penalty", (-1.0, 0.0), _length_penalty),
+    Reward("no_eos", (-1.0, 0.0), _no_eos),
+)

@@ -1,0 +1,155 @@
+"""Rows that join while others are under way: no request waits for the longest answer of those before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from reasoner_rm.models.loading import Vlm
+from reasoner_rm.models.prefix_cache import SharedPrefixCache, prefill
+from reasoner_rm.models.prompt_encoder import EncodedPrompt, PromptEncoder
+from reasoner_rm.models.slot_cache import Slots
+from reasoner_rm.models.token_logprobs import processed_logits
+from reasoner_rm.rollout.base import SamplingParams
+from reasoner_rm.rollout.completion import read
+from reasoner_rm.rollout.transformers_engine import sample_tokens, seeded_uniforms
+from reasoner_rm.schema import Completion
+
+
+@dataclass(slots=True, eq=False)
+class DecodeJob:
+    """One prompt whose completions are drawn, one for each seed; ``key`` is its owner's; ``on_text``: see
+    `GenerationRequest`."""
+
+    key: int
+    prompt: EncodedPrompt
+    seeds: tuple[int, ...]
+    sampling: SamplingParams
+    on_text: Callable[[int, str], None] | None = None
+    drawn: dict[int, Completion] = field(default_factory=dict)
+
+    @property
+    def completions(self) -> tuple[Completion, ...]:
+        """All completions, once they are there."""
+        return tuple(self.drawn[i] for i in range(len(self.seeds)))
+
+
+@dataclass(slots=True, eq=False)
+class _Row:
+    job: DecodeJob
+    index: int
+    noise: list[float]
+    token_ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+
+
+class ContinuousBatch:
+    """Completions under way, each by the rules of `TransformersEngine`: it depends on its own seed and sampling, not on
+    who else is here."""
+
+    def __init__(self, vlm: Vlm, encoder: PromptEncoder):
+        self.vlm, self.encoder = vlm, encoder
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everybody, and give their memory back."""
+        self._rows: list[_Row] = []
+        self._slots = Slots()
+        self._hidden = self._position = torch.empty(0)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def jobs(self) -> list[DecodeJob]:
+        return list(dict.fromkeys(row.job for row in self._rows))
+
+    @torch.inference_mode()
+    def join(self, jobs: Sequence[DecodeJob]) -> None:
+        """Read new prompts, with equally many completions each, which are drawn from the next step on."""
+        count = len(jobs[0].seeds)
+        prompts = self.encoder.batch([job.prompt for job in jobs])
+        memory, hidden = prefill(self.vlm, prompts, count)
+        assert isinstance(memory, SharedPrefixCache), "a family that is not told about groups"
+        position = prompts.positions.amax(dim=(0, 2)) + 1
+        self._slots.join(memory.keys, memory.values, prompts.lengths, count)
+        new = hidden.repeat_interleave(count, 0), position.repeat_interleave(count)
+        if self._rows:
+            new = torch.cat([self._hidden, new[0]]), torch.cat([self._position, new[1]])
+        self._hidden, self._position = new
+        for job in jobs:
+            noise = seeded_uniforms(job.seeds, job.sampling.max_tokens).tolist()
+            self._rows += [_Row(job, i, noise[i]) for i in range(count)]
+
+    @torch.inference_mode()
+    def step(self) -> list[DecodeJob]:
+        """Draw one token of every row. The jobs that this completed."""
+        tokens = self._draw()
+        ended = [i for i, row in enumerate(self._rows) if self._is_over(row)]
+        done = []
+        for row in (self._rows[i] for i in ended):
+            row.job.drawn[row.index] = read(self.vlm, row.token_ids, row.logprobs)
+            if len(row.job.drawn) == len(row.job.seeds):
+                done.append(row.job)
+        tokens = tokens[self._leave(ended)]
+        if self._rows:
+            self._hidden = self._forward(tokens)
+            self._position = self._position + 1
+        return done
+
+    def _forward(self, tokens: Tensor) -> Tensor:
+        """The last hidden states [R, D] after one more token a row. The text model's own layers, without what
+        transformers does around them: for a small model that is a tenth of a step."""
+        text = self.vlm.model.model.language_model
+        hidden, told = text.embed_tokens(tokens[:, None]), self._slots.forward_kwargs()
+        turned = text.rotary_emb(hidden, self._position[:, None].expand(3, -1, 1))
+        for layer in text.layers:
+            hidden = layer(hidden, attention_mask=None, position_embeddings=turned, **told)
+        return text.norm(hidden)[:, -1]
+
+    def _leave(self, rows: Sequence[int]) -> list[int] | slice:
+        """Where those that stay stood before."""
+        if not rows:
+            return slice(None)
+        order = self._slots.leave(rows)
+        self._rows = [self._rows[i] for i in order]
+        self._hidden, self._position = self._hidden[order], self._position[order]
+        if not self._rows:
+            self.clear()
+        return order
+
+    def _draw(self) -> Tensor:
+        """The next token of each row [R], noted down."""
+        device = self._hidden.device
+        noise = torch.tensor([r.noise[len(r.token_ids)] for r in self._rows], dtype=torch.float64, device=device)
+        tokens = torch.empty(noise.shape, dtype=torch.long, device=device)
+        logprobs = torch.empty(noise.shape, device=device)
+        for (temperature, top_p), rows in self._kinds():
+            logits = processed_logits(
+                self.vlm.model.lm_head, self._hidden[rows], self.vlm.banned_token_ids, temperature or 1.0
+            )
+            tokens[rows], logprobs[rows] = sample_tokens(logits, noise[rows], greedy=temperature == 0, top_p=top_p)
+        for row, token, logprob in zip(self._rows, tokens.tolist(), logprobs.tolist(), strict=True):
+            row.token_ids.append(token)
+            row.logprobs.append(logprob)
+            self._tell(row)
+        return tokens
+
+    def _kinds(self) -> Sequence[tuple[tuple[float, float], list[int] | slice]]:
+        """Temperature and nucleus, with the rows that are drawn so."""
+        kinds: dict[tuple[float, float], list[int]] = {}
+        for i, row in enumerate(self._rows):
+            kinds.setdefault((row.job.sampling.temperature, row.job.sampling.top_p), []).append(i)
+        return [(kind, rows if len(kinds) > 1 else slice(None)) for kind, rows in kinds.items()]
+
+    def _is_over(self, row: _Row) -> bool:
+        return row.token_ids[-1] in self.vlm.stop_token_ids or len(row.token_ids) == row.job.sampling.max_tokens
+
+    def _tell(self, row: _Row) -> None:
+        """Show one who watches how far the text is, without a character that is not whole yet."""
+        if row.job.on_text is not None:
+            ids = [t for t in row.token_ids if t not in self.vlm.stop_token_ids]
+            row.job.on_text(row.index, self.vlm.tokenizer.decode(ids, skip_special_tokens=False).rstrip("\ufffd"))

@@ -1,0 +1,93 @@
+"""Dynamic sampling (DAPO, arXiv 2503.14476): groups that teach nothing give their places to other prompts."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+from reasoner_rm import distributed
+from reasoner_rm.data.seeding import stable_seed
+from reasoner_rm.schema import Sample
+
+G = TypeVar("G")
+
+
+class DynamicSampler:
+    """A second cursor over the samples, in a seeded order of its own and the same for every process.
+
+    Args:
+        block: so many neighbours stay together; they are replaced when none of them teaches.
+        cap: the most samples that a window may draw, over all processes.
+    """
+
+    def __init__(self, samples: Sequence[Sample], block: int, cap: int, seed: int):
+        self.samples, self.block, self.cap, self.seed = samples, block, cap, seed
+        self.place = 0
+        """Where the cursor stands; a state keeps it."""
+        self._epoch: tuple[int, list[int]] = (-1, [])
+
+    def fill(
+        self,
+        groups: Sequence[G],
+        ids: Iterable[str],
+        answer: Callable[[list[Sample]], list[G]],
+        is_informative: Callable[[G], bool],
+    ) -> tuple[list[G], dict[str, float]]:
+        """A process's part of a window with what teaches nothing replaced, as far as the cap allows; and shares of it:
+        ``uninformative`` as first drawn, ``replaced``, and ``resampled``, prompts answered beside it. Every process
+        has to ask.
+
+        Args:
+            ids: of the samples behind the groups.
+            answer: rolls out and scores; called equally often in every process, perhaps with nothing.
+        """
+        blocks = self._blocks(groups)
+        uninformative = [i for i, b in enumerate(blocks) if not any(map(is_informative, b))]
+        first, resampled = len(uninformative), 0
+        shown = {name for some in distributed.all_gather(list(ids)) for name in some}
+        left = self.cap // self.block
+        while True:
+            asked = distributed.all_gather(len(uninformative))
+            drawn = self._draw(min(sum(asked), left), shown)
+            if not drawn:
+                break
+            left -= len(drawn)
+            begin = sum(asked[: distributed.rank()])
+            mine = [s for block in drawn[begin : begin + len(uninformative)] for s in block]
+            resampled += len(mine)
+            for block in self._blocks(answer(mine)):
+                if any(map(is_informative, block)):
+                    blocks[uninformative.pop(0)] = block
+        whole = max(1, len(blocks))
+        shares = {
+            "uninformative": first / whole,
+            "replaced": (first - len(uninformative)) / whole,
+            "resampled": resampled / len(groups),
+        }
+        return [group for block in blocks for group in block], shares
+
+    def _blocks(self, groups: Sequence[G]) -> list[Sequence[G]]:
+        return [groups[i : i + self.block] for i in range(0, len(groups), self.block)]
+
+    def _draw(self, wanted: int, shown: set[str]) -> list[Sequence[Sample]]:
+        """The next blocks that the window has not seen; fewer where there are no more."""
+        found: list[Sequence[Sample]] = []
+        count = len(self.samples) // self.block
+        for _ in range(count):
+            if len(found) == wanted:
+                break
+            block = self._at(*divmod(self.place, count))
+            self.place += 1
+            if block[0].id not in shown:
+                shown.update(s.id for s in block)
+                found.append(block)
+        return found
+
+    def _at(self, epoch: int, place: int) -> Sequence[Sample]:
+        if self._epoch[0] != epoch:
+            order = list(range(0, len(self.samples), self.block))
+            random.Random(stable_seed(self.seed, "replacements", epoch)).shuffle(order)
+            self._epoch = epoch, order
+        start = self._epoch[1][place]
+        return self.samples[start : start + self.block]

@@ -1,0 +1,187 @@
+"""What a training will hold in memory, part by part, from a model's configuration alone; nothing is loaded.
+
+Activations are those of a packed group in this project's attention, counted tensor by tensor as autograd keeps them
+(the test measures tiny models). A vision tower that is not trained keeps none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+from reasoner_rm.config import ModelSection, TrainSection
+from reasoner_rm.models.param_groups import part_of
+from reasoner_rm.models.quantization import stored_bytes
+from reasoner_rm.models.token_logprobs import MAX_LOGITS
+
+ADAM = 8
+"""Bytes of a trained weight's two moments, in fp32."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchShape:
+    """One pass: ``groups`` prompts of ``prompt`` tokens, with ``completions`` of ``length`` tokens each; ``patches``
+    of all images of a prompt, before they are merged."""
+
+    groups: int
+    prompt: int
+    completions: int
+    length: int
+    patches: int = 0
+
+    @property
+    def tokens(self) -> int:
+        return self.groups * (self.prompt + self.completions * self.length)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryEstimate:
+    """Bytes on one GPU. ``vision``: the tower's activations. ``gathered``: the weights of other GPUs, which a rollout
+    brings together under ZeRO-3."""
+
+    weights: int
+    reference: int
+    listener: int
+    gradients: int
+    optimizer: int
+    activations: int
+    vision: int
+    logits: int
+    kv_cache: int
+    gathered: int = 0
+
+    @property
+    def total(self) -> int:
+        """The update and the rollout do not hold theirs at once."""
+        fixed = self.weights + self.reference + self.listener + self.gradients + self.optimizer
+        return fixed + max(self.activations + self.vision + self.logits, self.kv_cache + self.gathered)
+
+    def as_json(self) -> dict[str, int]:
+        return asdict(self) | {"total": self.total}
+
+
+class Counts(NamedTuple):
+    """How many weights a model has, and how many of them are trained, or beside them, as LoRA's are; and how many
+    bytes it takes to hold the model's own."""
+
+    every: int
+    trained: int
+    stored: int
+
+
+def counts(config: Any, model: ModelSection) -> Counts:
+    """Of a model that is trained as ``model`` says."""
+    import torch
+    from transformers import AutoModelForImageTextToText
+
+    with torch.device("meta"):
+        whole = AutoModelForImageTextToText.from_config(config)
+    every, width = sum(p.numel() for p in whole.parameters()), 4 if model.dtype == "float32" else 2
+    if model.lora is None:
+        frozen = sum(p.numel() for n, p in whole.named_parameters() if part_of(n) in model.freeze)
+        return Counts(every, every - frozen, every * width)
+    layers = whole.model.language_model.named_modules()
+    linear = {name: layer.weight.shape for name, layer in layers if isinstance(layer, torch.nn.Linear)}
+    beside = sum(model.lora.r * sum(shape) for n, shape in linear.items() if n.endswith(model.lora.targets))
+    stored = every * width
+    if model.quantize is not None:
+        packed = sum(stored_bytes(model.quantize, rows, columns) for rows, columns in linear.values())
+        stored += round(packed) - sum(shape.numel() for shape in linear.values()) * width
+    return Counts(every, beside, stored)
+
+
+def layer_activations(text: Any, shape: BatchShape, size: int) -> int:
+    """Bytes that autograd keeps of one decoder layer. Norms keep their input in fp32.
+
+    Args:
+        text: the language model's configuration. ``size``: bytes of an activation.
+    """
+    heads, shared = text.num_attention_heads, text.num_key_value_heads
+    dim = getattr(text, "head_dim", None) or text.hidden_size // heads
+    rows, seen = shape.groups * shape.completions, shape.prompt + shape.length
+    states = shape.tokens * (5 * size + 2 * 4) * text.hidden_size
+    gates = shape.tokens * 4 * size * text.intermediate_size
+    prompts = 2 * shape.groups * shape.prompt * (heads + shared) * dim * size
+    tails = rows * (2 * seen * shared + shape.length * heads) * dim * size + shape.groups * shape.length * seen * size
+    return states + gates + prompts + tails
+
+
+def activations(text: Any, shape: BatchShape, size: int, checkpointing: bool) -> int:
+    """Bytes of all layers; with gradient checkpointing the inputs of each and the inside of one."""
+    one = layer_activations(text, shape, size)
+    if checkpointing:
+        return text.num_hidden_layers * shape.tokens * text.hidden_size * size + one
+    return text.num_hidden_layers * one
+
+
+def block_activations(config: Any, patches: int, size: int) -> int:
+    """Bytes that autograd keeps of one block of the vision tower: norms and what they make of their input; projections,
+    queries and keys in their places, what is attended to, and the same in one piece; and the MLP."""
+    vision = config.vision_config
+    width = getattr(vision, "embed_dim", None) or vision.hidden_size
+    inner = getattr(vision, "intermediate_size", None) or int(width * vision.mlp_ratio)
+    norms, gates = {
+        "qwen2_5_vl": (2 * (4 + 2 * size), 4),  # RMS in fp32; a gate
+        "qwen2_vl": (4 * size, 3),  # x · sigmoid(1.702 x)
+    }.get(config.model_type, (4 * size, 2))
+    return patches * (norms * width + 7 * size * width + gates * size * inner)
+
+
+def vision_activations(config: Any, shape: BatchShape, size: int, checkpointing: bool) -> int:
+    """Bytes of a tower that is trained; see :func:`activations`."""
+    vision, patches = config.vision_config, shape.groups * shape.patches
+    one = block_activations(config, patches, size)
+    if checkpointing:
+        return vision.depth * patches * (getattr(vision, "embed_dim", None) or vision.hidden_size) * size + one
+    return vision.depth * one
+
+
+def logits(text: Any, shape: BatchShape, size: int, head: int) -> int:
+    """Bytes of the logits at their most, a bounded number at a time: in the forward pass in fp32, with their
+    probabilities and which of these are zero; in the backward pass once, and in the activations' type, beside the
+    gradient of the head that is being summed up.
+
+    Args:
+        head: bytes of the head's gradient; 0 where it is not trained.
+    """
+    kept = min(shape.groups * shape.completions * shape.length * text.vocab_size, MAX_LOGITS)
+    return max(9 * kept, (4 if size == 4 else 4 + size) * kept + head)
+
+
+def kv_cache(text: Any, shape: BatchShape, size: int) -> int:
+    """Bytes of keys and values while ``shape`` is rolled out: a prompt's once, each completion's its own."""
+    dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    return 2 * text.num_hidden_layers * shape.tokens * text.num_key_value_heads * dim * size
+
+
+def estimate(
+    config: Any, model: ModelSection, section: TrainSection, update: BatchShape, rollout: BatchShape | None, *,
+    ranks: int = 1, stage: int = 0, reference: bool = False, listener: int = 0,
+) -> MemoryEstimate:  # fmt: skip
+    """Memory of one GPU.
+
+    Args:
+        update: one pass of the update. ``rollout``: the prompts that are answered side by side, None for SFT.
+        ranks: how many GPUs share. ``stage``: ZeRO's, 0 for DDP; gradients are shared from 2 on, weights from 3.
+        reference: a frozen copy of the policy stands beside it, whole on each GPU.
+        listener: bytes of the weights of one that stands beside it, too.
+    """
+    _, trained, stored = counts(config, model)
+    size = 4 if model.dtype == "float32" and not section.bf16 else 2
+    width = 4 if model.dtype == "float32" or model.lora is not None else 2  # LoRA layers are fp32 beside any base
+    master = 4 * trained if stage and width == 2 else 0
+    text, whole = config.get_text_config(), model.lora is None
+    sees, speaks = (whole and part not in model.freeze for part in ("vision", "language_model"))
+    mine = stored // (ranks if stage == 3 else 1)
+    return MemoryEstimate(
+        weights=mine if model.lora is None else mine + width * trained,
+        reference=stored if reference and model.lora is None else 0,
+        listener=listener,
+        gradients=trained * width // (ranks if stage >= 2 else 1),
+        optimizer=(ADAM * trained + master) // (ranks if stage else 1),
+        activations=activations(text, update, size, section.gradient_checkpointing),
+        vision=vision_activations(config, update, size, section.gradient_checkpointing) if sees else 0,
+        logits=logits(text, update, size, width * text.vocab_size * text.hidden_size if speaks else 0),
+        kv_cache=kv_cache(text, rollout, size) if rollout else 0,
+        gathered=stored - mine if rollout else 0,
+    )

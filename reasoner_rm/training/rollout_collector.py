@@ -1,0 +1,122 @@
+"""A window's prompts answered: read, rolled out, heard and scored, and what the metrics say of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from reasoner_rm import distributed
+from reasoner_rm.config import GrpoSection
+from reasoner_rm.data.seeding import stable_seed
+from reasoner_rm.listener import Listener
+from reasoner_rm.listener.base import BaseListener
+from reasoner_rm.listener.overlap import Beliefs, OverlappedListening
+from reasoner_rm.models.prompt_encoder import EncodedPrompt, PromptEncoder
+from reasoner_rm.rollout import GenerationRequest, RolloutEngine, SamplingParams
+from reasoner_rm.rollout.base import iter_completions
+from reasoner_rm.schema import Group, Sample, ScoredGroup
+from reasoner_rm.tasks.render import Template, render
+from reasoner_rm.training.reward_scorer import RewardScorer
+from reasoner_rm.training.timers import StepTimer
+
+
+@dataclass
+class RolloutCollector:
+    """How a training has its prompts answered.
+
+    ``whole``: inside, every weight of the policy is at hand. ``gather`` remembers values for a step's metrics.
+    ``on_groups`` is called with (step, scored groups of all processes) every ``section.log_rollouts_every`` steps.
+    """
+
+    section: GrpoSection
+    template: Template
+    encoder: PromptEncoder
+    engine: RolloutEngine
+    listener: Listener | None
+    scores: RewardScorer
+    seed: int
+    phases: StepTimer
+    whole: Callable[[], AbstractContextManager[None]]
+    gather: Callable[..., None]
+    on_groups: Callable[[int, list[ScoredGroup]], None] | None = None
+
+    def answer(self, samples: list[Sample], step: int, progress: float) -> list[tuple[ScoredGroup, EncodedPrompt]]:
+        """Rolled out, heard and scored, beside the prompts as the policy reads them.
+
+        Args:
+            progress: how far the training is, 0 to 1.
+        """
+        with distributed.raise_on_all_ranks(), self.phases("encoding"):
+            encoded = [self.encoder.encode(render(s, self.template)) for s in samples]
+        with self.whole():
+            groups, beliefs = self.roll_out(samples, step)
+        with self.phases("scoring"):
+            sizes = [tuple((image.original, image.processed) for image in prompt.images) for prompt in encoded]
+            scored = self.scores(groups, sizes, beliefs, step, progress)
+            for values in window_metrics(scored, self.section.filter_metric):
+                self.gather(**values)
+            self._show(step, scored)
+        return list(zip(scored, encoded, strict=True))
+
+    def roll_out(self, samples: list[Sample], step: int) -> tuple[list[Group], list[Beliefs | None]]:
+        """A group for each sample, and what the listener believes of it."""
+        section = self.section
+        generations, length = section.lengths(step)
+        requests = [
+            GenerationRequest(
+                render(s, self.template), tuple(stable_seed(self.seed, s.id, step, g) for g in range(generations))
+            )
+            for s in samples
+        ]
+        groups: dict[int, Group] = {}
+        with distributed.raise_on_all_ranks(), OverlappedListening(self.listener) as ear:
+            if not samples:  # a process whose groups all teach, while others replace theirs
+                return [], []
+            with self.phases("rollout"):
+                for i, completions in iter_completions(
+                    self.engine, requests, SamplingParams(section.temperature, length)
+                ):
+                    groups[i] = Group(samples[i], completions)
+                    ear.submit(i, groups[i])
+            with self.phases("listening"):
+                beliefs = ear.beliefs()
+        if isinstance(self.listener, BaseListener):
+            self.gather(listener_failure_rate=self.listener.failure_rate, listener_overlap=ear.overlap_seconds)
+        return [groups[i] for i in range(len(samples))], beliefs
+
+    def _show(self, step: int, scored: list[ScoredGroup]) -> None:
+        if self.on_groups is not None and step % self.section.log_rollouts_every == 0:
+            every = [s for some in distributed.all_gather(scored) for s in some]
+            if distributed.is_main():
+                self.on_groups(step, every)
+
+
+def window_metrics(scored: Sequence[ScoredGroup], filter_metric: str) -> Iterator[dict[str, Any]]:
+    """What the metrics hold of groups, each value to be averaged by its name.
+
+    Args:
+        filter_metric: the component that says whether answers are right.
+    """
+    for s in scored:
+        mean = math.fsum(s.total) / len(s.total)
+        yield {
+            "reward": mean,
+            "reward_std": (math.fsum((t - mean) ** 2 for t in s.total) / max(1, len(s.total) - 1)) ** 0.5,
+            "zero_variance": float(max(s.total) - min(s.total) < 1e-9),
+            "well_formed": sum(p.well_formed for p in s.parsed) / len(s.parsed),
+        }
+        if right := [v for v in s.components.get(filter_metric, ()) if v is not None]:
+            yield {"all_correct": float(min(right) >= 1.0), "all_incorrect": float(max(right) <= 0.0)}
+        for name, values in s.components.items():
+            known = [v for v in values if v is not None]
+            yield {f"unscorable/{name}": 1 - len(known) / len(values)}
+            if known:
+                yield {f"reward/{name}": math.fsum(known) / len(known)}
+        for name, values in s.logged.items():
+            if known := [v for v in values if v is not None]:
+                yield {name: math.fsum(known) / len(known)}
+        for completion in s.group.completions:
+            yield {"completion_length": len(completion.token_ids), "truncated": completion.finish_reason == "length"}

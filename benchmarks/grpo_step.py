@@ -81,7 +81,7 @@ def real_model(path: str, device: str) -> Any:
 
 def endless(vlm: Any) -> Any:
     """Stop tokens banned: every completion runs to its full length."""
-    vlm.banned = tuple(sorted({*vlm.banned, *vlm.stop}))
+    vlm.banned_token_ids = tuple(sorted({*vlm.banned_token_ids, *vlm.stop_token_ids}))
     return vlm
 
 
@@ -246,7 +246,7 @@ class Trl(Side):
             per_device_train_batch_size=shape.groups * shape.group_size,
             num_generations=shape.group_size,
             max_completion_length=shape.completion_tokens,
-            generation_kwargs={"suppress_tokens": list(vlm.banned)},
+            generation_kwargs={"suppress_tokens": list(vlm.banned_token_ids)},
             temperature=1.0,
             top_k=0,
             top_p=1.0,
@@ -310,21 +310,21 @@ def agreement(ours: Ours, trl: Trl, micro: Any, inputs: Any) -> dict[str, float]
     with torch.no_grad():
         ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], 1)
         mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], 1)
-        theirs = trl.trainer._get_per_token_logprobs_and_entropies(
+        theirs = trl.trainer._get_per_token_logps_and_entropies(
             trl.model, ids, mask, ours.shape.completion_tokens, **{k: inputs[k] for k in keys if k in inputs}
         )[0]
         part = micro.parts[0]
         unbanned = copy.copy(vlm)
-        unbanned.banned = ()  # TRL normalises over the whole vocabulary
+        unbanned.banned_token_ids = ()  # TRL normalises over the whole vocabulary
         mine = group_logprobs(unbanned, ours.trainer.encoder.batch(part.prompts), part.token_ids).logprobs
-    banned, vlm.banned = vlm.banned, ()
+    banned, vlm.banned_token_ids = vlm.banned_token_ids, ()
     try:
         ours.optimizer.zero_grad()
         trl.optimizer.zero_grad()
         ours.update(micro)
         trl.update(inputs)
     finally:
-        vlm.banned = banned
+        vlm.banned_token_ids = banned
     pairs = [
         (a.grad, b.grad)
         for a, b in zip(vlm.model.parameters(), trl.model.parameters(), strict=True)

@@ -55,7 +55,7 @@ def main() -> None:
             "seconds": round(time.perf_counter() - began, 1),
             "slowest_s": {"core": round(max(s for s, _ in seconds), 2), "clock": round(max(s for _, s in seconds), 2)},
             "rss_mb": {"before": round(memory), "most": round(max(rss)), "after": round(rss[-1])},
-            "inside_afterwards": health["inside"],
+            "in_flight_afterwards": health["in_flight"],
         }
     print(json.dumps(result, indent=1))
     if args.json:

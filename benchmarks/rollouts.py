@@ -161,7 +161,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
-    vlm: Vlm = dataclasses.replace(load_vlm(args.model, dtype=args.dtype), stop=())
+    vlm: Vlm = dataclasses.replace(load_vlm(args.model, dtype=args.dtype), stop_token_ids=())
     encoder = PromptEncoder(vlm)
     began = time.perf_counter()
     engine = VllmEngine(vlm, EngineSection(gpu_memory_utilization=0.6), encoder, stats=True)

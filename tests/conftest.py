@@ -109,13 +109,13 @@ def _vllm_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Vll
 @pytest.fixture
 def served(
     tiny: Vlm,
-    stir: Callable[[Vlm], Vlm],
+    perturbed: Callable[[Vlm], Vlm],
     _vllm_servers: list[VllmServer],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[VllmServer, Vlm]:
     """A vLLM server and the model that it serves. Tests share it; one that kills it goes last, as the next would start
     another."""
-    vlm = stir(tiny)
+    vlm = perturbed(tiny)
     if not _vllm_servers or _vllm_servers[-1].process.poll() is not None:
         folder = tmp_path_factory.mktemp("served")
         vlm.model.save_pretrained(folder / "model")

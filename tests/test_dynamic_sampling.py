@@ -115,10 +115,10 @@ def samples(pictures: tuple[Image.Image, ...]) -> list[Sample]:
 
 @pytest.fixture
 def make(
-    tiny: Vlm, stir: Callable[[Vlm], Vlm], samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+    tiny: Vlm, perturbed: Callable[[Vlm], Vlm], samples: list[Sample], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[GroupTrainer, list[dict[str, float]]]]:
     monkeypatch.setitem(rewards.REWARDS, "luck", Reward("luck", (0.0, 1.0), luck))
-    start = stir(tiny)
+    start = perturbed(tiny)
 
     def make(
         states: Path | None = None, lora: bool = False, **settings: Any

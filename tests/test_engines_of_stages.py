@@ -38,8 +38,8 @@ SETTINGS = {"name": "vllm", "kv_cache_gb": 0.25, "max_model_len": 1024}
 
 
 @pytest.fixture(scope="module")
-def stirred(tiny: Vlm, stir: Callable[[Vlm], Vlm], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder, vlm = tmp_path_factory.mktemp("stirred"), stir(tiny)
+def stirred(tiny: Vlm, perturbed: Callable[[Vlm], Vlm], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder, vlm = tmp_path_factory.mktemp("stirred"), perturbed(tiny)
     vlm.model.save_pretrained(folder)
     vlm.processor.save_pretrained(folder)
     return folder

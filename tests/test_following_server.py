@@ -56,7 +56,7 @@ def following(url: str, encoder: PromptEncoder, folder: Path, **settings: Any) -
 @pytest.mark.vllm
 @pytest.mark.timeout(900)
 def test_it_answers_with_the_weights_that_it_was_handed(
-    follower: VllmServer, tiny: Vlm, stir: Callable[..., Vlm], pictures: tuple[Image.Image, ...], tmp_path: Path
+    follower: VllmServer, tiny: Vlm, perturbed: Callable[..., Vlm], pictures: tuple[Image.Image, ...], tmp_path: Path
 ) -> None:
     """Two policies in turn, on the same prompts: keys, values and image features of the old one would show."""
     encoder = PromptEncoder(tiny)
@@ -66,7 +66,7 @@ def test_it_answers_with_the_weights_that_it_was_handed(
     ]
     said = []
     for seed in (0, 1):
-        policy = stir(tiny, seed=seed)
+        policy = perturbed(tiny, seed=seed)
         engine.update_weights(iter_full_weights(policy))
         assert not [*tmp_path.iterdir()], "nothing is left lying"
         ours, want = (e.generate(asked, SamplingParams(0.0, 12)) for e in (engine, TransformersEngine(policy, encoder)))

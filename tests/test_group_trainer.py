@@ -110,9 +110,9 @@ def off(got: Vlm, want: Vlm, start: Vlm) -> float:
     ids=["repeated", "in parts", "dapo", "bnpo"],
 )
 def test_every_form_trains_the_same_weights(
-    tiny: Vlm, stir: Stir, samples: list[Sample], babble: str, loss_type: str, steps: int, forms: list[dict[str, Any]]
+    tiny: Vlm, perturbed: Stir, samples: list[Sample], babble: str, loss_type: str, steps: int, forms: list[dict[str, Any]]
 ) -> None:
-    start = stir(tiny)
+    start = perturbed(tiny)
     settings = {"max_steps": steps, "loss_type": loss_type}
     want = train(start, samples, babble, **settings)
     for form in forms:
@@ -221,13 +221,13 @@ def test_a_broken_image_is_reported_when_it_is_wanted(tiny: Vlm, tmp_path: Path)
 
 
 def test_a_relative_without_an_adapter_runs_repeated_and_says_so_once(
-    tiny_folder: Path, stir: Stir, samples: list[Sample], monkeypatch: pytest.MonkeyPatch, capsys: Any
+    tiny_folder: Path, perturbed: Stir, samples: list[Sample], monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     """Qwen2.5-VL itself, its adapter hidden: what it answers, hears and computes stays the same."""
-    known = stir(load_vlm(tiny_folder, device="cpu"))
+    known = perturbed(load_vlm(tiny_folder, device="cpu"))
     monkeypatch.delitem(families.FAMILIES, "qwen2_5_vl")
     warn_once.cache_clear()
-    plain = stir(load_vlm(tiny_folder, device="cpu"))
+    plain = perturbed(load_vlm(tiny_folder, device="cpu"))
     load_vlm(tiny_folder, device="cpu")
     assert capsys.readouterr().err.count("repeats its prompt") == 1
     assert not plain.family.supports_packing

@@ -21,8 +21,8 @@ Stir = Callable[[Vlm], Vlm]
 
 
 @pytest.fixture(params=["tiny", "tiny_qwen2", "tiny_qwen3"])
-def vlm(request: pytest.FixtureRequest, stir: Stir) -> Vlm:
-    return stir(request.getfixturevalue(request.param))
+def vlm(request: pytest.FixtureRequest, perturbed: Stir) -> Vlm:
+    return perturbed(request.getfixturevalue(request.param))
 
 
 def asked(pictures: tuple[Image.Image, ...]) -> list[tuple[Prompt, tuple[int, ...], SamplingParams]]:
@@ -61,8 +61,8 @@ def test_who_joins_late_says_what_he_says_alone(vlm: Vlm, pictures: tuple[Image.
             assert mine.logprobs == pytest.approx(his.logprobs, abs=2e-5) and mine.finish_reason == his.finish_reason
 
 
-def test_several_join_at_once_and_are_watched(tiny: Vlm, stir: Stir, pictures: tuple[Image.Image, ...]) -> None:
-    vlm = stir(tiny)
+def test_several_join_at_once_and_are_watched(tiny: Vlm, perturbed: Stir, pictures: tuple[Image.Image, ...]) -> None:
+    vlm = perturbed(tiny)
     encoder, rows, how = PromptEncoder(vlm), asked(pictures), SamplingParams(1.0, 8)
     batch, seen = ContinuousBatch(vlm, encoder), []
     batch.join(

@@ -26,8 +26,8 @@ def sample(pictures: tuple[Image.Image, ...]) -> Sample:
 
 
 @pytest.fixture
-def ear(tiny: Vlm, stir: Callable[[Vlm], Vlm]) -> TransformersListener:
-    return TransformersListener(stir(tiny), load_template("image_preference", "brief"), min_mass=0.0)
+def ear(tiny: Vlm, perturbed: Callable[[Vlm], Vlm]) -> TransformersListener:
+    return TransformersListener(perturbed(tiny), load_template("image_preference", "brief"), min_mass=0.0)
 
 
 def by_hand(ear: TransformersListener, sample: Sample, text: str) -> tuple[list[float], float]:

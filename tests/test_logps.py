@@ -47,8 +47,8 @@ groups = st.builds(
 
 
 @pytest.fixture(scope="module", params=["tiny", "tiny_qwen2", "tiny_qwen3"])
-def lively(request: pytest.FixtureRequest, stir: Callable[[Vlm], Vlm]) -> Vlm:
-    return stir(request.getfixturevalue(request.param))
+def lively(request: pytest.FixtureRequest, perturbed: Callable[[Vlm], Vlm]) -> Vlm:
+    return perturbed(request.getfixturevalue(request.param))
 
 
 def one_at_a_time(

@@ -30,8 +30,8 @@ def own(vlm: Vlm) -> Vlm:
 
 
 @pytest.fixture
-def base(tiny: Vlm, stir: Callable[[Vlm], Vlm]) -> Vlm:
-    return stir(tiny)
+def base(tiny: Vlm, perturbed: Callable[[Vlm], Vlm]) -> Vlm:
+    return perturbed(tiny)
 
 
 @pytest.fixture

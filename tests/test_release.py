@@ -47,7 +47,7 @@ FIGURES = {
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, tiny: Vlm, stir) -> Path:  # type: ignore[no-untyped-def]
+def run(tmp_path_factory: pytest.TempPathFactory, tiny: Vlm, perturbed) -> Path:  # type: ignore[no-untyped-def]
     """A run directory of an untrained model: what a pipeline leaves behind."""
     run = tmp_path_factory.mktemp("runs") / "mine"
     data = run / "data"
@@ -83,7 +83,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, tiny: Vlm, stir) -> Path:  # t
     }
     (run / "evaluations" / "cold_start-heldout.jsonl").write_text(json.dumps(row) + "\n")
     card = JudgeConfig("image_preference", template, 56 * 56, 84 * 84, str(run / "listener"), temperature=1.5)
-    vlm = dataclasses.replace(stir(tiny), processor=copy.deepcopy(tiny.processor))
+    vlm = dataclasses.replace(perturbed(tiny), processor=copy.deepcopy(tiny.processor))
     set_pixels(vlm.processor, 56 * 56, 84 * 84)
     save_judge(vlm, card, run / "final")
     return run

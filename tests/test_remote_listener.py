@@ -298,7 +298,7 @@ def test_it_believes_what_transformers_believes(
     server, vlm = served
     how: dict[str, Any] = {"min_mass": 0.0, "both_orders": both_orders, "temperature": 1.5}
     here = TransformersListener(vlm, TEMPLATE, **how)
-    there = remote(server.url, banned=vlm.banned_token_ids, **how)
+    there = remote(server.url, banned_token_ids=vlm.banned_token_ids, **how)
     texts = [[*TEXTS, "never closed"], [TEXTS[0]], [TEXTS[1], "<think>Tabs\t and \n\n lines, é</think>"]]
     for ours, theirs in zip(there.beliefs(samples, texts), here.beliefs(samples, texts), strict=True):
         for a, b in zip(ours, theirs, strict=True):
@@ -352,7 +352,7 @@ def test_it_hears_groups_while_others_are_rolled_out(served: tuple[VllmServer, V
                 yield place, group
 
     encoder, lines = PromptEncoder(vlm), []
-    listener = remote(server.url, banned=vlm.banned_token_ids, min_mass=0.0)
+    listener = remote(server.url, banned_token_ids=vlm.banned_token_ids, min_mass=0.0)
     before = server.answered()
     section = GrpoSection(
         rewards="listener_belief",

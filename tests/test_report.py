@@ -131,7 +131,7 @@ def make_completion(digits: list[int], gold: int, skill: float, rng: random.Rand
     return {
         "text": text if whole else text[:-40], "finish_reason": "stop" if whole else "length", "well_formed": whole,
         "parse_error": "" if whole else "no <answer>", "components": components, "total": sum(components.values()),
-        "belief": {"options": ["1", "2"], "probs": probs, "mass": 0.99} if whole else None,
+        "belief": {"options": ["1", "2"], "probs": probs, "option_mass": 0.99} if whole else None,
     }  # fmt: skip
 
 

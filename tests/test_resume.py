@@ -70,7 +70,7 @@ def test_records_are_rewound(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("filled", [True, False])
 def test_windows_can_begin_anywhere_and_are_dealt_out_whole(filled: bool) -> None:
-    settings: dict[str, Any] = {"repeats": 2, "seed": 5, "windows": 7, "filled": filled}
+    settings: dict[str, Any] = {"repeats": 2, "seed": 5, "windows": 7, "drop_last": filled}
     whole = list(WindowSampler(10, 4, **settings))
     assert len(whole) == 7 * 4 * 2 == len(WindowSampler(10, 4, **settings))
     later = WindowSampler(10, 4, **settings)

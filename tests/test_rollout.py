@@ -20,8 +20,8 @@ Stir = Callable[[Vlm], Vlm]
 
 
 @pytest.fixture(params=["tiny", "tiny_qwen2", "tiny_qwen3"])
-def vlm(request: pytest.FixtureRequest, stir: Stir) -> Vlm:
-    return stir(request.getfixturevalue(request.param))
+def vlm(request: pytest.FixtureRequest, perturbed: Stir) -> Vlm:
+    return perturbed(request.getfixturevalue(request.param))
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def scored(texts: Sequence[str], step: int = 0, **section: Any) -> ScoredGroup:
 
 def test_the_sum_is_the_total_however_advantages_are_made() -> None:
     texts, spec = [RIGHT, WRONG, LOOSE, LOOSE], {"format": 1.0, "accuracy": 0.1}
-    found = {mixing: scored(texts, rewards=spec, mixing=mixing) for mixing in ("sum", "decoupled", "pareto")}
+    found = {mixing: scored(texts, rewards=spec, reward_aggregation=mixing) for mixing in ("sum", "decoupled", "pareto")}
     assert all(s.total == pytest.approx((1.1, 1.0, 0.1, 0.1)) for s in found.values())
     assert found["sum"].advantages[1] > 0.5  # wrong, and rewarded for its form
     assert found["pareto"].advantages[0] > 0 == found["pareto"].advantages[1] == found["pareto"].advantages[2]
@@ -47,7 +47,7 @@ def test_normalised_apart_weights_mean_what_they_say() -> None:
     """One of four is right, three of four are well formed: under the sum, both count by how much they vary."""
     texts = [RIGHT, WRONG, WRONG, "x"]
     plain = scored(texts, rewards={"format": 1.0, "accuracy": 0.01})
-    apart = scored(texts, rewards={"format": 1.0, "accuracy": 1.0}, mixing="decoupled")
+    apart = scored(texts, rewards={"format": 1.0, "accuracy": 1.0}, reward_aggregation="decoupled")
     assert plain.advantages[0] == pytest.approx(plain.advantages[1], abs=0.05)
     assert apart.advantages[0] > 1 and apart.advantages[1] == pytest.approx(0, abs=1e-3)
 

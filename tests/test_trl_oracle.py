@@ -67,13 +67,13 @@ class Step:
 @pytest.fixture(scope="module")
 def reference(tiny: Vlm) -> Vlm:
     # TRL normalises over the whole vocabulary, so nothing is banned here; tests/test_logprobs.py covers what is.
-    return dataclasses.replace(tiny, banned=())
+    return dataclasses.replace(tiny, banned_token_ids=())
 
 
 @pytest.fixture(scope="module")
-def policy(reference: Vlm, stir: Callable[[Vlm], Vlm]) -> Vlm:
+def policy(reference: Vlm, perturbed: Callable[[Vlm], Vlm]) -> Vlm:
     """Far enough from the reference for the KL term to weigh something."""
-    return stir(reference)
+    return perturbed(reference)
 
 
 @pytest.fixture(scope="module")
@@ -262,8 +262,8 @@ def test_the_loss_off_policy_is_trls(
         "completion_ids": mask,
         "completion_mask": mask,
         "advantages": advantages,
-        "old_per_token_logprobs": old,
-        "ref_per_token_logprobs": ref,
+        "old_per_token_logps": old,
+        "ref_per_token_logps": ref,
         "num_items_in_batch": mask.sum(),
     }
     settings = {
@@ -274,7 +274,7 @@ def test_the_loss_off_policy_is_trls(
         "epsilon_high": 1 + clip_high if loss_type == "cispo" else clip_high,  # for CISPO theirs is the bound itself
     }
     model_says = mock.Mock(return_value=(logprobs, torch.zeros(b, c), None))
-    with mock.patch.multiple(oracle, _get_per_token_logprobs_and_entropies=model_says, **settings):
+    with mock.patch.multiple(oracle, _get_per_token_logps_and_entropies=model_says, **settings):
         want = oracle.compute_loss(oracle.model, inputs)
     out = grpo_loss(
         LossInputs(logprobs, old, advantages, mask, ref),

@@ -63,8 +63,8 @@ def shared(tiny_folder: Path) -> VllmEngine:
 
 
 @pytest.fixture
-def policy(tiny: Vlm, stir: Stir) -> Vlm:
-    return stir(tiny)
+def policy(tiny: Vlm, perturbed: Stir) -> Vlm:
+    return perturbed(tiny)
 
 
 @pytest.fixture
@@ -177,11 +177,11 @@ def test_a_prompt_is_computed_once_for_its_group(engine: VllmEngine) -> None:
         assert np.subtract(engine.cached_tokens(), before).tolist() == [known * ((tokens - 1) // 32 * 32), 8 * tokens]
 
 
-def test_new_weights_leave_no_old_state(engine: VllmEngine, tiny: Vlm, stir: Stir) -> None:
+def test_new_weights_leave_no_old_state(engine: VllmEngine, tiny: Vlm, perturbed: Stir) -> None:
     """The same prompts again: keys, values and image features of the old weights would show."""
     requests = [GenerationRequest(prompt_of(seed), (0,)) for seed in (1, 2, 3)]
     engine.generate(requests, SamplingParams(0.0, 12))
-    other = stir(tiny, seed=1)  # type: ignore[call-arg]
+    other = perturbed(tiny, seed=1)  # type: ignore[call-arg]
     stale = engine.generate(requests, SamplingParams(0.0, 12))
     engine.update_weights(iter_full_weights(other))
     fresh = engine.generate(requests, SamplingParams(0.0, 12))

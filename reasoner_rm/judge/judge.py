@@ -102,7 +102,7 @@ class Judge:
         name = resolve_engine(engine).name  # a wrong one shows before anything is loaded
         card = load_card(path_or_id, variant=template)
         low, high = card.min_pixels, card.max_pixels
-        settings = {"plain": not is_judge(path_or_id), "name": model_key(resolve_model(path_or_id)), **settings}
+        settings = {"is_base_model": not is_judge(path_or_id), "name": model_key(resolve_model(path_or_id)), **settings}
         if isolate and name == "transformers":
             opened = open_process_engine(ModelSpec(str(path_or_id), dtype, low, high))
         else:
@@ -120,7 +120,7 @@ class Judge:
         from reasoner_rm.judge.remote_judge import card_of, engine_at, fetch_info
 
         found = fetch_info(url)
-        settings = {"plain": bool(found["plain"]), "name": f"{url}#{found['model']}", **settings}
+        settings = {"is_base_model": bool(found["is_base_model"]), "name": f"{url}#{found['model']}", **settings}
         return cls(engine_at(url, found["model"]), card_of(found), int(found["max_tokens"]), **settings)
 
     # --- comparing ----------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ class Listening:
     """
 
     options: tuple[Option, ...]
-    mass: float | None
+    option_mass: float | None
     soft: float | None
     agrees: bool | None
 
@@ -153,7 +153,7 @@ def _listening(row: Row, sample: Sample, parsed: ParsedCompletion) -> Listening:
     best = max(gold) if task.reference_answer(sample) else None
     return Listening(
         options=tuple(Option(n, b, g == best) for n, b, g in zip(names, beliefs, gold, strict=True)),
-        mass=number(row.get("mass")),
+        option_mass=number(row.get("option_mass")),
         soft=gold[0] if len(gold) == 2 and 0 < gold[0] < 1 else None,
         agrees=None if choice is None else choice == beliefs.index(max(beliefs)),
     )

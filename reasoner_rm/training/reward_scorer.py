@@ -144,12 +144,12 @@ class RewardScorer:
 
     def state_dict(self) -> dict[str, dict[str, float]]:
         """What was remembered so far, as JSON knows it."""
-        return {"running": dict(self._running), "peaks": dict(self._peaks)}
+        return {"running": dict(self._running), "best_means": dict(self._peaks)}
 
     def load_state_dict(self, state_dict: Mapping[str, Mapping[str, float]]) -> None:
         """Go on from a memory."""
         self._running.update(state_dict["running"])
-        self._peaks.update(state_dict["peaks"])
+        self._peaks.update(state_dict["best_means"])
 
 
 class RewardLog:

@@ -189,7 +189,7 @@ def create_app(
         """How the judge is asked: its task, and the very text of its prompt."""
         card = judge.card
         return {
-            "model": name, "task": card.task, "plain": judge.is_base_model,
+            "model": name, "task": card.task, "is_base_model": judge.is_base_model,
             "template": {"name": card.template.name, "text": card.template.text, "hash": card.template.hash},
             "min_pixels": card.min_pixels, "max_pixels": card.max_pixels, "temperature": card.temperature,
             "max_tokens": judge.max_tokens,
@@ -199,7 +199,7 @@ def create_app(
     async def health() -> JSONResponse:
         """200 while requests are taken; 503 when closing, or when the model's process has ended."""
         status = str(judge.engine.failure or ("closing" if gate.closing else "ok"))
-        state = {"status": status, "inside": gate.in_flight, "max_in_flight": limits.in_flight}
+        state = {"status": status, "in_flight": gate.in_flight, "max_in_flight": limits.in_flight}
         return JSONResponse(state, 200 if status == "ok" else 503)
 
     @app.get("/metrics", response_class=PlainTextResponse)

@@ -43,7 +43,7 @@ def batch(*colours: str) -> torch.Tensor:
 
 
 def test_flow_grpo() -> None:
-    reward = as_flow_grpo(seeing_judge(plain=True))
+    reward = as_flow_grpo(seeing_judge(is_base_model=True))
     prompts = ["a red thing"] * 3
     for images in (batch("red", "blue", "red"), [picture(c) for c in ("red", "blue", "red")]):
         scores, info = reward(images, prompts, [{}] * 3)
@@ -70,7 +70,7 @@ class Sometimes(ColorEngine):
 
 
 def test_what_is_unread_is_neither_paid_nor_punished() -> None:
-    judge = seeing_judge(plain=True)
+    judge = seeing_judge(is_base_model=True)
     judge.engine.engine = Sometimes()
     images = [picture(c) for c in ("red", "blue", "green", "green")]
     prompts = ["a red thing"] * 3 + ["a green thing"]
@@ -102,7 +102,7 @@ def test_trl() -> None:
 def test_examples_of_image_trainers(name: str) -> None:
     import importlib
 
-    found = importlib.import_module(name).train(seeing_judge(plain=True))
+    found = importlib.import_module(name).train(seeing_judge(is_base_model=True))
     values = list(found.values()) if isinstance(found, dict) else found
     assert np.isfinite(np.concatenate([np.ravel(np.asarray(v)) for v in values])).all()
 
@@ -171,6 +171,6 @@ def test_what_has_no_gradient_is_refused(real: Judge) -> None:
     with pytest.raises(InputError, match=r"trained to reason .* sampled words have no gradient; take P\(yes\)"):
         as_differentiable(Judge(real.engine.engine, real.card))
     with pytest.raises(InputError, match="transformers engine"):
-        as_differentiable(seeing_judge(plain=True))
+        as_differentiable(seeing_judge(is_base_model=True))
     with pytest.raises(InputError, match="images of shape"):
         as_differentiable(real)(torch.zeros(3, 56, 56), ["a"])

@@ -31,9 +31,9 @@ HOW = {"template": "brief", "max_tokens": 24}
 
 
 @pytest.fixture(scope="module")
-def folder(tiny: Vlm, stir: Callable[[Vlm], Vlm], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tiny: Vlm, perturbed: Callable[[Vlm], Vlm], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that looks at its images, and whose likeliest tokens are no near ties."""
-    vlm, path = stir(tiny), tmp_path_factory.mktemp("stirred")
+    vlm, path = perturbed(tiny), tmp_path_factory.mktemp("stirred")
     vlm.model.save_pretrained(path)
     vlm.processor.save_pretrained(path)
     return path

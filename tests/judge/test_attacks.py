@@ -30,7 +30,7 @@ def real(tiny_folder: Path) -> Judge:
 
 
 def test_one_text_is_not_a_list_of_captions() -> None:
-    judge: Any = seeing_judge(plain=True)
+    judge: Any = seeing_judge(is_base_model=True)
     for ask in (
         lambda: judge.score([RED, BLUE, RED], "red"),
         lambda: judge.compare_batch("ab", [RED, BLUE], [BLUE, RED]),
@@ -47,7 +47,7 @@ def test_one_text_is_not_a_list_of_captions() -> None:
 @pytest.mark.parametrize("caption", [None, 7, float("nan"), ["a"]])
 def test_what_is_no_text_is_no_caption(caption: Any) -> None:
     """A template would write `None` and the judge answer to it."""
-    judge: Any = seeing_judge(plain=True)
+    judge: Any = seeing_judge(is_base_model=True)
     for ask in (
         lambda: judge.compare(caption, RED, BLUE), lambda: judge.rank(caption, [RED, BLUE]),
         lambda: judge.score([RED], [caption]), lambda: judge.find_errors(caption, RED),

@@ -28,7 +28,7 @@ PROMPTS = ["a red thing"] * 3
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with serving(create_app(seeing_judge(plain=True), flow_grpo_pickle=True)) as address:
+    with serving(create_app(seeing_judge(is_base_model=True), flow_grpo_pickle=True)) as address:
         yield address
 
 
@@ -146,7 +146,7 @@ def test_who_may_ask(url: str) -> None:
     body = pickle.dumps({"images": JPEGS, "prompts": PROMPTS})
     assert requests.post(url, data=body, headers={"Origin": "http://evil.example"}, timeout=60).status_code == 403
     assert requests.get(url, timeout=60).headers["content-type"].startswith("text/html"), "the page is still there"
-    with serving(create_app(seeing_judge(plain=True))) as plain:
+    with serving(create_app(seeing_judge(is_base_model=True))) as plain:
         assert requests.post(plain, data=body, timeout=60).status_code == 405, "only where it was asked for"
 
 

@@ -40,7 +40,7 @@ def test_every_hostile_request_is_refused(ask: httpx.Client) -> None:
         assert len(text) < 1000, "nothing of the request is sent back"
     assert not wrong and not slow
     assert psutil.Process().memory_info().rss - memory < 400 * 2**20
-    assert ask.get("/health").json()["inside"] == 0
+    assert ask.get("/health").json()["in_flight"] == 0
 
 
 def send(ask: httpx.Client, bad: Hostile) -> tuple[int, str]:

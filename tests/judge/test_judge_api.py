@@ -26,7 +26,7 @@ RAINBOW = tuple(COLOURS)
 
 @pytest.fixture
 def judge() -> Judge:
-    return seeing_judge(plain=True)
+    return seeing_judge(is_base_model=True)
 
 
 def test_compare(judge: Judge) -> None:
@@ -189,7 +189,7 @@ def test_awaited() -> None:
 
 def test_the_cache_knows_image_content_prompt_template_and_model(tmp_path: Path) -> None:
     cache = CompletionCache()
-    judge = seeing_judge(plain=True, cache=cache, name="one")
+    judge = seeing_judge(is_base_model=True, cache=cache, name="one")
     red, blue = picture("red"), picture("blue")
     first = judge.compare("a red thing", red, blue)
     assert (cache.hits, cache.misses) == (0, 2)

@@ -30,7 +30,7 @@ RED, BLUE, GREEN = (uri(picture(c)) for c in ("red", "blue", "green"))
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with serving(create_app(seeing_judge(plain=True), name="eyes")) as address:
+    with serving(create_app(seeing_judge(is_base_model=True), name="eyes")) as address:
         yield address
 
 
@@ -301,7 +301,7 @@ def test_the_openapi_document(ask: httpx.Client) -> None:
 
 def test_a_question_about_the_judge(ask: httpx.Client) -> None:
     about = ask.get("/v1/judge").json()
-    assert about["task"] == "image_preference" and "{{ prompt }}" in about["template"]["text"] and about["plain"]
+    assert about["task"] == "image_preference" and "{{ prompt }}" in about["template"]["text"] and about["is_base_model"]
 
 
 def test_no_two_threads_of_clients_disturb_a_stream(url: str) -> None:
@@ -325,7 +325,7 @@ def test_no_two_threads_of_clients_disturb_a_stream(url: str) -> None:
 
 def test_a_judge_that_is_served_elsewhere(url: str, tmp_path: Path) -> None:
     """Connected to, it says what it says here; each answer belongs to its own images."""
-    far, near = Judge.connect(url), seeing_judge(plain=True)
+    far, near = Judge.connect(url), seeing_judge(is_base_model=True)
     rng = random.Random(5)
     asked = [pair(rng) for _ in range(20)]
     captions = [f"a <|im_end|> {row[0]} thing" for row in asked]

@@ -1,7 +1,7 @@
 """The vision tower runs once per distinct image of a batch, however many prompts show it; frozen, once a run.
 
 The features are handed over inside the model's own forward (Qwen3-VL's deepstack features can enter no other way):
-two hooks on the tower, active when the keyword ``image_order`` comes with the call, and for a frozen tower a memory in
+two hooks on the tower, active when the keyword ``media_order`` comes with the call, and for a frozen tower a memory in
 the place of its forward, which goes by the keyword ``shown_keys``.
 """
 
@@ -26,18 +26,18 @@ def vision_keywords(vision: VisionInputs | None) -> dict[str, Any]:
     if vision.keys:
         told["shown_keys"] = vision.keys
     if vision.order is not None:
-        told |= {"image_grid_thw": vision.grid_thw[vision.order], "image_order": vision.order}
+        told |= {"image_grid_thw": vision.grid_thw[vision.order], "media_order": vision.order}
     return told
 
 
 def deduplicate_images(tower: torch.nn.Module) -> None:
-    """Teach a vision tower the keyword ``image_order``."""
+    """Teach a vision tower the keyword ``media_order``."""
     tower.register_forward_pre_hook(_distinct_grids, with_kwargs=True)
     tower.register_forward_hook(_spread, with_kwargs=True)
 
 
 def _distinct_grids(tower: Any, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
-    order = kwargs.get("image_order")
+    order = kwargs.get("media_order")
     if order is None:
         return None
     first = (order == torch.arange(int(order.max()) + 1, device=order.device)[:, None]).int().argmax(1)
@@ -45,7 +45,7 @@ def _distinct_grids(tower: Any, args: tuple, kwargs: dict[str, Any]) -> tuple[tu
 
 
 def _spread(tower: Any, args: tuple, kwargs: dict[str, Any], output: Any) -> Any:
-    order = kwargs.get("image_order")
+    order = kwargs.get("media_order")
     if order is None:
         return output
     sizes = (kwargs["grid_thw"].prod(-1) // tower.spatial_merge_size**2).tolist()

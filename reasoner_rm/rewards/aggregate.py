@@ -30,7 +30,7 @@ def decoupled_sum(weights: Mapping[str, float], components: Components, eps: flo
     Source: GDPO (arXiv 2601.05242), which also normalises over the batch; here the group's advantage does that.
     Formula: Σ w · (value - mean) / (std + eps), std with ddof=1; equal values add 0.
 
-    >>> [round(v, 3) for v in decoupled({"a": 1, "b": 1}, {"a": (1.0, 0.0), "b": (0.9, 1.0)}, eps=0.0)]
+    >>> [round(v, 3) for v in decoupled_sum({"a": 1, "b": 1}, {"a": (1.0, 0.0), "b": (0.9, 1.0)}, eps=0.0)]
     [0.0, 0.0]
     """
     return weighted_sum(weights, {name: _normalised(values, eps) for name, values in components.items()})
@@ -59,7 +59,7 @@ def has_variance(components: Components, name: str = "accuracy", epsilon: float 
     It looks at accuracy rather than at the total: a continuous term such as a listener's belief would let groups pass
     that are wrong throughout. A component that could not be scored does not speak against a group.
 
-    >>> informative({"accuracy": (0.0, 0.0), "listener_belief": (0.2, 0.7)})
+    >>> has_variance({"accuracy": (0.0, 0.0), "listener_belief": (0.2, 0.7)})
     False
     """
     known = [v for v in components.get(name, ()) if v is not None]

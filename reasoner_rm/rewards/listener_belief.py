@@ -95,7 +95,7 @@ def _shut(group: Group, parsed: Sequence[ParsedCompletion], gate: Gate) -> list[
 def apply_temperature(probs: Sequence[float], temperature: float) -> list[float]:
     """The probabilities of logits divided by a temperature.
 
-    >>> [round(p, 3) for p in tempered((0.9, 0.1), 2.0)]
+    >>> [round(p, 3) for p in apply_temperature((0.9, 0.1), 2.0)]
     [0.75, 0.25]
     """
     if temperature == 1.0:

@@ -49,7 +49,7 @@ class WeightedReward:
 
     def weight(self, step: float) -> float:
         """
-        >>> Term(REWARDS["format"], ((0, 1.0), (100, 0.0))).weight(25)
+        >>> WeightedReward(REWARDS["format"], ((0, 1.0), (100, 0.0))).weight(25)
         0.75
         """
         after = next((i for i, (at, _) in enumerate(self.points) if at > step), len(self.points))

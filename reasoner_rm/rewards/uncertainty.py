@@ -20,7 +20,7 @@ def shrink_by_spread(values: Values, spreads: Sequence[float | None], scale: flo
         spreads: the difference between a value's readings; None: not known, the value stays as it is.
         scale: the spread that leaves 1/e of the distance.
 
-    >>> rectified([1.0, 0.0], [0.0, math.log(2)], 1.0)
+    >>> shrink_by_spread([1.0, 0.0], [0.0, math.log(2)], 1.0)
     [1.0, 0.25]
     """
     known = [v for v in values if v is not None]

@@ -106,7 +106,7 @@ class JudgeAnswer(BaseModel):
 
     model: str
     task: str
-    plain: bool
+    is_base_model: bool
     template: dict[str, str]
     min_pixels: int | None
     max_pixels: int | None

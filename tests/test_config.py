@@ -42,11 +42,11 @@ def test_wrong_value_names_line_and_value(tmp_path: Path) -> None:
     assert ":2:" in message and "grpo.num_generations" in message and "'1'" in message
 
 
-@pytest.mark.parametrize("key", ["per_device_train_batch_size", "gradient_accumulation_steps", "use_vllm"])
+@pytest.mark.parametrize("key", ["per_device_train_batch_size", "freeze_vision", "use_vllm"])
 def test_foreign_names_are_refused_with_an_explanation(tmp_path: Path, key: str) -> None:
     message = error_of(write(tmp_path, f"grpo:\n  {key}: 4\n"))
     assert "did you mean" not in message and (
-        "prompts_per_device" in message or "gradient_accumulation_steps" in message or "engine" in message
+        "prompts_per_device" in message or "model.freeze" in message or "engine" in message
     )
 
 

@@ -18,7 +18,6 @@ from reasoner_rm.errors import InputError
 REFUSED = {
     "freeze_vision": "name the parts: model.freeze: [vision, merger]",
     "per_device_train_batch_size": "batches count prompts here, not completions: set prompts_per_device",
-    "gradient_accumulation_steps": "it is called accumulation here",
     "use_vllm": "set engine.name: vllm",
 }
 

@@ -33,9 +33,9 @@ def model_index(scores: Mapping[str, Any]) -> dict[str, Any]:
 UTILS = '''\
 """The task's functions: items, prompts and marks are reasoner_rm's own."""
 
-from reasoner_rm.evaluation.lmms_eval import Task
+from reasoner_rm.evaluation.lmms_eval import LmmsTask
 
-TASK = Task({name!r}, {protocol!r})
+TASK = LmmsTask({name!r}, {protocol!r})
 doc_to_visual, doc_to_text, doc_to_target = TASK.visual, TASK.text, TASK.target
 process_results, aggregate = TASK.process, TASK.aggregate
 '''

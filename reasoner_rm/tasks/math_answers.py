@@ -119,7 +119,7 @@ class _Child:
     def _running(self) -> subprocess.Popen[str]:
         """The child; a new one where there is none, or where this process is a fork of the one that started it."""
         if self._process is None or self._owner != os.getpid() or self._process.poll() is not None:
-            script = Path(__file__).with_name("math_child.py")
+            script = Path(__file__).with_name("math_worker.py")
             self._process = subprocess.Popen(
                 [sys.executable, "-P", str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL, text=True, encoding="utf-8",

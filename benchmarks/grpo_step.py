@@ -174,7 +174,7 @@ class Side:
 
 
 class Ours(Side):
-    """`GroupTrainer`, with the transformers engine."""
+    """`GRPOTrainer`, with the transformers engine."""
 
     def __init__(self, vlm: Any, prompts: list[Any], shape: Shape):
         from reasoner_rm import rewards
@@ -205,7 +205,7 @@ class Ours(Side):
         )
         encoder = PromptEncoder(vlm)
         self.engine = TransformersEngine(vlm, encoder)
-        self.trainer = grpo.GroupTrainer(
+        self.trainer = grpo.GRPOTrainer(
             vlm,
             load_template("qa", "brief"),
             self.samples,

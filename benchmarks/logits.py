@@ -51,7 +51,7 @@ def closed(hidden: Tensor, weight: Tensor, ids: Tensor) -> Tensor:
     """Ours, with the entropy, which the others do without."""
     from reasoner_rm.models.token_logprobs import chunked_token_logprobs
 
-    return chunked_token_logprobs(hidden, weight, ids, BANNED, 1.0, True)[0]
+    return chunked_token_logprobs(hidden, weight, ids, BANNED, 1.0, entropy=True).logprobs
 
 
 FORMS: dict[str, Callable[..., Tensor]] = {"whole": whole, "parts": parts, "closed": closed}

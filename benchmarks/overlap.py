@@ -76,7 +76,7 @@ class Recorded(ChatServer):
 def window(
     engine: TransformersEngine, listener: RemoteListener, samples: list[Sample], tokens: int, count: int
 ) -> tuple[dict[str, float], list[Beliefs | None]]:
-    """Seconds of a window, as `GroupTrainer` goes through it."""
+    """Seconds of a window, as `GRPOTrainer` goes through it."""
     asked = [
         GenerationRequest(render(s, TEMPLATE), tuple(range(count * i, count * (i + 1)))) for i, s in enumerate(samples)
     ]

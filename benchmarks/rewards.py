@@ -145,8 +145,8 @@ def seconds(name: str, seed: int) -> tuple[float, float]:
         (group, [get_task(group.sample.task).parse(c.text, group.sample) for c in group.completions], context)
         for group in batch
     ]
-    for components in score_groups(mixture, jobs):
-        weighted_sum(weights(mixture), components)
+    for outputs in score_groups(mixture, jobs):
+        weighted_sum(weights(mixture), {name: output.values for name, output in outputs.items()})
     return core_seconds() - core, time.perf_counter() - began
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -157,8 +157,8 @@ class Belief:
 class ScoredGroup:
     """A group after its rewards. Every list has G entries; a component may hold None: it could not be scored.
 
-    ``logged`` is what rewards wrote down beside their values; ``token_advantages`` [G][C] take the advantages' place
-    where a reward speaks of single sentences.
+    ``metrics`` are what rewards returned beside their values; ``token_advantages`` [G][C] take the advantages' place
+    where a reward scores single sentences.
     """
 
     group: Group
@@ -167,7 +167,7 @@ class ScoredGroup:
     total: tuple[float, ...]
     advantages: tuple[float, ...]
     beliefs: tuple[Belief | None, ...] | None = None
-    logged: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
+    metrics: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
     token_advantages: tuple[tuple[float, ...], ...] | None = None
 
 
@@ -187,23 +187,17 @@ class Verdict:
     parsed: bool
 
 
-def _no_log(name: str, values: Sequence[float | None]) -> None:
-    return None
-
-
-def _no_spans(name: str, spans: Sequence[Sequence[SpanReward]]) -> None:
-    return None
-
-
 @dataclass(frozen=True, slots=True)
 class RewardContext:
-    """What a reward may look at beside the text: where training stands, what the listener said, image sizes.
+    """What a reward may look at beside the text.
 
-    ``progress`` is the share of training that is done. ``peaks`` are the best running means so far of what was logged,
-    by name. ``beliefs`` is aligned with the completions, and so is what ``log`` is given, and ``dense``, by which a
-    reward says what single sentences are worth. ``image_sizes`` holds (width, height) pairs: original, processed;
-    ``box_space`` is where the policy's boxes live. ``scorers`` are callables handed down from higher rooms (a judge,
-    an LLM), by name.
+    Attributes:
+        step, progress: optimiser steps so far; the share of the training that is done, 0 to 1.
+        best_means: the best running mean so far of each metric that rewards returned, by name.
+        beliefs: the listener's, aligned with the completions.
+        image_sizes: (width, height) pairs of each image: original, processed.
+        box_space: the coordinates of the policy's boxes.
+        scorers: models that rewards call (a judge, an LLM), by name.
     """
 
     step: int = 0
@@ -213,8 +207,6 @@ class RewardContext:
     image_sizes: tuple[tuple[tuple[int, int], tuple[int, int]], ...] = ()
     box_space: BoxSpace = "processed"
     scorers: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
-    log: Callable[[str, Sequence[float | None]], None] = _no_log
-    span_rewards: Callable[[str, Sequence[Sequence[SpanReward]]], None] = _no_spans
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,10 +37,9 @@ from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.schema import Completion, Group, Sample
 from reasoner_rm.tasks.render import load_template
 from reasoner_rm.training.checkpoints import Checkpoints
-from reasoner_rm.training.grpo import GroupTrainer
-from reasoner_rm.training.sft import SftTrainer, sft_steps
+from reasoner_rm.training.grpo import GRPOTrainer
+from reasoner_rm.training.sft import SFTTrainer
 from reasoner_rm.training.sharding import summon_full_params
-from reasoner_rm.training.trainer import SampleTrainer
 
 TEMPLATE = load_template("image_preference", "brief")
 
@@ -129,7 +128,7 @@ def engine_of(plan: dict[str, Any], vlm: Vlm, encoder: PromptEncoder) -> Rollout
     return TransformersEngine(vlm, encoder) if plan.get("sampled") else Replay(vlm)
 
 
-def trainer(out: Path, plan: dict[str, Any]) -> tuple[Vlm, SampleTrainer, dict[str, list[Any]]]:
+def trainer(out: Path, plan: dict[str, Any]) -> tuple[Vlm, GRPOTrainer | SFTTrainer, dict[str, list[Any]]]:
     """The trainer of a plan, and what it will have logged and sampled."""
     token_logprobs.MAX_LOGITS = plan.get("logits", token_logprobs.MAX_LOGITS)
     vlm = load_vlm(plan["model"], device="cpu")
@@ -154,14 +153,13 @@ def trainer(out: Path, plan: dict[str, Any]) -> tuple[Vlm, SampleTrainer, dict[s
     }
     if "accuracies" in plan:  # of the first process: the others do not measure
         left = iter(plan["accuracies"])
-        common["measure"] = lambda: {"accuracy": next(left)} if distributed.is_main() else {}
+        common["eval_fn"] = lambda: {"accuracy": next(left)} if distributed.is_main() else {}
     if plan.get("stage") == "sft":
         sft = SftSection(batch_size=2, learning_rate=1e-3, **plan["section"])
         samples = drawings(8, "<think>Image 1 shows a square.</think><answer>Image 1 is better</answer>")
         if plan.get("broken") == distributed.rank():
             samples = without_images(samples)
-        steps = sft_steps(sft, len(samples))
-        return vlm, SftTrainer(vlm, TEMPLATE, samples, sft, batch_size=2, steps=steps, title="sft", **common), seen
+        return vlm, SFTTrainer(vlm, TEMPLATE, samples, sft, **common), seen
     settings: dict[str, Any] = {
         "rewards": "babble", "prompts_per_device": 2, "num_generations": 3, "learning_rate": 1e-3,
         "max_completion_length": 8, "log_rollouts_every": 1,
@@ -174,7 +172,7 @@ def trainer(out: Path, plan: dict[str, Any]) -> tuple[Vlm, SampleTrainer, dict[s
         asked = TEMPLATE, without_images(asked[1])
     return (
         vlm,
-        GroupTrainer(
+        GRPOTrainer(
             vlm, *asked, section, encoder=encoder, listener=None,
             engine=engine_of(plan, vlm, encoder),
             on_groups=lambda step, scored: seen["sampled"].extend(
@@ -202,15 +200,15 @@ def main(out: Path, plan: dict[str, Any]) -> None:
     except InputError as error:
         print(f"error: {error}")
         sys.exit(2)
-    with summon_full_params(training.model_wrapped):
+    with summon_full_params(training.policy.model):
         if distributed.is_main():
             found = {
                 "world": distributed.world_size(),
-                "kind": str(training.accelerator.distributed_type.value),
-                "wrapper": type(training.model_wrapped).__name__,
+                "kind": str(training.policy.accelerator.distributed_type.value),
+                "wrapper": type(training.policy.model).__name__,
                 "weights": {name: p.detach().clone() for name, p in vlm.model.named_parameters()},
-                "best": training.best.weights(),
-                "beside": {name: dict(beside.named_parameters()) for name, beside in training.extra_models().items()},
+                "best": training.session.best.weights(),
+                "beside": {name: dict(beside.named_parameters()) for name, beside in training.session.models.items()},
                 **seen,
             }
             torch.save(found, out / "beside.pt")

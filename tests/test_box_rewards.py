@@ -23,7 +23,7 @@ from reasoner_rm.rollout import GenerationRequest, SamplingParams
 from reasoner_rm.schema import Completion, RewardContext, Sample
 from reasoner_rm.tasks.boxes import iou_matrix
 from reasoner_rm.tasks.render import load_template
-from reasoner_rm.training.grpo import GroupTrainer
+from reasoner_rm.training.grpo import GRPOTrainer
 
 Box = tuple[float, float, float, float]
 CUBE: Box = (0, 0, 100, 100)
@@ -152,7 +152,7 @@ def test_each_sample_brings_its_own_image_size_to_the_reward(
         rewards={"od_map": 1.0, "accuracy": 1.0, "watched": 0.0},
         prompts_per_device=2, gradient_accumulation_steps=1, num_generations=2, max_steps=1, beta=0.0,
     )  # fmt: skip
-    GroupTrainer(
+    GRPOTrainer(
         vlm, load_template("detection", "brief"), samples, section, engine=Sure(), encoder=encoder,  # type: ignore[arg-type]
         listener=None, log=lambda step, row: rows.append(row), seed=0,
     ).train()  # fmt: skip

@@ -38,7 +38,7 @@ def test_it_is_log_softmax_and_has_its_gradient(
     hidden, weight, ids = drawn()
     upstream = torch.linspace(-1, 2, T)
     want, entropy = plain(hidden, weight, ids, temperature)
-    got, spread = chunked_token_logprobs(hidden, weight, ids, BANNED, temperature, True)
+    got, spread, _ = chunked_token_logprobs(hidden, weight, ids, BANNED, temperature, entropy=True)
     torch.testing.assert_close(got, want)
     torch.testing.assert_close(spread, entropy, atol=1e-4, rtol=0)  # a difference of greater numbers
     grads = torch.autograd.grad(want, (hidden, weight), upstream)
@@ -46,7 +46,7 @@ def test_it_is_log_softmax_and_has_its_gradient(
         ours = torch.autograd.grad(got, (hidden, weight), upstream, retain_graph=True)
         for mine, theirs in zip(ours, grads, strict=True):
             assert (mine - theirs).norm() <= 1e-6 * theirs.norm()
-    alone, none = chunked_token_logprobs(hidden, weight.detach(), ids, BANNED, temperature, False)
+    alone, none, _ = chunked_token_logprobs(hidden, weight.detach(), ids, BANNED, temperature)
     assert none is None
     torch.testing.assert_close(torch.autograd.grad(alone, hidden, upstream)[0], grads[0])
 
@@ -62,7 +62,7 @@ def test_under_autocast_and_in_half_precision_it_errs_as_the_plain_form_does(
         with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
             forms = [
                 plain(hidden, weight, ids, 1.0)[0],
-                chunked_token_logprobs(hidden, weight, ids, BANNED, 1.0, False)[0],
+                chunked_token_logprobs(hidden, weight, ids, BANNED, 1.0).logprobs,
             ]
         assert forms[1].dtype == torch.float32
         errors = []
@@ -81,7 +81,7 @@ def test_it_holds_less_than_autograd_does(monkeypatch: pytest.MonkeyPatch) -> No
         plain(hidden, weight, ids, 1.0)[0].sum().backward()
 
     def ours() -> None:
-        chunked_token_logprobs(hidden, weight, ids, BANNED, 1.0, True)[0].sum().backward()
+        chunked_token_logprobs(hidden, weight, ids, BANNED, 1.0, entropy=True).logprobs.sum().backward()
 
     assert peak_bytes(whole) > 3 * logits
     assert peak_bytes(ours) < 3 * logits

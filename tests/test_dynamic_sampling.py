@@ -27,7 +27,7 @@ from reasoner_rm.schema import Group, Sample
 from reasoner_rm.tasks.render import load_template
 from reasoner_rm.training.checkpoints import MARKER, Checkpoints
 from reasoner_rm.training.dynamic_sampling import DynamicSampler
-from reasoner_rm.training.grpo import GroupTrainer
+from reasoner_rm.training.grpo import GRPOTrainer
 
 TEMPLATE = load_template("image_preference", "brief")
 
@@ -91,7 +91,7 @@ def test_the_cursor_goes_on_where_it_stood() -> None:
     whole, begun, again = (DynamicSampler(samples, 1, 10, seed=1) for _ in range(3))
     want = windows(whole, range(12))
     windows(begun, range(5))
-    again.place = begun.place
+    again.load_state_dict(begun.state_dict())
     assert windows(again, range(5, 12)) == want[5:]
 
 
@@ -116,13 +116,13 @@ def samples(pictures: tuple[Image.Image, ...]) -> list[Sample]:
 @pytest.fixture
 def make(
     tiny: Vlm, perturbed: Callable[[Vlm], Vlm], samples: list[Sample], monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., tuple[GroupTrainer, list[dict[str, float]]]]:
+) -> Callable[..., tuple[GRPOTrainer, list[dict[str, float]]]]:
     monkeypatch.setitem(rewards.REWARDS, "luck", Reward("luck", (0.0, 1.0), luck))
     start = perturbed(tiny)
 
     def make(
         states: Path | None = None, lora: bool = False, **settings: Any
-    ) -> tuple[GroupTrainer, list[dict[str, float]]]:
+    ) -> tuple[GRPOTrainer, list[dict[str, float]]]:
         vlm = dataclasses.replace(start, model=copy.deepcopy(start.model))
         if lora:
             vlm = add_lora(vlm, LoraSection(r=2))
@@ -132,7 +132,7 @@ def make(
             "num_generations": 4, "max_steps": 4, "learning_rate": 1e-3, "max_completion_length": 6,
         }  # fmt: skip
         encoder, lines = PromptEncoder(vlm), []
-        trainer = GroupTrainer(
+        trainer = GRPOTrainer(
             vlm, TEMPLATE, samples, GrpoSection(**section | settings), engine=TransformersEngine(vlm, encoder),
             encoder=encoder, listener=None, seed=0, log=lambda step, line: lines.append({"step": step, **line}),
             checkpoints=None if states is None else Checkpoints(states, 1, 10),

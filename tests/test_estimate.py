@@ -89,13 +89,17 @@ def test_logits_within_a_fifth_of_the_peak(
     trained: bool, dtype: torch.dtype, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(token_logprobs, "MAX_LOGITS", at_once)
-    monkeypatch.setattr("reasoner_rm.training.memory_estimate.LOGITS", at_once)
+    monkeypatch.setattr("reasoner_rm.training.memory_estimate.MAX_LOGITS", at_once)
     text, shape = SimpleNamespace(vocab_size=4096, hidden_size=64), BatchShape(2, 10, 4, 32)
     hidden = torch.randn(256, 64, dtype=dtype, requires_grad=True)
     weight = torch.randn(4096, 64, dtype=dtype, requires_grad=trained)
     ids = torch.randint(0, 4096, (256,))
     peak = peak_bytes(
-        lambda: token_logprobs.chunked_token_logprobs(hidden, weight, ids, (1, 2), 1.0, True)[0].sum().backward()
+        lambda: (
+            token_logprobs.chunked_token_logprobs(hidden, weight, ids, (1, 2), 1.0, entropy=True)
+            .logprobs.sum()
+            .backward()
+        )
     )
     assert logits(text, shape, dtype.itemsize, weight.nbytes * trained) == pytest.approx(peak, rel=0.2)
 

@@ -30,8 +30,8 @@ from reasoner_rm.rollout import GenerationRequest, SamplingParams
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.schema import Completion, Group, Sample, ScoredGroup
 from reasoner_rm.tasks.render import Prompt, load_template, render
-from reasoner_rm.training.batch_sampler import WindowSampler, with_swapped
-from reasoner_rm.training.grpo import GroupTrainer
+from reasoner_rm.training.batch_sampler import BatchSampler, with_swapped
+from reasoner_rm.training.grpo import GRPOTrainer
 from reasoner_rm.training.packed_batch import split
 
 TEMPLATE = load_template("image_preference", "brief")
@@ -75,7 +75,7 @@ def train(vlm: Vlm, samples: Sequence[Sample], reward: str, **changes: Any) -> V
     engine_type, on_groups = changes.pop("engine", TransformersEngine), changes.pop("on_groups", None)
     section = GrpoSection(**settings | changes)
     engine = engine_type(vlm, encoder)
-    GroupTrainer(
+    GRPOTrainer(
         vlm,
         TEMPLATE,
         samples,
@@ -110,7 +110,13 @@ def off(got: Vlm, want: Vlm, start: Vlm) -> float:
     ids=["repeated", "in parts", "dapo", "bnpo"],
 )
 def test_every_form_trains_the_same_weights(
-    tiny: Vlm, perturbed: Stir, samples: list[Sample], babble: str, loss_type: str, steps: int, forms: list[dict[str, Any]]
+    tiny: Vlm,
+    perturbed: Stir,
+    samples: list[Sample],
+    babble: str,
+    loss_type: str,
+    steps: int,
+    forms: list[dict[str, Any]],
 ) -> None:
     start = perturbed(tiny)
     settings = {"max_steps": steps, "loss_type": loss_type}
@@ -291,7 +297,7 @@ def test_both_orders_stand_side_by_side(samples: list[Sample]) -> None:
     for one, other in zip(twins[::2], twins[1::2], strict=True):
         assert other.images == one.images[::-1] and other.gold["p_first"] == 1 - one.gold["p_first"]
         assert other.id != one.id and other.group_id == one.group_id
-    order = list(WindowSampler(len(twins), 4, 1, seed=3, block=2))
+    order = [i for batch in BatchSampler(len(twins), 4, seed=3, block=2) for i in batch]
     assert sorted(order) == list(range(8))
     assert all(b == a + 1 and a % 2 == 0 for a, b in zip(order[::2], order[1::2], strict=True))
 
@@ -315,14 +321,14 @@ def test_parts_hold_everything_once_and_in_order(groups: list[tuple[int, list[in
     cpu = torch.device("cpu")
     assert torch.cat([p.advantages(cpu) for p in parts]).tolist() == [a for s, _ in rows for a in s.advantages]
     sizes = [
-        sum(len(x.prompt.input_ids) + sum(len(c.token_ids) for c in x.completions) for x in p.pieces) for p in parts
+        sum(len(x.prompt.input_ids) + sum(len(c.token_ids) for c in x.completions) for x in p.slices) for p in parts
     ]
     if limit is None:
         assert len(parts) == 1
     for part, size in zip(parts, sizes, strict=True):
         assert limit is None or size <= limit or len(part.completions) == 1
     for size, following in zip(sizes, parts[1:], strict=False):  # no part could have taken the next completion's prompt
-        first = following.pieces[0]
+        first = following.slices[0]
         if limit is not None and first.chosen.start == 0:
             assert (
                 size + len(first.prompt.input_ids) + len(first.completions[0].token_ids) > limit

@@ -36,7 +36,7 @@ def job(texts: Sequence[str], **scorers: Any) -> tuple[Group, Any, RewardContext
 
 
 def values(name: str, texts: Sequence[str], params: Any = None, **scorers: Any) -> tuple[float | None, ...]:
-    return score_groups(parse_spec(name, params), [job(texts, **scorers)])[0][name]
+    return score_groups(parse_spec(name, params), [job(texts, **scorers)])[0][name].values
 
 
 def test_a_judge_sees_readable_answers_and_the_facts() -> None:
@@ -94,8 +94,8 @@ def test_awaited_rewards_wait_together_and_not_for_ever() -> None:
     began = time.perf_counter()
     found = score_groups(parse_spec({"judged": 1.0, "format": 1.0}), jobs, deadline=0.6)
     assert time.perf_counter() - began < 2
-    assert [row["judged"] for row in found] == [(0.5, 0.5), (None, None), (None, None)] + [(0.5, 0.5)] * 6
-    assert all(row["format"] == (1.0, 1.0) for row in found)
+    assert [row["judged"].values for row in found] == [(0.5, 0.5), (None, None), (None, None)] + [(0.5, 0.5)] * 6
+    assert all(row["format"].values == (1.0, 1.0) for row in found)
 
 
 def test_a_bug_in_a_scorer_shows() -> None:
@@ -133,14 +133,12 @@ def test_sentences(answer: str, found: list[str]) -> None:
 
 def test_sentences_are_paid_and_pay_their_tokens() -> None:
     marks = {"A cat.": 1, "A dog.": -1, "It sleeps.": 1}
-    seen: dict[str, Any] = {}
     text = turn("A cat. A dog. It sleeps.")
-    context = RewardContext(
-        scorers={"sentences": lambda sample, said: [marks[s] for s in said]},
-        span_rewards=lambda name, spans: seen.update({name: spans}),
-    )
+    context = RewardContext(scorers={"sentences": lambda sample, said: [marks[s] for s in said]})
     assert score("sentences", text, ROW, context)["total"] == pytest.approx(1 / 3)
-    spans = seen["sentences"]
+    group = Group(ROW, (Completion(text, (), (), "stop"),))
+    parsed = [get_task(ROW.task).parse(text, ROW)]
+    spans = score_groups(parse_spec("sentences"), [(group, parsed, context)])[0]["sentences"].spans
     assert [(text[a:b], v) for a, b, v in spans[0]] == [("A cat.", 1), ("A dog.", -1), ("It sleeps.", 1)]
     assert score("sentences", "no tags", ROW, context)["total"] == -1
     start = text.index("A cat.")

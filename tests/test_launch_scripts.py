@@ -35,9 +35,10 @@ run: {{out: {tmp_path / "run"}}}
 model: {{path: {tiny_folder}}}
 listener: {{path: null}}
 data: {{train: rows.jsonl, heldout: rows.jsonl}}
-grpo: {{rewards: {{format: 1.0}}, prompts_per_device: 1, accumulation: 1, num_generations: 2, max_steps: 2,
+grpo: {{rewards: {{format: 1.0}}, prompts_per_device: 1, gradient_accumulation_steps: 1,
+       num_generations: 2, max_steps: 2,
   max_completion_length: 4}}
-eval: {{max_completion_length: 4, blind: false}}
+eval: {{max_completion_length: 4, blank_images: false}}
 """
     )
     ended = script("launch.sh", "2", "zero2", "grpo", str(config))

@@ -50,11 +50,11 @@ class Case:
         )
         return LossInputs(logprobs.requires_grad_(), old, advantages, torch.tensor(self.mask), ref, weights)
 
-    def run(self, loss_type: LossType, inputs: LossInputs | None = None, whole: LossNormalizer | None = None):
+    def run(self, loss_type: LossType, inputs: LossInputs | None = None, normalizer: LossNormalizer | None = None):
         """Loss, gradient with regard to `logprobs`, and metrics."""
         inputs = inputs or self.inputs()
         settings = {"beta": self.beta, "clip_low": self.clip_low, "clip_high": self.clip_high}
-        out = grpo_loss(inputs, loss_type=loss_type, max_completion=MAX_COMPLETION, whole=whole, **settings)
+        out = grpo_loss(inputs, loss_type=loss_type, max_completion=MAX_COMPLETION, normalizer=normalizer, **settings)
         return out.loss.detach(), torch.autograd.grad(out.loss, inputs.logprobs)[0], out.metrics
 
 
@@ -264,9 +264,9 @@ def test_the_losses_of_the_parts_add_up(case: Case, loss_type: LossType, first: 
     inputs = case.inputs()
     b = len(case.mask)
     parts = [_rows(inputs, list(rows)) for rows in (range(b)[:first], range(b)[first:]) if rows]
-    whole = LossNormalizer(b, sum(map(sum, case.mask)))
+    normalizer = LossNormalizer(b, sum(map(sum, case.mask)))
     loss, grad, _ = case.run(loss_type, inputs)
-    out = [case.run(loss_type, part, whole) for part in parts]
+    out = [case.run(loss_type, part, normalizer) for part in parts]
     close(sum(part[0] for part in out), loss)
     close(torch.cat([part[1] for part in out]), grad)
 

@@ -74,7 +74,7 @@ def test_real_figures_are_in_the_metrics_and_in_tensorboard(configured: Callable
     rows = run(config)
     measured = {row["step"]: row["eval/accuracy"] for row in rows if "eval/accuracy" in row}
     assert list(measured) == [4, 6] and all(0 <= value <= 1 for value in measured.values())
-    assert all(row["time/measuring"] > 0 for row in rows if row["step"] in measured)
+    assert all(row["time/evaluation"] > 0 for row in rows if row["step"] in measured)
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     written = EventAccumulator(str(config.run.out / "trackers" / "cold_start" / "tensorboard"))
@@ -101,13 +101,13 @@ def test_the_stage_ends_with_the_best_weights_and_when_patience_does(
 def test_the_best_so_far_is_remembered(tmp_path: Path) -> None:
     weights = {"a": torch.ones(2)}
     before, after = (BestCheckpoint("accuracy", 2, tmp_path / "best.safetensors") for _ in range(2))
-    assert not before.heard({"accuracy": 0.7}, lambda: weights) and not before.heard({"accuracy": 0.6}, dict)
+    assert not before.update({"accuracy": 0.7}, lambda: weights) and not before.update({"accuracy": 0.6}, dict)
     after.load_state_dict(json.loads(json.dumps(before.state_dict())))
-    assert after.heard({"accuracy": 0.7}, dict)  # the second in a row that is no better
+    assert after.update({"accuracy": 0.7}, dict)  # the second in a row that is no better
     kept = after.weights()
     assert kept is not None and torch.equal(kept["a"], weights["a"])
     with pytest.raises(InputError, match="accuracy"):
-        after.heard({"ap50": 0.1}, dict)
+        after.update({"ap50": 0.1}, dict)
 
 
 @pytest.mark.parametrize(

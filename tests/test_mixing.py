@@ -78,15 +78,19 @@ def test_a_function_in_a_file_is_a_reward(tmp_path: Path) -> None:
         "def brief(group, parsed, context, *, most: int = 50):\n"
         "    return [float(len(c.text) <= most) for c in group.completions]\n"
         "brief.range = (0.0, 1.0)\n"
-        "def wild(group, parsed, context):\n    return [float('nan')]\n"
+        "def wild(group, parsed, context, *, value: str = 'nan'):\n    return [float(value) if value else 'good']\n"
+        "def alone(group, parsed, context):\n    return 1.0\n"
         "def odd(text):\n    return 1.0\n"
     )
     assert score(f"{file}:brief", TEXT, ROW)["total"] == 1
     assert score(f"{file}:brief", TEXT, ROW, most=3)["total"] == 0
     with pytest.raises(InputError, match="valid integer"):
         score(f"{file}:brief", TEXT, ROW, most="few")
-    with pytest.raises(ValueError, match="returned"):
-        score(f"{file}:wild", TEXT, ROW)
+    for value, said in (("nan", r"\[nan\]"), ("inf", r"\[inf\]"), ("", r"\['good'\]")):
+        with pytest.raises(InputError, match=rf"wild returned {said} for sample '{ROW.id}'; it has to return 1 values"):
+            score(f"{file}:wild", TEXT, ROW, value=value)
+    with pytest.raises(InputError, match=r"alone returned 1\.0 for sample"):
+        score(f"{file}:alone", TEXT, ROW)
     with pytest.raises(InputError, match="takes 1 arguments instead of 3; write def name"):
         score(f"{file}:odd", TEXT, ROW)
     broken = tmp_path / "broken.py"

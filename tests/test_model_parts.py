@@ -16,7 +16,7 @@ from reasoner_rm.models.loading import Vlm, load_vlm
 from reasoner_rm.models.param_groups import freeze, part_of
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import load_template
-from reasoner_rm.training.sft import train_sft
+from reasoner_rm.training.sft import SFTTrainer
 
 PARTS: tuple[ModelPart, ...] = ("vision", "merger", "language_model")
 
@@ -30,7 +30,7 @@ def trained(start: Vlm, frozen: tuple[ModelPart, ...] = (), **settings: Any) -> 
     samples = [Sample("a", "image_preference", "a square", (picture, picture), gold={"p_first": 1.0}, target=target)]
     section = SftSection(max_steps=2, batch_size=1, lr_scheduler_type="constant", warmup_ratio=0.0, **settings)
     template = load_template("image_preference", "brief")
-    train_sft(vlm, template, samples, section, title="sft", seed=0, log=lambda *_: None)
+    SFTTrainer(vlm, template, samples, section, seed=0, log=lambda *_: None).train()
     before = dict(start.model.named_parameters())
     went = dict.fromkeys(PARTS, 0.0)
     for name, weight in vlm.model.named_parameters():

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reasoner_rm.rewards import parse_spec, score, weights
+from reasoner_rm.rewards import explain, parse_spec, score, weights
 from reasoner_rm.rewards.length import tokens
 from reasoner_rm.rewards.scoring import score_components
 from reasoner_rm.rewards.vision_r1 import differentiated
@@ -49,10 +49,7 @@ def test_recall() -> None:
     assert score("box_recall", THREE, gold(4))["total"] == 0.5
     second = {"beginner": (0.75, 0.75, 0.9)}
     assert score("box_recall", THREE, gold(4), **second)["total"] == 0
-    logged: dict[str, Any] = {}
-    context = RewardContext(log=lambda name, values: logged.update({name: values[0]}))
-    score("box_recall", THREE, gold(4), context, **second)
-    assert logged == {"vision_r1/recall": 0.25}
+    assert explain("box_recall", THREE, gold(4), params=second).metrics == {"vision_r1/recall": 0.25}
 
 
 def test_precision() -> None:

@@ -24,8 +24,9 @@ def recipe(tiny_folder: Path, tmp_path: Path) -> Path:
 run: {{out: {tmp_path / "run"}}}
 model: {{path: {tiny_folder}}}
 data: {{train: rows.jsonl, cold_start: rows.jsonl}}
-sft: {{batch_size: 2, accumulation: 2, epochs: 3}}
-grpo: {{rewards: accuracy, prompts_per_device: 1, accumulation: 2, num_generations: 4, max_completion_length: 32,
+sft: {{batch_size: 2, gradient_accumulation_steps: 2, epochs: 3}}
+grpo: {{rewards: accuracy, prompts_per_device: 1, gradient_accumulation_steps: 2,
+       num_generations: 4, max_completion_length: 32,
   num_iterations: 2, epochs: 2}}
 """
     )

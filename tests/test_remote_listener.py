@@ -30,7 +30,7 @@ from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.schema import Completion, Group, Sample, ScoredGroup
 from reasoner_rm.tasks.render import load_template
 from reasoner_rm.training.checkpoints import Checkpoints
-from reasoner_rm.training.grpo import GroupTrainer
+from reasoner_rm.training.grpo import GRPOTrainer
 
 TEMPLATE = load_template("image_preference", "brief")
 THOUGHT = "<think>A 7 and a 3.</think><answer>Image 1 is better</answer>"
@@ -162,10 +162,10 @@ def test_training_shows_what_failed_stops_when_the_listener_is_gone_and_goes_on(
     )
     lines: list[dict[str, float]] = []
 
-    def trainer(url: str) -> GroupTrainer:
+    def trainer(url: str) -> GRPOTrainer:
         vlm = replace(tiny, model=copy.deepcopy(tiny.model))
         encoder = PromptEncoder(vlm)
-        return GroupTrainer(
+        return GRPOTrainer(
             vlm, TEMPLATE, samples, section, engine=Thinking(vlm, encoder), encoder=encoder, seed=0,
             listener=remote(url, max_failure_rate=0.2, endpoint={"retries": 1, "concurrency": 1}),
             log=lambda step, line: lines.append(line), checkpoints=Checkpoints(tmp_path / "states", 50, 2),
@@ -179,7 +179,7 @@ def test_training_shows_what_failed_stops_when_the_listener_is_gone_and_goes_on(
     assert [round(line["listener_failure_rate"], 3) for line in lines] == [0.0, 0.167]
     resumed = trainer(serve(lambda body: told(_1=-0.5, _2=-1.5)).url)
     resumed.train(resume=True)
-    assert resumed.state.global_step == 4 and len(lines) == 4
+    assert resumed.session.step == 4 and len(lines) == 4
     assert isinstance(resumed.listener, RemoteListener)
     assert resumed.listener.endpoint.cost.requests >= 11 + 12  # a budget does not begin anew
 
@@ -250,7 +250,7 @@ def trained(vlm: Vlm, samples: list[Sample], listener: Any) -> tuple[list[Scored
         num_generations=3, max_steps=1, max_completion_length=6,
         log_rollouts_every=1, learning_rate=1e-3,
     )  # fmt: skip
-    GroupTrainer(
+    GRPOTrainer(
         vlm, TEMPLATE, samples, section, engine=Thinking(vlm, encoder, rows=3), encoder=encoder, listener=listener,
         seed=0, log=lambda step, line: lines.append(line), on_groups=lambda step, scored: groups.extend(scored),
     ).train()  # fmt: skip
@@ -361,7 +361,7 @@ def test_it_hears_groups_while_others_are_rolled_out(served: tuple[VllmServer, V
         max_steps=1,
         max_completion_length=6,
     )
-    GroupTrainer(
+    GRPOTrainer(
         vlm, TEMPLATE, samples, section, engine=Slow(vlm, encoder, rows=3), encoder=encoder, listener=listener, seed=0,
         log=lambda step, line: lines.append(line),
     ).train()  # fmt: skip

@@ -15,7 +15,7 @@ import torch
 from launching import apart, finish, start, train
 
 from reasoner_rm.errors import InputError
-from reasoner_rm.training.batch_sampler import WindowSampler
+from reasoner_rm.training.batch_sampler import BatchSampler
 from reasoner_rm.training.checkpoints import MARKER, Checkpoints, check_compatible, read_manifest
 from reasoner_rm.training.run_dir import RunDir
 
@@ -68,20 +68,18 @@ def test_records_are_rewound(tmp_path: Path) -> None:
     assert [(r["stage"], r["step"]) for r in rows] == [("rejection_sampling", 9), ("grpo", 1), ("grpo", 2)]
 
 
-@pytest.mark.parametrize("filled", [True, False])
-def test_windows_can_begin_anywhere_and_are_dealt_out_whole(filled: bool) -> None:
-    settings: dict[str, Any] = {"repeats": 2, "seed": 5, "windows": 7, "drop_last": filled}
-    whole = list(WindowSampler(10, 4, **settings))
-    assert len(whole) == 7 * 4 * 2 == len(WindowSampler(10, 4, **settings))
-    later = WindowSampler(10, 4, **settings)
-    later.start = 3
-    assert list(later) == whole[3 * 8 :]
-    shares = [list(WindowSampler(10, 4, **settings, share=(r, 2))) for r in range(2)]
-    for number in range(14):
-        parts = [share[number * 2 : number * 2 + 2] for share in shares]
-        assert parts[0] + parts[1] == whole[number * 4 : number * 4 + 4]
-    if not filled:  # ten samples are seen once each before any is seen again
-        once = list(WindowSampler(10, 4, 1, 5, windows=5, drop_last=False))
+@pytest.mark.parametrize("drop_last", [True, False])
+def test_a_batch_depends_on_its_number_alone_and_is_divided_over_processes(drop_last: bool) -> None:
+    settings: dict[str, Any] = {"seed": 5, "batches": 7, "drop_last": drop_last}
+    batches = list(BatchSampler(10, 4, **settings))
+    assert len(batches) == 7 == len(BatchSampler(10, 4, **settings)) and all(len(batch) == 4 for batch in batches)
+    later = BatchSampler(10, 4, **settings)
+    assert [later[number] for number in (6, 3)] == [batches[6], batches[3]]
+    shares = [BatchSampler(10, 4, **settings, share=(rank, 2)) for rank in range(2)]
+    for number, batch in enumerate(batches):
+        assert shares[0][number] + shares[1][number] == batch
+    if not drop_last:  # ten samples are seen once each before any is seen again
+        once = [i for batch in BatchSampler(10, 4, 5, batches=5, drop_last=False) for i in batch]
         assert sorted(once[:10]) == sorted(once[10:]) == list(range(10))
 
 

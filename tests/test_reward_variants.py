@@ -12,7 +12,7 @@ from reasoner_rm.errors import InputError
 from reasoner_rm.rewards import REWARDS, score
 from reasoner_rm.rewards.format import shaped
 from reasoner_rm.rewards.listener_belief import apply_temperature
-from reasoner_rm.rewards.scoring import score_components
+from reasoner_rm.rewards.scoring import score_components, score_groups
 from reasoner_rm.rewards.spec import parse_spec
 from reasoner_rm.rewards.unified_think import read_scores
 from reasoner_rm.rewards.vlm_r1 import greedy_pairs
@@ -182,12 +182,10 @@ def test_beliefs_that_change_with_the_order_count_for_less() -> None:
 
 def test_what_the_listener_is_watched_for() -> None:
     group, parsed = group_of([turn(1), turn(2), "nothing"], pair())
-    logged: dict[str, Any] = {}
     beliefs = (*(Belief(("1", "2"), (0.8, 0.2), 0.7),) * 2, None)
-    context = RewardContext(beliefs=beliefs, log=lambda name, values: logged.update({name: list(values)}))
-    score_components(parse_spec("listener_belief"), group, parsed, context)
-    assert logged == {
-        "listener/mass": [0.7, 0.7, None],
+    found = score_groups(parse_spec("listener_belief"), [(group, parsed, RewardContext(beliefs=beliefs))])[0]
+    assert found["listener_belief"].metrics == {
+        "listener/option_mass": [0.7, 0.7, None],
         "listener/agreement": [1, 0, None],
         "listener/contradiction": [0, 1, None],
         "listener/accuracy_agreeing": [1, None, None],

@@ -69,7 +69,7 @@ def test_a_reward_that_leaves_its_range_is_a_bug(monkeypatch: pytest.MonkeyPatch
     from reasoner_rm.rewards import base
 
     monkeypatch.setitem(REWARDS, "wild", base.Reward("wild", (0.0, 1.0), lambda g, p, c: [2.0]))
-    with pytest.raises(ValueError, match="wild"):
+    with pytest.raises(InputError, match=r"wild returned \[2.0\] for sample"):
         score("wild", GOOD, FIRST)
 
 

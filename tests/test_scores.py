@@ -15,12 +15,12 @@ from reasoner_rm.config import GrpoSection
 from reasoner_rm.errors import InputError
 from reasoner_rm.models.loading import Vlm
 from reasoner_rm.models.prompt_encoder import PromptEncoder
-from reasoner_rm.rewards.base import Reward
+from reasoner_rm.rewards.base import Reward, RewardOutput
 from reasoner_rm.rollout import GenerationRequest, SamplingParams
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.schema import Completion, Group, RewardContext, Sample, ScoredGroup
 from reasoner_rm.tasks.render import load_template
-from reasoner_rm.training.grpo import GroupTrainer
+from reasoner_rm.training.grpo import GRPOTrainer
 from reasoner_rm.training.losses import LossInputs, grpo_loss
 from reasoner_rm.training.packed_batch import split
 from reasoner_rm.training.reward_scorer import EMA_DECAY, RewardScorer
@@ -37,7 +37,9 @@ def scored(texts: Sequence[str], step: int = 0, **section: Any) -> ScoredGroup:
 
 def test_the_sum_is_the_total_however_advantages_are_made() -> None:
     texts, spec = [RIGHT, WRONG, LOOSE, LOOSE], {"format": 1.0, "accuracy": 0.1}
-    found = {mixing: scored(texts, rewards=spec, reward_aggregation=mixing) for mixing in ("sum", "decoupled", "pareto")}
+    found = {
+        mixing: scored(texts, rewards=spec, reward_aggregation=mixing) for mixing in ("sum", "decoupled", "pareto")
+    }
     assert all(s.total == pytest.approx((1.1, 1.0, 0.1, 0.1)) for s in found.values())
     assert found["sum"].advantages[1] > 0.5  # wrong, and rewarded for its form
     assert found["pareto"].advantages[0] > 0 == found["pareto"].advantages[1] == found["pareto"].advantages[2]
@@ -68,17 +70,16 @@ def test_weights_follow_the_step() -> None:
 def test_what_is_logged_is_kept_and_its_running_mean_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     peaks: list[float] = []
 
-    def noting(group: Group, parsed: Any, context: RewardContext) -> list[float | None]:
-        context.log("note", [1.0, None])
+    def noting(group: Group, parsed: Any, context: RewardContext) -> RewardOutput:
         peaks.append(context.best_means.get("note", 0.0))
-        return [0.0] * len(parsed)
+        return RewardOutput([0.0] * len(parsed), metrics={"note": [1.0, None]})
 
     monkeypatch.setitem(rewards.REWARDS, "noting", Reward("noting", (0.0, 1.0), noting))
     scorer = RewardScorer(GrpoSection(rewards="noting"), "processed", None, {}, seed=0)
     group = Group(ROW, (Completion(RIGHT, (), (), "stop"),) * 2)
     for step in range(3):
         found = scorer([group], [()], [None], step, 0.0)
-    assert found[0].logged == {"note": (1.0, None)}
+    assert found[0].metrics == {"note": (1.0, None)}
     assert peaks == pytest.approx([0.0, 1 - EMA_DECAY, 1 - EMA_DECAY**2])
 
 
@@ -171,7 +172,7 @@ def test_training_follows_its_stages(tiny: Vlm, pictures: tuple[Image.Image, ...
         Sample(str(i), "image_preference", "x", (pictures[0], pictures[1]), gold={"p_first": 1.0}) for i in range(3)
     ]
     encoder = PromptEncoder(tiny)
-    GroupTrainer(
+    GRPOTrainer(
         tiny, load_template("image_preference", "brief"), samples, section, engine=Watched(tiny, encoder),
         encoder=encoder, listener=None, log=lambda *_: None, seed=0,
     ).train()  # fmt: skip

@@ -13,7 +13,7 @@ from reasoner_rm.log import warn_once
 from reasoner_rm.models.loading import Vlm
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import load_template
-from reasoner_rm.training.sft import train_sft
+from reasoner_rm.training.sft import SFTTrainer
 
 
 @pytest.mark.parametrize("batch, warned", [(50, False), (51, True)])
@@ -25,5 +25,5 @@ def test_few_rows_seen_many_times_are_warned_of(
     row = Sample("a", "qa", "Which colour?", (picture,), gold={"answer": "red"}, target="<answer>red</answer>")
     vlm = dataclasses.replace(tiny, model=copy.deepcopy(tiny.model))
     settings = SftSection(max_steps=1, batch_size=batch)
-    train_sft(vlm, load_template("qa", "brief"), [row], settings, title="sft", seed=0, log=lambda *_: None)
+    SFTTrainer(vlm, load_template("qa", "brief"), [row], settings, seed=0, log=lambda *_: None).train()
     assert (f"each is seen {batch} times" in capsys.readouterr().err) == warned

@@ -35,13 +35,13 @@ def sample(name: str, p_first: float = 1.0) -> Sample:
     [
         (1.0, {}, (True, False)),
         (0.75, {}, (True, False)),
-        (0.75, {"solved": "both"}, (True, True)),
+        (0.75, {"route_solved": "both"}, (True, True)),
         (0.5, {}, (True, True)),
-        (0.5, {"rest": "rl"}, (False, True)),
-        (0.5, {"rest": "sft"}, (True, False)),
-        (0.5, {"rest": "neither"}, (False, False)),
+        (0.5, {"route_rest": "rl"}, (False, True)),
+        (0.5, {"route_rest": "sft"}, (True, False)),
+        (0.5, {"route_rest": "neither"}, (False, False)),
         (0.25, {}, (False, True)),
-        (0.0, {"rest": "neither"}, (False, True)),
+        (0.0, {"route_rest": "neither"}, (False, True)),
     ],
 )
 def test_where(rate: float, settings: dict[str, str], expected: tuple[bool, bool]) -> None:

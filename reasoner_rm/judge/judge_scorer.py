@@ -15,7 +15,7 @@ class JudgeScorer:
     """Each answer's share of wins over the other answers of its group, by a judge of `response_preference`.
 
     Equal answers are judged once and share their value; one answer alone has nothing to win against: None. Hand it
-    over as ``GroupTrainer(…, scorers={"judge": JudgeScorer(judge)})``.
+    over as ``GRPOTrainer(…, scorers={"judge": JudgeScorer(judge)})``.
 
     Args:
         votes, both_orders: as in ``Judge.verdicts``.

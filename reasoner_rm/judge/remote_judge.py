@@ -33,7 +33,9 @@ def fetch_info(url: str) -> dict[str, Any]:
         if answer.status_code == 401:
             raise InputError(f"{url} wants a key", remedy=f"put it into the environment as {KEY}")
         found = answer.raise_for_status().json()
-        return {name: found[name] for name in ("model", "task", "is_base_model", "template", "temperature", "max_tokens")}
+        return {
+            name: found[name] for name in ("model", "task", "is_base_model", "template", "temperature", "max_tokens")
+        }
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
         remedy = "start it with reasoner-rm serve, or ask vLLM by from_pretrained(…, engine='http', url=…)"
         raise InputError(f"{url} is no judge's server ({type(error).__name__})", remedy=remedy) from None

@@ -19,18 +19,20 @@ from reasoner_rm.models.packing import (
     run_packed,
 )
 from reasoner_rm.models.prompt_encoder import PromptBatch
-from reasoner_rm.models.token_logprobs import chunked_token_logprobs
+from reasoner_rm.models.token_logprobs import TokenLogprobs, chunked_token_logprobs
 
 ForwardFn: TypeAlias = Callable[[Vlm, PromptBatch, Continuations], ContinuationStates]
 
 
 @dataclass  # not frozen, no slots: ZeRO-3 rewrites the tensors of what a module returns
 class GroupLogprobs:
-    """``logprobs`` and ``mask`` [B, C], B = all completions of all groups in order; ``entropy`` [B, C] on request."""
+    """``logprobs`` and ``mask`` [B, C], B = all completions of all groups in order. On request ``entropy`` [B, C], and
+    ``is_argmax`` [B, C], 1 where the token is the most probable one."""
 
     logprobs: Tensor
     mask: Tensor
     entropy: Tensor | None = None
+    is_argmax: Tensor | None = None
 
 
 def group_logprobs(
@@ -40,23 +42,31 @@ def group_logprobs(
     temperature: float = 1.0,
     entropy: bool = False,
     form: ForwardFn = forward_groups,
+    argmax: bool = False,
 ) -> GroupLogprobs:
     """Log-probabilities of N ragged groups.
 
     Args:
         prompts: the N prompts.
         completions: for each prompt its G_i completions as token ids, at least one each; lengths may differ.
-        form: how the groups pass through the model; by default the best that the model knows.
+        form: how the groups pass through the model; by default the best that the model supports.
+        entropy, argmax: what to compute beside; see :class:`GroupLogprobs`.
     """
     states = form(vlm, prompts, [[c[:-1] for c in group] for group in completions])
     ids, mask = pad_right([c for group in completions for c in group], vlm.tokenizer.pad_token_id, vlm.device)
     kept = mask.bool()
-    logprobs, spread = token_logprobs(vlm, states.hidden[states.predict_positions], ids[kept], temperature, entropy)
+    hidden = states.hidden[states.predict_positions]
+    found = token_logprobs(vlm, hidden, ids[kept], temperature, entropy=entropy, argmax=argmax)
 
     def padded(values: Tensor) -> Tensor:
         return values.new_zeros(mask.shape).masked_scatter(kept, values)
 
-    return GroupLogprobs(padded(logprobs), mask, None if spread is None else padded(spread))
+    return GroupLogprobs(
+        padded(found.logprobs),
+        mask,
+        None if found.entropy is None else padded(found.entropy),
+        None if found.is_argmax is None else padded(found.is_argmax),
+    )
 
 
 shared_prefix_logprobs = functools.partial(group_logprobs, form=run_packed)
@@ -66,13 +76,15 @@ repeated_logprobs = functools.partial(group_logprobs, form=forward_repeated)
 
 
 def token_logprobs(
-    vlm: Vlm, hidden: Tensor, ids: Tensor, temperature: float, entropy: bool
-) -> tuple[Tensor, Tensor | None]:
-    """Log-probabilities [T] of ``ids`` [T] under ``hidden`` [T, D], the states one position before each; their
-    distributions' entropies [T], which bear no gradient."""
+    vlm: Vlm, hidden: Tensor, ids: Tensor, temperature: float, *, entropy: bool = False, argmax: bool = False
+) -> TokenLogprobs:
+    """Log-probabilities of ``ids`` [T] under ``hidden`` [T, D], the states one position before each."""
     head = vlm.model.lm_head
 
-    def read(states: Tensor) -> tuple[Tensor, Tensor | None]:
-        return chunked_token_logprobs(states, head.weight, ids, vlm.banned_token_ids, temperature, entropy)
+    def compute(states: Tensor) -> TokenLogprobs:
+        return chunked_token_logprobs(
+            states, head.weight, ids, vlm.banned_token_ids, temperature, entropy=entropy, argmax=argmax
+        )
 
-    return head(hidden, within=read)
+    found: TokenLogprobs = head(hidden, within=compute)
+    return found

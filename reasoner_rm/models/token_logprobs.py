@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -31,30 +31,53 @@ def processed_logits(head: Head, hidden: Tensor, banned_token_ids: Sequence[int]
     return logits
 
 
+class TokenLogprobs(NamedTuple):
+    """``logprobs`` [T] of given tokens. Without a gradient, and on request: ``entropy`` [T] of their distributions, and
+    ``is_argmax`` [T], 1 where the token is the most probable one."""
+
+    logprobs: Tensor
+    entropy: Tensor | None = None
+    is_argmax: Tensor | None = None
+
+
 def chunked_token_logprobs(
-    hidden: Tensor, weight: Tensor, ids: Tensor, banned_token_ids: Sequence[int], temperature: float, entropy: bool
-) -> tuple[Tensor, Tensor | None]:
-    """Log-probabilities [T] of ``ids`` [T] under ``hidden`` [T, D] and a head's ``weight`` [V, D]; their distributions'
-    entropies [T], which bear no gradient."""
-    logprobs, spread = _Chosen.apply(
-        hidden, weight, ids, (banned_token_ids, temperature), entropy, torch.is_grad_enabled()
-    )
-    return logprobs, spread if entropy else None
+    hidden: Tensor,
+    weight: Tensor,
+    ids: Tensor,
+    banned_token_ids: Sequence[int],
+    temperature: float,
+    *,
+    entropy: bool = False,
+    argmax: bool = False,
+) -> TokenLogprobs:
+    """Log-probabilities of ``ids`` [T] under ``hidden`` [T, D] and a head's ``weight`` [V, D]."""
+    settings = (banned_token_ids, temperature)
+    logprobs, spread, top = _Chosen.apply(hidden, weight, ids, settings, entropy, argmax, torch.is_grad_enabled())
+    return TokenLogprobs(logprobs, spread if entropy else None, top if argmax else None)
 
 
 class _Chosen(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, ids: Tensor, how: tuple[Any, Any], entropy: bool, learns: bool
-    ) -> tuple[Tensor, Tensor]:
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        ids: Tensor,
+        how: tuple[Any, Any],
+        entropy: bool,
+        argmax: bool,
+        learns: bool,
+    ) -> tuple[Tensor, Tensor, Tensor]:
         device = hidden.device.type
         ctx.kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
         ctx.how, ctx.kept, ctx.parts = how, None, _parts(len(ids), len(weight))
-        logprobs, norms, spread = (torch.zeros(len(ids), device=hidden.device) for _ in range(3))
+        logprobs, norms, spread, top = (torch.zeros(len(ids), device=hidden.device) for _ in range(4))
 
         def read(rows: slice) -> Tensor | None:
             logits = processed_logits(functools.partial(F.linear, weight=weight), hidden[rows], *how)
             norms[rows] = logits.logsumexp(-1)
+            if argmax:
+                top[rows] = (logits.argmax(-1) == ids[rows]).float()
             logprobs[rows] = logits.gather(-1, ids[rows, None])[:, 0] - norms[rows]
             whole = learns and len(ctx.parts) == 1  # then what backward needs is not made again
             if not entropy:
@@ -66,12 +89,12 @@ class _Chosen(torch.autograd.Function):
         for rows in ctx.parts:
             ctx.kept = read(rows)
         ctx.save_for_backward(hidden, weight, ids, norms)
-        ctx.mark_non_differentiable(spread)
-        return logprobs, spread
+        ctx.mark_non_differentiable(spread, top)
+        return logprobs, spread, top
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
         hidden, weight, ids, norms = ctx.saved_tensors
         head, grad = weight.to(ctx.kind), grad[:, None] / ctx.how[1]
         of_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
@@ -88,7 +111,7 @@ class _Chosen(torch.autograd.Function):
                 of_hidden[rows] = slope @ head
             if of_weight is not None:
                 _add_product(of_weight, slope.T, states)
-        return of_hidden, of_weight, None, None, None, None
+        return of_hidden, of_weight, None, None, None, None, None
 
 
 def _parts(tokens: int, vocabulary: int) -> list[slice]:

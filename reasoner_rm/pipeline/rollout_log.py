@@ -33,7 +33,7 @@ def rollout_record(scored: ScoredGroup, run: Path) -> dict[str, Any]:
                 "well_formed": parsed.well_formed,
                 "parse_error": parsed.parse_error,
                 "components": {name: values[i] for name, values in scored.components.items()},
-                "logged": {name: values[i] for name, values in scored.logged.items()},
+                "metrics": {name: values[i] for name, values in scored.metrics.items()},
                 "total": scored.total[i],
                 "advantage": scored.advantages[i],
                 "belief": None if belief is None else dataclasses.asdict(belief),

@@ -13,20 +13,20 @@ from reasoner_rm.models.loading import Vlm
 from reasoner_rm.models.lora import merge_lora
 from reasoner_rm.pipeline.context import RunContext
 from reasoner_rm.training.checkpoints import Checkpoints
+from reasoner_rm.training.optimization import load_trainable
 from reasoner_rm.training.policy_module import PolicyModule
-from reasoner_rm.training.resumable import load_trainable
 from reasoner_rm.training.run_dir import Stage
+from reasoner_rm.training.session import TrainingSession
 from reasoner_rm.training.sharding import is_sharded
-from reasoner_rm.training.trainer import SampleTrainer
 
 
 class StageRun:
     """Times a stage and, when it ends well, saves its checkpoint and makes it the run's `final/`. ``vlm`` may be loaded
     while it runs."""
 
-    def __init__(self, workshop: RunContext, stage: Stage, vlm: Vlm | None):
-        self.workshop, self.stage, self.vlm = workshop, stage, vlm
-        self.trainer: SampleTrainer | None = None
+    def __init__(self, context: RunContext, stage: Stage, vlm: Vlm | None):
+        self.context, self.stage, self.vlm = context, stage, vlm
+        self.session: TrainingSession | None = None
         self.checkpoints: Checkpoints | None = None
         self.began = time.perf_counter()
 
@@ -35,55 +35,54 @@ class StageRun:
 
     def settings(self, section: TrainSection) -> dict[str, Any]:
         """What every trainer of the run is told."""
-        workshop, run = self.workshop, self.workshop.run
+        context, run = self.context, self.context.run
         self.checkpoints = Checkpoints(run.states(self.stage), section.save_steps, section.save_total_limit)
-        steps = self.checkpoints.steps() if workshop.resume else []
+        steps = self.checkpoints.steps() if context.resume else []
         if distributed.is_main():
             run.truncate(self.stage, steps[-1] if steps else 0)
-            if workshop.resume:
+            if context.resume:
                 where = f"after step {steps[-1]}" if steps else "at the beginning: no state was kept yet"
                 print(f"{self.stage}: resumed {where}", file=sys.stderr)
         return {
             "log": lambda step, values: run.log(self.stage, step, values),
-            "seed": workshop.config.run.seed,
+            "seed": context.config.run.seed,
             "checkpoints": self.checkpoints,
-            "run": workshop.config.run,
-            "resume": workshop.resume,
+            "run": context.config.run,
         }
 
     def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
         if kind is not None:
             return
         assert self.vlm is not None
-        vlm = self.vlm if self.trainer is None else self._whole(self.vlm, self.trainer)
+        vlm = self.vlm if self.session is None else self._whole(self.vlm, self.session)
         if distributed.is_main():
-            best = None if self.trainer is None else self.trainer.best.weights()
+            best = None if self.session is None else self.session.best.weights()
             if best is not None:
                 load_trainable(PolicyModule(vlm), best)
             self._save(merge_lora(vlm))
         distributed.barrier()
 
-    def _whole(self, vlm: Vlm, trainer: SampleTrainer) -> Vlm:
+    def _whole(self, vlm: Vlm, session: TrainingSession) -> Vlm:
         """The trained model with all its weights, which sharding took from the one in hand."""
-        if not is_sharded(trainer.model_wrapped):
+        if not is_sharded(session.policy.model):
             return vlm
-        trained = trainer.trained()
+        trained = session.policy.trainable()
         if distributed.is_main():
-            source = self.workshop.load_trainable(vlm.source, device="cpu")
+            source = self.context.load_trainable(vlm.source, device="cpu")
             load_trainable(PolicyModule(source), trained)
             return source
         return vlm
 
     def _save(self, vlm: Vlm) -> None:
-        workshop, config = self.workshop, self.workshop.config
+        context, config = self.context, self.context.config
         size = vlm.processor.image_processor.size
-        card = JudgeConfig(config.task, workshop.template, size.shortest_edge, size.longest_edge, config.listener.path)
-        save_judge(vlm, card, workshop.run.path / "final")
-        save_judge(vlm, card, workshop.run.checkpoint(self.stage))  # the second: it says that the stage is over
+        card = JudgeConfig(config.task, context.template, size.shortest_edge, size.longest_edge, config.listener.path)
+        save_judge(vlm, card, context.run.path / "final")
+        save_judge(vlm, card, context.run.checkpoint(self.stage))  # the second: it says that the stage is over
         if self.checkpoints is not None:
             self.checkpoints.remove()
-        if self.trainer is not None:
-            self.trainer.best.remove()
-        seconds = workshop.run.read_json("summary.json").get("stage_seconds", {})
+        if self.session is not None:
+            self.session.best.remove()
+        seconds = context.run.read_json("summary.json").get("stage_seconds", {})
         seconds |= {self.stage: round(time.perf_counter() - self.began, 1)}
-        workshop.summarise(stage_seconds=seconds, seconds=round(sum(seconds.values()), 1))
+        context.summarise(stage_seconds=seconds, seconds=round(sum(seconds.values()), 1))

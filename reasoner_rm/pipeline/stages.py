@@ -30,10 +30,10 @@ from reasoner_rm.rollout.base import closing
 from reasoner_rm.rollout.factory import engine_from_config
 from reasoner_rm.schema import PAIRWISE_TASKS, Sample, ScoredGroup
 from reasoner_rm.training.evaluation import check_schedule
-from reasoner_rm.training.grpo import GroupTrainer
+from reasoner_rm.training.grpo import GRPOTrainer
 from reasoner_rm.training.rejection_sampling import split_by_pass_rate
 from reasoner_rm.training.run_dir import Stage
-from reasoner_rm.training.sft import train_sft
+from reasoner_rm.training.sft import SFTTrainer
 
 SFT_FILE, RL_FILE = "sft.jsonl", "rl.jsonl"
 
@@ -52,9 +52,11 @@ class Pipeline(RunContext):
         samples = self.samples("cold_start")
         section, vlm = self.config.sft, self.load_trainable(self.config.model.path)
         with self._stage("cold_start", vlm) as record:
-            record.trainer = train_sft(
+            trainer = SFTTrainer(
                 vlm, self.template, samples, section, title="cold start", **self._settings(record, section)
             )
+            record.session = trainer.session
+            trainer.train(resume=self.resume)
         self.count(cold_start=len(samples))
 
     def rejection_sampling(self) -> None:
@@ -65,17 +67,19 @@ class Pipeline(RunContext):
             learnt = self._sift() if known is None else known
             vlm = record.vlm = self.load_trainable()
             if learnt:
-                record.trainer = train_sft(
+                trainer = SFTTrainer(
                     vlm,
                     self.template,
                     learnt,
                     section,
-                    title="rejection_sampling: sft",
+                    title="rejection sampling: sft",
                     **self._settings(record, section),
                 )
+                record.session = trainer.session
+                trainer.train(resume=self.resume)
             else:
                 print(
-                    "rejection_sampling: nothing was judged right often enough to learn from; the model stays as it is",
+                    "rejection sampling: nothing was judged right often enough to learn from; the model stays as it is",
                     file=sys.stderr,
                 )
 
@@ -89,7 +93,7 @@ class Pipeline(RunContext):
             write_samples(self.run.path / SFT_FILE, found.sft)
             write_samples(self.run.path / RL_FILE, found.rl)  # the second: once it is there, both are
             print(
-                f"rejection_sampling: {len(found.sft)} rows to SFT, {len(found.rl)} to RL, {found.ties} ties left out",
+                f"rejection sampling: {len(found.sft)} rows to SFT, {len(found.rl)} to RL, {found.ties} ties left out",
                 file=sys.stderr,
             )
         self.count(train=len(samples), sft=len(found.sft), rl=len(found.rl), ties=found.ties)
@@ -102,7 +106,7 @@ class Pipeline(RunContext):
         return load_samples(file) if file.stat().st_size else ()
 
     def grpo(self) -> None:
-        """GRPO on rejection sampling's RL rows, or on `data.train` when there was no rejection_sampling."""
+        """GRPO on rejection sampling's RL rows, or on `data.train` when there was no rejection sampling."""
         section = self.config.grpo
         parse_spec(section.rewards)  # a wrong name shows before a model is loaded
         sifted = self.run.path / RL_FILE
@@ -114,9 +118,7 @@ class Pipeline(RunContext):
             open_listener(self.config, self.template, lender=vlm) as listener,
             self._stage("grpo", vlm) as record,
         ):
-            settings = self._settings(record, section)
-            resume = settings.pop("resume")
-            record.trainer = GroupTrainer(
+            trainer = GRPOTrainer(
                 vlm,
                 self.template,
                 samples,
@@ -126,9 +128,10 @@ class Pipeline(RunContext):
                 listener=listener,
                 max_logprob_gap=self.config.engine.max_logprob_gap,
                 on_groups=self._keep_rollouts,
-                **settings,
+                **self._settings(record, section),
             )
-            record.trainer.train(resume=resume)
+            record.session = trainer.session
+            trainer.train(resume=self.resume)
 
     # --- measuring ----------------------------------------------------------------------------------------------
 
@@ -196,7 +199,7 @@ class Pipeline(RunContext):
             return told
         assert record.vlm is not None
         samples, seed = self.samples("heldout"), self.config.run.seed
-        return told | {"measure": measure_with(record.vlm, self.template, samples, self.config.eval, seed)}
+        return told | {"eval_fn": measure_with(record.vlm, self.template, samples, self.config.eval, seed)}
 
     def _keep_rollouts(self, step: int, scored: list[ScoredGroup]) -> None:
         for s in scored:

@@ -8,26 +8,48 @@ import functools
 import inspect
 import re
 import typing
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from pydantic import TypeAdapter, ValidationError
 
 from reasoner_rm.errors import InputError
+from reasoner_rm.schema import SpanReward
 
-Values: TypeAlias = list[float | None]
-Scorer: TypeAlias = Callable[..., "Values | Awaitable[Values]"]
-"""``(group, parsed, context, *, its parameters)`` to G values, at once or awaited."""
+Values: TypeAlias = Sequence[float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class RewardOutput:
+    """What a reward knows of a group of G completions.
+
+    Attributes:
+        values: [G], within the reward's range; None where a completion could not be scored.
+        spans: [G] lists of sentence rewards, which move the advantages of their own tokens; empty: there are none.
+        metrics: [G] values by name. Their means go to the training's metrics, the values to the rollout log.
+    """
+
+    values: Values
+    spans: Sequence[Sequence[SpanReward]] = ()
+    metrics: Mapping[str, Values] = field(default_factory=dict)
+
+
+Result: TypeAlias = Values | RewardOutput
+Scorer: TypeAlias = Callable[..., Result | Awaitable[Result]]
+"""``(group, parsed, context, *, its parameters)`` to an output, or to its values alone, at once or awaited."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reward:
     """A named component. ``score`` returns G values within ``range``; None means that it could not be scored.
 
-    It never raises on a model's text and never pays for an answer that it could not read. ``own_parser``: it reads
-    the text by the rules of the code that it reproduces, or looks at something other than the answer, so that it may
-    pay what the task cannot read. ``needs`` names the scorers that the context has to bring.
+    It never raises on a model's text and never pays for an answer that it could not read.
+
+    Attributes:
+        custom_parser: it parses the text by the rules of the code that it reproduces, or looks at something other than
+            the answer, so that it may pay what the task cannot parse.
+        required_scorers: names of the scorers that the context has to bring.
     """
 
     name: str

@@ -9,7 +9,7 @@ from typing import Any
 
 from reasoner_rm.rewards.aggregate import weighted_sum
 from reasoner_rm.rewards.registry import REWARDS, get_reward
-from reasoner_rm.rewards.scoring import score_components
+from reasoner_rm.rewards.scoring import score_groups
 from reasoner_rm.rewards.spec import PRESETS, parse_spec, weights
 from reasoner_rm.schema import Completion, Group, ParsedCompletion, RewardContext, Sample
 from reasoner_rm.serialization import sample_from_dict
@@ -18,12 +18,12 @@ from reasoner_rm.tasks import get_task
 
 @dataclass(frozen=True, slots=True)
 class RewardBreakdown:
-    """A scored text. ``total`` is None where no component could be scored; ``logged`` is what rewards noted."""
+    """A scored text. ``total`` is None where no component could be scored; ``metrics`` are the rewards' own."""
 
     components: Mapping[str, float | None]
     total: float | None
     parsed: ParsedCompletion
-    logged: Mapping[str, float | None]
+    metrics: Mapping[str, float | None]
 
     def lines(self) -> Iterator[str]:
         """For a terminal."""
@@ -36,8 +36,8 @@ class RewardBreakdown:
         yield f"well formed: {'yes' if self.parsed.well_formed else f'no, {self.parsed.parse_error}'}"
         yield f"answer:      {_short(self.parsed.answer)}"
         yield f"thinking:    {_short(self.parsed.thinking)}"
-        for name, value in self.logged.items():
-            yield f"logged {name}: {'none' if value is None else f'{value:.4f}'}"
+        for name, value in self.metrics.items():
+            yield f"metric {name}: {'none' if value is None else f'{value:.4f}'}"
 
     def as_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -59,18 +59,14 @@ def explain(
     task = get_task(row.task)
     task.validate(row)
     mixture, context = parse_spec(name, params), context or RewardContext()
-    logged: dict[str, float | None] = {}
-
-    def log(key: str, values: Any) -> None:
-        logged[key] = values[0]
-        context.log(key, values)
-
     parsed = task.parse(text, row)
     group = Group(row, (Completion(text, (), (), "stop"),))
-    components = score_components(mixture, group, [parsed], dataclasses.replace(context, log=log))
+    outputs = score_groups(mixture, [(group, [parsed], context)])[0]
+    components = {name: tuple(output.values) for name, output in outputs.items()}
+    metrics = {key: values[0] for output in outputs.values() for key, values in output.metrics.items()}
     known = any(values[0] is not None for values in components.values())
     total = weighted_sum(weights(mixture, context.step), components)[0] if known else None
-    return RewardBreakdown({n: values[0] for n, values in components.items()}, total, parsed, logged)
+    return RewardBreakdown({n: values[0] for n, values in components.items()}, total, parsed, metrics)
 
 
 def list_rewards() -> Iterator[str]:

@@ -46,7 +46,7 @@ def _cosine_length(
     Range: -1..1; -0.5..1 unless ``right`` and ``wrong`` are set.
     """
     accuracy = ACCURACY.score(group, parsed, context)
-    values: Values = []
+    values: list[float | None] = []
     for completion, worth in zip(group.completions, accuracy, strict=True):  # type: ignore[arg-type]
         high, low = right if worth is not None and worth >= correct else wrong
         share = min(tokens(completion), longest) / longest

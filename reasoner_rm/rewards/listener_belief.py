@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from reasoner_rm.config import NonNegative, Positive
-from reasoner_rm.rewards.base import Reward, Values
+from reasoner_rm.rewards.base import Result, Reward, RewardOutput, Values
 from reasoner_rm.rewards.uncertainty import shrink_by_spread
 from reasoner_rm.schema import Belief, Group, ParsedCompletion, RewardContext
 from reasoner_rm.tasks import get_task
@@ -25,11 +25,11 @@ def _listener_belief(
     gate: Gate = "format",
     temperature: Positive = 1.0,
     uncertainty: NonNegative = 0.0,
-) -> Values:
+) -> Result:
     """How much a frozen listener believes the right option after reading the reasoning; 0 where the gate is shut.
 
-    A text that the listener could not be asked about is None. Which sentences it hears, and in which orders, is the
-    listener's own setting. Logged: the options' mass, agreement, contradiction, accuracy by agreement.
+    A text that the listener could not be asked about is None. Which sentences it reads, and in which orders, is the
+    listener's own setting. Metrics: the options' mass, agreement, contradiction, accuracy by agreement.
 
     Source: Listener-Rewarded Thinking (arXiv 2506.22832); 1 format + 0.5 accuracy + 0.5 belief is the preset
     ``listener``. Everything but the soft belief in gold, gated by format, is an option of this project's.
@@ -43,13 +43,12 @@ def _listener_belief(
         gate: what a completion must be, besides readable, to earn anything: well formed, or right.
         temperature: of the belief; above 1 softens it.
         uncertainty: the spread between both orders at which a value has 1/e of its distance from the group's mean
-            left (see ``rectified``); 0: spread does not matter.
+            left (see ``shrink_by_spread``); 0: spread does not matter.
     """
     gold = get_task(group.sample.task).gold_probs(group.sample)
     if context.beliefs is None or (gold is None and target == "gold"):
         return [None] * len(parsed)
-    _log(group, parsed, context)
-    values: Values = []
+    values: list[float | None] = []
     for p, belief, closed in zip(parsed, context.beliefs, _shut(group, parsed, gate), strict=True):
         choice = None if p.answer is None else get_task(group.sample.task).option_index(p.answer, group.sample)
         if closed or choice is None:
@@ -62,7 +61,8 @@ def _listener_belief(
             wanted = gold if target == "gold" else [float(i == choice) for i in range(len(probs))]
             values.append(min(1.0, sum(w * h for w, h in zip(wanted or (), heard, strict=True))))
     spreads = [None if belief is None else belief.order_gap for belief in context.beliefs]
-    return shrink_by_spread(values, spreads, uncertainty) if uncertainty else values
+    shrunk = shrink_by_spread(values, spreads, uncertainty) if uncertainty else values
+    return RewardOutput(shrunk, metrics=_metrics(group, parsed, context.beliefs))
 
 
 def _consistency(
@@ -72,7 +72,7 @@ def _consistency(
     *,
     gate: Gate = "accuracy",
     hard: bool = True,
-) -> Values:
+) -> Result:
     """1 if the listener, after reading the reasoning, comes to the completion's own verdict; 0 where the gate is shut.
 
     Source: R1-Reward (arXiv 2505.02835), whose referee reads the text and says whether it is consistent; here the
@@ -109,22 +109,25 @@ def first(probs: Sequence[float]) -> int:
     return max(range(len(probs)), key=lambda i: probs[i])
 
 
-def _log(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> None:
+def _metrics(group: Group, parsed: Sequence[ParsedCompletion], beliefs: Sequence[Belief | None]) -> dict[str, Values]:
     """What the listener's paper looks at; None where there is no verdict, no belief, or no truth."""
     task, sample = get_task(group.sample.task), group.sample
-    beliefs: Sequence[Belief | None] = context.beliefs or ()
-    context.log("listener/mass", [None if b is None else b.option_mass for b in beliefs])
-    agree: Values = []
+    agree: list[float | None] = []
     for p, belief in zip(parsed, beliefs, strict=True):
         choice = None if p.answer is None else task.option_index(p.answer, sample)
         agree.append(None if choice is None or belief is None else float(first(belief.probs) == choice))
     right = [None if p.answer is None else task.grade(p.answer, sample) for p in parsed]
-    context.log("listener/agreement", agree)
-    context.log("listener/contradiction", [None if a is None else 1 - a for a in agree])
-    for name, wanted in (("agreeing", 1.0), ("contradicted", 0.0)):
-        context.log(
-            f"listener/accuracy_{name}", [r if a == wanted else None for r, a in zip(right, agree, strict=True)]
-        )
+
+    def accuracy_where(wanted: float) -> Values:
+        return [r if a == wanted else None for r, a in zip(right, agree, strict=True)]
+
+    return {
+        "listener/option_mass": [None if b is None else b.option_mass for b in beliefs],
+        "listener/agreement": agree,
+        "listener/contradiction": [None if a is None else 1 - a for a in agree],
+        "listener/accuracy_agreeing": accuracy_where(1.0),
+        "listener/accuracy_contradicted": accuracy_where(0.0),
+    }
 
 
 LISTENER = (

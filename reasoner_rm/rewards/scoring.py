@@ -3,56 +3,55 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import inspect
 import math
-from collections.abc import Awaitable, Container, Coroutine, Sequence
+from collections.abc import Awaitable, Container, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
 from reasoner_rm.errors import InputError
-from reasoner_rm.rewards.base import Reward, Values
+from reasoner_rm.rewards.base import Result, Reward, RewardOutput, Values
 from reasoner_rm.rewards.spec import Mixture
 from reasoner_rm.schema import Group, ParsedCompletion, RewardContext
 
 Job: TypeAlias = tuple[Group, Sequence[ParsedCompletion], RewardContext]
 
 DEADLINE = 120.0
-"""Seconds that all awaited rewards of a window have; what has not answered by then is None."""
+"""Seconds that all awaited rewards of a rollout batch have; what has not answered by then is None."""
 
 
 def score_components(
     mixture: Mixture, group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext
-) -> dict[str, tuple[float | None, ...]]:
-    """Every component of a group, by name; G entries each. As :func:`score_groups` of one."""
-    return score_groups(mixture, [(group, parsed, context)])[0]
+) -> dict[str, Values]:
+    """The values of every component of a group, by name; G entries each."""
+    return {name: output.values for name, output in score_groups(mixture, [(group, parsed, context)])[0].items()}
 
 
-def score_groups(
-    mixture: Mixture, jobs: Sequence[Job], deadline: float = DEADLINE
-) -> list[dict[str, tuple[float | None, ...]]]:
+def score_groups(mixture: Mixture, jobs: Sequence[Job], deadline: float = DEADLINE) -> list[dict[str, RewardOutput]]:
     """Every component of several groups. Rewards that are awaited (a remote judge) wait for all groups at once.
 
     Args:
         deadline: in seconds; a reward that has not answered by then, or whose connection failed, is None for its group.
 
     Raises:
-        InputError: a reward needs a scorer that the context does not bring.
-        ValueError: a reward that left its declared range or length: a bug in the reward.
+        InputError: a reward needs a scorer that the context does not bring, or returned something else than a number
+            within its range, or None, for each completion.
     """
-    found: list[dict[str, Values | Awaitable[Values]]] = []
+    found: list[dict[str, Result | Awaitable[Result]]] = []
     for group, parsed, context in jobs:
         check_scorers(mixture, context.scorers)
         found.append({name: term.reward.score(group, parsed, context) for name, term in mixture.items()})
     waiting = {
-        (i, name): values for i, row in enumerate(found) for name, values in row.items() if inspect.isawaitable(values)
+        (i, name): result for i, row in enumerate(found) for name, result in row.items() if inspect.isawaitable(result)
     }
     if waiting:
         answers = _run(_all(list(waiting.values()), deadline))
-        for (i, name), values in zip(waiting, answers, strict=True):
-            found[i][name] = [None] * len(jobs[i][1]) if values is None else values
+        for (i, name), result in zip(waiting, answers, strict=True):
+            found[i][name] = [None] * len(jobs[i][1]) if result is None else result
     return [
-        {name: _held(mixture[name].reward, values, len(parsed)) for name, values in row.items()}  # type: ignore[arg-type]
-        for row, (_, parsed, _) in zip(found, jobs, strict=True)
+        {name: _checked(mixture[name].reward, result, group.sample.id, len(parsed)) for name, result in row.items()}
+        for row, (group, parsed, _) in zip(found, jobs, strict=True)
     ]
 
 
@@ -65,17 +64,17 @@ def check_scorers(mixture: Mixture, scorers: Container[str]) -> None:
                 raise InputError(f"reward {name} asks a scorer {needed!r}, which is not there", remedy=remedy)
 
 
-async def _all(waiting: Sequence[Awaitable[Values]], deadline: float) -> list[Values | None]:
-    async def one(values: Awaitable[Values]) -> Values | None:
+async def _all(waiting: Sequence[Awaitable[Result]], deadline: float) -> list[Result | None]:
+    async def one(result: Awaitable[Result]) -> Result | None:
         try:
-            return await asyncio.wait_for(values, deadline)
+            return await asyncio.wait_for(result, deadline)
         except (TimeoutError, OSError):  # a connection that failed; anything else is a bug, and shows
             return None
 
     return list(await asyncio.gather(*map(one, waiting)))
 
 
-def _run(work: Coroutine[Any, Any, list[Values | None]]) -> list[Values | None]:
+def _run(work: Coroutine[Any, Any, list[Result | None]]) -> list[Result | None]:
     """Wait for a coroutine, also where a loop is running already (a notebook)."""
     try:
         asyncio.get_running_loop()
@@ -85,12 +84,20 @@ def _run(work: Coroutine[Any, Any, list[Values | None]]) -> list[Values | None]:
         return thread.submit(asyncio.run, work).result()
 
 
-def _held(reward: Reward, values: Values, size: int) -> tuple[float | None, ...]:
-    """The values, held to what the reward declares."""
+def _checked(reward: Reward, result: Any, sample: str, size: int) -> RewardOutput:
+    """What a reward returned, if it is what the reward declares."""
+    output = result if isinstance(result, RewardOutput) else RewardOutput(result)
     low, high = reward.range
-    fine = len(values) == size and all(
-        v is None or (math.isfinite(v) and low - 1e-6 <= v <= high + 1e-6) for v in values
-    )
-    if not fine:
-        raise ValueError(f"reward {reward.name} returned {values}, expected {size} values in [{low}, {high}]")
-    return tuple(values)
+    values = tuple(output.values) if isinstance(output.values, Iterable) else ()
+    if len(values) != size or not all(_is_value(v, low, high) for v in values):
+        raise InputError(
+            f"reward {reward.name} returned {output.values!r:.200} for sample {sample!r}",
+            remedy=f"it has to return {size} values, each None or a number in [{low:g}, {high:g}]",
+        )
+    return dataclasses.replace(output, values=values)
+
+
+def _is_value(value: Any, low: float, high: float) -> bool:
+    if value is None:
+        return True
+    return isinstance(value, int | float) and math.isfinite(value) and low - 1e-6 <= value <= high + 1e-6

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from reasoner_rm.rewards.base import Reward, Values
+from reasoner_rm.rewards.base import Reward, RewardOutput
 from reasoner_rm.rewards.model_based import call_scorer
 from reasoner_rm.schema import Group, ParsedCompletion, RewardContext, SpanReward
 
@@ -14,7 +14,7 @@ _END = re.compile(r"[.!?](?=\s|$)|\n|$")
 MAX_SENTENCES = 200
 
 
-async def _sentences(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> Values:
+async def _sentences(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> RewardOutput:
     """The share of the answer's sentences that are right, less the share that is wrong; each pays its own tokens.
 
     Scorer ``sentences(sample, sentences)``: 1 for a true sentence, -1 for a false one, 0 for one that claims nothing.
@@ -26,7 +26,7 @@ async def _sentences(group: Group, parsed: Sequence[ParsedCompletion], context: 
     Example: 3 sentences, 1, 1, -1: 0.3333.
     Range: -1..1.
     """
-    values: Values = []
+    values: list[float] = []
     rows: list[list[SpanReward]] = []
     for completion, p in zip(group.completions, parsed, strict=True):
         found = [] if p.answer is None else sentences(completion.text, p.answer)
@@ -34,8 +34,7 @@ async def _sentences(group: Group, parsed: Sequence[ParsedCompletion], context: 
         marks = await call_scorer("sentences", group.sample, said, context)
         rows.append([(start, end, mark) for (start, end), mark in zip(found, marks, strict=True)])
         values.append(-1.0 if not found else math.fsum(marks) / len(marks))
-    context.span_rewards("sentences", rows)
-    return values
+    return RewardOutput(values, spans=rows)
 
 
 def sentences(text: str, answer: str) -> list[tuple[int, int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reasoner_rm.rewards.base import Reward, Values
+from reasoner_rm.rewards.base import Result, Reward, RewardOutput
 from reasoner_rm.schema import Group, ParsedCompletion, RewardContext, Sample
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.caption_critic import CaptionCritic, phrase
@@ -19,7 +19,7 @@ def _vicrit(
     *,
     max_extra_words: int = 3,
     max_share: float = 0.5,
-) -> Values:
+) -> Result:
     """1 if the boxed answer is the changed phrase, or a copy of the caption's text around it that is hardly longer.
 
     A longer copy may add up to ``max_extra_words`` words and may hold up to ``max_share`` of the caption's words:
@@ -48,11 +48,10 @@ def _vicrit(
         return float(near and within(changed, said) and within(said, caption))
 
     values = [worth(p.answer) for p in parsed]
-    _log_by_type(group.sample, values, context, "vicrit")
-    return [*values]
+    return RewardOutput(values, metrics=_by_type(group.sample, values, "vicrit"))
 
 
-def _vicrit_released(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> Values:
+def _vicrit_released(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> Result:
     """1 if the first word that differs between the original and the changed phrase stands anywhere in the answer.
 
     The answer is the last `\\boxed{}`, or the text's last line; no thought is asked for. A phrase that only lost words
@@ -68,8 +67,7 @@ def _vicrit_released(group: Group, parsed: Sequence[ParsedCompletion], context: 
     original, changed = (str(group.sample.gold[key]).lower().split() for key in ("original", "changed"))
     wanted = first_difference(original, changed) or " ".join(changed)
     values = [float(wanted in _released_answer(c.text).lower()) for c in group.completions]
-    _log_by_type(group.sample, values, context, "vicrit_released")
-    return [*values]
+    return RewardOutput(values, metrics=_by_type(group.sample, values, "vicrit_released"))
 
 
 def _released_answer(text: str) -> str:
@@ -110,9 +108,9 @@ def _about_captions(sample: Sample) -> bool:
     return isinstance(get_task(sample.task), CaptionCritic) and {"original", "changed"} <= sample.gold.keys()
 
 
-def _log_by_type(sample: Sample, values: Sequence[float], context: RewardContext, name: str) -> None:
-    if sample.gold.get("type"):
-        context.log(f"{name}/{sample.gold['type']}", values)
+def _by_type(sample: Sample, values: Sequence[float], name: str) -> dict[str, Sequence[float]]:
+    """A metric for each kind of caption error."""
+    return {f"{name}/{sample.gold['type']}": values} if sample.gold.get("type") else {}
 
 
 VICRIT = (

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from reasoner_rm.config import Count, Share
-from reasoner_rm.rewards.base import Reward, Values
+from reasoner_rm.rewards.base import Result, Reward, RewardOutput, Values
 from reasoner_rm.rewards.boxes import gold_boxes, normalize_labels, predicted_boxes
 from reasoner_rm.schema import Group, ParsedCompletion, RewardContext
 from reasoner_rm.tasks.boxes import Array, Boxes, iou_matrix, read_boxes
@@ -68,7 +68,7 @@ def _box_recall(
     switch_step: Count | None = None,
     switch_share: Share | None = None,
     switch_cleared: Share | None = None,
-) -> Values:
+) -> Result:
     """The share of objects that a box of their own finds, differentiated per completion.
 
     Boxes and objects are matched by the Hungarian method; a pair of different labels finds nothing. Nothing found
@@ -109,7 +109,7 @@ def _box_precision(
     switch_step: Count | None = None,
     switch_share: Share | None = None,
     switch_cleared: Share | None = None,
-) -> Values:
+) -> Result:
     """How well boxes fit the objects that they are matched with, differentiated per box, on average over boxes.
 
     ``matched``: on average over the pairs, so that superfluous boxes are free. Logged before differentiation, over
@@ -200,15 +200,14 @@ def _worth(
     parsed: Sequence[ParsedCompletion],
     context: RewardContext,
     worth: Callable[[Boxes, Boxes], tuple[float, float]],
-    log: str,
-) -> Values:
-    """What each completion's boxes are worth: the second of the pair is paid, the first is logged."""
+    metric: str,
+) -> Result:
+    """What each completion's boxes are worth: the second of the pair is paid, the first is a metric."""
     gold = gold_boxes(group.sample)
     if gold is None:
         return [None] * len(parsed)
     pairs = [(0.0, 0.0) if f is None else worth(f, gold) for f in _stated(group, parsed, context)]
-    context.log(log, [raw for raw, _ in pairs])
-    return [paid for _, paid in pairs]
+    return RewardOutput([paid for _, paid in pairs], metrics={metric: [raw for raw, _ in pairs]})
 
 
 def _switched(context: RewardContext, step: int | None, share: float | None, cleared: float | None) -> bool:

@@ -61,14 +61,12 @@ class Alarms:
         return _mean(self._last[name]) if len(self._last[name]) == self.section.steps else math.nan
 
     def state_dict(self) -> dict[str, Any]:
-        """What was seen so far, as JSON knows it."""
-        return {"first": dict(self._first), "last": dict(self._last), "rung": self.triggered}
+        return {"first": dict(self._first), "last": dict(self._last), "triggered": self.triggered}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from a memory."""
         self._first.update(state_dict["first"])
         self._last.update(state_dict["last"])
-        self.triggered = list(state_dict["rung"])
+        self.triggered = list(state_dict["triggered"])
 
 
 def _mean(values: list[float]) -> float:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from reasoner_rm import distributed
 from reasoner_rm.data.seeding import stable_seed
@@ -23,9 +23,15 @@ class DynamicSampler:
 
     def __init__(self, samples: Sequence[Sample], block: int, cap: int, seed: int):
         self.samples, self.block, self.cap, self.seed = samples, block, cap, seed
-        self.place = 0
-        """Where the cursor stands; a state keeps it."""
+        self._place = 0
+        """How many blocks were drawn so far."""
         self._epoch: tuple[int, list[int]] = (-1, [])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"place": self._place}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        self._place = state_dict["place"]
 
     def fill(
         self,
@@ -77,8 +83,8 @@ class DynamicSampler:
         for _ in range(count):
             if len(found) == wanted:
                 break
-            block = self._at(*divmod(self.place, count))
-            self.place += 1
+            block = self._at(*divmod(self._place, count))
+            self._place += 1
             if block[0].id not in shown:
                 shown.update(s.id for s in block)
                 found.append(block)

@@ -1,4 +1,4 @@
-"""Measured on the way: held-out figures on a schedule, the best weights kept, an end when nothing improves."""
+"""Evaluation during training: metrics of held-out samples on a schedule, the best weights kept, early stopping."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import TrainerCallback, TrainerControl
 
 from reasoner_rm import distributed
 from reasoner_rm.config import TrainSection
 from reasoner_rm.errors import InputError
 
 EvalFn = Callable[[], Mapping[str, float]]
+"""Computes the metrics of held-out samples, by name."""
 
 
 class BestCheckpoint:
-    """The best value of a figure so far, and a file with the weights that reached it.
+    """The best value of a metric so far, and a file with the weights that reached it.
 
     Args:
-        metric: its name; None keeps nothing. ``patience``: how many measurements may pass without a better one.
+        metric: its name; None keeps nothing.
+        patience: how many evaluations may pass without a better value.
     """
 
     def __init__(self, metric: str | None, patience: int | None, file: Path | None):
@@ -29,26 +30,26 @@ class BestCheckpoint:
         self.value: float | None = None
         self.waited = 0
 
-    def heard(self, figures: Mapping[str, float], weights: Callable[[], dict[str, torch.Tensor]]) -> bool:
-        """Take note of figures, the same in every process; whether patience is at its end.
+    def update(self, metrics: Mapping[str, float], weights: Callable[[], dict[str, torch.Tensor]]) -> bool:
+        """Compare with the metrics of an evaluation, the same in every process. True once patience is exhausted.
 
         Raises:
-            InputError: the figure is not among them.
+            InputError: the metric is not among them.
         """
         if self.metric is None:
             return False
-        if self.metric not in figures:
+        if self.metric not in metrics:
             raise InputError(
                 f"nothing was measured as {self.metric!r}",
-                remedy=f"choose metric_for_best_model from {', '.join(figures) or 'the figures of the task'}",
+                remedy=f"choose metric_for_best_model from {', '.join(metrics) or 'the metrics of the task'}",
             )
-        if self.value is None or figures[self.metric] > self.value:
-            self.value, self.waited = figures[self.metric], 0
-            held = weights()
+        if self.value is None or metrics[self.metric] > self.value:
+            self.value, self.waited = metrics[self.metric], 0
+            best = weights()
             if distributed.is_main() and self.file is not None:
                 beside = self.file.with_suffix(".writing")
                 beside.parent.mkdir(parents=True, exist_ok=True)
-                save_file(held, beside)
+                save_file(best, beside)
                 beside.rename(self.file)
             return False
         self.waited += 1
@@ -59,41 +60,36 @@ class BestCheckpoint:
         return load_file(self.file) if self.value is not None and self.file is not None else None
 
     def remove(self) -> None:
-        """The stage is over, and has ended with them."""
+        """Delete the file: the stage is over, and has ended with these weights."""
         if self.file is not None:
             self.file.unlink(missing_ok=True)
 
     def state_dict(self) -> dict[str, Any]:
-        """As JSON knows it."""
         return {"value": self.value, "waited": self.waited}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from a memory."""
         self.value, self.waited = state_dict["value"], state_dict["waited"]
 
 
-class Measuring(TrainerCallback):
-    """Measures at the end of each window that ``every`` steps were complete in, and after the last step."""
+def is_eval_due(step: int, every: int, updates: int) -> bool:
+    """Whether a multiple of ``every`` was reached since the last rollout batch, each of which is trained on for
+    ``updates`` steps. Evaluation waits for the end of a batch.
 
-    def __init__(self, measure: Callable[[], bool], every: int, repeats: int):
-        self.measure, self.every, self.repeats = measure, every, repeats
-
-    def on_step_end(self, args: Any, state: Any, control: TrainerControl, **kwargs: Any) -> None:
-        step = state.global_step
-        due = step % self.repeats == 0 and step // self.every > (step - self.repeats) // self.every
-        if (due or step >= state.max_steps) and self.measure():
-            control.should_training_stop = True
+    >>> [step for step in range(1, 13) if is_eval_due(step, 4, 3)]
+    [6, 9, 12]
+    """
+    return step % updates == 0 and step // every > (step - updates) // every
 
 
 def check_schedule(section: TrainSection, held_out: bool) -> None:
-    """Whether what a section says of measuring can be done.
+    """Check what a section says of evaluation.
 
     Raises:
-        InputError: it cannot.
+        InputError: it cannot be done.
     """
     if section.eval_steps is None and (section.metric_for_best_model or section.early_stopping_patience):
-        raise InputError("the best weights are found by measuring on the way", remedy="set eval_steps as well")
+        raise InputError("the best weights are found by evaluation during training", remedy="set eval_steps as well")
     if section.early_stopping_patience and not section.metric_for_best_model:
-        raise InputError("early_stopping_patience waits for a better figure", remedy="set metric_for_best_model")
+        raise InputError("early_stopping_patience waits for a better metric", remedy="set metric_for_best_model")
     if section.eval_steps is not None and not held_out:
         raise InputError("eval_steps needs samples to measure on", remedy="name a JSONL file as data.heldout")

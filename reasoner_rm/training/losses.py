@@ -24,13 +24,12 @@ class LossInputs:
     """What the loss looks at.
 
     ``logprobs`` [B, C] of the policy in fp32, with their graph. ``old_logprobs`` [B, C] of the policy that sampled,
-    without
-    one: ``logprobs.detach()`` in the single on-policy pass. ``ref_logprobs`` [B, C] of the reference, for the KL term.
+    without one: ``logprobs.detach()`` in the single on-policy pass. ``ref_logprobs`` [B, C] of the reference, for
+    the KL term.
     ``advantages`` [B], or [B, C] where tokens have their own. ``mask`` [B, C] is 1 on completion tokens, the stop
     token included. ``weights`` [B] multiply each completion's loss and no denominator; None means ones. ``correction``
     [B, C] or [B, 1] multiplies the policy's part and not the KL (see :func:`importance_sampling_correction`).
-    What stands at masked
-    positions is never read.
+    Values at masked positions are never read.
     """
 
     logprobs: Tensor
@@ -71,7 +70,7 @@ def grpo_loss(
     clip_high: float = 0.2,
     loss_type: LossType = "grpo",
     max_completion: int | None = None,
-    whole: LossNormalizer | None = None,
+    normalizer: LossNormalizer | None = None,
 ) -> LossOutputs:
     """Surrogate plus β times the KL to the reference, per token, then a mean.
 
@@ -80,8 +79,8 @@ def grpo_loss(
     ======== ============================== ===================================================================
     grpo     clipped ratio                  tokens inside each completion, then completions
     dr_grpo  clipped ratio                  the sum over completions times ``max_completion``: no length bias
-    bnpo     clipped ratio                  the tokens of ``whole``, which is the micro-batch
-    dapo     clipped ratio                  the tokens of ``whole``, which is the update
+    bnpo     clipped ratio                  the tokens of ``normalizer``, which is the micro-batch
+    dapo     clipped ratio                  the tokens of ``normalizer``, which is the update
     gspo     clipped ratio of the sequence  as grpo; the ratio is the geometric mean of the tokens'
     cispo    truncated ratio · log-prob.    as dapo; ``clip_low`` is not used, no token loses its gradient
     sapo     soft gate of the ratio         as grpo; ``clip_*`` are not used
@@ -95,7 +94,7 @@ def grpo_loss(
         beta: weight of the KL term; 0 needs no reference.
         clip_low, clip_high: the ratio to the old policy pays only within [1 - clip_low, 1 + clip_high].
         max_completion: the longest a completion may be; ``dr_grpo`` divides by it.
-        whole: the size of what these inputs are a part of; without it they are all there is.
+        normalizer: the size of what these inputs are a part of; without it they are all there is.
     """
     if beta and inputs.ref_logprobs is None:
         raise ValueError("beta is not 0, so ref_logprobs are needed")
@@ -103,7 +102,7 @@ def grpo_loss(
         raise ValueError("dr_grpo divides by max_completion, which is not given")
     mask = inputs.mask.bool()
     lengths = mask.sum(1, keepdim=True, dtype=inputs.logprobs.dtype)
-    whole = whole or LossNormalizer(rows=len(mask), tokens=int(lengths.sum()))
+    normalizer = normalizer or LossNormalizer(rows=len(mask), tokens=int(lengths.sum()))
     kind = _LOSSES[loss_type]
 
     # Filled before any arithmetic: a masked -inf or NaN would outlive a multiplication by zero.
@@ -128,7 +127,7 @@ def grpo_loss(
     if inputs.weights is not None:
         losses = losses * inputs.weights[:, None]
 
-    divisor = kind.divisor(lengths, whole, max_completion or 0)
+    divisor = kind.divisor(lengths, normalizer, max_completion or 0)
     loss = (losses.masked_fill(~mask, 0.0) / divisor).sum()
     tokens = lengths.sum().clamp(min=1)
     metrics = {name: (value.detach().to(logprobs.dtype) * mask).sum() / tokens for name, value in per_token.items()}
@@ -153,8 +152,7 @@ def importance_sampling_correction(
 
     Args:
         logprobs: [B, C] of the trainer's policy at sampling time. ``sampler_logprobs`` [B, C]: what the engine
-            reported; NaN
-            where it could not say, which corrects nothing.
+            reported; NaN where it could not say, which corrects nothing.
         mode: the ratio per token [B, C] or of the whole sequence [B, 1]; outside ``low`` to ``high`` it is either
             truncated to the bound or masked, that is 0.
 
@@ -191,16 +189,16 @@ def _soft_gate(ratio: Tensor, advantages: Tensor, logprobs: Tensor, low: float, 
 # --- means: what each token's loss is divided by, from the completions' lengths [B, 1] --------------------------------
 
 
-def _per_completion(lengths: Tensor, whole: LossNormalizer, max_completion: int) -> Tensor | float:
-    return whole.rows * lengths.clamp(min=1)
+def _per_completion(lengths: Tensor, normalizer: LossNormalizer, max_completion: int) -> Tensor | float:
+    return normalizer.rows * lengths.clamp(min=1)
 
 
-def _per_slot(lengths: Tensor, whole: LossNormalizer, max_completion: int) -> Tensor | float:
-    return whole.rows * max_completion
+def _per_slot(lengths: Tensor, normalizer: LossNormalizer, max_completion: int) -> Tensor | float:
+    return normalizer.rows * max_completion
 
 
-def _per_token(lengths: Tensor, whole: LossNormalizer, max_completion: int) -> Tensor | float:
-    return whole.tokens or 1.0
+def _per_token(lengths: Tensor, normalizer: LossNormalizer, max_completion: int) -> Tensor | float:
+    return normalizer.tokens or 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,59 +1,77 @@
-"""A window cut into backward passes, each in as many parts as its tokens need, in step with other processes."""
+"""A rollout batch as the update goes through it: micro-batches, each in as many forward passes as its tokens need."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+
+from torch import Tensor
 
 from reasoner_rm import distributed
 from reasoner_rm.config import GrpoSection
 from reasoner_rm.models.prompt_encoder import EncodedPrompt
 from reasoner_rm.schema import ScoredGroup
 from reasoner_rm.training.losses import LossNormalizer
-from reasoner_rm.training.packed_batch import PackedBatch, dummy, split
+from reasoner_rm.training.packed_batch import Pack, dummy, split
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class FixedLogprobs:
+    """Log-probabilities [B, C] of a pack's completions that stay the same during all updates on it: of the policy that
+    sampled, where it is not the one that is updated; of the reference, where there is a KL term."""
+
+    old: Tensor | None
+    reference: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
 class MicroBatch:
-    """One backward pass as the trainer counts them. ``whole``: of all parts."""
+    """``packs`` whose losses add up to one mean over ``normalizer``."""
 
-    parts: list[PackedBatch]
-    whole: LossNormalizer
+    packs: tuple[tuple[Pack, FixedLogprobs], ...]
+    normalizer: LossNormalizer
 
 
 def make_micro_batches(
-    batches: Iterable[Sequence[tuple[ScoredGroup, EncodedPrompt]]], section: GrpoSection, lockstep: bool
-) -> list[MicroBatch]:
-    """The micro-batches of a process's part of a window; each process has to ask.
+    batches: Iterable[Sequence[tuple[ScoredGroup, EncodedPrompt]]],
+    section: GrpoSection,
+    fixed_logprobs: Callable[[Pack], FixedLogprobs],
+    *,
+    lockstep: bool,
+) -> tuple[MicroBatch, ...]:
+    """The micro-batches of a process's part of a rollout batch. Every process has to ask.
 
     Args:
-        in_step: as many parts in each as the process with the most has.
+        batches: the groups of each.
+        fixed_logprobs: computes the log-probabilities that no update changes.
+        lockstep: as many packs in each as the process with the most has.
     """
-    window = [MicroBatch(split(groups, section.max_tokens_per_forward), LossNormalizer(0, 0)) for groups in batches]
-    _measure(window, section)
+    packs = [split(groups, section.max_tokens_per_forward) for groups in batches]
+    normalizers = _normalizers(packs, section)
     if lockstep:
-        _level(window)
-    return window
+        packs = _levelled(packs)
+    return tuple(
+        MicroBatch(tuple((pack, fixed_logprobs(pack)) for pack in some), normalizer)
+        for some, normalizer in zip(packs, normalizers, strict=True)
+    )
 
 
-def loss_tokens(part: PackedBatch, section: GrpoSection) -> list[int]:
-    """How many tokens of each completion bear loss."""
+def _normalizers(batches: Sequence[Sequence[Pack]], section: GrpoSection) -> list[LossNormalizer]:
+    """What the losses of each micro-batch are divided by. They are divided by the number of micro-batches later, and
+    gradients by the number of processes: the tokens of the whole update are shared out before."""
     drop = section.mask_truncated_completions
-    return [0 if drop and c.finish_reason != "stop" else len(c.token_ids) for c in part.completions]
+    tokens = [float(sum(sum(pack.loss_tokens(drop)) for pack in packs)) for packs in batches]
+    mean = sum(distributed.all_gather(sum(tokens))) / distributed.world_size() / len(batches)
+    return [
+        LossNormalizer(sum(len(p.completions) for p in packs), here if section.loss_type == "bnpo" else mean)
+        for packs, here in zip(batches, tokens, strict=True)
+    ]
 
 
-def _measure(window: list[MicroBatch], section: GrpoSection) -> None:
-    """What each micro-batch is a part of. Each is divided by their number later, and gradients by the number of
-    processes: the tokens of the whole update are shared out before."""
-    tokens = [float(sum(sum(loss_tokens(part, section)) for part in micro.parts)) for micro in window]
-    mean = sum(distributed.all_gather(sum(tokens))) / distributed.world_size() / len(window)
-    for micro, here in zip(window, tokens, strict=True):
-        rows = sum(len(part.completions) for part in micro.parts)
-        micro.whole = LossNormalizer(rows, here if section.loss_type == "bnpo" else mean)
-
-
-def _level(window: list[MicroBatch]) -> None:
-    """Filled up with idle parts."""
-    counts = distributed.all_gather([len(micro.parts) for micro in window])
-    for micro, most in zip(window, map(max, *counts), strict=True):
-        micro.parts = [dummy(micro.parts)] * (most - len(micro.parts)) + micro.parts
+def _levelled(batches: Sequence[Sequence[Pack]]) -> list[list[Pack]]:
+    """Filled up with dummies."""
+    counts = distributed.all_gather([len(packs) for packs in batches])
+    return [
+        [dummy(packs)] * (most - len(packs)) + list(packs)
+        for packs, most in zip(batches, map(max, *counts), strict=True)
+    ]

@@ -1,4 +1,5 @@
-"""What one forward pass of the update sees: as many groups as its tokens allow, or a share of one large group."""
+"""What one forward pass of the update sees: as many groups as its tokens allow, or some completions of one large
+group."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from reasoner_rm.models.prompt_encoder import EncodedPrompt
 from reasoner_rm.schema import Completion, ScoredGroup
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class GroupSlice:
     """Some completions of one scored group: those of ``chosen``."""
 
@@ -24,32 +25,36 @@ class GroupSlice:
     def completions(self) -> Sequence[Completion]:
         return self.scored.group.completions[self.chosen.start : self.chosen.stop]
 
+    @property
+    def tokens(self) -> int:
+        """Of the prompt, once, and of the completions."""
+        return len(self.prompt.input_ids) + sum(len(c.token_ids) for c in self.completions)
 
-@dataclass(slots=True)
-class PackedBatch:
-    """Pieces that share a forward pass, and log-probabilities [B, C] that stay as they are over μ updates. An ``idle``
-    one only keeps step with other processes: it weighs nothing."""
 
-    pieces: list[GroupSlice]
-    old: Tensor | None = None
-    reference: Tensor | None = None
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """Slices that share a forward pass: B completions of up to C tokens. A ``dummy`` has weight zero; it only makes the
+    pass that other processes make at the same time."""
+
+    slices: tuple[GroupSlice, ...]
     dummy: bool = False
 
     @property
     def prompts(self) -> list[EncodedPrompt]:
-        return [piece.prompt for piece in self.pieces]
+        return [piece.prompt for piece in self.slices]
 
     @property
     def token_ids(self) -> list[list[tuple[int, ...]]]:
-        return [[c.token_ids for c in piece.completions] for piece in self.pieces]
+        """Of each slice's completions."""
+        return [[c.token_ids for c in piece.completions] for piece in self.slices]
 
     @property
     def completions(self) -> list[Completion]:
-        return [c for piece in self.pieces for c in piece.completions]
+        return [c for piece in self.slices for c in piece.completions]
 
     def advantages(self, device: torch.device) -> Tensor:
-        """[B], or [B, C] where a reward speaks of single sentences."""
-        rows = [(p.scored, i) for p in self.pieces for i in p.chosen]
+        """[B], or [B, C] where a reward scores single sentences."""
+        rows = [(piece.scored, i) for piece in self.slices for i in piece.chosen]
         flat = torch.tensor([scored.advantages[i] for scored, i in rows], device=device)
         if all(scored.token_advantages is None for scored, _ in rows):
             return flat
@@ -64,7 +69,7 @@ class PackedBatch:
         """[B], each sample's weight for its completions."""
         if self.dummy:
             return torch.zeros(len(self.completions), device=device)
-        return torch.tensor([p.scored.group.sample.weight for p in self.pieces for _ in p.chosen], device=device)
+        return torch.tensor([p.scored.group.sample.weight for p in self.slices for _ in p.chosen], device=device)
 
     def sampler_logprobs(self, mask: Tensor) -> Tensor:
         """[B, C] as the engine reported them."""
@@ -73,32 +78,35 @@ class PackedBatch:
             out[row, : len(completion.logprobs)] = torch.tensor(completion.logprobs)
         return out
 
+    def loss_tokens(self, drop_truncated: bool) -> list[int]:
+        """How many tokens of each completion bear loss."""
+        return [0 if drop_truncated and c.finish_reason != "stop" else len(c.token_ids) for c in self.completions]
 
-def split(groups: Iterable[tuple[ScoredGroup, EncodedPrompt]], max_tokens: int | None) -> list[PackedBatch]:
-    """Fill parts with whole groups, in order, up to ``max_tokens`` each (None: all in one).
 
-    A group that is larger than that alone goes in several parts, each with the prompt again; a single completion that
-    is too long with its prompt is a part of its own.
+def split(groups: Iterable[tuple[ScoredGroup, EncodedPrompt]], max_tokens: int | None) -> list[Pack]:
+    """Fill packs with whole groups, in order, up to ``max_tokens`` each (None: all in one).
+
+    A group that is larger than that alone goes in several packs, each with the prompt again; a single completion that
+    is too long with its prompt is a pack of its own.
     """
-    parts: list[PackedBatch] = []
+    packs: list[list[GroupSlice]] = []
     room = 0
-    for piece in (small for scored, prompt in groups for small in _pieces(scored, prompt, max_tokens)):
-        size = _size(piece)
-        if not parts or (max_tokens is not None and size > room):
-            parts.append(PackedBatch([]))
+    for piece in (small for scored, prompt in groups for small in _slices(scored, prompt, max_tokens)):
+        if not packs or (max_tokens is not None and piece.tokens > room):
+            packs.append([])
             room = max_tokens or 0
-        parts[-1].pieces.append(piece)
-        room -= size
-    return parts
+        packs[-1].append(piece)
+        room -= piece.tokens
+    return [Pack(tuple(slices)) for slices in packs]
 
 
-def dummy(parts: Sequence[PackedBatch]) -> PackedBatch:
-    """The smallest pass that can be made of these: one completion, for nothing."""
-    every = [GroupSlice(p.scored, p.prompt, range(i, i + 1)) for part in parts for p in part.pieces for i in p.chosen]
-    return PackedBatch([min(every, key=_size)], dummy=True)
+def dummy(packs: Sequence[Pack]) -> Pack:
+    """The smallest pass that can be made of these: one completion, with weight zero."""
+    single = [GroupSlice(p.scored, p.prompt, range(i, i + 1)) for pack in packs for p in pack.slices for i in p.chosen]
+    return Pack((min(single, key=lambda piece: piece.tokens),), dummy=True)
 
 
-def _pieces(scored: ScoredGroup, prompt: EncodedPrompt, max_tokens: int | None) -> Iterator[GroupSlice]:
+def _slices(scored: ScoredGroup, prompt: EncodedPrompt, max_tokens: int | None) -> Iterator[GroupSlice]:
     lengths = [len(c.token_ids) for c in scored.group.completions]
     start, room = 0, max_tokens
     for i, length in enumerate(lengths):
@@ -110,7 +118,3 @@ def _pieces(scored: ScoredGroup, prompt: EncodedPrompt, max_tokens: int | None) 
                 start, room = i, max_tokens - len(prompt.input_ids)
             room -= length
     yield GroupSlice(scored, prompt, range(start, len(lengths)))
-
-
-def _size(piece: GroupSlice) -> int:
-    return len(piece.prompt.input_ids) + sum(len(c.token_ids) for c in piece.completions)

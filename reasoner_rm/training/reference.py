@@ -1,12 +1,10 @@
-"""The frozen policy that the KL term pulls towards, which may follow the trained one slowly."""
+"""The frozen reference policy of the KL term, which may follow the trained one slowly."""
 
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import torch
-from transformers import TrainerCallback
 
 from reasoner_rm.config import GrpoSection
 from reasoner_rm.errors import InputError
@@ -31,18 +29,12 @@ def make_reference(vlm: Vlm, section: GrpoSection) -> PolicyModule:
     return PolicyModule(frozen)
 
 
-class Following(TrainerCallback):
-    """TR-DPO's soft update (arXiv 2404.09656): every so many steps, ``alpha`` of the way to the trained weights."""
-
-    def __init__(self, reference: torch.nn.Module, alpha: float, every: int):
-        self.reference, self.alpha, self.every = reference, alpha, every
-
-    def on_step_end(self, args: Any, state: Any, control: Any, *, model: Any, **kwargs: Any) -> None:
-        if state.global_step % self.every:
-            return
-        behind = dict(self.reference.named_parameters())
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                if parameter.requires_grad:
-                    with one_gathered(parameter) as whole:
-                        behind[name].lerp_(whole.to(behind[name]), self.alpha)
+def update_reference(reference: torch.nn.Module, policy: torch.nn.Module, alpha: float) -> None:
+    """TR-DPO's soft update (arXiv 2404.09656): move the reference ``alpha`` of the way to the trained weights. Every
+    process has to ask."""
+    behind = dict(reference.named_parameters())
+    with torch.no_grad():
+        for name, parameter in policy.named_parameters():
+            if parameter.requires_grad:
+                with one_gathered(parameter) as full:
+                    behind[name].lerp_(full.to(behind[name]), alpha)

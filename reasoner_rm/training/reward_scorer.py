@@ -21,27 +21,28 @@ from reasoner_rm.rewards import (
     weights,
 )
 from reasoner_rm.rewards.aggregate import Components
+from reasoner_rm.rewards.base import RewardOutput, Values
 from reasoner_rm.rewards.scoring import check_scorers
 from reasoner_rm.rewards.sentence import token_advantages
 from reasoner_rm.rewards.user_functions import load_function
-from reasoner_rm.schema import Belief, BoxSpace, Group, RewardContext, ScoredGroup, SpanReward
+from reasoner_rm.schema import Belief, BoxSpace, Group, RewardContext, ScoredGroup
 from reasoner_rm.tasks import get_task
 from reasoner_rm.training.advantages import group_advantages
 
 Sizes: TypeAlias = tuple[tuple[tuple[int, int], tuple[int, int]], ...]
 
 EMA_DECAY = 0.95
-"""How much of a running mean a window leaves; it starts at 0, so that one lucky window is no peak."""
+"""Weight of the past in a metric's running mean. The mean starts at 0, so that one lucky batch is no best mean."""
 
 
 class RewardScorer:
-    """Knows the mixture, and remembers how well what was logged has gone so far.
+    """Scores rolled-out groups with a mixture of rewards, and tracks the best running means of the rewards' metrics.
 
     Args:
-        scorers: who rewards ask, by name; the section's own functions come on top.
+        scorers: models that rewards call, by name; the section's own functions are added.
 
     Raises:
-        InputError: a wrong mixture, or one that asks somebody who is not there.
+        InputError: a wrong mixture, or one that needs a scorer that is not there.
     """
 
     def __init__(
@@ -59,8 +60,8 @@ class RewardScorer:
         self.scorers = {**scorers, **{name: load_function(where) for name, where in section.scorers.items()}}
         check_scorers(self.mixture, self.scorers)
         self.seed = seed
-        self._running: dict[str, float] = defaultdict(float)
-        self._peaks: dict[str, float] = defaultdict(float)
+        self._means: dict[str, float] = defaultdict(float)
+        self._best_means: dict[str, float] = defaultdict(float)
 
     def __call__(
         self,
@@ -70,97 +71,92 @@ class RewardScorer:
         step: int,
         progress: float,
     ) -> list[ScoredGroup]:
-        """Score a window: ``sizes`` are each group's images' (original, processed), ``beliefs`` what was heard."""
-        notes = [RewardLog() for _ in groups]
+        """Score the groups of a rollout batch. Every process has to ask.
+
+        Args:
+            sizes: (original, processed) sizes of each group's images.
+            beliefs: the listener's, for each group.
+        """
         parsed = [tuple(get_task(g.sample.task).parse(c.text, g.sample) for c in g.completions) for g in groups]
         contexts = [
             RewardContext(
-                step=step, progress=progress, best_means=self._peaks, beliefs=heard, image_sizes=size,
-                box_space=self.box_space, scorers=self.scorers, log=note.log, span_rewards=note.dense,
+                step=step, progress=progress, best_means=self._best_means, beliefs=believed, image_sizes=size,
+                box_space=self.box_space, scorers=self.scorers,
             )
-            for size, heard, note in zip(sizes, beliefs, notes, strict=True)
+            for size, believed in zip(sizes, beliefs, strict=True)
         ]  # fmt: skip
         with distributed.raise_on_all_ranks():
-            every = score_groups(
+            outputs = score_groups(
                 self.mixture, list(zip(groups, parsed, contexts, strict=True)), self.section.scorer_timeout
             )
-        self._remember(notes)
+        metrics = [{k: tuple(v) for out in found.values() for k, v in out.metrics.items()} for found in outputs]
+        self._update_means(metrics)
         weighed = weights(self.mixture, step)
         scored = []
-        for group, read, heard, components, note in zip(groups, parsed, beliefs, every, notes, strict=True):
+        for group, read, believed, found, logged in zip(groups, parsed, beliefs, outputs, metrics, strict=True):
+            components = {name: tuple(out.values) for name, out in found.items()}
             total = weighted_sum(weighed, components)
             if self.section.shuffle_rewards:
                 total = tuple(random.Random(stable_seed(self.seed, group.sample.id, step)).sample(total, len(total)))
             if self.is_informative(components):
                 advantages = self._advantages(weighed, components, total)
-                tokens = self._by_token(group, advantages, note, weighed)
+                tokens = self._by_token(group, advantages, found, weighed)
             else:
                 advantages, tokens = (0.0,) * len(total), None
-            scored.append(ScoredGroup(group, read, components, total, advantages, heard, note.logged, tokens))
+            scored.append(ScoredGroup(group, read, components, total, advantages, believed, logged, tokens))
         return scored
 
     def is_informative(self, components: Components) -> bool:
-        """Whether a group differs enough in the component that filters."""
+        """Whether a group varies enough in the component that groups are filtered by."""
         epsilon = self.section.filter_epsilon
         return epsilon is None or has_variance(components, self.section.filter_metric, epsilon)
 
     def _advantages(
         self, weighed: Mapping[str, float], components: Components, total: tuple[float, ...]
     ) -> tuple[float, ...]:
-        mixing = (
-            "sum" if self.section.shuffle_rewards else self.section.reward_aggregation
-        )  # the others would see through it
-        if mixing == "decoupled":
+        # Shuffled totals have lost their components, which the other two look at.
+        aggregation = "sum" if self.section.shuffle_rewards else self.section.reward_aggregation
+        if aggregation == "decoupled":
             total = decoupled_sum(weighed, components)
         advantages = group_advantages(total, self.section.scale_rewards)
-        if mixing == "pareto":
+        if aggregation == "pareto":
             front = pareto_front(weighed, components)
             return tuple(a if best else 0.0 for a, best in zip(advantages, front, strict=True))
         return advantages
 
     def _by_token(
-        self, group: Group, advantages: tuple[float, ...], note: RewardLog, weighed: Mapping[str, float]
+        self,
+        group: Group,
+        advantages: tuple[float, ...],
+        outputs: Mapping[str, RewardOutput],
+        weighed: Mapping[str, float],
     ) -> tuple[tuple[float, ...], ...] | None:
-        if not note.spans or self.section.shuffle_rewards:
+        """Token advantages [G][C_g], where a reward scores single sentences; None where none does."""
+        spans = {name: output.spans for name, output in outputs.items() if output.spans}
+        if not spans or self.section.shuffle_rewards:
             return None
         ends = [token_ends(self.tokenizer, c.token_ids, c.text) for c in group.completions]
         rows = [(a,) * len(stops) for a, stops in zip(advantages, ends, strict=True)]
-        for name, spans in note.spans.items():
-            bonus = token_advantages([0.0] * len(rows), spans, ends, weighed.get(name, 0.0))
+        for name, rewards in spans.items():
+            bonus = token_advantages([0.0] * len(rows), rewards, ends, weighed.get(name, 0.0))
             rows = [tuple(map(sum, zip(row, more, strict=True))) for row, more in zip(rows, bonus, strict=True)]
         return tuple(rows)
 
-    def _remember(self, notes: Sequence[RewardLog]) -> None:
-        every: dict[str, list[float]] = defaultdict(list)
-        for note in notes:
-            for name, values in note.logged.items():
-                every[name] += [v for v in values if v is not None]
-        shared = distributed.all_gather(dict(every))
-        for name in sorted({name for some in shared for name in some}):
-            known = [v for some in shared for v in some.get(name, [])]
+    def _update_means(self, metrics: Sequence[Mapping[str, Values]]) -> None:
+        mine: dict[str, list[float]] = defaultdict(list)
+        for found in metrics:
+            for name, values in found.items():
+                mine[name] += [v for v in values if v is not None]
+        gathered = distributed.all_gather(dict(mine))
+        for name in sorted({name for some in gathered for name in some}):
+            known = [v for some in gathered for v in some.get(name, [])]
             if known:
-                self._running[name] = EMA_DECAY * self._running[name] + (1 - EMA_DECAY) * sum(known) / len(known)
-                self._peaks[name] = max(self._peaks[name], self._running[name])
+                self._means[name] = EMA_DECAY * self._means[name] + (1 - EMA_DECAY) * sum(known) / len(known)
+                self._best_means[name] = max(self._best_means[name], self._means[name])
 
-    def state_dict(self) -> dict[str, dict[str, float]]:
-        """What was remembered so far, as JSON knows it."""
-        return {"running": dict(self._running), "best_means": dict(self._peaks)}
+    def state_dict(self) -> dict[str, Any]:
+        return {"means": dict(self._means), "best_means": dict(self._best_means)}
 
-    def load_state_dict(self, state_dict: Mapping[str, Mapping[str, float]]) -> None:
-        """Go on from a memory."""
-        self._running.update(state_dict["running"])
-        self._peaks.update(state_dict["best_means"])
-
-
-class RewardLog:
-    """What the rewards of one group wrote down: values by completion, and values of single sentences."""
-
-    def __init__(self) -> None:
-        self.logged: dict[str, tuple[float | None, ...]] = {}
-        self.spans: dict[str, Sequence[Sequence[SpanReward]]] = {}
-
-    def log(self, name: str, values: Sequence[float | None]) -> None:
-        self.logged[name] = tuple(values)
-
-    def dense(self, name: str, spans: Sequence[Sequence[SpanReward]]) -> None:
-        self.spans[name] = spans
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        self._means.update(state_dict["means"])
+        self._best_means.update(state_dict["best_means"])

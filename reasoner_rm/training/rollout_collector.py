@@ -1,10 +1,9 @@
-"""A window's prompts answered: read, rolled out, heard and scored, and what the metrics say of it."""
+"""From prompts to scored groups: encoded, rolled out, believed by the listener, rewarded."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,19 +14,22 @@ from reasoner_rm.listener import Listener
 from reasoner_rm.listener.base import BaseListener
 from reasoner_rm.listener.overlap import Beliefs, OverlappedListening
 from reasoner_rm.models.prompt_encoder import EncodedPrompt, PromptEncoder
+from reasoner_rm.models.weight_export import iter_full_weights
 from reasoner_rm.rollout import GenerationRequest, RolloutEngine, SamplingParams
-from reasoner_rm.rollout.base import iter_completions
+from reasoner_rm.rollout.base import WeightSyncEngine, iter_completions
 from reasoner_rm.schema import Group, Sample, ScoredGroup
 from reasoner_rm.tasks.render import Template, render
+from reasoner_rm.training.metric_buffer import MetricBuffer
+from reasoner_rm.training.optimization import Optimization
 from reasoner_rm.training.reward_scorer import RewardScorer
+from reasoner_rm.training.sharding import summon_full_params
 from reasoner_rm.training.timers import StepTimer
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class RolloutCollector:
-    """How a training has its prompts answered.
+    """How the prompts of a training become scored groups.
 
-    ``whole``: inside, every weight of the policy is at hand. ``gather`` remembers values for a step's metrics.
     ``on_groups`` is called with (step, scored groups of all processes) every ``section.log_rollouts_every`` steps.
     """
 
@@ -36,65 +38,74 @@ class RolloutCollector:
     encoder: PromptEncoder
     engine: RolloutEngine
     listener: Listener | None
-    scores: RewardScorer
+    scorer: RewardScorer
+    policy: Optimization
     seed: int
-    phases: StepTimer
-    whole: Callable[[], AbstractContextManager[None]]
-    gather: Callable[..., None]
+    timer: StepTimer
+    metrics: MetricBuffer
     on_groups: Callable[[int, list[ScoredGroup]], None] | None = None
 
-    def answer(self, samples: list[Sample], step: int, progress: float) -> list[tuple[ScoredGroup, EncodedPrompt]]:
-        """Rolled out, heard and scored, beside the prompts as the policy reads them.
+    def sync_engine(self) -> None:
+        """Hand the policy's weights to an engine that holds its own. Every process has to ask."""
+        if isinstance(self.engine, WeightSyncEngine):
+            with self.timer("weights"):
+                self.engine.update_weights(iter_full_weights(self.policy.vlm))
+
+    def collect(self, samples: list[Sample], step: int, progress: float) -> list[tuple[ScoredGroup, EncodedPrompt]]:
+        """Prompts, encoded, with their groups: rolled out, believed by the listener, scored. Every process has to ask.
 
         Args:
+            step: optimiser steps made so far; it seeds the completions.
             progress: how far the training is, 0 to 1.
         """
-        with distributed.raise_on_all_ranks(), self.phases("encoding"):
+        with distributed.raise_on_all_ranks(), self.timer("encoding"):
             encoded = [self.encoder.encode(render(s, self.template)) for s in samples]
-        with self.whole():
+        with summon_full_params(self.policy.model):
             groups, beliefs = self.roll_out(samples, step)
-        with self.phases("scoring"):
+        with self.timer("scoring"):
             sizes = [tuple((image.original, image.processed) for image in prompt.images) for prompt in encoded]
-            scored = self.scores(groups, sizes, beliefs, step, progress)
-            for values in window_metrics(scored, self.section.filter_metric):
-                self.gather(**values)
+            scored = self.scorer(groups, sizes, beliefs, step, progress)
+            for values in group_metrics(scored, self.section.filter_metric):
+                self.metrics.add(**values)
             self._show(step, scored)
         return list(zip(scored, encoded, strict=True))
 
     def roll_out(self, samples: list[Sample], step: int) -> tuple[list[Group], list[Beliefs | None]]:
-        """A group for each sample, and what the listener believes of it."""
+        """A group for each sample, and the listener's beliefs about it."""
         section = self.section
         generations, length = section.lengths(step)
         requests = [
             GenerationRequest(
-                render(s, self.template), tuple(stable_seed(self.seed, s.id, step, g) for g in range(generations))
+                render(s, self.template),
+                tuple(stable_seed(self.seed, s.id, step, g) for g in range(generations)),
             )
             for s in samples
         ]
         groups: dict[int, Group] = {}
-        with distributed.raise_on_all_ranks(), OverlappedListening(self.listener) as ear:
-            if not samples:  # a process whose groups all teach, while others replace theirs
+        with distributed.raise_on_all_ranks(), OverlappedListening(self.listener) as listening:
+            if not samples:  # dynamic sampling: other processes replace groups, this one has none to replace
                 return [], []
-            with self.phases("rollout"):
-                for i, completions in iter_completions(
-                    self.engine, requests, SamplingParams(section.temperature, length)
-                ):
+            with self.timer("rollout"):
+                sampling = SamplingParams(section.temperature, length)
+                for i, completions in iter_completions(self.engine, requests, sampling):
                     groups[i] = Group(samples[i], completions)
-                    ear.submit(i, groups[i])
-            with self.phases("listening"):
-                beliefs = ear.beliefs()
+                    listening.submit(i, groups[i])
+            with self.timer("listening"):
+                beliefs = listening.beliefs()
         if isinstance(self.listener, BaseListener):
-            self.gather(listener_failure_rate=self.listener.failure_rate, listener_overlap=ear.overlap_seconds)
+            self.metrics.add(
+                listener_failure_rate=self.listener.failure_rate, listener_overlap=listening.overlap_seconds
+            )
         return [groups[i] for i in range(len(samples))], beliefs
 
     def _show(self, step: int, scored: list[ScoredGroup]) -> None:
         if self.on_groups is not None and step % self.section.log_rollouts_every == 0:
-            every = [s for some in distributed.all_gather(scored) for s in some]
+            of_all = [s for some in distributed.all_gather(scored) for s in some]
             if distributed.is_main():
-                self.on_groups(step, every)
+                self.on_groups(step, of_all)
 
 
-def window_metrics(scored: Sequence[ScoredGroup], filter_metric: str) -> Iterator[dict[str, Any]]:
+def group_metrics(scored: Sequence[ScoredGroup], filter_metric: str) -> Iterator[dict[str, Any]]:
     """What the metrics hold of groups, each value to be averaged by its name.
 
     Args:
@@ -115,7 +126,7 @@ def window_metrics(scored: Sequence[ScoredGroup], filter_metric: str) -> Iterato
             yield {f"unscorable/{name}": 1 - len(known) / len(values)}
             if known:
                 yield {f"reward/{name}": math.fsum(known) / len(known)}
-        for name, values in s.logged.items():
+        for name, values in s.metrics.items():
             if known := [v for v in values if v is not None]:
                 yield {name: math.fsum(known) / len(known)}
         for completion in s.group.completions:

@@ -1,4 +1,5 @@
-"""Stopping in good order: a node that is taken away says SIGTERM first, and every process stops after the same step."""
+"""Stopping after a whole step: a node that is taken away sends SIGTERM first, and every process stops after the same
+step."""
 
 from __future__ import annotations
 
@@ -7,28 +8,45 @@ import signal
 import threading
 from collections.abc import Iterator
 
+from reasoner_rm import distributed
+
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
-"""USR1 is what Slurm is asked to send ahead of the time limit."""
+"""Slurm sends USR1 ahead of the time limit, if it is asked to."""
 
 
 class StopRequest:
-    """Why training should stop; empty while it should not."""
+    """Why training should stop."""
 
     def __init__(self) -> None:
         self.reason = ""
+        """What this process was told; empty without a reason."""
+        self.agreed = False
+        """Whether all processes know that they stop."""
+
+    def request(self, reason: str) -> None:
+        """Ask to stop; the first reason stays."""
+        self.reason = self.reason or reason
+
+    def agree(self) -> bool:
+        """Whether any process has a reason, which then becomes a reason of all. Every process has to ask."""
+        reasons = [reason for reason in distributed.all_gather(self.reason) if reason]
+        if reasons:
+            self.request(reasons[0])
+            self.agreed = True
+        return self.agreed
 
     @contextlib.contextmanager
-    def install_handlers(self) -> Iterator[None]:
-        """Inside, a signal is a wish and no longer the end."""
+    def handlers(self) -> Iterator[None]:
+        """Inside, a signal asks to stop instead of ending the process."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self._heard) for number in SIGNALS}
+        before = {number: signal.signal(number, self._handle) for number in SIGNALS}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _heard(self, number: int, frame: object) -> None:
+    def _handle(self, number: int, frame: object) -> None:
         self.reason = signal.Signals(number).name

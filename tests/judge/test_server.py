@@ -301,7 +301,9 @@ def test_the_openapi_document(ask: httpx.Client) -> None:
 
 def test_a_question_about_the_judge(ask: httpx.Client) -> None:
     about = ask.get("/v1/judge").json()
-    assert about["task"] == "image_preference" and "{{ prompt }}" in about["template"]["text"] and about["is_base_model"]
+    assert (
+        about["task"] == "image_preference" and "{{ prompt }}" in about["template"]["text"] and about["is_base_model"]
+    )
 
 
 def test_no_two_threads_of_clients_disturb_a_stream(url: str) -> None:

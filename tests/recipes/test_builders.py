@@ -38,7 +38,7 @@ from reasoner_rm.rollout.teacher import EngineTeacher
 from reasoner_rm.schema import Completion, Sample
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.render import load_template
-from reasoner_rm.training.sft import train_sft
+from reasoner_rm.training.sft import SFTTrainer
 
 sys.path.insert(0, str(Path(__file__).parent))
 import fixtures
@@ -333,7 +333,7 @@ def taught(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     vlm = load_vlm(tiny_folder, device="cpu")
     rows = [replace(s, target=verdict(1)) for s in load_samples(file)]
     section = SftSection(learning_rate=3e-3, max_steps=45, batch_size=4, lr_scheduler_type="constant")
-    train_sft(vlm, template, rows, section, log=lambda *a, **k: None, seed=0, title="by heart")
+    SFTTrainer(vlm, template, rows, section, log=lambda *a, **k: None, seed=0, title="by heart").train()
     save_judge(vlm, JudgeConfig("image_preference", template), folder / "model")
     return folder / "model", file
 

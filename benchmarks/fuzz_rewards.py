@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
 
-from fuzzing import MATH, REWARDS, SAMPLES, VARIANTS, fuzz, percentile
+from reward_fuzzing import MATH, REWARDS, SAMPLES, VARIANTS, fuzz, percentile
 
 from reasoner_rm.schema import Sample
 

@@ -2,7 +2,8 @@
 
     python benchmarks/hostile_requests.py --model RUN --json benchmarks/results/hostile_requests.json
 
-Hand-made ones (tests/hostile.py) and changed forms of them, and cases that schemathesis draws from the OpenAPI document
+Hand-made ones (tests/helpers/malformed_requests.py) and changed forms of them,
+and cases that schemathesis draws from the OpenAPI document
 to break it. A changed or drawn request may turn out valid: then it may be answered with 200.
 """
 
@@ -19,9 +20,9 @@ from typing import Any
 
 import httpx
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "tests")]
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "tests" / "helpers")]
 
-from hostile import bodies, endlessly  # noqa: E402
+from malformed_requests import bodies, endlessly  # noqa: E402
 from server import _server  # noqa: E402
 
 

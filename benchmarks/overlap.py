@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
 
 import httpx
 from chat_server import ChatServer, Reply
@@ -31,11 +31,11 @@ from data_recipes.pocket import build
 from reasoner_rm.config import EndpointSection
 from reasoner_rm.data.endpoint import OpenAIClient
 from reasoner_rm.data.io import load_samples
-from reasoner_rm.listener.http_listener import RemoteListener
+from reasoner_rm.listener import Listener
 from reasoner_rm.listener.overlap import Beliefs, OverlappedListening
 from reasoner_rm.models.loading import ASSETS, load_vlm
 from reasoner_rm.rollout import GenerationRequest, SamplingParams
-from reasoner_rm.rollout.base import iter_completions
+from reasoner_rm.rollout.http_engine import HttpEngine
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.schema import Completion, Group, Sample
 from reasoner_rm.tasks.render import load_template, render
@@ -74,7 +74,7 @@ class Recorded(ChatServer):
 
 
 def window(
-    engine: TransformersEngine, listener: RemoteListener, samples: list[Sample], tokens: int, count: int
+    engine: TransformersEngine, listener: Listener, samples: list[Sample], tokens: int, count: int
 ) -> tuple[dict[str, float], list[Beliefs | None]]:
     """Seconds of a window, as `GRPOTrainer` goes through it."""
     asked = [
@@ -82,7 +82,7 @@ def window(
     ]
     began = time.perf_counter()
     with OverlappedListening(listener) as ear:
-        for place, completions in iter_completions(engine, asked, SamplingParams(1.0, tokens)):
+        for place, completions in engine.stream(asked, SamplingParams(1.0, tokens)):
             ear.submit(place, Group(samples[place], completions))
         rolled_out = time.perf_counter()
         beliefs = ear.beliefs()
@@ -94,7 +94,7 @@ def window(
 def measured(
     args: argparse.Namespace, engine: TransformersEngine, url: str, samples: list[Sample], what: str
 ) -> dict[str, Any]:
-    listener = RemoteListener(OpenAIClient(EndpointSection(urls=(url,))), TEMPLATE, min_mass=0.0)
+    listener = Listener(HttpEngine(OpenAIClient(EndpointSection(urls=(url,)))), TEMPLATE, min_mass=0.0)
     rounds, probs, apart = [], list[float](), 0.0
     for r in range(args.rounds + 1):
         pair, said = {}, {}

@@ -29,9 +29,7 @@ import torch
 from PIL import Image
 
 from reasoner_rm.config import EngineSection
-from reasoner_rm.listener import Listener
-from reasoner_rm.listener.transformers_listener import TransformersListener
-from reasoner_rm.listener.vllm_listener import VllmListener
+from reasoner_rm.listener import Listener, frozen_listener
 from reasoner_rm.models.loading import Vlm, load_vlm
 from reasoner_rm.models.prompt_encoder import PromptEncoder
 from reasoner_rm.rollout import GenerationRequest, RolloutEngine, SamplingParams
@@ -168,11 +166,11 @@ def main() -> None:
     started = time.perf_counter() - began
     engines: dict[str, RolloutEngine] = {"transformers": TransformersEngine(vlm, encoder), "vllm": engine}
     template = load_template("image_preference", "brief")
-    reader = TransformersListener(vlm, template, min_mass=0.0)
+    reader = frozen_listener(vlm, template, min_mass=0.0)
     reader.encoder = encoder
     listeners: dict[str, Listener] = {
         "transformers": reader,
-        "vllm": VllmListener(engine, template, min_mass=0.0),
+        "vllm": Listener(engine, template, min_mass=0.0),
     }
     found: dict[str, Any] = {
         "model": args.model,

@@ -29,7 +29,7 @@ from typing import Any
 
 import psutil
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
 
 STEPS = 20
 TIMED = "time/"
@@ -40,7 +40,7 @@ TIMED = "time/"
 
 def equal(folder: Path) -> dict[str, Any]:
     """The greatest differences of two processes from one, by how they share the work."""
-    from launching import apart, train
+    from launch_helpers import apart, train
 
     from reasoner_rm.models.tiny import make_tiny
 

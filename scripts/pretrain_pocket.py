@@ -31,7 +31,7 @@ from data_recipes.pocket import building, questions
 from data_recipes.pocket.drafts import Setting
 from data_recipes.pocket.scenes import COLOURS, SHAPES, Split
 from reasoner_rm.evaluation.calibration import calibration
-from reasoner_rm.listener.transformers_listener import TransformersListener
+from reasoner_rm.listener import frozen_listener
 from reasoner_rm.models.families import FAMILIES
 from reasoner_rm.models.loading import ASSETS, load_vlm, prepare
 from reasoner_rm.models.tiny import TinySize, build, build_processor, train_tokenizer
@@ -109,7 +109,7 @@ def heard(folder: Path, n: int = 600) -> dict[str, Any]:
         for kind, wrong in (("right", 0.0), ("wrong", 1.0), ("mixed", WRONG)):
             rng = random.Random(f"heard/{said.__name__}/{kind}")
             samples, texts = zip(*(said(world, rng, wrong) for _ in range(n)), strict=True)
-            listener = TransformersListener(vlm, load_template(samples[0].task, "brief"))
+            listener = frozen_listener(vlm, load_template(samples[0].task, "brief"))
             beliefs = [row[0] for row in listener.beliefs(samples, [[text] for text in texts])]
             truth = [np.argmax(get_task(s.task).gold_probs(s)) for s in samples]
             found = calibration([b.probs for b in beliefs], truth)

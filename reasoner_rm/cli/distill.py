@@ -131,6 +131,6 @@ def _engine_teacher(args: argparse.Namespace) -> EngineTeacher:
     if args.budget is not None or args.prices != PRICES:
         raise InputError("--budget and --prices go with --url", remedy="a model that runs here has no price")
     engine = load_engine(args.model, args.engine, min_pixels=args.min_pixels, max_pixels=args.max_pixels)
-    encoder = getattr(engine, "encoder", None)
+    encoder = engine.encoder
     canvas = BoxConverter.of(encoder) if encoder is not None else None
     return EngineTeacher(engine, args.model, SamplingParams(args.temperature, args.max_tokens), canvas)

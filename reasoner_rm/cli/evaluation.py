@@ -161,7 +161,7 @@ def _subject(args: argparse.Namespace, benchmark: Benchmark, protocol: Protocol,
     about = {"model": args.model, "engine": "http" if args.url else args.engine}
     about["prompt"] = f"{template.name} {template.hash}" if template else protocol.template or "the task's"
     sampling = SamplingParams(protocol.temperature, args.max_tokens, protocol.top_p)
-    encoder = getattr(engine, "encoder", None)  # a server's image sizes are not known: its boxes stay as they are
+    encoder = engine.encoder  # a server's image sizes are not known: its boxes stay as they are
     canvas = BoxConverter.of(encoder) if encoder is not None else None
     judge = EngineJudge(engine, prompts(protocol, template), sampling, protocol.seed, canvas)
     return EvaluatedModel(judge, about, native_prompt=card is not None or not protocol.template)
@@ -246,12 +246,11 @@ def _tell(scores: BenchmarkResult, as_json: bool) -> None:
 
 def _tell_costs(**judges: Any) -> None:
     """What this call took of a server, finished or not."""
-    from reasoner_rm.rollout.http_engine import HttpEngine
+    from reasoner_rm.evaluation.prediction import EngineJudge
 
     for name, judge in judges.items():
-        engine = getattr(judge, "engine", None)
-        if isinstance(engine, HttpEngine):
-            print(f"cost of the {name}: {engine.endpoint.cost}", file=sys.stderr)
+        if isinstance(judge, EngineJudge) and judge.engine.usage:
+            print(f"cost of the {name}: {judge.engine.usage}", file=sys.stderr)
 
 
 def _compare(args: argparse.Namespace) -> None:

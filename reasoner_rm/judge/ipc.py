@@ -1,13 +1,11 @@
-"""What goes through the pipe between those who ask a model and the process that holds it."""
+"""The messages between a process that asks a model and the process that holds it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from reasoner_rm.rollout.base import SamplingParams
-from reasoner_rm.schema import Sample
-from reasoner_rm.tasks.render import Template
+from reasoner_rm.rollout.base import OptionQuery, SamplingParams
 
 if TYPE_CHECKING:
     from reasoner_rm.models.loading import Vlm
@@ -52,13 +50,11 @@ class GenerateMessage:
 
 
 @dataclass(frozen=True, slots=True)
-class BeliefMessage:
-    """Asks for the model's own beliefs, as `Listener` does."""
+class OptionMessage:
+    """Asks for option log-probabilities."""
 
     request_id: int
-    template: Template
-    samples: tuple[Sample, ...]
-    texts: tuple[tuple[str, ...], ...]
+    queries: tuple[OptionQuery, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +68,13 @@ class ProgressMessage:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was asked for, or the error. ``beside``: requests under way when it was finished."""
+    """What was asked for, or the error. ``batch_size``: requests under way when it was finished."""
 
     request_id: int
     result: Any
     batch_size: int = 1
 
 
-HostMessage: TypeAlias = GenerateMessage | BeliefMessage | None
-"""None: that was all."""
+HostMessage: TypeAlias = GenerateMessage | OptionMessage | None
+"""None: the worker is to end."""
 WorkerMessage: TypeAlias = ProgressMessage | Answer

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm.auto import tqdm
 
 from reasoner_rm.errors import InputError
-from reasoner_rm.judge.ipc import Answer, BeliefMessage, GenerateMessage, HostMessage, ModelSpec, ProgressMessage
+from reasoner_rm.judge.ipc import Answer, GenerateMessage, HostMessage, ModelSpec, OptionMessage, ProgressMessage
 
 if TYPE_CHECKING:
     from reasoner_rm.rollout.continuous_batching import DecodeJob
@@ -53,14 +53,12 @@ class Worker:
     """Hears in one thread; in the other takes what has come, lets requests join, and draws a token a row, in turn."""
 
     def __init__(self, pipe: Connection, model: ModelSpec):
-        from reasoner_rm.judge.shared_engine import SharedEngine
         from reasoner_rm.rollout.continuous_batching import ContinuousBatch
         from reasoner_rm.rollout.transformers_engine import TransformersEngine
 
-        engine = TransformersEngine(model.load(), rows=model.rows)
+        self.engine = TransformersEngine(model.load(), rows=model.rows)
         self.pipe, self.rows = pipe, model.rows
-        self.shared = SharedEngine(engine)  # for beliefs
-        self.batch = ContinuousBatch(engine.vlm, engine.encoder)
+        self.batch = ContinuousBatch(self.engine.vlm, self.engine.encoder)
         self.waiting: deque[DecodeJob] = deque()
         self.waited = 0
         self.heard: queue.SimpleQueue[HostMessage] = queue.SimpleQueue()
@@ -92,14 +90,14 @@ class Worker:
         match asked:
             case GenerateMessage():
                 self.waiting.append(self._job(asked))
-            case BeliefMessage():
-                self.pipe.send(Answer(asked.request_id, self._believed(asked)))
+            case OptionMessage():
+                self.pipe.send(Answer(asked.request_id, self._option_logprobs(asked)))
             case None:
                 raise EOFError
 
-    def _believed(self, asked: BeliefMessage) -> Any:
+    def _option_logprobs(self, asked: OptionMessage) -> Any:
         try:
-            return self.shared.beliefs(asked.template, asked.samples, asked.texts)
+            return self.engine.option_logprobs(asked.queries)
         except Exception as error:
             return _told(error)
 

@@ -11,16 +11,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from multiprocessing.util import Finalize
-from typing import Any, Literal
+from typing import Any
 
 from reasoner_rm.errors import ServiceError
 from reasoner_rm.judge import model_worker
-from reasoner_rm.judge.ipc import BeliefMessage, GenerateMessage, HostMessage, ModelSpec, ProgressMessage, WorkerMessage
+from reasoner_rm.judge.ipc import GenerateMessage, HostMessage, ModelSpec, OptionMessage, ProgressMessage, WorkerMessage
 from reasoner_rm.models.prompt_encoder import EncodedPrompt, PromptEncoder
 from reasoner_rm.rollout import GenerationRequest, RolloutEngine, SamplingParams
+from reasoner_rm.rollout.base import Capabilities, OptionLogprobs, OptionQuery
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
-from reasoner_rm.schema import Belief, Completion, Sample
-from reasoner_rm.tasks.render import Template
+from reasoner_rm.schema import Completion
 
 LAST = 10.0
 """Seconds that the process has for its end."""
@@ -34,9 +34,9 @@ class _Pending:
     answer: Future[Any] = field(default_factory=Future)
 
 
-class ProcessEngine:
+class ProcessEngine(RolloutEngine):
     """A `TransformersEngine` in a process of its own. Any number of threads may call: each prepares its own prompts,
-    and their rows join those under way (`rollout.joining`).
+    and their rows join those under way (`rollout.continuous_batching`).
 
     Args:
         encoder: of the same model, here.
@@ -46,16 +46,14 @@ class ProcessEngine:
         ServiceError: the process ended while it loaded it, for instance because there was no memory.
     """
 
-    schedules: Literal[True] = True
+    capabilities = Capabilities(concurrent=True, option_logprobs=True)
+    encoder: PromptEncoder
 
     def __init__(self, model: ModelSpec, encoder: PromptEncoder):
         self.encoder = encoder
-        self.failure: ServiceError | None = None
-        """Why there are no more answers."""
-        self.ended: Callable[[], None] = lambda: None
-        """Called when the process has ended though nobody closed it."""
-        self.on_batch: Callable[[int], None] = lambda beside: None
-        """Told with each answer how many requests were under way together."""
+        self._failure: ServiceError | None = None
+        self._on_failure: Callable[[], None] = lambda: None
+        self._on_batch: Callable[[int, int], None] = lambda callers, items: None
         self._pending: dict[int, _Pending] = {}
         self._tickets = itertools.count()
         self._lock, self._sending, self._closing = threading.Lock(), threading.Lock(), False
@@ -84,16 +82,31 @@ class ProcessEngine:
         asked = [self._draw(p, request, sampling) for p, request in zip(prompts, requests, strict=True)]
         return [pending.answer.result() for pending in asked]
 
-    def beliefs(
-        self, template: Template, samples: Sequence[Sample], texts: Sequence[Sequence[str]]
-    ) -> list[tuple[Belief | None, ...]]:
-        """As of a listener with this model.
+    def option_logprobs(self, queries: Sequence[OptionQuery]) -> list[list[OptionLogprobs]]:
+        """As of a `TransformersEngine`.
 
         Raises:
             ServiceError: the model's process has ended.
         """
-        said = tuple(map(tuple, texts))
-        return self._ask(lambda ticket: BeliefMessage(ticket, template, tuple(samples), said)).answer.result()
+        answer: Future[list[list[OptionLogprobs]]] = self._ask(
+            lambda ticket: OptionMessage(ticket, tuple(queries))
+        ).answer
+        return answer.result()
+
+    @property
+    def failure(self) -> ServiceError | None:
+        return self._failure
+
+    def observe(self, on_batch: Callable[[int, int], None]) -> bool:
+        """Called with each answer: how many requests were under way together."""
+        self._on_batch = on_batch
+        return True
+
+    def on_failure(self, callback: Callable[[], None]) -> None:
+        """Called when the process has ended though nobody closed it; at once, if it has."""
+        self._on_failure = callback
+        if self._failure is not None:
+            callback()
 
     def close(self) -> None:
         """End the process; whoever still waits gets a `ServiceError`."""
@@ -115,8 +128,8 @@ class ProcessEngine:
     def _ask(self, letter: Callable[[int], HostMessage], on_text: Callable[[int, str], None] | None = None) -> _Pending:
         pending = _Pending(on_text)
         with self._lock:
-            if self.failure is not None:
-                raise ServiceError(str(self.failure))
+            if self._failure is not None:
+                raise ServiceError(str(self._failure))
             ticket = next(self._tickets)
             self._pending[ticket] = pending
         with contextlib.suppress(OSError), self._sending:  # when nobody reads, `_listen` says so to everybody
@@ -130,24 +143,24 @@ class ProcessEngine:
                 self._hand_on(self._pipe.recv())
         gone = self._why()
         with self._lock:
-            self.failure, unanswered = gone, list(self._pending.values())
+            self._failure, unanswered = gone, list(self._pending.values())
         for pending in unanswered:
             if not pending.answer.done():
                 pending.answer.set_exception(ServiceError(str(gone)))
         if not self._closing:
-            self.ended()
+            self._on_failure()
 
-    def _hand_on(self, on_batch: WorkerMessage) -> None:
-        if isinstance(on_batch, ProgressMessage):
-            return self._show(self._pending[on_batch.request_id], on_batch)
-        pending = self._pending.pop(on_batch.request_id)
-        self.on_batch(on_batch.batch_size)
-        if pending.answer.done():  # its watcher failed
+    def _hand_on(self, message: WorkerMessage) -> None:
+        if isinstance(message, ProgressMessage):
+            return self._show(self._pending[message.request_id], message)
+        pending = self._pending.pop(message.request_id)
+        self._on_batch(message.batch_size, 1)
+        if pending.answer.done():  # its `on_text` failed
             return
-        if isinstance(on_batch.result, Exception):
-            pending.answer.set_exception(on_batch.result)
+        if isinstance(message.result, Exception):
+            pending.answer.set_exception(message.result)
         else:
-            pending.answer.set_result(on_batch.result)
+            pending.answer.set_result(message.result)
 
     def _show(self, pending: _Pending, grown: ProgressMessage) -> None:
         """Tell a watcher; one that fails fails its own call, as in this process, and nobody else's."""
@@ -165,19 +178,8 @@ class ProcessEngine:
         return ServiceError(f"the model's process was ended {how}" if code else "the model's process has ended")
 
 
-@dataclass(frozen=True, slots=True)
-class EngineListener:
-    """The model of an `ApartEngine` as a listener; no belief is left out for its little mass."""
-
-    engine: ProcessEngine
-    template: Template
-
-    def beliefs(self, samples: Sequence[Sample], texts: Sequence[Sequence[str]]) -> list[tuple[Belief | None, ...]]:
-        return self.engine.beliefs(self.template, samples, texts)
-
-
 def open_process_engine(model: ModelSpec) -> RolloutEngine:
-    """An `ApartEngine`; a model of no known family, whose rows cannot join others, is opened in this process.
+    """A `ProcessEngine`; a model of no known family, whose rows cannot join others, is opened in this process.
 
     Raises:
         InputError, ServiceError: as of the engine.

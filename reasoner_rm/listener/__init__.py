@@ -1,5 +1,5 @@
-"""Listeners behind one protocol: frozen models that read a reasoning and say what they believe."""
+"""Listeners: frozen models that read a reasoning and say what they believe."""
 
-from reasoner_rm.listener.protocol import Listener
+from reasoner_rm.listener.listener import Listener, frozen_listener
 
-__all__ = ["Listener"]
+__all__ = ["Listener", "frozen_listener"]

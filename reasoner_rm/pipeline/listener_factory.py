@@ -8,24 +8,22 @@ from contextlib import contextmanager
 from reasoner_rm.config import Config
 from reasoner_rm.data.endpoint import OpenAIClient
 from reasoner_rm.errors import InputError
-from reasoner_rm.listener import Listener
-from reasoner_rm.listener.http_listener import RemoteListener
-from reasoner_rm.listener.transformers_listener import TransformersListener
-from reasoner_rm.listener.vllm_listener import VllmListener
+from reasoner_rm.listener import Listener, frozen_listener
 from reasoner_rm.models.loading import Vlm, load_vlm
 from reasoner_rm.rollout.base import closing
 from reasoner_rm.rollout.factory import resolve_engine
+from reasoner_rm.rollout.http_engine import HttpEngine
 from reasoner_rm.rollout.vllm.engine import VllmEngine
 from reasoner_rm.tasks.render import Template
 
 POLICY_BASE = "policy"
 LISTENER_OPTIONS = ("temperature", "strip_verdict", "both_orders", "min_mass")
-"""What every listener is told of its section."""
+"""Settings of a section that every listener has."""
 
 
 @contextmanager
 def open_listener(config: Config, template: Template, lender: Vlm | None = None) -> Iterator[Listener | None]:
-    """The frozen model that reads along, on the policy's own prompt and image bounds; closed at the end.
+    """The frozen model that reads reasonings, with the policy's own prompt and image bounds; closed at the end.
 
     Args:
         lender: the policy that is being trained, for ``listener.path: policy``; without one, the run's base.
@@ -44,9 +42,9 @@ def open_listener(config: Config, template: Template, lender: Vlm | None = None)
             remedy="name a model as listener.path, without listener.endpoint; or set listener.engine to transformers",
         )
     if section.endpoint is not None:
-        yield RemoteListener(
-            OpenAIClient(section.endpoint), template, max_failure_rate=section.max_failure_rate, **settings
-        )
+        engine = HttpEngine(OpenAIClient(section.endpoint))
+        engine.options  # noqa: B018  # a server that cannot be used is refused before anything is trained
+        yield Listener(engine, template, max_failure_rate=section.max_failure_rate, **settings)
         return
     if section.path is None:
         yield None
@@ -54,15 +52,15 @@ def open_listener(config: Config, template: Template, lender: Vlm | None = None)
     if lent and model.lora is None:
         raise InputError("listener.path is `policy`, whose weights are all trained", remedy="set model.lora")
     if lent and lender is not None:
-        yield TransformersListener(lender, template, **settings)
+        yield frozen_listener(lender, template, **settings)
         return
     here = resolve_engine(section.engine).name == "transformers"
     path = model.path if lent else section.path
     low, high = model.min_pixels, model.max_pixels
     vlm = load_vlm(path, dtype=section.dtype, min_pixels=low, max_pixels=high, weights=here)
     if here:
-        yield TransformersListener(vlm, template, **settings)
+        yield frozen_listener(vlm, template, **settings)
         return
     share = {"dtype": "auto", "gpu_memory_utilization": section.gpu_memory_utilization}
-    with closing(VllmEngine(vlm, config.engine.model_copy(update=share))) as engine:
-        yield VllmListener(engine, template, **settings)
+    with closing(VllmEngine(vlm, config.engine.model_copy(update=share))) as on_gpu:
+        yield Listener(on_gpu, template, **settings)

@@ -12,7 +12,6 @@ from reasoner_rm import distributed
 from reasoner_rm.config import TrainSection
 from reasoner_rm.data.io import atomic_write, load_samples, write_samples
 from reasoner_rm.evaluation import Evaluation, blank_images, evaluate
-from reasoner_rm.judge.shared_engine import self_listener
 from reasoner_rm.listener import Listener
 from reasoner_rm.log import warn_once
 from reasoner_rm.models.box_converter import BoxConverter
@@ -157,7 +156,7 @@ class Pipeline(RunContext):
             open_listener(self.config, self.template) as listener,
             self.engine(settings, self.run.checkpoint(stage)) as subject,
         ):
-            own = self_listener(subject[0], self.template, min_mass=0.05)
+            own = Listener(subject[0], self.template)
             for split in splits:
                 samples = self.samples(split)[: self.config.eval.limit]
                 result = self._evaluate(*subject, samples, f"{stage} on {split}", listener=listener, own_listener=own)

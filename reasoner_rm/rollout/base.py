@@ -1,26 +1,39 @@
-"""What every rollout engine can do: answer prompts, G times each."""
+"""What an engine is: a model that completes prompts, G times each, and says how probable options are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from reasoner_rm.errors import InputError, ServiceError
 from reasoner_rm.schema import Completion
 from reasoner_rm.tasks.render import Prompt
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from reasoner_rm.models.prompt_encoder import PromptEncoder
+
+Completions: TypeAlias = tuple[Completion, ...]
+"""The G completions of a prompt."""
+OptionLogprobs: TypeAlias = Sequence[float] | ServiceError | None
+"""The log-probability of each option; None where it cannot be known; the error where a server failed."""
+
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
-    """How completions are drawn. ``temperature`` 0 is greedy; log-probabilities are then those at temperature 1.
+    """How completions are sampled.
 
-    ``top_p`` in (0, 1] draws from the nucleus alone: the likeliest tokens, until they hold that much (arXiv
-    1904.09751). Below 1 the sampler is another policy, so that nothing is trained on it. Log-probabilities stay those
-    of the whole distribution; an engine that only knows those within the nucleus says none.
+    Attributes:
+        temperature: 0 is greedy; log-probabilities are then those at temperature 1.
+        max_tokens: the longest a completion may be.
+        top_p: in (0, 1], samples from the nucleus alone: the most probable tokens, until they hold that much
+            probability (arXiv 1904.09751). Below 1 the sampler is another policy, so that nothing is trained on it.
+            Log-probabilities stay those of the whole distribution; an engine that only knows those within the nucleus
+            reports none.
     """
 
     temperature: float = 1.0
@@ -30,10 +43,10 @@ class SamplingParams:
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """One prompt and a seed for each completion wanted of it.
+    """One prompt, and a seed for each completion of it.
 
-    ``on_text`` is told the text so far of a completion, by its index, whenever it has grown; an engine that cannot say
-    tells nothing. It must not raise.
+    ``on_text`` is called with a completion's index and its text so far, whenever the text has grown; an engine that
+    cannot tell never calls it. It must not raise.
     """
 
     prompt: Prompt
@@ -41,61 +54,111 @@ class GenerationRequest:
     on_text: Callable[[int, str], None] | None = field(default=None, compare=False)
 
 
-class RolloutEngine(Protocol):
-    """Answers requests; the result is aligned with them, G completions each."""
+@dataclass(frozen=True, slots=True)
+class OptionQuery:
+    """How probable is each of the ``options`` after each of the ``prefixes``? A prefix is the beginning of an
+    assistant's turn: a reasoning, and the verdict up to where the options differ."""
 
-    def generate(
-        self, requests: Sequence[GenerationRequest], sampling: SamplingParams
-    ) -> list[tuple[Completion, ...]]: ...
+    prompt: Prompt
+    prefixes: tuple[str, ...]
+    options: tuple[str, ...]
 
 
-@runtime_checkable
-class StreamingEngine(RolloutEngine, Protocol):
-    """An engine that hands over groups as they are ready, so that they can be worked on while others are under way."""
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an engine can do beyond :meth:`RolloutEngine.generate`.
+
+    Attributes:
+        concurrent: any number of threads may call it at once, and it batches their requests by itself.
+        option_logprobs: it answers :class:`OptionQuery`.
+        remote: it computes on a device of its own, so that it may be asked while others compute here.
+    """
+
+    concurrent: bool = False
+    option_logprobs: bool = False
+    remote: bool = False
+
+
+class RolloutEngine(ABC):
+    """Completes prompts. A subclass gives :meth:`generate`, and overrides what it can do better than the defaults.
+
+    Attributes:
+        encoder: turns prompts into the tokens and pixels that the model reads; None where only a server knows them.
+    """
+
+    capabilities = Capabilities()
+    encoder: PromptEncoder | None = None
+
+    @property
+    def failure(self) -> ServiceError | None:
+        """Why it answers nothing more; None while it does."""
+        return None
+
+    @property
+    def usage(self) -> str:
+        """What was used of a paid server so far, for people to read; empty without one."""
+        return ""
+
+    @abstractmethod
+    def generate(self, requests: Sequence[GenerationRequest], sampling: SamplingParams) -> list[Completions]:
+        """The completions of each request, aligned with the requests."""
 
     def stream(
         self, requests: Sequence[GenerationRequest], sampling: SamplingParams
-    ) -> Iterator[tuple[int, tuple[Completion, ...]]]:
-        """Each request's place with its G completions, in whatever order they come; every place once."""
-        ...
+    ) -> Iterator[tuple[int, Completions]]:
+        """Each request's index with its completions, in whatever order they are ready; every index once. By default
+        all of them at the end."""
+        yield from enumerate(self.generate(requests, sampling))
+
+    def option_logprobs(self, queries: Sequence[OptionQuery]) -> list[list[OptionLogprobs]]:
+        """For each query and prefix the log-probability of each option, of the whole vocabulary at temperature 1.
+
+        Raises:
+            InputError: this engine cannot tell.
+        """
+        raise InputError(
+            f"{type(self).__name__} does not tell its options' probabilities",
+            remedy="take p_first from votes, or use transformers or vLLM in this process",
+        )
+
+    def update_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:  # noqa: B027
+        """Load the policy's weights, by their checkpoint's names, and drop what was computed with the old ones. By
+        default the engine computes with the policy's own."""
+
+    def close(self) -> None:  # noqa: B027
+        """Free what the engine holds; it answers nothing more."""
+
+    def observe(self, on_batch: Callable[[int, int], None]) -> bool:
+        """Have ``on_batch`` called after each run of the model with (callers, items). False: whoever batches calls of
+        this engine has to report them."""
+        return False
+
+    def on_failure(self, callback: Callable[[], None]) -> None:  # noqa: B027
+        """Have a function called when the engine stops answering though nobody closed it."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed training has to restore, as JSON."""
+        return {}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:  # noqa: B027
+        """Restore what :meth:`state_dict` returned; the state of another engine has no effect."""
 
 
-def iter_completions(
-    engine: RolloutEngine, requests: Sequence[GenerationRequest], sampling: SamplingParams
-) -> Iterator[tuple[int, tuple[Completion, ...]]]:
-    """Each request's place with its completions as they come; from an engine that does not stream, all at the end."""
-    if isinstance(engine, StreamingEngine):
-        yield from engine.stream(requests, sampling)
-    else:
-        yield from enumerate(engine.generate(requests, sampling))
-
-
-def in_order(streamed: Iterable[tuple[int, tuple[Completion, ...]]]) -> list[tuple[Completion, ...]]:
+def in_order(streamed: Iterable[tuple[int, Completions]]) -> list[Completions]:
     """What `stream` gave, aligned with its requests."""
     return [completions for _, completions in sorted(streamed, key=lambda pair: pair[0])]
 
 
-@runtime_checkable
-class ConcurrentEngine(RolloutEngine, Protocol):
-    """An engine that any number of threads may call at once, and that batches what they ask by itself."""
-
-    schedules: Literal[True]
-
-
-@runtime_checkable
-class WeightSyncEngine(RolloutEngine, Protocol):
-    """An engine with weights of its own, which have to be made the policy's before a rollout."""
-
-    def update_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
-        """Take over weights by their checkpoint's names, and forget what was computed with the old ones."""
-        ...
-
-
-@runtime_checkable
-class ClosableEngine(RolloutEngine, Protocol):
-    """An engine that holds memory of its own until it is closed."""
-
-    def close(self) -> None: ...
+def option_token_ids(prefix: str, options: Sequence[str], tokenizer: Any) -> tuple[list[int], list[int]] | None:
+    """Token ids up to where the options differ, and the options' token ids; None when they are not single tokens."""
+    rows = [tokenizer(prefix + option, add_special_tokens=False).input_ids for option in options]
+    common = 0
+    while all(len(r) > common and r[common] == rows[0][common] for r in rows):
+        common += 1
+    ends = [r[common:] for r in rows]
+    if any(len(end) != 1 for end in ends) or common == 0:
+        return None
+    return rows[0][:common], [end[0] for end in ends]
 
 
 Engine = TypeVar("Engine", bound=RolloutEngine)
@@ -103,9 +166,8 @@ Engine = TypeVar("Engine", bound=RolloutEngine)
 
 @contextmanager
 def closing(engine: Engine) -> Iterator[Engine]:
-    """The engine, closed at the end where it can be."""
+    """The engine, closed at the end."""
     try:
         yield engine
     finally:
-        if isinstance(engine, ClosableEngine):
-            engine.close()
+        engine.close()

@@ -121,7 +121,7 @@ def engine_from_config(
     if name == "http":
         from reasoner_rm.data.endpoint import OpenAIClient
         from reasoner_rm.rollout.http_engine import HttpEngine
-        from reasoner_rm.rollout.synced_http import FollowingHttpEngine
+        from reasoner_rm.rollout.synced_http import SyncedHttpEngine
 
         if settings.endpoint is None:
             raise InputError("engine http needs a server", remedy="give its URL up to /v1: engine.endpoint.urls")
@@ -132,7 +132,7 @@ def engine_from_config(
                 "a server does not follow the weights of a policy that is being trained without engine.weight_sync_dir",
                 remedy="set engine.name to vllm or transformers, or engine.weight_sync_dir to a folder it can read",
             )
-        return FollowingHttpEngine(OpenAIClient(settings.endpoint), encoder, settings.weight_sync_dir)
+        return SyncedHttpEngine(OpenAIClient(settings.endpoint), encoder, settings.weight_sync_dir)
     if name == "vllm":
         from reasoner_rm.rollout.vllm.engine import VllmEngine
 

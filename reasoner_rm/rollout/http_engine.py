@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 
@@ -15,7 +15,16 @@ from reasoner_rm.data.http_errors import RequestRejected
 from reasoner_rm.errors import InputError, ServiceError
 from reasoner_rm.log import warn_once
 from reasoner_rm.models.families import VISUAL_TOKENS
-from reasoner_rm.rollout.base import GenerationRequest, SamplingParams, in_order
+from reasoner_rm.rollout.base import (
+    Capabilities,
+    GenerationRequest,
+    OptionLogprobs,
+    OptionQuery,
+    RolloutEngine,
+    SamplingParams,
+    in_order,
+)
+from reasoner_rm.rollout.http_options import HttpOptions
 from reasoner_rm.schema import Completion
 
 if TYPE_CHECKING:
@@ -41,7 +50,7 @@ SHOWN_AFTER = 5.0
 """Seconds until a progress bar appears."""
 
 
-class HttpEngine:
+class HttpEngine(RolloutEngine):
     """One request a prompt, with all its G completions and its images once; groups come as they are ready.
 
     The seed of a request is its first completion's: a completion depends on its group's first seed and its place in it.
@@ -49,13 +58,17 @@ class HttpEngine:
 
     Args:
         encoder: the trainer's own. Then the server has to read every prompt in the very tokens of the trainer.
+        banned_token_ids: get no probability; with an encoder, its model's.
     """
 
-    schedules: Literal[True] = True
+    capabilities = Capabilities(concurrent=True, option_logprobs=True, remote=True)
 
-    def __init__(self, endpoint: OpenAIClient, encoder: PromptEncoder | None = None):
+    def __init__(
+        self, endpoint: OpenAIClient, encoder: PromptEncoder | None = None, *, banned_token_ids: Sequence[int] = ()
+    ):
         self.endpoint = endpoint
         self.encoder = encoder
+        self.banned_token_ids = encoder.vlm.banned_token_ids if encoder is not None else tuple(banned_token_ids)
         self.vllm = endpoint.model_info.get("owned_by") == "vllm" if _lists_models(endpoint) else False
         self._left_out: set[str] = set()
 
@@ -104,6 +117,30 @@ class HttpEngine:
                     raise ServiceError(f"{self.endpoint.urls[0]} answers without completions")
                 pending = again
 
+    def option_logprobs(self, queries: Sequence[OptionQuery]) -> list[list[OptionLogprobs]]:
+        """See :class:`HttpOptions`.
+
+        Raises:
+            InputError: the server does not continue an assistant's message, or reports no log-probabilities.
+        """
+        return self.options(queries)
+
+    @functools.cached_property
+    def options(self) -> HttpOptions:
+        """Asked once, at first use, whether the server can: :class:`HttpOptions`."""
+        return HttpOptions(self.endpoint, vllm=self.vllm, banned_token_ids=self.banned_token_ids)
+
+    @property
+    def usage(self) -> str:
+        return str(self.endpoint.cost)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was spent of the endpoint's budget."""
+        return {"used": self.endpoint.cost.used()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        self.endpoint.cost.recall(state_dict.get("used", {}))
+
     # --- asking -----------------------------------------------------------------------------------------------------
 
     def _body(self, request: GenerationRequest, sampling: SamplingParams, have: int) -> Mapping[str, Any]:
@@ -120,8 +157,8 @@ class HttpEngine:
         }
         if self.vllm:
             body |= VLLM
-            if self.encoder is not None:  # rows of the vocabulary that no token owns have no name to ban them by
-                body["logit_bias"] = dict.fromkeys(map(str, self.encoder.vlm.banned_token_ids), -100)
+            if self.banned_token_ids:  # rows of the vocabulary that no token owns have no name to ban them by
+                body["logit_bias"] = dict.fromkeys(map(str, self.banned_token_ids), -100)
         if "max_tokens" in self._left_out:
             body["max_completion_tokens"] = body["max_tokens"]
         return {name: value for name, value in body.items() if name not in self._left_out}

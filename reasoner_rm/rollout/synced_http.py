@@ -25,7 +25,7 @@ EMPTYING = 10.0
 """Seconds that a server gets to let go of requests that were called off."""
 
 
-class FollowingHttpEngine(HttpEngine):
+class SyncedHttpEngine(HttpEngine):
     """An engine whose servers load the policy's weights before each rollout. See `rollout/vllm/worker_extension.py`.
 
     Under `torchrun` all processes share the servers; the first one writes the weights and has them loaded, and the

@@ -11,24 +11,39 @@ import torch
 from torch import Tensor
 
 from reasoner_rm.models.loading import Vlm
+from reasoner_rm.models.lora import disable_adapter
+from reasoner_rm.models.packing import forward_groups
 from reasoner_rm.models.prefix_cache import KVCache, prefill
 from reasoner_rm.models.prompt_encoder import PromptEncoder
 from reasoner_rm.models.token_logprobs import processed_logits
-from reasoner_rm.rollout.base import GenerationRequest, SamplingParams, in_order
+from reasoner_rm.rollout.base import (
+    Capabilities,
+    GenerationRequest,
+    OptionLogprobs,
+    OptionQuery,
+    RolloutEngine,
+    SamplingParams,
+    in_order,
+    option_token_ids,
+)
 from reasoner_rm.rollout.completion import read
 from reasoner_rm.schema import Completion
+from reasoner_rm.tasks.render import Prompt
 
 COMPACT_BELOW = 0.75
 """Finished rows leave the batch as soon as what remains fits in this share of it."""
 
 
-class TransformersEngine:
+class TransformersEngine(RolloutEngine):
     """Samples by inverse CDF from one uniform number per row and step, so that a completion depends on its seed
     alone and not on what else is in the batch.
 
     Args:
         rows: how many completions are decoded side by side.
     """
+
+    capabilities = Capabilities(option_logprobs=True)
+    encoder: PromptEncoder
 
     def __init__(self, vlm: Vlm, encoder: PromptEncoder | None = None, rows: int = 128):
         self.vlm = vlm
@@ -47,6 +62,43 @@ class TransformersEngine:
             for completions in self._answer_in_eval(part, sampling):
                 yield place, completions
                 place += 1
+
+    def option_logprobs(self, queries: Sequence[OptionQuery]) -> list[list[OptionLogprobs]]:
+        """In one forward pass: images and prompt once per query, the prefixes as continuations. An adapter is switched
+        off: the base weights answer."""
+        return [answers for batch in self._query_batches(queries) for answers in self._read_options(batch)]
+
+    def _query_batches(self, queries: Sequence[OptionQuery]) -> Iterator[Sequence[OptionQuery]]:
+        """As many queries as ``rows`` prefixes allow, at least one."""
+        start = 0
+        while start < len(queries):
+            end, rows = start + 1, len(queries[start].prefixes)
+            while end < len(queries) and rows + len(queries[end].prefixes) <= self.rows:
+                rows += len(queries[end].prefixes)
+                end += 1
+            yield queries[start:end]
+            start = end
+
+    def _read_options(self, batch: Sequence[OptionQuery]) -> list[list[OptionLogprobs]]:
+        tokens = [[option_token_ids(prefix, q.options, self.vlm.tokenizer) for prefix in q.prefixes] for q in batch]
+        prefixes = [[known[0] for known in row if known] for row in tokens]
+        asked = [i for i, row in enumerate(prefixes) if row]
+        if not asked:
+            return [[None] * len(row) for row in tokens]
+        logprobs = iter(self._last_logprobs([batch[i].prompt for i in asked], [prefixes[i] for i in asked]))
+        return [[next(logprobs)[known[1]].tolist() if known else None for known in row] for row in tokens]
+
+    @torch.no_grad()
+    def _last_logprobs(self, prompts: Sequence[Prompt], prefixes: Sequence[Sequence[list[int]]]) -> Tensor:
+        """Log-probabilities [B, V] of the token after each prefix."""
+        encoded = self.encoder.batch([self.encoder.encode(prompt) for prompt in prompts])
+        training = self.vlm.model.training
+        self.vlm.model.eval()
+        with disable_adapter(self.vlm):
+            states = forward_groups(self.vlm, encoded, prefixes)
+        self.vlm.model.train(training)
+        last = states.hidden[states.last]
+        return processed_logits(self.vlm.model.lm_head, last, self.vlm.banned_token_ids, 1.0).log_softmax(-1).cpu()
 
     @torch.no_grad()
     def _answer_in_eval(

@@ -11,12 +11,10 @@ from reasoner_rm import distributed
 from reasoner_rm.config import GrpoSection
 from reasoner_rm.data.seeding import stable_seed
 from reasoner_rm.listener import Listener
-from reasoner_rm.listener.base import BaseListener
 from reasoner_rm.listener.overlap import Beliefs, OverlappedListening
 from reasoner_rm.models.prompt_encoder import EncodedPrompt, PromptEncoder
 from reasoner_rm.models.weight_export import iter_full_weights
 from reasoner_rm.rollout import GenerationRequest, RolloutEngine, SamplingParams
-from reasoner_rm.rollout.base import WeightSyncEngine, iter_completions
 from reasoner_rm.schema import Group, Sample, ScoredGroup
 from reasoner_rm.tasks.render import Template, render
 from reasoner_rm.training.metric_buffer import MetricBuffer
@@ -46,10 +44,9 @@ class RolloutCollector:
     on_groups: Callable[[int, list[ScoredGroup]], None] | None = None
 
     def sync_engine(self) -> None:
-        """Hand the policy's weights to an engine that holds its own. Every process has to ask."""
-        if isinstance(self.engine, WeightSyncEngine):
-            with self.timer("weights"):
-                self.engine.update_weights(iter_full_weights(self.policy.vlm))
+        """Hand the policy's weights to the engine, which may hold its own. Every process has to ask."""
+        with self.timer("weights"):
+            self.engine.update_weights(iter_full_weights(self.policy.vlm))
 
     def collect(self, samples: list[Sample], step: int, progress: float) -> list[tuple[ScoredGroup, EncodedPrompt]]:
         """Prompts, encoded, with their groups: rolled out, believed by the listener, scored. Every process has to ask.
@@ -87,12 +84,12 @@ class RolloutCollector:
                 return [], []
             with self.timer("rollout"):
                 sampling = SamplingParams(section.temperature, length)
-                for i, completions in iter_completions(self.engine, requests, sampling):
+                for i, completions in self.engine.stream(requests, sampling):
                     groups[i] = Group(samples[i], completions)
                     listening.submit(i, groups[i])
             with self.timer("listening"):
                 beliefs = listening.beliefs()
-        if isinstance(self.listener, BaseListener):
+        if self.listener is not None:
             self.metrics.add(
                 listener_failure_rate=self.listener.failure_rate, listener_overlap=listening.overlap_seconds
             )

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from eyes import ColorEngine, picture, seeing_judge
+from fake_engine import ColorEngine, picture, seeing_judge
 from judge_server import serving
 from PIL import Image
 

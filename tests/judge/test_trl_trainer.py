@@ -10,7 +10,7 @@ from typing import Any
 import datasets
 import pytest
 import trl
-from eyes import picture, seeing_judge
+from fake_engine import picture, seeing_judge
 from trl_settings import PLAIN
 
 from reasoner_rm.judge.adapters import as_trl_reward, as_trl_reward_async

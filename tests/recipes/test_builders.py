@@ -33,7 +33,7 @@ from reasoner_rm.errors import InputError
 from reasoner_rm.models.box_converter import BoxConverter
 from reasoner_rm.models.judge_checkpoint import JudgeConfig, save_judge
 from reasoner_rm.models.loading import load_vlm
-from reasoner_rm.rollout import GenerationRequest, SamplingParams
+from reasoner_rm.rollout import GenerationRequest, RolloutEngine, SamplingParams
 from reasoner_rm.rollout.teacher import EngineTeacher
 from reasoner_rm.schema import Completion, Sample
 from reasoner_rm.tasks import get_task
@@ -41,7 +41,7 @@ from reasoner_rm.tasks.render import load_template
 from reasoner_rm.training.sft import SFTTrainer
 
 sys.path.insert(0, str(Path(__file__).parent))
-import fixtures
+import recipe_rows
 
 # --- mistakes by rule ---
 
@@ -97,8 +97,8 @@ def test_every_type_can_be_made_and_all_are_balanced(tmp_path: Path) -> None:
         'A red car stands on the left of two wooden chairs with a round clock. The door is open. A sign says "HELLO".'
     )
     assert {spot.type for spot in spots(text)} == set(TYPES)
-    fixtures.save(tmp_path, "1.jpg")
-    fixtures.lines(tmp_path / "train.jsonl", [{"image": "1.jpg", "caption": text} for _ in range(160)])
+    recipe_rows.save(tmp_path, "1.jpg")
+    recipe_rows.lines(tmp_path / "train.jsonl", [{"image": "1.jpg", "caption": text} for _ in range(160)])
     build(get_recipe("vicrit"), tmp_path, tmp_path / "out", Settings(part=50))
     counts = Counter(s.gold["type"] for s in load_samples(tmp_path / "out" / "train.jsonl"))
     assert set(counts) == set(TYPES) and max(counts.values()) - min(counts.values()) <= 4
@@ -200,7 +200,7 @@ def test_a_busy_server_is_asked_again_and_a_refusal_is_not(serve: Any) -> None:
 
 
 def pairs(folder: Path, n: int) -> Path:
-    fixtures.save(folder, "a.png", "b.jpg")
+    recipe_rows.save(folder, "a.png", "b.jpg")
     images = (str(folder / "a.png"), str(folder / "b.jpg"))
     rows = [
         Sample(f"s{i}", "image_preference", f"prompt {i}", images, gold={"p_first": float(i % 2)}) for i in range(n)
@@ -272,7 +272,7 @@ def test_a_second_try_may_do(serve: Any, tmp_path: Path) -> None:
     assert server.bodies[0]["seed"] != server.bodies[1]["seed"]
 
 
-class Scripted:
+class Scripted(RolloutEngine):
     """A rollout engine whose answers are a function of the prompt's text and the seed."""
 
     def __init__(self, say: Callable[[str, int], str]):
@@ -308,7 +308,7 @@ def test_an_engine_teaches_in_batches_and_asks_again_only_where_it_failed(tmp_pa
 
 
 def test_an_engine_says_boxes_in_its_own_space_and_they_are_kept_in_the_samples(tmp_path: Path) -> None:
-    fixtures.save(tmp_path, "1.jpg")
+    recipe_rows.save(tmp_path, "1.jpg")
     box = {"bbox_2d": [6, 6, 12, 12], "label": "cat"}
     sample = Sample("d", "detection", "cat", (str(tmp_path / "1.jpg"),), gold={"boxes": [box]})
     write_samples(tmp_path / "set.jsonl", [sample])
@@ -390,9 +390,9 @@ def test_a_model_is_held_to_one_clean_mistake(serve: Any, tmp_path: Path) -> Non
             return '{"original": "a red car", "changed": "a crimson car"}'  # says nearly the same
         return "I would rather not." if "number 2" in text else '{"original": "gone", "changed": "here"}'
 
-    fixtures.save(tmp_path, "1.jpg")
+    recipe_rows.save(tmp_path, "1.jpg")
     rows = [{"image": "1.jpg", "caption": f"This is number {i}: a red car."} for i in range(4)]
-    fixtures.lines(tmp_path / "c.jsonl", rows)
+    recipe_rows.lines(tmp_path / "c.jsonl", rows)
     server = serve(answer)
     made = list(inject_by_model(tmp_path / "c.jsonl", tmp_path / "j.jsonl", teacher(server.url), tries=2))
     (sample,) = [s for s in made if isinstance(s, Sample)]

@@ -17,7 +17,7 @@ from reasoner_rm.evaluation.registry import load_benchmark
 from reasoner_rm.schema import Sample
 
 sys.path.insert(0, str(Path(__file__).parent))
-import fixtures
+import recipe_rows
 
 
 def shell(capsys: pytest.CaptureFixture[str], *args: str | Path) -> tuple[int, str, str]:
@@ -38,7 +38,7 @@ def test_each_recipe_has_its_own_help_with_defaults(capsys: pytest.CaptureFixtur
 
 
 def test_a_build_says_what_it_made_and_what_it_did_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fixtures.pickapic(tmp_path / "d")
+    recipe_rows.pickapic(tmp_path / "d")
     code, out, _ = shell(capsys, "build", "pickapic", "--data", tmp_path / "d", "--out", tmp_path / "o")
     assert code == 0 and "train: 3 samples" in out and "left out: 1 rows, has_label is false" in out
     code, _, error = shell(capsys, "build", "pickapic", "--data", tmp_path / "d", "--out", tmp_path / "o")
@@ -47,7 +47,7 @@ def test_a_build_says_what_it_made_and_what_it_did_not(tmp_path: Path, capsys: p
 
 
 def test_pairs_neither_overwrites_nor_ignores_n(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fixtures.save(tmp_path, *(f"{i}.png" for i in range(12)))
+    recipe_rows.save(tmp_path, *(f"{i}.png" for i in range(12)))
     rows = [f"{2 * i}.png,{2 * i + 1}.png,prompt {i},a" for i in range(6)]
     table = tmp_path / "pairs.csv"
     table.write_text("\n".join(["image_a,image_b,prompt,preferred", *rows]))
@@ -61,7 +61,7 @@ def test_pairs_neither_overwrites_nor_ignores_n(tmp_path: Path, capsys: pytest.C
 
 
 def test_validate_ends_with_2_where_training_would_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fixtures.hpdv3(tmp_path / "d")
+    recipe_rows.hpdv3(tmp_path / "d")
     shell(capsys, "build", "hpdv3", "--data", tmp_path / "d", "--out", tmp_path / "o")
     file = tmp_path / "o" / "train.jsonl"
     code, out, _ = shell(capsys, "validate", file, "--html", tmp_path / "v.html", "--json")
@@ -131,7 +131,7 @@ ROW = {"id": "x", "task": "image_preference", "prompt": "a cat", "images": ["a",
 def test_half_a_character_is_named_and_nothing_is_left_half_written(
     verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fixtures.save(tmp_path, "a", "b")
+    recipe_rows.save(tmp_path, "a", "b")
     file, other = tmp_path / "f.jsonl", tmp_path / "g.jsonl"
     file.write_text(json.dumps({**ROW, "meta": {"note": "\ud800"}}) + "\n")
     other.write_text(json.dumps({**ROW, "prompt": "something else altogether", "images": []}) + "\n")
@@ -150,7 +150,7 @@ def test_a_set_is_cleaned_of_a_benchmark_by_its_name(
     monkeypatch.chdir(tmp_path)
     made = getattr(benchmark_files, name)(tmp_path / "bench")
     items = load_benchmark(name, made, any_revision=True, keep=tmp_path / "kept")
-    fixtures.frames(tmp_path, "own")
+    recipe_rows.frames(tmp_path, "own")
     own = Sample("own", "qa", "x", (str(tmp_path / "own" / "2.jpg"),), gold={"answer": "1", "kind": "text"})
     write_samples(tmp_path / "f.jsonl", [*items, own])
     before = sorted(tmp_path.iterdir())
@@ -174,7 +174,7 @@ def test_what_a_terminal_would_obey_is_shown_instead(tmp_path: Path, capsys: pyt
 def test_only_images_are_packed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A row from elsewhere may name any file; its bytes must not end up in what is published."""
     (tmp_path / "secret").write_text("key = 123")
-    fixtures.save(tmp_path / "d", "b")
+    recipe_rows.save(tmp_path / "d", "b")
     (tmp_path / "d" / "f.jsonl").write_text(json.dumps({**ROW, "images": ["../secret", "b"]}) + "\n")
     code, _, error = shell(capsys, "pack", tmp_path / "d" / "f.jsonl", "--out", tmp_path / "o")
     assert code == 2 and "secret: this is no image" in error
@@ -182,7 +182,7 @@ def test_only_images_are_packed(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_an_output_that_cannot_be_made_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fixtures.hpdv3(tmp_path / "d")
+    recipe_rows.hpdv3(tmp_path / "d")
     (tmp_path / "file").write_text("x")
     for args in (("build", "hpdv3", "--data", tmp_path / "d"), ("mix", tmp_path / "d" / "train.json")):
         code, _, error = shell(capsys, *args, "--out", tmp_path / "file" / "x.jsonl")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-import fixtures
+import recipe_rows
 
 from data_recipes import RECIPES, get_recipe
 from data_recipes.answer_formats import read
@@ -38,7 +38,7 @@ def samples(name: str, tmp: Path, data: str = "", split: str | None = None, **op
     folder = tmp / name
     if not folder.is_dir():
         folder.mkdir()
-        fixtures.FIXTURES[name](folder)
+        recipe_rows.FIXTURES[name](folder)
     recipe = get_recipe(name)
     split = split or recipe.splits[0]
     settings = Settings(split=split, decode=True, overwrite=True)
@@ -58,7 +58,7 @@ def names(sample: Sample) -> list[str]:
     return [shown[sample.meta["order"].index(k)] for k in (0, 1)]
 
 
-@pytest.mark.parametrize("name", fixtures.FIXTURES)
+@pytest.mark.parametrize("name", recipe_rows.FIXTURES)
 def test_a_fixture_becomes_sound_samples_whose_images_open(name: str, tmp_path: Path) -> None:
     found = samples(name, tmp_path)
     assert found and len({s.id for s in found}) == len(found)
@@ -67,7 +67,7 @@ def test_a_fixture_becomes_sound_samples_whose_images_open(name: str, tmp_path: 
 
 
 def test_every_recipe_has_a_fixture() -> None:
-    assert set(fixtures.FIXTURES) == set(RECIPES) - {"mapped"}
+    assert set(recipe_rows.FIXTURES) == set(RECIPES) - {"mapped"}
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_rich_feedback_is_three_scores_and_the_words_that_are_missing(tmp_path: 
 
 
 def test_large_columns_that_nothing_is_made_of_are_not_read(tmp_path: Path) -> None:
-    fixtures.rapidata_rich(tmp_path)
+    recipe_rows.rapidata_rich(tmp_path)
     (file,) = tmp_path.glob("data/*.parquet")
     unread = get_recipe("rapidata_rich").unread
     for (_, some), (_, every) in zip(rows(file, unread=unread), rows(file), strict=True):
@@ -388,7 +388,7 @@ BROKEN: dict[str, list[tuple[Broken, str]]] = {
 
 
 def test_every_family_has_broken_rows() -> None:
-    assert set(BROKEN) == set(fixtures.FIXTURES) - {"coco"}
+    assert set(BROKEN) == set(recipe_rows.FIXTURES) - {"coco"}
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -396,7 +396,7 @@ def test_broken_rows_are_named_and_counted(name: str, tmp_path: Path) -> None:
     """The first row of the fixture, whole, then broken in each way; beside it a picture that is cut off."""
     folder, recipe = tmp_path / name, get_recipe(name)
     folder.mkdir()
-    fixtures.FIXTURES[name](folder)
+    recipe_rows.FIXTURES[name](folder)
     whole = first_row(name, folder)
     cut = cut_images(whole, folder)
     made = [whole, *(broken(whole) for broken, _ in BROKEN[name]), *cut]
@@ -429,7 +429,7 @@ def first_row(name: str, folder: Path) -> dict[str, Any]:
 
 def cut_images(row: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
     """The row with one of its pictures cut off; none where its pictures are stored elsewhere than in a column."""
-    (folder / "cut.jpg").write_bytes(fixtures.encoded(0)[:300])
+    (folder / "cut.jpg").write_bytes(recipe_rows.encoded(0)[:300])
     for column in ("path1", "jpg_0", "image1", "image", "img_path", "image_path"):
         if isinstance(row.get(column), str) and not row[column].startswith("http") and "prompt_id" not in row:
             return [{**row, column: "cut.jpg"}]
@@ -437,7 +437,7 @@ def cut_images(row: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
 
 
 def test_coco_rows_outside_their_image_are_refused(tmp_path: Path) -> None:
-    fixtures.coco(tmp_path)
+    recipe_rows.coco(tmp_path)
     file = tmp_path / "instances_train2017.json"
     whole = json.loads(file.read_text())
     whole["annotations"][0]["bbox"] = [20, 0, 50, 5]
@@ -450,16 +450,16 @@ def test_coco_rows_outside_their_image_are_refused(tmp_path: Path) -> None:
 
 
 def test_pictures_in_parquet_stay_there(tmp_path: Path) -> None:
-    fixtures.rlaif_v(tmp_path)
+    recipe_rows.rlaif_v(tmp_path)
     first, second = (row for _, row in rows(next(tmp_path.rglob("*.parquet"))))
     assert isinstance(first["image"], Stored) and first["image"].endswith("#0/image")
     assert second["image"] == "x.jpg"
 
 
 def test_the_order_is_drawn_by_seed(tmp_path: Path) -> None:
-    fixtures.save(tmp_path, "w.jpg", "l.jpg")
+    recipe_rows.save(tmp_path, "w.jpg", "l.jpg")
     row = {"path1": "w.jpg", "path2": "l.jpg", "choice_dist": None, "confidence": None}
-    fixtures.array(tmp_path / "train.json", [{**row, "prompt": str(i)} for i in range(400)])
+    recipe_rows.array(tmp_path / "train.json", [{**row, "prompt": str(i)} for i in range(400)])
 
     def firsts(seed: int) -> list[float]:
         build(get_recipe("hpdv3"), tmp_path, tmp_path / f"{seed}", Settings(seed=seed, overwrite=True))

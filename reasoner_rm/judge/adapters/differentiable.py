@@ -17,10 +17,10 @@ from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 
 from reasoner_rm.errors import InputError
 from reasoner_rm.judge.judge import Judge
-from reasoner_rm.listener.base import option_token_ids
 from reasoner_rm.models.loading import Vlm
 from reasoner_rm.models.prompt_encoder import PromptEncoder
 from reasoner_rm.models.token_logprobs import processed_logits
+from reasoner_rm.rollout.base import option_token_ids
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.tasks.escape import escape
 from reasoner_rm.tasks.render import Prompt

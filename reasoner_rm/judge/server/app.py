@@ -56,7 +56,7 @@ def create_app(
     """
     limits, metrics = limits or Limits(), Metrics()
     gate, intake = AdmissionController(limits, metrics), ImageDecoder(limits, urls)
-    judge.engine.report_to(metrics.ran)
+    judge.engine.observe(metrics.ran)
     judge.engine.keep_images(limits.image_cache_bytes)
     app = FastAPI(title="reasoner-rm judge", version="1", docs_url=None, redoc_url=None)
     app.state.gate, app.state.engine = gate, judge.engine

@@ -52,7 +52,7 @@ def run(app: FastAPI, host: str, port: int) -> None:
     where = f"[{host}]" if ":" in host else host
     print(f"http://{where}:{listening.getsockname()[1]}/", flush=True)
     server = Server(configured(app), gate)
-    engine.on_end(server.close)
+    engine.on_failure(server.close)
     server.run(sockets=[listening])
     gone = engine.failure
     engine.close()

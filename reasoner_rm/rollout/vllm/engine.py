@@ -6,7 +6,7 @@ import gc
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +15,16 @@ from reasoner_rm.config import EngineSection
 from reasoner_rm.errors import InputError
 from reasoner_rm.models.loading import Vlm
 from reasoner_rm.models.prompt_encoder import EncodedPrompt, PromptEncoder
-from reasoner_rm.rollout.base import GenerationRequest, SamplingParams, in_order
+from reasoner_rm.rollout.base import (
+    Capabilities,
+    GenerationRequest,
+    OptionLogprobs,
+    OptionQuery,
+    RolloutEngine,
+    SamplingParams,
+    in_order,
+    option_token_ids,
+)
 from reasoner_rm.rollout.completion import read
 from reasoner_rm.rollout.vllm.inputs import engine_input
 from reasoner_rm.rollout.vllm.launch import start
@@ -32,7 +41,7 @@ class VllmRequest:
     prefix_ids: Sequence[int] = ()
 
 
-class VllmEngine:
+class VllmEngine(RolloutEngine):
     """One request per prompt with ``n`` completions; all of a call are under way at once, and a prompt is prefilled
     once for all its completions by the prefix cache.
 
@@ -41,14 +50,15 @@ class VllmEngine:
 
     Args:
         vlm: the policy, or its shape only (``load_vlm(…, weights=False)``) for a model as it is on disk.
-        following: the engine has no weights of its own until it is handed the policy's (:meth:`follow`).
+        sync_weights: the engine has no weights until it is handed the policy's (:meth:`update_weights`).
         stats: keep count of prefix-cache hits (:meth:`cached_tokens`).
 
     Raises:
         InputError: as :func:`start`; later, a prompt that does not fit into the engine's context.
     """
 
-    schedules: Literal[True] = True
+    capabilities = Capabilities(concurrent=True, option_logprobs=True)
+    encoder: PromptEncoder
 
     def __init__(
         self,
@@ -76,9 +86,7 @@ class VllmEngine:
         self, requests: Sequence[GenerationRequest], sampling: SamplingParams
     ) -> Iterator[tuple[int, tuple[Completion, ...]]]:
         """Each request's index with its completions, as soon as the last of these is done."""
-        greedy = (
-            sampling.temperature == 0
-        )  # then all completions of a prompt are one, and vLLM refuses to draw it twice
+        greedy = sampling.temperature == 0  # all completions of a prompt are one, and vLLM refuses to draw it twice
         shared = {
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
@@ -104,7 +112,7 @@ class VllmEngine:
     def run(self, asked: Sequence[VllmRequest]) -> Iterator[tuple[int, Any]]:
         """Indices with vLLM's own outputs, in the order in which they are done. All are queued at once; what is not
         waited for to the end is called off."""
-        from vllm import SamplingParams
+        import vllm
         from vllm.sampling_params import RequestOutputKind
 
         places = {str(next(self._names)): index for index in range(len(asked))}
@@ -113,7 +121,7 @@ class VllmEngine:
         def queue(engine: Any) -> None:
             for name, index in places.items():
                 ask = asked[index]
-                params = SamplingParams(detokenize=False, output_kind=RequestOutputKind.FINAL_ONLY, **ask.sampling)
+                params = vllm.SamplingParams(detokenize=False, output_kind=RequestOutputKind.FINAL_ONLY, **ask.sampling)
                 engine.add_request(name, engine_input(self.llm, self.vlm, ask.prompt, ask.prefix_ids), params)
                 waiting.add(name)
 
@@ -126,6 +134,26 @@ class VllmEngine:
         finally:
             if waiting:
                 self._turns.abort(waiting)
+
+    def option_logprobs(self, queries: Sequence[OptionQuery]) -> list[list[OptionLogprobs]]:
+        """One new token per prefix, with the log-probabilities of exactly the option tokens; all are one batch. The
+        prefix cache holds the images and the prompt that a query's prefixes share. Log-probabilities of the prompt are
+        never asked for, which would bypass that cache."""
+        answers: list[list[OptionLogprobs]] = [[None] * len(q.prefixes) for q in queries]
+        places: list[tuple[int, int]] = []
+        requests: list[VllmRequest] = []
+        for i, query in enumerate(queries):
+            prompt = self.encoder.encode(query.prompt)
+            for j, prefix in enumerate(query.prefixes):
+                tokens = option_token_ids(prefix, query.options, self.vlm.tokenizer)
+                if tokens is not None:
+                    places.append((i, j))
+                    requests.append(VllmRequest(prompt, _one_token(tokens[1]), tokens[0]))
+        for index, output in self.run(requests):
+            i, j = places[index]
+            found = output.outputs[0].logprobs[0]
+            answers[i][j] = [found[token].logprob for token in requests[index].sampling["logprob_token_ids"]]
+        return answers
 
     def update_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         """Load the policy's weights under their checkpoint's names, and forget what was computed with the old ones.
@@ -173,3 +201,7 @@ class VllmEngine:
                 f"a prompt of {given} tokens and {new} new ones do not fit into the engine's {room}",
                 remedy="raise engine.max_model_len, or lower max_completion_length or model.max_pixels",
             )
+
+
+def _one_token(options: list[int]) -> dict[str, Any]:
+    return {"max_tokens": 1, "temperature": 0.0, "logprobs": len(options), "logprob_token_ids": options}

@@ -1,0 +1,86 @@
+"""LoRA: what is trained, what stays, and what the base is still good for."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from lora_layers import with_trained_lora
+from PIL import Image
+
+from reasoner_rm.config import LoraSection
+from reasoner_rm.listener import frozen_listener
+from reasoner_rm.models.group_logprobs import group_logprobs, repeated_logprobs
+from reasoner_rm.models.loading import Vlm, load_vlm
+from reasoner_rm.models.lora import disable_adapter, merge_lora
+from reasoner_rm.models.prompt_encoder import PromptBatch, PromptEncoder
+from reasoner_rm.schema import Sample
+from reasoner_rm.tasks.render import Prompt, load_template
+
+COMPLETIONS = [[(5, 6, 7), (8, 9)], [(1,), (2, 3, 4, 5)]]
+TEMPLATE = load_template("image_preference", "brief")
+
+
+def own(vlm: Vlm) -> Vlm:
+    return dataclasses.replace(vlm, model=copy.deepcopy(vlm.model))
+
+
+@pytest.fixture
+def base(tiny: Vlm, perturbed: Callable[[Vlm], Vlm]) -> Vlm:
+    return perturbed(tiny)
+
+
+@pytest.fixture
+def policy(base: Vlm) -> Vlm:
+    return with_trained_lora(own(base), LoraSection(r=4, alpha=8))
+
+
+@pytest.fixture
+def prompts(base: Vlm, pictures: Sequence[Image.Image]) -> PromptBatch:
+    encoder = PromptEncoder(base)
+    both = Prompt((pictures[0], pictures[1], "which?"), (True, True, False))
+    return encoder.batch([encoder.encode(both), encoder.encode(Prompt(("none",), (False,)))])
+
+
+def test_only_the_language_models_lora_weights_are_trained(policy: Vlm) -> None:
+    trained = [name for name, p in policy.model.named_parameters() if p.requires_grad]
+    assert trained and all("lora_" in name and "language_model" in name for name in trained)
+
+
+def test_the_packed_form_has_the_repeated_forms_gradients(policy: Vlm, prompts: PromptBatch) -> None:
+    weights = [p for p in policy.model.parameters() if p.requires_grad]
+    results = []
+    for form in (group_logprobs, repeated_logprobs):
+        out = form(policy, prompts, COMPLETIONS)
+        results.append((out.logprobs, torch.autograd.grad((out.logprobs**2).sum(), weights)))
+    torch.testing.assert_close(results[0][0], results[1][0], rtol=1e-5, atol=1e-5)
+    for mine, theirs in zip(results[0][1], results[1][1], strict=True):
+        assert (mine - theirs).norm() <= 1e-4 * theirs.norm() + 1e-7
+
+
+def test_off_it_is_its_base_and_merged_it_is_itself(
+    base: Vlm, policy: Vlm, prompts: PromptBatch, tmp_path: Path
+) -> None:
+    before, itself = (group_logprobs(v, prompts, COMPLETIONS).logprobs.detach() for v in (base, policy))
+    with disable_adapter(policy):
+        torch.testing.assert_close(group_logprobs(policy, prompts, COMPLETIONS).logprobs, before)
+    assert (itself - before).abs().max() > 0.01
+    plain = merge_lora(policy)
+    plain.model.save_pretrained(tmp_path)
+    plain.processor.save_pretrained(tmp_path)
+    again = load_vlm(tmp_path, device="cpu")
+    torch.testing.assert_close(group_logprobs(again, prompts, COMPLETIONS).logprobs, itself, rtol=1e-4, atol=1e-4)
+
+
+def test_it_lends_its_base_to_be_the_listener(base: Vlm, policy: Vlm, pictures: Sequence[Image.Image]) -> None:
+    sample = Sample("a", "image_preference", "a red square", (pictures[0], pictures[1]), gold={"p_first": 1.0})
+    texts = [["<think>the first is red</think>", "<think>neither</think>"]]
+    lent, alone = (frozen_listener(v, TEMPLATE, min_mass=0.0) for v in (policy, own(base)))
+    for mine, theirs in zip(lent.beliefs([sample], texts)[0], alone.beliefs([sample], texts)[0], strict=True):
+        assert mine is not None and theirs is not None
+        assert mine.probs == pytest.approx(theirs.probs, abs=1e-6)
+    assert any(p.requires_grad for p in policy.model.parameters())

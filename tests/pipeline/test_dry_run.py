@@ -1,0 +1,59 @@
+"""`--dry-run`: what a stage would do, without doing it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from solid_color_samples import write_flat_rows
+
+from reasoner_rm.config import load_config
+from reasoner_rm.errors import InputError
+from reasoner_rm.pipeline.dry_run import plan
+
+
+@pytest.fixture
+def recipe(tiny_folder: Path, tmp_path: Path) -> Path:
+    write_flat_rows(tmp_path, 12)
+    file = tmp_path / "recipe.yaml"
+    file.write_text(
+        f"""
+run: {{out: {tmp_path / "run"}}}
+model: {{path: {tiny_folder}}}
+data: {{train: rows.jsonl, cold_start: rows.jsonl}}
+sft: {{batch_size: 2, gradient_accumulation_steps: 2, epochs: 3}}
+grpo: {{rewards: accuracy, prompts_per_device: 1, gradient_accumulation_steps: 2,
+       num_generations: 4, max_completion_length: 32,
+  num_iterations: 2, epochs: 2}}
+"""
+    )
+    return file
+
+
+def test_the_steps_add_up(recipe: Path) -> None:
+    found = plan(load_config(recipe), "grpo", gpus=2, speed=100.0)
+    assert found["steps"] == {
+        "optimizer_steps": 12, "groups_a_step": 4, "completions_a_step": 16, "tokens_a_step": 512, "groups": 24,
+    }  # fmt: skip
+    assert found["samples"] == 12 and found["rollout_seconds_a_step"] == round(512 / 2 / 100, 1)
+    assert plan(load_config(recipe), "cold_start")["steps"] == {"optimizer_steps": 9, "samples_a_step": 4}
+
+
+def test_what_does_not_fit_comes_with_what_would(recipe: Path) -> None:
+    found = plan(load_config(recipe), "grpo", gpu_gb=1e-4)
+    assert not found["fits"] and any("model.lora" in way for way in found["advice"])
+    assert plan(load_config(recipe), "grpo", gpu_gb=80)["fits"]
+    with pytest.raises(InputError, match="not set"):
+        plan(load_config(recipe, ("data.train=null",)), "grpo")
+
+
+def test_the_shell_says_it_and_writes_nothing(recipe: Path) -> None:
+    command = [sys.executable, "-m", "reasoner_rm", "grpo", str(recipe), "--dry-run", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout)
+    assert found["config"]["grpo"]["num_generations"] == 4 and found["memory_gb"]["weights"] > 0
+    assert not (recipe.parent / "run").exists()

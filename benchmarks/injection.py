@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from reasoner_rm import Judge, load_samples
-from reasoner_rm.judge.votes import Vote
+from reasoner_rm.sampling.votes import Vote
 
 TEXTS = {
     "innocent: weather": ("", " The weather was mild and the shops were open."),

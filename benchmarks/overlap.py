@@ -28,8 +28,8 @@ from chat_server import ChatServer, Reply
 from vllm_server import VllmServer
 
 from data_recipes.pocket import build
+from reasoner_rm.client.openai_client import OpenAIClient
 from reasoner_rm.config import EndpointSection
-from reasoner_rm.data.endpoint import OpenAIClient
 from reasoner_rm.data.io import load_samples
 from reasoner_rm.listener import Listener
 from reasoner_rm.listener.overlap import Beliefs, OverlappedListening

@@ -28,8 +28,8 @@ import numpy as np
 from PIL import Image
 from vllm_server import VllmServer
 
+from reasoner_rm.client.openai_client import CHAT, OpenAIClient
 from reasoner_rm.config import EndpointSection
-from reasoner_rm.data.endpoint import CHAT, OpenAIClient
 from reasoner_rm.models.loading import ASSETS
 from reasoner_rm.rollout import GenerationRequest, SamplingParams
 from reasoner_rm.rollout.http_engine import HttpEngine

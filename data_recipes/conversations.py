@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from data_recipes.conversation_text import turns
 from data_recipes.llava_rlhf import dialogue
+from reasoner_rm.data.conversation_text import turns
 from reasoner_rm.data.recipe import PARQUET, Recipe, option
 from reasoner_rm.data.row import DatasetRow, SkipRow
 from reasoner_rm.errors import InputError

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 from data_recipes.hpd import Hpdv3Options, share, stated
-from reasoner_rm.data.pairing import pair, prompt_group, ranking
+from reasoner_rm.data.pairing import pair, prompt_group, ranking, ranks_of
 from reasoner_rm.data.recipe import PARQUET, Recipe
 from reasoner_rm.data.row import DatasetRow, SkipRow, as_dict, as_number, as_text
-from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
 
 
@@ -35,23 +33,6 @@ def bench(row: DatasetRow, options: object) -> Iterable[Sample]:
     prompt = row.text("prompt")
     group = prompt_group(f"{prompt}\n{row.value('path_src')}")
     return ranking(row, "edit_preference", prompt, edits, ranks, shared=[source], group=group)
-
-
-def ranks_of(text: str, n: int) -> list[float]:
-    """Ranks of A, B, … (1 = best) as `A>B=C` states them; a last `Good` or `Bad` only qualifies a tie.
-
-    >>> ranks_of("B>A=C", 3), ranks_of("A=B=Good", 2)
-    ([2.0, 1.0, 2.0], [1.0, 1.0])
-    """
-    bare = re.sub(r"=\s*(Good|Bad)\s*$", "", text.strip(), flags=re.IGNORECASE)
-    names = [chr(ord("A") + i) for i in range(n)]
-    found = {}
-    for rank, tied in enumerate(bare.split(">"), start=1):
-        for name in tied.split("="):
-            found[name.strip()] = float(rank)
-    if sorted(found) != names:
-        raise InputError(f"the ranking {text!r:.60} does not rank {', '.join(names)}")
-    return [found[name] for name in names]
 
 
 DATA = Recipe(

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from data_recipes.conversation_text import asked, candidates, exchange, section, strip_placeholders
 from data_recipes.unifiedreward import scale_of
+from reasoner_rm.data.conversation_text import asked, candidates, exchange, section, strip_placeholders
 from reasoner_rm.data.pairing import pair, prompt_group
 from reasoner_rm.data.recipe import PARQUET, Recipe, option
 from reasoner_rm.data.row import DatasetRow

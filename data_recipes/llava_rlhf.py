@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from data_recipes.conversation_text import strip_placeholders, turns
+from reasoner_rm.data.conversation_text import strip_placeholders, turns
 from reasoner_rm.data.pairing import pair
 from reasoner_rm.data.recipe import Recipe
 from reasoner_rm.data.row import DatasetRow, as_dict, as_text

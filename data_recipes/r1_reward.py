@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from data_recipes.conversation_text import asked, candidates, turns
+from reasoner_rm.data.conversation_text import asked, candidates, turns
 from reasoner_rm.data.pairing import pair
 from reasoner_rm.data.recipe import PARQUET, Recipe
 from reasoner_rm.data.row import DatasetRow

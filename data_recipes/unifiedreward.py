@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from data_recipes.answer_formats import Reading, read
-from data_recipes.conversation_text import asked, candidates, exchange
+from reasoner_rm.data.conversation_text import asked, candidates, exchange
 from reasoner_rm.data.pairing import pair, prompt_group
 from reasoner_rm.data.recipe import Recipe, option
 from reasoner_rm.data.row import DatasetRow

@@ -130,7 +130,7 @@ SHAPES = ((56, 56), (40, 112), (120, 48))
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., ChatServer]]:
     """Starts scripted chat servers, which end with the test; whoever asks them waits shortly before it asks again."""
-    monkeypatch.setattr("reasoner_rm.data.endpoint.FIRST_WAIT", 0.01)
+    monkeypatch.setattr("reasoner_rm.client.openai_client.FIRST_WAIT", 0.01)
     servers: list[ChatServer] = []
 
     def start(answer: Callable[[dict[str, Any]], Any], **settings: Any) -> ChatServer:

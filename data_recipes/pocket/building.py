@@ -21,9 +21,10 @@ from data_recipes.pocket.corruptions import CORRUPTIONS
 from data_recipes.pocket.drafts import Draft, Maker, Setting, spelt
 from data_recipes.pocket.drawing import Picture
 from data_recipes.pocket.scenes import LEVELS, Split
-from reasoner_rm.data.io import atomic_write, sample_line
+from reasoner_rm.data.io import sample_line
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import MediaRef, Sample
+from reasoner_rm.utils.files import atomic_write
 
 MAKERS: dict[str, Maker] = {
     "image_preference": preferences.images,

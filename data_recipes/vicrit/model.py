@@ -11,14 +11,14 @@ from typing import Any
 
 from data_recipes.vicrit.verify import verify
 from data_recipes.vicrit.word_groups import TYPES
-from reasoner_rm.data.budget import OutOfBudget
-from reasoner_rm.data.journal import Journal, work_through
+from reasoner_rm.client.budget import OutOfBudget
+from reasoner_rm.client.teacher import EndpointTeacher
 from reasoner_rm.data.media import Media
-from reasoner_rm.data.seeding import stable_seed
 from reasoner_rm.data.tables import rows
-from reasoner_rm.data.teacher import EndpointTeacher
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
+from reasoner_rm.utils.journal import Journal, work_through
+from reasoner_rm.utils.seeding import stable_seed
 
 ASK = """Here is a caption that describes an image truthfully:
 

@@ -11,7 +11,7 @@ from reasoner_rm.cli.common import Add, libraries_to_stderr, within, write_set
 from reasoner_rm.errors import InputError
 
 if TYPE_CHECKING:
-    from reasoner_rm.data.teacher import EndpointTeacher
+    from reasoner_rm.client.teacher import EndpointTeacher
     from reasoner_rm.rollout.teacher import EngineTeacher
 
 PRICES = "0,0"
@@ -55,7 +55,7 @@ def add_actions(action: Add) -> None:
 
 
 def _distil(args: argparse.Namespace) -> None:
-    from reasoner_rm.data.cold_start import distil
+    from reasoner_rm.sampling.cold_start import distil
 
     _check(args)
     journal, options = _journal(args), {"template": args.template, "tries": args.tries, "seed": args.seed}
@@ -101,9 +101,9 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _endpoint_teacher(args: argparse.Namespace) -> EndpointTeacher:
+    from reasoner_rm.client.openai_client import OpenAIClient
+    from reasoner_rm.client.teacher import EndpointTeacher
     from reasoner_rm.config import EndpointSection
-    from reasoner_rm.data.endpoint import OpenAIClient
-    from reasoner_rm.data.teacher import EndpointTeacher
 
     try:
         one, two = map(float, args.prices.split(","))

@@ -41,13 +41,13 @@ def add_verbs(verb: Add) -> None:
 
 def _serve(args: argparse.Namespace) -> None:
     try:
-        from reasoner_rm.judge.server.app import create_app
-        from reasoner_rm.judge.server.limits import MB, Limits
-        from reasoner_rm.judge.server.runner import allowed_hosts, bind, is_loopback, run
+        from reasoner_rm.server.app import create_app
+        from reasoner_rm.server.limits import MB, Limits
+        from reasoner_rm.server.runner import allowed_hosts, bind, is_loopback, run
     except ModuleNotFoundError as error:
         raise InputError(f"{error.name} is not installed", remedy="install reasoner-rm[serve]") from None
     from reasoner_rm.judge import Judge
-    from reasoner_rm.judge.cache import CompletionCache
+    from reasoner_rm.serving.cache import CompletionCache
 
     key = os.environ.get(args.api_key_env) if args.api_key_env else None
     if args.api_key_env and not key:

@@ -22,12 +22,12 @@ from reasoner_rm.data.media import Media
 from reasoner_rm.data.part_files import Part, Parts, remove_stale
 from reasoner_rm.data.recipe import Recipe, asdict
 from reasoner_rm.data.row import DatasetRow, SkipRow
-from reasoner_rm.data.seeding import stable_seed
 from reasoner_rm.data.sources import Source
 from reasoner_rm.data.tables import Placed
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.frames import frames
+from reasoner_rm.utils.seeding import stable_seed
 
 PART = 20_000
 """Source rows in a part: what a killed build loses at most."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
@@ -16,6 +14,7 @@ from reasoner_rm.serialization import sample_from_dict, sample_to_dict
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.escape import check_text
 from reasoner_rm.tasks.frames import frames
+from reasoner_rm.utils.files import atomic_write
 
 
 def load_samples(file: str | Path, *, check: bool = True) -> list[Sample]:
@@ -76,31 +75,6 @@ def sample_line(sample: Sample, folder: Path | None = None) -> str:
         what = f"sample {sample.id!r} holds half a character (a lone surrogate)"
         raise InputError(what, remedy="remove it from the data") from None
     return line
-
-
-@contextlib.contextmanager
-def atomic_write(file: str | Path) -> Iterator[IO[str]]:
-    """A text file that appears under its name only once it is whole.
-
-    Raises:
-        InputError: no file can be made there.
-    """
-    path = Path(file)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise InputError(f"cannot be written ({error.strerror})", file=path, remedy="give another --out") from None
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            yield out
-            out.flush()
-            os.fsync(out.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def json_object(line: bytes) -> dict[str, Any]:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from reasoner_rm.data.dataset_card import Entry, add_entry, entry_of
-from reasoner_rm.data.io import atomic_write, json_object, sample_line
+from reasoner_rm.data.io import json_object, sample_line
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
 from reasoner_rm.serialization import sample_from_dict
+from reasoner_rm.utils.files import atomic_write
 
 
 def stream(file: Path) -> Iterator[tuple[int, Sample]]:

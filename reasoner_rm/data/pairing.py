@@ -8,13 +8,14 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from reasoner_rm.data.row import DatasetRow
-from reasoner_rm.data.seeding import stable_seed
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import PAIRWISE_TASKS, Sample, swap_labels
+from reasoner_rm.utils.seeding import stable_seed
 
 
 def pair(
@@ -92,3 +93,20 @@ def prompt_group(prompt: str) -> str:
 def plain(prompt: str) -> str:
     """A prompt without what does not make it another one: case and white space."""
     return " ".join(prompt.casefold().split())
+
+
+def ranks_of(text: str, n: int) -> list[float]:
+    """Ranks of A, B, … (1 = best) as `A>B=C` states them; a last `Good` or `Bad` only qualifies a tie.
+
+    >>> ranks_of("B>A=C", 3), ranks_of("A=B=Good", 2)
+    ([2.0, 1.0, 2.0], [1.0, 1.0])
+    """
+    bare = re.sub(r"=\s*(Good|Bad)\s*$", "", text.strip(), flags=re.IGNORECASE)
+    names = [chr(ord("A") + i) for i in range(n)]
+    found = {}
+    for rank, tied in enumerate(bare.split(">"), start=1):
+        for name in tied.split("="):
+            found[name.strip()] = float(rank)
+    if sorted(found) != names:
+        raise InputError(f"the ranking {text!r:.60} does not rank {', '.join(names)}")
+    return [found[name] for name in names]

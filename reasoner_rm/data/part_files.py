@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from reasoner_rm.data.io import atomic_write
 from reasoner_rm.errors import InputError
+from reasoner_rm.utils.files import atomic_write
 
 
 class Parts:

@@ -8,8 +8,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from reasoner_rm.data.io import atomic_write
 from reasoner_rm.data.validation import Report
+from reasoner_rm.utils.files import atomic_write
 
 BARS = 24
 FEW = 7

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from reasoner_rm.data.seeding import stable_seed
 from reasoner_rm.evaluation.protocol import Protocol
 from reasoner_rm.evaluation.votes import AnsweredItem, Vote
 from reasoner_rm.schema import PAIRWISE_TASKS, Sample
+from reasoner_rm.utils.seeding import stable_seed
 
 Pick = Callable[[Sample, Vote], int]
 """Which candidate, as shown."""

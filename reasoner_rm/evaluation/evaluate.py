@@ -12,10 +12,10 @@ from reasoner_rm.data.images import open_image
 from reasoner_rm.evaluation.run_metrics import RunMetrics, figures
 from reasoner_rm.evaluation.scored_vote import ScoredVote, judged
 from reasoner_rm.evaluation.vote_rows import record
-from reasoner_rm.judge.votes import Vote, collect_votes
 from reasoner_rm.listener import Listener
 from reasoner_rm.models.box_converter import BoxConverter
 from reasoner_rm.rollout import RolloutEngine, SamplingParams
+from reasoner_rm.sampling.votes import Vote, collect_votes
 from reasoner_rm.schema import Belief, MediaRef, Sample
 from reasoner_rm.tasks.frames import frames
 from reasoner_rm.tasks.render import Template

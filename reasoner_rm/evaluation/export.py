@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from reasoner_rm.data.io import atomic_write
 from reasoner_rm.evaluation.benchmark import Benchmark
 from reasoner_rm.evaluation.protocol import Protocol
+from reasoner_rm.utils.files import atomic_write
 
 
 def model_index(scores: Mapping[str, Any]) -> dict[str, Any]:

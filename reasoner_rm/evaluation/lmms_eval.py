@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any
 from reasoner_rm.data.images import open_image
 from reasoner_rm.data.media import Media
 from reasoner_rm.data.row import DatasetRow
-from reasoner_rm.data.seeding import stable_seed
-from reasoner_rm.evaluation.pairwise import pairs
 from reasoner_rm.evaluation.prompts import prompts
 from reasoner_rm.evaluation.registry import get_benchmark
-from reasoner_rm.evaluation.results import figures
+from reasoner_rm.evaluation.scoring import headline
 from reasoner_rm.evaluation.votes import AnsweredItem, Vote, shown
-from reasoner_rm.judge.votes import Order
+from reasoner_rm.sampling.votes import Order
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import Prompt, render
+from reasoner_rm.utils.seeding import stable_seed
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -57,8 +56,7 @@ class LmmsTask:
         for result in results:
             sample = self.item(result["doc"])
             items.append(AnsweredItem(sample, (Vote(self.order(sample), 0, result["text"]),)))
-        found = figures((self.protocol.measure or pairs)(items, self.protocol), self.protocol, intervals=False)
-        return found.headline[1].value
+        return headline(items, self.protocol).value
 
     def item(self, doc: Mapping[str, Any]) -> Sample:
         """The first item of a row, named by its texts. lmms-eval decodes images; here they are encoded again."""

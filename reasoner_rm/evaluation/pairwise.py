@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reasoner_rm.data.seeding import stable_seed
 from reasoner_rm.evaluation.protocol import Protocol, gold_share
 from reasoner_rm.evaluation.protocol_options import Tie
 from reasoner_rm.evaluation.results import ItemScores
 from reasoner_rm.evaluation.verdict_parsers import PairVerdict
 from reasoner_rm.evaluation.votes import AnsweredItem, Vote
 from reasoner_rm.schema import Sample
+from reasoner_rm.utils.seeding import stable_seed
 
 
 @dataclass(frozen=True, slots=True)

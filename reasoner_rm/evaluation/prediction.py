@@ -11,19 +11,19 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from tqdm import tqdm
 
-from reasoner_rm.data.journal import Journal
-from reasoner_rm.data.seeding import stable_seed
 from reasoner_rm.errors import InputError
 from reasoner_rm.evaluation.protocol import Protocol as Rules
 from reasoner_rm.evaluation.votes import Vote, shown
-from reasoner_rm.judge.votes import Order
 from reasoner_rm.models.box_converter import BoxConverter
 from reasoner_rm.rollout import GenerationRequest, RolloutEngine, SamplingParams
+from reasoner_rm.sampling.votes import Order
 from reasoner_rm.schema import PAIRWISE_TASKS, Sample
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.box_task import Localisation
 from reasoner_rm.tasks.boxes import Boxes
 from reasoner_rm.tasks.render import Template, render
+from reasoner_rm.utils.journal import Journal
+from reasoner_rm.utils.seeding import stable_seed
 
 BATCH = 32
 """Items whose votes are asked for at once: what a kill loses at most."""

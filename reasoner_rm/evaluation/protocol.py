@@ -5,18 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, get_args
+from typing import Any, TypeAlias, get_args
 
-from reasoner_rm.data.seeding import stable_seed
 from reasoner_rm.errors import InputError
 from reasoner_rm.evaluation.protocol_options import Average, Combine, Orders, Tie, Unparsed
+from reasoner_rm.evaluation.results import ItemScores
 from reasoner_rm.evaluation.verdict_parsers import by_task
 from reasoner_rm.evaluation.votes import AnsweredItem, Vote
-from reasoner_rm.judge.votes import Order
+from reasoner_rm.sampling.votes import Order
 from reasoner_rm.schema import PAIRWISE_TASKS, Sample
-
-if TYPE_CHECKING:
-    from reasoner_rm.evaluation.results import ItemScores
+from reasoner_rm.utils.seeding import stable_seed
 
 Reader: TypeAlias = Callable[[str, Sample], Any]
 """What a text says of a sample as it was shown; None when nothing can be read. Never raises."""

@@ -14,11 +14,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from reasoner_rm.data.io import atomic_write, json_object
+from reasoner_rm.data.io import json_object
 from reasoner_rm.errors import InputError
 from reasoner_rm.evaluation.votes import AnsweredItem, Vote
 from reasoner_rm.schema import Sample
 from reasoner_rm.serialization import sample_from_dict, sample_to_dict
+from reasoner_rm.utils.files import atomic_write
 
 ITEMS, PREDICTIONS, BLIND, GRADES, SCORES = (
     "items.jsonl", "predictions.jsonl", "blind.jsonl", "grades.jsonl", "scores.json",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from reasoner_rm.evaluation.intervals import Array, Resampler, Statistic, bounds, mean
-from reasoner_rm.evaluation.protocol import Protocol
+from reasoner_rm.evaluation.protocol_options import Average
 from reasoner_rm.evaluation.subgroups import by_facet, facets
 from reasoner_rm.schema import Sample
 
@@ -89,13 +89,19 @@ class MetricSet:
         return next(iter(self.overall.items()))
 
 
-def figures(found: ItemScores, protocol: Protocol, intervals: bool = True) -> MetricSet:
-    """The figures of a measure under a protocol's average."""
-    if protocol.average == "all":
-        found = found.group_all(protocol.over)
+def metric_set(found: ItemScores, *, average: Average, over: str, seed: int | None) -> MetricSet:
+    """The metrics of a measure.
+
+    Args:
+        average: `micro` counts items alike; `macro` gives each kind of ``over`` the same weight; `all` counts a kind as
+            right if all its items are.
+        seed: of the bootstrap; None: without intervals.
+    """
+    if average == "all":
+        found = found.group_all(over)
     if not found.statistics:
         return MetricSet(found.also, {})
-    reckon = MetricCalculator(found, protocol.seed if intervals else None)
+    reckon = MetricCalculator(found, seed)
     own = next(iter(found.statistics.values()))
     overall = {
         name: reckon.figure(statistic, share=name not in found.ratings) for name, statistic in found.statistics.items()
@@ -105,9 +111,9 @@ def figures(found: ItemScores, protocol: Protocol, intervals: bool = True) -> Me
     groups = {
         facet: {kind: reckon.figure(own, rows, share) for kind, rows in parts.items()} for facet, parts in kinds.items()
     }
-    if protocol.average == "macro" or (protocol.average == "micro" and protocol.over in kinds):
-        macro = {f"macro {found.headline}": reckon.macro(own, protocol.over, share)}
-        overall = macro | overall if protocol.average == "macro" else overall | macro
+    if average == "macro" or (average == "micro" and over in kinds):
+        macro = {f"macro {found.headline}": reckon.macro(own, over, share)}
+        overall = macro | overall if average == "macro" else overall | macro
     return MetricSet({**overall, **found.also}, groups)
 
 

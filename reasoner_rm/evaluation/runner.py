@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reasoner_rm.data.journal import Journal
 from reasoner_rm.errors import InputError
 from reasoner_rm.evaluation.benchmark import Benchmark
 from reasoner_rm.evaluation.evaluate import blank_images
@@ -21,6 +20,7 @@ from reasoner_rm.evaluation.scoring import BenchmarkResult, score
 from reasoner_rm.evaluation.verdict_parsers import by_task
 from reasoner_rm.evaluation.votes import AnsweredItem, Vote
 from reasoner_rm.schema import Sample
+from reasoner_rm.utils.journal import Journal
 
 
 @dataclass(frozen=True, slots=True)

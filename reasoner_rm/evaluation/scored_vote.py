@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from reasoner_rm.evaluation.ground_truth import with_ground_truth
-from reasoner_rm.judge.votes import Vote
 from reasoner_rm.models.box_converter import BoxConverter
+from reasoner_rm.sampling.votes import Vote
 from reasoner_rm.schema import Belief
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.box_task import Localisation

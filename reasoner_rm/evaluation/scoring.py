@@ -13,7 +13,7 @@ from reasoner_rm.evaluation.diagnostics import Diagnostics, habits
 from reasoner_rm.evaluation.pairwise import pairs
 from reasoner_rm.evaluation.protocol import Protocol
 from reasoner_rm.evaluation.protocol_options import Combine
-from reasoner_rm.evaluation.results import Metric, MetricSet, figures
+from reasoner_rm.evaluation.results import ItemScores, Metric, MetricSet, metric_set
 from reasoner_rm.evaluation.verdict_parsers import by_task
 from reasoner_rm.evaluation.votes import AnsweredItem
 
@@ -68,17 +68,16 @@ def score(
     Raises:
         InputError: votes that the protocol needs were never cast.
     """
-    measure = protocol.measure or pairs
-    found = measure(items, protocol)
-    seen = figures(found, protocol, intervals)
+    found = (protocol.measure or pairs)(items, protocol)
+    seen = _metric_set(found, protocol, intervals)
     how = habits(items, protocol)
-    against = {name: _headline(some, protocol) for name, some in pairwise_baselines(items, protocol).items()}
+    against = {name: headline(some, protocol) for name, some in pairwise_baselines(items, protocol).items()}
     for name, say in benchmark.baselines.items():
         own = benchmark_reader(benchmark, protocol)
-        against[name] = _headline(constant_baseline(items, own, say), own)
+        against[name] = headline(constant_baseline(items, own, say), own)
     if blind:
         once = protocol.changed(votes=1)
-        against["blind"] = figures(measure(blind, once), once, intervals).headline[1]
+        against["blind"] = metrics_of(blind, once, intervals).headline[1]
     return BenchmarkResult(
         protocol=protocol,
         n=len(items),
@@ -97,8 +96,19 @@ def benchmark_reader(benchmark: Benchmark, protocol: Protocol) -> Protocol:
     return dataclasses.replace(protocol, reader=plain.reader)
 
 
-def _headline(items: Sequence[AnsweredItem], protocol: Protocol) -> Metric:
-    return figures((protocol.measure or pairs)(items, protocol), protocol, intervals=False).headline[1]
+def metrics_of(items: Sequence[AnsweredItem], protocol: Protocol, intervals: bool = True) -> MetricSet:
+    """The metrics of stored votes under a protocol, with bootstrap intervals on request."""
+    return _metric_set((protocol.measure or pairs)(items, protocol), protocol, intervals)
+
+
+def headline(items: Sequence[AnsweredItem], protocol: Protocol) -> Metric:
+    """The benchmark's own metric, without an interval."""
+    return metrics_of(items, protocol, intervals=False).headline[1]
+
+
+def _metric_set(found: ItemScores, protocol: Protocol, intervals: bool) -> MetricSet:
+    seed = protocol.seed if intervals else None
+    return metric_set(found, average=protocol.average, over=protocol.over, seed=seed)
 
 
 def _curve(items: Sequence[AnsweredItem], protocol: Protocol) -> dict[int, float | None]:
@@ -106,7 +116,7 @@ def _curve(items: Sequence[AnsweredItem], protocol: Protocol) -> dict[int, float
         return {}
     combine: Combine = "strict" if protocol.combine == "strict" else "majority"
     few = {k: dataclasses.replace(protocol, votes=k, combine=combine) for k in range(1, protocol.votes + 1, 2)}
-    return {k: _headline(items, p).value for k, p in few.items()}
+    return {k: headline(items, p).value for k, p in few.items()}
 
 
 def _remarks(found: MetricSet, how: Diagnostics, protocol: Protocol) -> Iterator[str]:

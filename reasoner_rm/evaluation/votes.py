@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from reasoner_rm.judge.votes import Order
+from reasoner_rm.sampling.votes import Order
 from reasoner_rm.schema import Sample
 
 
@@ -74,7 +74,8 @@ class AnsweredItem:
         """The item as a vote saw it."""
         if order not in self.known:
             self.known[order] = shown(self.sample, order)
-        return self.known[order]
+        found: Sample = self.known[order]
+        return found
 
     def with_votes(self, votes: Sequence[Vote]) -> AnsweredItem:
         return AnsweredItem(self.sample, tuple(votes))

@@ -7,16 +7,13 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from reasoner_rm.errors import InputError
 from reasoner_rm.judge.scoring import check_captions, mean, pointwise_samples, read
+from reasoner_rm.judge.voting_judge import VotingJudge
 from reasoner_rm.schema import MediaRef, Sample, Verdict
 from reasoner_rm.tasks.caption_critic import phrase
 from reasoner_rm.tasks.escape import unescape
-
-if TYPE_CHECKING:
-    from reasoner_rm.judge.judge import Judge
 
 ASPECTS = (
     "prompt following: everything the caption asks for is there",
@@ -74,7 +71,7 @@ def explain(verdict: Verdict) -> Explanation:
 
 
 def step_scores(
-    judge: Judge, question: str, steps: Sequence[str], images: Sequence[MediaRef], votes: int
+    judge: VotingJudge, question: str, steps: Sequence[str], images: Sequence[MediaRef], votes: int
 ) -> list[float]:
     if not steps:
         raise InputError("no steps to judge")
@@ -83,7 +80,7 @@ def step_scores(
     return [math.fsum(v[i] for v in whole) / len(whole) if whole else math.nan for i in range(len(steps))]
 
 
-def find_errors(judge: Judge, caption: str, image: MediaRef, votes: int) -> list[CaptionError]:
+def find_errors(judge: VotingJudge, caption: str, image: MediaRef, votes: int) -> list[CaptionError]:
     sample = Sample("errors", "caption_critic", caption, images=(image,))
     ballots = judge.ballots([sample], votes)[0]
     named = Counter(
@@ -93,7 +90,7 @@ def find_errors(judge: Judge, caption: str, image: MediaRef, votes: int) -> list
 
 
 def annotate(
-    judge: Judge, images: Sequence[MediaRef], captions: Sequence[str], aspects: Sequence[str], votes: int
+    judge: VotingJudge, images: Sequence[MediaRef], captions: Sequence[str], aspects: Sequence[str], votes: int
 ) -> list[Annotation]:
     check_captions(captions, len(images))
     shown = [image for image in images for _ in aspects]

@@ -11,17 +11,17 @@ from reasoner_rm.config import EngineName
 from reasoner_rm.errors import InputError
 from reasoner_rm.judge import analysis, ranking, scoring
 from reasoner_rm.judge.image_inputs import ImageLike, as_images, as_media
-from reasoner_rm.judge.shared_engine import SharedEngine
-from reasoner_rm.judge.votes import Vote, collect_votes
-from reasoner_rm.judge.voting import tally, with_probabilities
 from reasoner_rm.rollout import RolloutEngine, SamplingParams
+from reasoner_rm.sampling.tally import tally, with_probabilities
+from reasoner_rm.sampling.votes import Vote, collect_votes
 from reasoner_rm.schema import PAIRWISE_TASKS, MediaRef, Sample, Verdict
+from reasoner_rm.serving.shared_engine import SharedEngine
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.render import Template, load_template
 
 if TYPE_CHECKING:
-    from reasoner_rm.judge.cache import CompletionCache
     from reasoner_rm.models.judge_checkpoint import JudgeConfig
+    from reasoner_rm.serving.cache import CompletionCache
 
 ProbabilitySource: TypeAlias = Literal["votes", "tokens"]
 """Where ``p_first`` comes from: the share of votes, or the verdict token's probabilities after each reasoning (one
@@ -92,12 +92,12 @@ class Judge:
         Raises:
             InputError: no such model, a broken or unsupported one, an engine that is not there.
         """
-        from reasoner_rm.judge.cache import model_key
-        from reasoner_rm.judge.ipc import ModelSpec
-        from reasoner_rm.judge.process_engine import open_process_engine
         from reasoner_rm.models.judge_checkpoint import is_judge, load_card
         from reasoner_rm.models.loading import resolve_model
         from reasoner_rm.rollout.factory import endpoint_at, load_engine, resolve_engine
+        from reasoner_rm.serving.cache import model_key
+        from reasoner_rm.serving.ipc import ModelSpec
+        from reasoner_rm.serving.process_engine import open_process_engine
 
         name = resolve_engine(engine).name  # a wrong one shows before anything is loaded
         card = load_card(path_or_id, variant=template)

@@ -51,7 +51,7 @@ def card_of(found: dict[str, Any]) -> JudgeConfig:
 
 def engine_at(url: str, model: str) -> RolloutEngine:
     """The server's engine, which takes whole prompts under the name ``MODEL:raw``."""
-    from reasoner_rm.data.endpoint import OpenAIClient
+    from reasoner_rm.client.openai_client import OpenAIClient
     from reasoner_rm.rollout.http_engine import HttpEngine
 
     return HttpEngine(OpenAIClient(EndpointSection(urls=(f"{url.rstrip('/')}/v1",), model=f"{model}:raw")))

@@ -6,16 +6,14 @@ import itertools
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from reasoner_rm.errors import InputError
-from reasoner_rm.judge.votes import Vote
+from reasoner_rm.judge.voting_judge import VotingJudge
+from reasoner_rm.sampling.votes import Vote
 from reasoner_rm.schema import MediaRef, Sample
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.pointwise import SCALE
-
-if TYPE_CHECKING:
-    from reasoner_rm.judge.judge import Judge
 
 Mode: TypeAlias = Literal["auto", "pointwise", "expected", "win_rate"]
 OnUnparsed: TypeAlias = Literal["nan", "zero", "raise"]
@@ -40,7 +38,7 @@ class Scores(NamedTuple):
 
 
 def score(
-    judge: Judge,
+    judge: VotingJudge,
     images: Sequence[MediaRef],
     captions: Sequence[str],
     mode: Mode = "auto",
@@ -105,11 +103,15 @@ def mean(values: Sequence[float]) -> float | None:
     return math.fsum(values) / len(values) if values else None
 
 
-def _pointwise(judge: Judge, images: Sequence[MediaRef], captions: Sequence[str], votes: int) -> list[float | None]:
+def _pointwise(
+    judge: VotingJudge, images: Sequence[MediaRef], captions: Sequence[str], votes: int
+) -> list[float | None]:
     return [mean(read(row)) for row in judge.ballots(pointwise_samples(images, captions), votes)]
 
 
-def _expected(judge: Judge, images: Sequence[MediaRef], captions: Sequence[str], votes: int) -> list[float | None]:
+def _expected(
+    judge: VotingJudge, images: Sequence[MediaRef], captions: Sequence[str], votes: int
+) -> list[float | None]:
     rows = judge.ballots(pointwise_samples(images, captions), votes)
     samples, texts = [row[0].sample for row in rows], [[b.completion.text for b in row] for row in rows]
     beliefs = judge.engine.beliefs(judge.template("pointwise"), samples, texts) if rows else []
@@ -119,7 +121,9 @@ def _expected(judge: Judge, images: Sequence[MediaRef], captions: Sequence[str],
     ]
 
 
-def _win_rate(judge: Judge, images: Sequence[MediaRef], captions: Sequence[str], votes: int) -> list[float | None]:
+def _win_rate(
+    judge: VotingJudge, images: Sequence[MediaRef], captions: Sequence[str], votes: int
+) -> list[float | None]:
     groups: dict[str, list[int]] = defaultdict(list)
     for i, caption in enumerate(captions):
         groups[caption].append(i)

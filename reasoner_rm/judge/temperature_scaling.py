@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from reasoner_rm.judge.judge import Judge
-from reasoner_rm.judge.voting import tempered
+from reasoner_rm.sampling.tally import tempered
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks import get_task
 

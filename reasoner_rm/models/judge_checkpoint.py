@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from reasoner_rm.data.io import atomic_write
 from reasoner_rm.errors import InputError
 from reasoner_rm.models.loading import Vlm, resolve_model
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.render import Template, load_template
+from reasoner_rm.utils.files import atomic_write
 
 FILE = "reasoner_rm.json"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from reasoner_rm.client.openai_client import OpenAIClient
 from reasoner_rm.config import Config
-from reasoner_rm.data.endpoint import OpenAIClient
 from reasoner_rm.errors import InputError
 from reasoner_rm.listener import Listener, frozen_listener
 from reasoner_rm.models.loading import Vlm, load_vlm

@@ -10,7 +10,7 @@ from typing import Any
 
 from reasoner_rm import distributed
 from reasoner_rm.config import TrainSection
-from reasoner_rm.data.io import atomic_write, load_samples, write_samples
+from reasoner_rm.data.io import load_samples, write_samples
 from reasoner_rm.evaluation import Evaluation, blank_images, evaluate
 from reasoner_rm.listener import Listener
 from reasoner_rm.log import warn_once
@@ -27,12 +27,13 @@ from reasoner_rm.rewards import parse_spec
 from reasoner_rm.rollout import RolloutEngine
 from reasoner_rm.rollout.base import closing
 from reasoner_rm.rollout.factory import engine_from_config
+from reasoner_rm.sampling.rejection_sampling import split_by_pass_rate
 from reasoner_rm.schema import PAIRWISE_TASKS, Sample, ScoredGroup
 from reasoner_rm.training.evaluation import check_schedule
 from reasoner_rm.training.grpo import GRPOTrainer
-from reasoner_rm.training.rejection_sampling import split_by_pass_rate
 from reasoner_rm.training.run_dir import Stage
 from reasoner_rm.training.sft import SFTTrainer
+from reasoner_rm.utils.files import atomic_write
 
 SFT_FILE, RL_FILE = "sft.jsonl", "rl.jsonl"
 

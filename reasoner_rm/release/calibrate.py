@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from reasoner_rm.data.io import atomic_write
-from reasoner_rm.data.seeding import stable_seed
 from reasoner_rm.errors import InputError
 from reasoner_rm.evaluation.calibration import Calibration, calibration
 from reasoner_rm.judge import Judge
 from reasoner_rm.judge.temperature_scaling import fit_temperature, gold_of, p_first, verdict_probabilities
 from reasoner_rm.models.judge_checkpoint import FILE
 from reasoner_rm.schema import PAIRWISE_TASKS, Sample
+from reasoner_rm.utils.files import atomic_write
+from reasoner_rm.utils.seeding import stable_seed
 
 LEAST = 20
 """Fewer pairs on either half say nothing."""

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reasoner_rm.data.io import atomic_write
 from reasoner_rm.errors import InputError
 from reasoner_rm.models.families import VISUAL_TOKENS
 from reasoner_rm.models.judge_checkpoint import FILE, load_card
 from reasoner_rm.release.example import example
 from reasoner_rm.release.model_card import model_card
 from reasoner_rm.release.run_info import Record, read_record
+from reasoner_rm.utils.files import atomic_write
 
 ADAPTER = "adapter_config.json"
 KEPT = (

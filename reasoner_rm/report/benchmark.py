@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reasoner_rm.data.io import atomic_write
 from reasoner_rm.evaluation.result_dir import ResultDir
 from reasoner_rm.report import words
 from reasoner_rm.report.benchmark_answers import evaluated
@@ -16,6 +15,7 @@ from reasoner_rm.report.item_browser import browse
 from reasoner_rm.report.page import asset, environment
 from reasoner_rm.report.svg import INK, MUTED, SERIES, Plot, draw, placeholder_color
 from reasoner_rm.report.thumbnail_cache import ThumbnailCache
+from reasoner_rm.utils.files import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,7 +12,6 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from reasoner_rm.data.io import atomic_write
 from reasoner_rm.report import words
 from reasoner_rm.report.charts import accuracy_plot, kind_plots, reliability_plots
 from reasoner_rm.report.columns import columns, meaning
@@ -25,6 +24,7 @@ from reasoner_rm.report.rollouts import bar_scales
 from reasoner_rm.report.run_reader import Run, read_run
 from reasoner_rm.report.summary import Summary
 from reasoner_rm.report.thumbnail_cache import ThumbnailCache
+from reasoner_rm.utils.files import atomic_write
 
 TEMPLATES = Path(__file__).parent / "templates"
 

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from reasoner_rm.data.io import atomic_write
 from reasoner_rm.data.sample_view import Card, card
 from reasoner_rm.report.page import asset, environment
 from reasoner_rm.report.thumbnail_cache import ThumbnailCache
 from reasoner_rm.schema import Sample
+from reasoner_rm.utils.files import atomic_write
 
 
 def write_page(samples: Sequence[Sample], total: int, source: str | Path, out: str | Path) -> Path:

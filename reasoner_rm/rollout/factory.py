@@ -94,7 +94,7 @@ def load_engine(
 
         return TransformersEngine(load_vlm(path_or_id, dtype=dtype, min_pixels=min_pixels, max_pixels=max_pixels))
     if name == "http":
-        from reasoner_rm.data.endpoint import OpenAIClient
+        from reasoner_rm.client.openai_client import OpenAIClient
         from reasoner_rm.rollout.http_engine import HttpEngine
 
         if endpoint is None:
@@ -119,7 +119,7 @@ def engine_from_config(
     """
     name = resolve_engine(settings.name).name
     if name == "http":
-        from reasoner_rm.data.endpoint import OpenAIClient
+        from reasoner_rm.client.openai_client import OpenAIClient
         from reasoner_rm.rollout.http_engine import HttpEngine
         from reasoner_rm.rollout.synced_http import SyncedHttpEngine
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 
-from reasoner_rm.data.chat import user_turn
-from reasoner_rm.data.endpoint import CHAT, HttpJob, OpenAIClient
-from reasoner_rm.data.http_errors import RequestRejected
+from reasoner_rm.client.http_errors import RequestRejected
+from reasoner_rm.client.messages import user_turn
+from reasoner_rm.client.openai_client import CHAT, HttpJob, OpenAIClient
 from reasoner_rm.errors import InputError, ServiceError
 from reasoner_rm.log import warn_once
 from reasoner_rm.models.families import VISUAL_TOKENS

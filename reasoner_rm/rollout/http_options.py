@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reasoner_rm.data.chat import user_message, user_turn
-from reasoner_rm.data.endpoint import CHAT, HttpJob, OpenAIClient
-from reasoner_rm.data.http_errors import RequestRejected
+from reasoner_rm.client.http_errors import RequestRejected
+from reasoner_rm.client.messages import user_message, user_turn
+from reasoner_rm.client.openai_client import CHAT, HttpJob, OpenAIClient
 from reasoner_rm.errors import InputError, ServiceError
 from reasoner_rm.models.families import VISUAL_TOKENS
 from reasoner_rm.rollout.base import OptionLogprobs, OptionQuery, option_token_ids

@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from reasoner_rm import distributed
-from reasoner_rm.data.endpoint import OpenAIClient
-from reasoner_rm.data.http_errors import RequestRejected
+from reasoner_rm.client.http_errors import RequestRejected
+from reasoner_rm.client.openai_client import OpenAIClient
 from reasoner_rm.errors import InputError, ServiceError
 from reasoner_rm.models.prompt_encoder import PromptEncoder
 from reasoner_rm.rollout.http_engine import HttpEngine

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from reasoner_rm.data.teacher import Asked
+from reasoner_rm.client.teacher import Asked
 from reasoner_rm.models.box_converter import BoxConverter
 from reasoner_rm.rollout.base import GenerationRequest, RolloutEngine, SamplingParams
 

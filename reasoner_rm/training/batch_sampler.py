@@ -6,9 +6,9 @@ import dataclasses
 import random
 from collections.abc import Sequence
 
-from reasoner_rm.data.seeding import stable_seed
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import PAIRWISE_TASKS, Sample
+from reasoner_rm.utils.seeding import stable_seed
 
 
 def with_swapped(samples: Sequence[Sample]) -> list[Sample]:

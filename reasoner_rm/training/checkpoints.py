@@ -99,7 +99,8 @@ class Checkpoints:
 
 def read_manifest(state: Path) -> dict[str, Any]:
     """What a whole state's marker says: ``step``, ``files`` with sizes, and the facts that it was written with."""
-    return json.loads((state / MARKER).read_text(encoding="utf-8"))
+    manifest: dict[str, Any] = json.loads((state / MARKER).read_text(encoding="utf-8"))
+    return manifest
 
 
 def check_compatible(state: Path, **facts: Any) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from reasoner_rm import distributed
-from reasoner_rm.data.seeding import stable_seed
 from reasoner_rm.schema import Sample
+from reasoner_rm.utils.seeding import stable_seed
 
 G = TypeVar("G")
 

@@ -103,15 +103,15 @@ def layer_activations(text: Any, shape: BatchShape, size: int) -> int:
     gates = shape.tokens * 4 * size * text.intermediate_size
     prompts = 2 * shape.groups * shape.prompt * (heads + shared) * dim * size
     tails = rows * (2 * seen * shared + shape.length * heads) * dim * size + shape.groups * shape.length * seen * size
-    return states + gates + prompts + tails
+    return int(states + gates + prompts + tails)
 
 
 def activations(text: Any, shape: BatchShape, size: int, checkpointing: bool) -> int:
     """Bytes of all layers; with gradient checkpointing the inputs of each and the inside of one."""
     one = layer_activations(text, shape, size)
     if checkpointing:
-        return text.num_hidden_layers * shape.tokens * text.hidden_size * size + one
-    return text.num_hidden_layers * one
+        return int(text.num_hidden_layers * shape.tokens * text.hidden_size * size + one)
+    return int(text.num_hidden_layers * one)
 
 
 def block_activations(config: Any, patches: int, size: int) -> int:
@@ -124,7 +124,7 @@ def block_activations(config: Any, patches: int, size: int) -> int:
         "qwen2_5_vl": (2 * (4 + 2 * size), 4),  # RMS in fp32; a gate
         "qwen2_vl": (4 * size, 3),  # x · sigmoid(1.702 x)
     }.get(config.model_type, (4 * size, 2))
-    return patches * (norms * width + 7 * size * width + gates * size * inner)
+    return int(patches * (norms * width + 7 * size * width + gates * size * inner))
 
 
 def vision_activations(config: Any, shape: BatchShape, size: int, checkpointing: bool) -> int:
@@ -132,8 +132,8 @@ def vision_activations(config: Any, shape: BatchShape, size: int, checkpointing:
     vision, patches = config.vision_config, shape.groups * shape.patches
     one = block_activations(config, patches, size)
     if checkpointing:
-        return vision.depth * patches * (getattr(vision, "embed_dim", None) or vision.hidden_size) * size + one
-    return vision.depth * one
+        return int(vision.depth * patches * (getattr(vision, "embed_dim", None) or vision.hidden_size) * size + one)
+    return int(vision.depth * one)
 
 
 def logits(text: Any, shape: BatchShape, size: int, head: int) -> int:
@@ -145,13 +145,13 @@ def logits(text: Any, shape: BatchShape, size: int, head: int) -> int:
         head: bytes of the head's gradient; 0 where it is not trained.
     """
     kept = min(shape.groups * shape.completions * shape.length * text.vocab_size, MAX_LOGITS)
-    return max(9 * kept, (4 if size == 4 else 4 + size) * kept + head)
+    return int(max(9 * kept, (4 if size == 4 else 4 + size) * kept + head))
 
 
 def kv_cache(text: Any, shape: BatchShape, size: int) -> int:
     """Bytes of keys and values while ``shape`` is rolled out: a prompt's once, each completion's its own."""
     dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    return 2 * text.num_hidden_layers * shape.tokens * text.num_key_value_heads * dim * size
+    return int(2 * text.num_hidden_layers * shape.tokens * text.num_key_value_heads * dim * size)
 
 
 def estimate(

@@ -96,11 +96,11 @@ class Optimization:
 
     @property
     def is_deepspeed(self) -> bool:
-        return self.accelerator.distributed_type == DistributedType.DEEPSPEED
+        return bool(self.accelerator.distributed_type == DistributedType.DEEPSPEED)
 
     @property
     def is_fsdp(self) -> bool:
-        return self.accelerator.distributed_type == DistributedType.FSDP
+        return bool(self.accelerator.distributed_type == DistributedType.FSDP)
 
     @property
     def lockstep(self) -> bool:
@@ -135,7 +135,8 @@ class Optimization:
         if "scheduler" in config.config:
             scheduler = DummyScheduler(optimizer)
         if scheduler is not None:
-            return self.accelerator.prepare(module, optimizer, scheduler)
+            model, optimizer, scheduler = self.accelerator.prepare(module, optimizer, scheduler)
+            return model, optimizer, scheduler
         model, optimizer = self.accelerator.prepare(module, optimizer)
         return model, optimizer, self._schedule(optimizer)
 

@@ -9,7 +9,6 @@ from typing import Any, TypeAlias
 
 from reasoner_rm import distributed
 from reasoner_rm.config import GrpoSection
-from reasoner_rm.data.seeding import stable_seed
 from reasoner_rm.models.token_offsets import token_ends
 from reasoner_rm.rewards import (
     decoupled_sum,
@@ -28,6 +27,7 @@ from reasoner_rm.rewards.user_functions import load_function
 from reasoner_rm.schema import Belief, BoxSpace, Group, RewardContext, ScoredGroup
 from reasoner_rm.tasks import get_task
 from reasoner_rm.training.advantages import group_advantages
+from reasoner_rm.utils.seeding import stable_seed
 
 Sizes: TypeAlias = tuple[tuple[tuple[int, int], tuple[int, int]], ...]
 

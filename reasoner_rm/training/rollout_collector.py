@@ -9,7 +9,6 @@ from typing import Any
 
 from reasoner_rm import distributed
 from reasoner_rm.config import GrpoSection
-from reasoner_rm.data.seeding import stable_seed
 from reasoner_rm.listener import Listener
 from reasoner_rm.listener.overlap import Beliefs, OverlappedListening
 from reasoner_rm.models.prompt_encoder import EncodedPrompt, PromptEncoder
@@ -22,6 +21,7 @@ from reasoner_rm.training.optimization import Optimization
 from reasoner_rm.training.reward_scorer import RewardScorer
 from reasoner_rm.training.sharding import summon_full_params
 from reasoner_rm.training.timers import StepTimer
+from reasoner_rm.utils.seeding import stable_seed
 
 
 @dataclass(frozen=True, slots=True)

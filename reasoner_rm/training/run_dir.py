@@ -9,8 +9,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from reasoner_rm.data.io import atomic_write
 from reasoner_rm.errors import InputError
+from reasoner_rm.utils.files import atomic_write
 
 Stage = Literal["cold_start", "rejection_sampling", "grpo"]
 CONFIG = "config.resolved.yaml"

@@ -13,6 +13,7 @@ from reasoner_rm.config import RunSection, SftSection
 from reasoner_rm.errors import InputError
 from reasoner_rm.log import warn_once
 from reasoner_rm.models.box_converter import BoxConverter
+from reasoner_rm.models.group_logprobs import GroupLogprobs
 from reasoner_rm.models.loading import Vlm
 from reasoner_rm.models.packing import forward_repeated
 from reasoner_rm.models.prompt_encoder import EncodedPrompt, PromptEncoder
@@ -136,8 +137,11 @@ class SFTTrainer:
     def loss_sum(self, examples: Sequence[SftExample]) -> torch.Tensor:
         """The sum of the target tokens' weighted cross-entropies."""
         prompts = self.encoder.batch([e.prompt for e in examples])
-        out = self.policy.model(prompts, [[e.target] for e in examples], form=forward_repeated, argmax=True)
+        out: GroupLogprobs = self.policy.model(
+            prompts, [[e.target] for e in examples], form=forward_repeated, argmax=True
+        )
         weights = torch.tensor([e.weight for e in examples], device=out.logprobs.device)
+        assert out.is_argmax is not None
         self.session.metrics.add(token_accuracy=float(out.is_argmax.sum() / out.mask.sum()))
         return -(out.logprobs * out.mask * weights[:, None]).sum()
 

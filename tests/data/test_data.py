@@ -20,10 +20,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from reasoner_rm.data.images import open_image, read_bytes
-from reasoner_rm.data.io import atomic_write, load_samples, write_samples
+from reasoner_rm.data.io import load_samples, write_samples
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
 from reasoner_rm.serialization import sample_from_dict, sample_to_dict
+from reasoner_rm.utils.files import atomic_write
 
 ROW: dict[str, Any] = {
     "id": "a",

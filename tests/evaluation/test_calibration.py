@@ -10,7 +10,7 @@ from sklearn.metrics import brier_score_loss
 from reasoner_rm.evaluation.calibration import calibration
 from reasoner_rm.evaluation.run_metrics import figures
 from reasoner_rm.evaluation.scored_vote import judged
-from reasoner_rm.judge.votes import Vote
+from reasoner_rm.sampling.votes import Vote
 from reasoner_rm.schema import Belief, Completion, ParsedCompletion, Sample
 
 PAIR = Sample("a", "image_preference", "a star", images=("x", "y"), gold={"p_first": 1.0})

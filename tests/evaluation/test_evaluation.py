@@ -9,9 +9,9 @@ import scipy.stats
 from reasoner_rm.evaluation.intervals import bootstrap
 from reasoner_rm.evaluation.run_metrics import figures
 from reasoner_rm.evaluation.scored_vote import judged
-from reasoner_rm.judge.votes import Vote, collect_votes
-from reasoner_rm.judge.voting import tally
 from reasoner_rm.rollout import GenerationRequest, RolloutEngine, SamplingParams
+from reasoner_rm.sampling.tally import tally
+from reasoner_rm.sampling.votes import Vote, collect_votes
 from reasoner_rm.schema import Belief, Completion, Sample
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.render import load_template

@@ -16,15 +16,15 @@ from benchmark_files import GENEVAL_ROWS
 
 from reasoner_rm.data.media import Media
 from reasoner_rm.data.row import DatasetRow
-from reasoner_rm.data.seeding import stable_seed
 from reasoner_rm.evaluation.benchmark import Benchmark, _numbered
 from reasoner_rm.evaluation.benchmarks.vlrmbench import STEPS
-from reasoner_rm.evaluation.pairwise import pairs
 from reasoner_rm.evaluation.protocol import Protocol
 from reasoner_rm.evaluation.registry import get_benchmark
-from reasoner_rm.evaluation.results import MetricSet, figures
+from reasoner_rm.evaluation.results import MetricSet
+from reasoner_rm.evaluation.scoring import metrics_of
 from reasoner_rm.evaluation.votes import AnsweredItem, Vote
 from reasoner_rm.schema import Sample
+from reasoner_rm.utils.seeding import stable_seed
 
 FILES = 1000
 
@@ -45,7 +45,7 @@ def read(benchmark: Benchmark, rows: Sequence[dict[str, Any]], stem: str = "test
 
 
 def score(items: Sequence[AnsweredItem], protocol: Protocol) -> MetricSet:
-    return figures((protocol.measure or pairs)(items, protocol), protocol, intervals=False)
+    return metrics_of(items, protocol, intervals=False)
 
 
 def value(found: MetricSet, name: str | None = None) -> float | None:

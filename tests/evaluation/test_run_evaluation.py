@@ -20,12 +20,12 @@ from reasoner_rm.evaluation import evaluate
 from reasoner_rm.evaluation.ground_truth import with_ground_truth
 from reasoner_rm.evaluation.scored_vote import judged
 from reasoner_rm.evaluation.subgroups import facets
-from reasoner_rm.judge.votes import collect_votes, orders_of
 from reasoner_rm.listener import Listener, frozen_listener
 from reasoner_rm.models.loading import load_vlm
 from reasoner_rm.pipeline.stages import Pipeline
 from reasoner_rm.rollout import GenerationRequest, RolloutEngine, SamplingParams
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
+from reasoner_rm.sampling.votes import collect_votes, orders_of
 from reasoner_rm.schema import Completion, Sample
 from reasoner_rm.tasks.render import load_template
 from reasoner_rm.training.run_dir import RunDir

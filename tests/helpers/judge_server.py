@@ -14,7 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 from PIL import Image
 
-from reasoner_rm.judge.server.runner import bind, configured
+from reasoner_rm.server.runner import bind, configured
 
 
 @contextlib.contextmanager

@@ -25,7 +25,7 @@ from reasoner_rm.judge.adapters import (
     as_trl_reward,
 )
 from reasoner_rm.judge.adapters.differentiable import patches
-from reasoner_rm.judge.server.app import create_app
+from reasoner_rm.server.app import create_app
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

@@ -18,8 +18,8 @@ from reasoner_rm import Judge, Sample
 from reasoner_rm.errors import InputError
 from reasoner_rm.judge.analysis import explain
 from reasoner_rm.judge.async_judge import AsyncJudge
-from reasoner_rm.judge.cache import CompletionCache, model_key
 from reasoner_rm.schema import Verdict
+from reasoner_rm.serving.cache import CompletionCache, model_key
 
 RAINBOW = tuple(COLOURS)
 

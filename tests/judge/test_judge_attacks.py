@@ -17,9 +17,9 @@ from reasoner_rm import Judge, Sample
 from reasoner_rm.errors import InputError
 from reasoner_rm.judge.adapters import as_dancegrpo, as_flow_grpo
 from reasoner_rm.judge.async_judge import AsyncJudge
-from reasoner_rm.judge.cache import CompletionCache
 from reasoner_rm.models.loading import Vlm
 from reasoner_rm.models.prompt_encoder import PromptEncoder
+from reasoner_rm.serving.cache import CompletionCache
 
 RED, BLUE = picture("red"), picture("blue")
 

@@ -14,9 +14,9 @@ from fake_engine import ColorEngine, picture, seeing_judge
 from reasoner_rm import Sample
 from reasoner_rm.errors import InputError
 from reasoner_rm.judge.temperature_scaling import fit_temperature, p_first
-from reasoner_rm.judge.voting import tempered
 from reasoner_rm.models.judge_checkpoint import FILE
 from reasoner_rm.release.calibrate import calibrate, calibrated, save_temperature
+from reasoner_rm.sampling.tally import tempered
 from reasoner_rm.schema import Belief
 
 

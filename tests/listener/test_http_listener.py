@@ -17,8 +17,8 @@ from PIL import Image
 from thinking_engine import TEXTS, ThinkingEngine
 from vllm_server import VllmServer
 
+from reasoner_rm.client.openai_client import OpenAIClient
 from reasoner_rm.config import EndpointSection, GrpoSection
-from reasoner_rm.data.endpoint import OpenAIClient
 from reasoner_rm.errors import InputError, ServiceError
 from reasoner_rm.listener import Listener, frozen_listener
 from reasoner_rm.listener.overlap import OverlappedListening
@@ -205,7 +205,7 @@ def test_groups_are_heard_while_others_are_rolled_out(serve: Serve, samples: lis
     assert ear.overlap_seconds > 0 and listener.failure_rate == 0
 
 
-def test_a_window_is_judged_as_a_whole(serve: Serve, samples: list[Sample]) -> None:
+def test_a_batch_is_checked_as_a_whole(serve: Serve, samples: list[Sample]) -> None:
     """One group that the server refuses is no reason to stop; a window of which none is answered is."""
 
     def answer(body: dict[str, Any]) -> Any:
@@ -224,7 +224,7 @@ def test_a_window_is_judged_as_a_whole(serve: Serve, samples: list[Sample]) -> N
     beliefs = hear()
     assert beliefs[0] == (None,) * 3 and all(None not in row for row in beliefs[1:])
     assert listener.failure_rate == pytest.approx(1 / len(samples))
-    with listener.window():
+    with listener.batch():
         pass
     assert listener.failure_rate == 0.0, "where nothing was asked nothing failed"
     refusing = True

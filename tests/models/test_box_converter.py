@@ -12,9 +12,9 @@ from reasoner_rm.models.box_converter import BoxConverter
 from reasoner_rm.models.loading import Vlm
 from reasoner_rm.models.prompt_encoder import PromptEncoder
 from reasoner_rm.rollout import RolloutEngine
+from reasoner_rm.sampling.rejection_sampling import split_by_pass_rate
 from reasoner_rm.schema import Completion, Sample
 from reasoner_rm.tasks.render import load_template
-from reasoner_rm.training.rejection_sampling import split_by_pass_rate
 from reasoner_rm.training.sft import target_ids
 
 BOX = {"bbox_2d": [40, 20, 160, 60], "label": "star"}

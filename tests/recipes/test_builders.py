@@ -23,18 +23,18 @@ from data_recipes.vicrit.rules import inject, spots
 from data_recipes.vicrit.verify import verify
 from data_recipes.vicrit.word_groups import ALTERNATIVES, TYPES, same
 from reasoner_rm.cli import main
+from reasoner_rm.client.openai_client import OpenAIClient
+from reasoner_rm.client.teacher import EndpointTeacher
 from reasoner_rm.config import EndpointSection, SftSection
 from reasoner_rm.data.build import Settings, build
-from reasoner_rm.data.cold_start import distil, judged
-from reasoner_rm.data.endpoint import OpenAIClient
 from reasoner_rm.data.io import load_samples, write_samples
-from reasoner_rm.data.teacher import EndpointTeacher
 from reasoner_rm.errors import InputError
 from reasoner_rm.models.box_converter import BoxConverter
 from reasoner_rm.models.judge_checkpoint import JudgeConfig, save_judge
 from reasoner_rm.models.loading import load_vlm
 from reasoner_rm.rollout import GenerationRequest, RolloutEngine, SamplingParams
 from reasoner_rm.rollout.teacher import EngineTeacher
+from reasoner_rm.sampling.cold_start import distil, judged
 from reasoner_rm.schema import Completion, Sample
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.render import load_template
@@ -159,7 +159,7 @@ class Server:
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Answer], Server]]:
-    monkeypatch.setattr("reasoner_rm.data.endpoint.FIRST_WAIT", 0.01)
+    monkeypatch.setattr("reasoner_rm.client.openai_client.FIRST_WAIT", 0.01)
     servers: list[Server] = []
 
     def start(answer: Answer) -> Server:

@@ -16,10 +16,10 @@ import recipe_rows
 
 from data_recipes import RECIPES, get_recipe
 from data_recipes.answer_formats import read
-from data_recipes.editreward import ranks_of
 from reasoner_rm.data.build import Built, Settings, build
 from reasoner_rm.data.images import open_image
 from reasoner_rm.data.io import load_samples
+from reasoner_rm.data.pairing import ranks_of
 from reasoner_rm.data.parquet import Stored
 from reasoner_rm.data.tables import rows
 from reasoner_rm.errors import InputError

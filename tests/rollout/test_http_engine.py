@@ -15,15 +15,15 @@ from random_prompts import prompt_of
 from vllm_server import VllmServer
 
 from reasoner_rm import Judge
+from reasoner_rm.client.openai_client import OpenAIClient
 from reasoner_rm.config import EndpointSection
-from reasoner_rm.data.endpoint import OpenAIClient
 from reasoner_rm.errors import InputError, ServiceError
-from reasoner_rm.judge.shared_engine import SharedEngine
 from reasoner_rm.models.loading import Vlm, load_vlm
 from reasoner_rm.models.prompt_encoder import PromptEncoder
 from reasoner_rm.rollout import GenerationRequest, SamplingParams
 from reasoner_rm.rollout.http_engine import HttpEngine
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
+from reasoner_rm.serving.shared_engine import SharedEngine
 from reasoner_rm.tasks.render import Prompt
 
 Serve = Callable[..., ChatServer]

@@ -15,8 +15,8 @@ from launch_helpers import train
 from PIL import Image
 from vllm_server import VllmServer
 
+from reasoner_rm.client.openai_client import OpenAIClient
 from reasoner_rm.config import EndpointSection
-from reasoner_rm.data.endpoint import OpenAIClient
 from reasoner_rm.errors import InputError, ServiceError
 from reasoner_rm.models.loading import Vlm
 from reasoner_rm.models.prompt_encoder import PromptEncoder

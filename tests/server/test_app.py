@@ -20,10 +20,10 @@ from judge_server import encoded, serving, uri, user
 
 from reasoner_rm import Judge
 from reasoner_rm.errors import InputError
-from reasoner_rm.judge.server import header_limits
-from reasoner_rm.judge.server.app import create_app
-from reasoner_rm.judge.server.limits import Limits
-from reasoner_rm.judge.server.runner import allowed_hosts
+from reasoner_rm.server import header_limits
+from reasoner_rm.server.app import create_app
+from reasoner_rm.server.limits import Limits
+from reasoner_rm.server.runner import allowed_hosts
 
 RED, BLUE, GREEN = (uri(picture(c)) for c in ("red", "blue", "green"))
 

@@ -18,8 +18,8 @@ from fake_engine import COLOURS, picture, seeing_judge
 from judge_server import encoded, serving
 
 from reasoner_rm.cli import main
-from reasoner_rm.judge.server import safe_pickle
-from reasoner_rm.judge.server.app import create_app
+from reasoner_rm.server import safe_pickle
+from reasoner_rm.server.app import create_app
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 JPEGS = [encoded(picture(c), "JPEG") for c in ("red", "blue", "red")]

@@ -12,7 +12,7 @@ from fake_engine import picture, seeing_judge
 from judge_server import serving, uri, user
 from malformed_requests import Hostile, bodies
 
-from reasoner_rm.judge.server.app import create_app
+from reasoner_rm.server.app import create_app
 
 EVERY = list(bodies())
 

@@ -11,7 +11,7 @@ from chromium import CHROMIUM, needs_chromium
 from fake_engine import picture, seeing_judge
 from judge_server import encoded, serving
 
-from reasoner_rm.judge.server.app import create_app
+from reasoner_rm.server.app import create_app
 
 pytestmark = [pytest.mark.browser, needs_chromium]
 

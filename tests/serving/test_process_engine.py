@@ -19,12 +19,12 @@ from judge_server import serving, uri
 
 from reasoner_rm import Judge, Sample
 from reasoner_rm.errors import InputError, ServiceError
-from reasoner_rm.judge.ipc import GenerateMessage, ModelSpec
-from reasoner_rm.judge.process_engine import ProcessEngine, open_process_engine
-from reasoner_rm.judge.server.app import create_app
 from reasoner_rm.models.loading import Vlm
 from reasoner_rm.rollout import GenerationRequest, SamplingParams
 from reasoner_rm.schema import Completion
+from reasoner_rm.server.app import create_app
+from reasoner_rm.serving.ipc import GenerateMessage, ModelSpec
+from reasoner_rm.serving.process_engine import ProcessEngine, open_process_engine
 from reasoner_rm.tasks.render import Prompt
 
 HOW = {"template": "brief", "max_tokens": 24}

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from reasoner_rm.judge.request_batcher import RequestBatcher
+from reasoner_rm.serving.request_batcher import RequestBatcher
 
 
 class Work:

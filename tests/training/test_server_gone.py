@@ -12,8 +12,8 @@ from kill_helpers import after, apart, grpo, steps, write_config
 from thinking_engine import ThinkingEngine
 from vllm_server import VllmServer
 
+from reasoner_rm.client.openai_client import OpenAIClient
 from reasoner_rm.config import EndpointSection
-from reasoner_rm.data.endpoint import OpenAIClient
 from reasoner_rm.errors import ServiceError
 from reasoner_rm.models.loading import Vlm
 from reasoner_rm.rollout import GenerationRequest, SamplingParams, transformers_engine

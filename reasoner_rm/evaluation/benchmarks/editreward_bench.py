@@ -6,7 +6,7 @@ import functools
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from data_recipes.editreward import ranks_of
+from reasoner_rm.data.pairing import ranks_of
 from reasoner_rm.data.row import DatasetRow, as_dict, as_text
 from reasoner_rm.evaluation.benchmark import Benchmark, compared, tables
 from reasoner_rm.evaluation.pairwise import best_epsilon, gold_of, margin, readings

@@ -8,9 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from data_recipes.coco import COCO as COCO_DATA
-from data_recipes.vlm_r1 import OVD as OVD_DATA
-from data_recipes.vlm_r1 import REC as REC_DATA
+from reasoner_rm.data import coco_rows, vlm_r1_rows
 from reasoner_rm.data.row import DatasetRow
 from reasoner_rm.evaluation.benchmark import Benchmark
 from reasoner_rm.evaluation.detection_metrics import NOTHING
@@ -31,15 +29,15 @@ SHUFFLED, FIRST = 42, 2000
 
 def refcoco(row: DatasetRow) -> Iterable[Sample]:
     """`image`, `problem`, `solution` (four numbers in original pixels)."""
-    return REC_DATA.convert(row, None)
+    return vlm_r1_rows.rec(row, None)
 
 
 def coco(row: DatasetRow) -> Iterable[Sample]:
-    return COCO_DATA.convert(row, COCO_DATA.options())
+    return coco_rows.coco(row, coco_rows.CocoOptions())
 
 
 def ovd(row: DatasetRow) -> Iterable[Sample]:
-    return OVD_DATA.convert(row, None)
+    return vlm_r1_rows.ovd(row, None)
 
 
 def original(found: Boxes, vote: Vote) -> Boxes:
@@ -141,7 +139,7 @@ _AP = (Protocol("ap", "COCO's AP, all boxes with the same confidence", order="gi
 
 COCO = Benchmark(
     "coco", "COCO detection", coco, columns=("id", "file_name", "annotations"), licence="cc-by-4.0",
-    tables=tuple(COCO_DATA.tables), splits=("val", "train"), explode=COCO_DATA.explode, protocols=_AP,
+    tables=coco_rows.TABLES, splits=("val", "train"), explode=coco_rows.per_image, protocols=_AP,
 )  # fmt: skip
 OVD = Benchmark(
     "ovd", "OVD, open-vocabulary detection", ovd, columns=("image", "conversations"),

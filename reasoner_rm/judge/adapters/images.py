@@ -46,7 +46,9 @@ def as_flow_grpo(judge: Judge, mode: Mode = "auto", *, votes: int = 1, on_unpars
     return reward
 
 
-def as_multi_score(rewards: Mapping[str, tuple[Reward, float]]) -> Callable[..., tuple[dict[str, list[float]], dict]]:
+def as_multi_score(
+    rewards: Mapping[str, tuple[Reward, float]],
+) -> Callable[..., tuple[dict[str, list[float]], dict[str, Any]]]:
     """Flow-GRPO's ``multi_score``: each reward's list by name, and ``avg``, their weighted sum.
 
     Args:
@@ -57,7 +59,7 @@ def as_multi_score(rewards: Mapping[str, tuple[Reward, float]]) -> Callable[...,
 
     def score(
         images: Any, prompts: Sequence[str], metadata: Any = None, **_: Any
-    ) -> tuple[dict[str, list[float]], dict]:
+    ) -> tuple[dict[str, list[float]], dict[str, Any]]:
         details: dict[str, list[float]] = {}
         for name, (reward, _weight) in rewards.items():  # the trainer's `only_strict` means GenEval's alone
             details[name] = [float(s) for s in reward(images, prompts, metadata)[0]]

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from reasoner_rm.errors import InputError
-from reasoner_rm.judge.server.header_limits import HeaderLimitProtocol
+from reasoner_rm.server.header_limits import HeaderLimitProtocol
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from reasoner_rm.judge.server.admission import AdmissionController
-    from reasoner_rm.judge.shared_engine import SharedEngine
+    from reasoner_rm.server.admission import AdmissionController
+    from reasoner_rm.serving.shared_engine import SharedEngine
 
 
 class Server(uvicorn.Server):

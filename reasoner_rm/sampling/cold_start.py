@@ -12,16 +12,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from reasoner_rm.data.budget import OutOfBudget
-from reasoner_rm.data.journal import Journal, work_through
+from reasoner_rm.client.budget import OutOfBudget
+from reasoner_rm.client.teacher import Asked, Teacher
 from reasoner_rm.data.jsonl_ops import stream
-from reasoner_rm.data.seeding import stable_seed
-from reasoner_rm.data.teacher import Asked, Teacher
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.escape import check_text
 from reasoner_rm.tasks.render import load_template, render
+from reasoner_rm.utils.journal import Journal, work_through
+from reasoner_rm.utils.seeding import stable_seed
 
 WRONG = {"wrong": "the teacher's verdict is not the label's", "malformed": "the teacher's answer is not well formed"}
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from reasoner_rm.judge.server.limits import IMAGES, SAMPLES, TEXT, VOTES
+from reasoner_rm.server.limits import IMAGES, SAMPLES, TEXT, VOTES
 
 Text = Annotated[str, Field(max_length=TEXT)]
 ImageText = Annotated[str, Field(description="data:image/png;base64,… (or JPEG, WEBP, GIF, BMP)", min_length=1)]

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from reasoner_rm.errors import ServiceError
-from reasoner_rm.judge.cache import CompletionCache, request_key
-from reasoner_rm.judge.request_batcher import RequestBatcher
 from reasoner_rm.listener import Listener
 from reasoner_rm.rollout import GenerationRequest, RolloutEngine, SamplingParams
 from reasoner_rm.rollout.base import Capabilities, OptionLogprobs, OptionQuery
 from reasoner_rm.schema import Belief, Completion, Sample
+from reasoner_rm.serving.cache import CompletionCache, request_key
+from reasoner_rm.serving.request_batcher import RequestBatcher
 from reasoner_rm.tasks.render import Template
 
 Work: TypeAlias = SamplingParams | None

@@ -16,12 +16,12 @@ import pytest
 from chat_server import ChatServer, FlakyProxy, Reply, chat
 from PIL import Image
 
+from reasoner_rm.client import budget, replicas
+from reasoner_rm.client.budget import OutOfBudget, RateLimiter
+from reasoner_rm.client.http_errors import RequestRejected
+from reasoner_rm.client.messages import encoded
+from reasoner_rm.client.openai_client import CHAT, HttpJob, OpenAIClient
 from reasoner_rm.config import EndpointSection
-from reasoner_rm.data import budget, replicas
-from reasoner_rm.data.budget import OutOfBudget, RateLimiter
-from reasoner_rm.data.chat import encoded
-from reasoner_rm.data.endpoint import CHAT, HttpJob, OpenAIClient
-from reasoner_rm.data.http_errors import RequestRejected
 from reasoner_rm.data.images import open_image
 from reasoner_rm.errors import InputError, ServiceError
 
@@ -30,7 +30,7 @@ Serve = Callable[..., ChatServer]
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reasoner_rm.data.endpoint.FIRST_WAIT", 0.01)
+    monkeypatch.setattr("reasoner_rm.client.openai_client.FIRST_WAIT", 0.01)
     monkeypatch.setattr(replicas, "FIRST_REST", 0.05)
     monkeypatch.setattr(replicas, "LONGEST_REST", 0.2)
 

@@ -1,4 +1,5 @@
-"""Calls from several threads become one call of the model: whoever finds it idle takes along everybody who waits."""
+"""Calls from several threads become one call of the model: the caller that finds the model idle runs it for all that
+wait."""
 
 from __future__ import annotations
 
@@ -17,8 +18,7 @@ class _Call:
     results: list[Any] | None = None
     error: BaseException | None = None
 
-    @property
-    def over(self) -> bool:
+    def is_done(self) -> bool:
         return self.results is not None or self.error is not None
 
 
@@ -30,8 +30,8 @@ class RequestBatcher:
         work: answers items, in order.
         size: what an item weighs (completions).
         limit: the weight of one run; a single call may be heavier.
-        linger: seconds that a leader waits for the next caller, until as many are there as asked lately.
-        told: is told after each run how many callers and items it had.
+        max_wait: seconds that a leader waits for the next caller, until as many are there as asked lately.
+        on_batch: called after each run with the numbers of callers and items.
     """
 
     def __init__(
@@ -58,11 +58,11 @@ class RequestBatcher:
         with self._turn:
             self._waiting.append(call)
             self._turn.notify_all()
-        while not call.over:
+        while not call.is_done():
             with self._turn:
-                while self._busy and not call.over:
+                while self._busy and not call.is_done():
                     self._turn.wait()
-                if call.over:
+                if call.is_done():
                     break
                 self._busy = True
                 self._gather()

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-from reasoner_rm.data.chat import user_message, user_turn
-from reasoner_rm.data.endpoint import CHAT, OpenAIClient
+from reasoner_rm.client.messages import user_message, user_turn
+from reasoner_rm.client.openai_client import CHAT, OpenAIClient
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import Prompt

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from reasoner_rm.judge.votes import Vote
+from reasoner_rm.sampling.votes import Vote
 from reasoner_rm.schema import PAIRWISE_TASKS, Belief, Verdict, swap_labels
 
 

@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from reasoner_rm.judge.server import errors
-from reasoner_rm.judge.server.errors import ApiError
-from reasoner_rm.judge.server.limits import Limits
-from reasoner_rm.judge.server.metrics import Metrics
+from reasoner_rm.server import errors
+from reasoner_rm.server.errors import ApiError
+from reasoner_rm.server.limits import Limits
+from reasoner_rm.server.metrics import Metrics
 
 T = TypeVar("T")
 OPEN = ("/", "/health", "/openapi.json", "/docs", "/favicon.ico")

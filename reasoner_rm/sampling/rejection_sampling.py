@@ -10,9 +10,9 @@ from tqdm.auto import tqdm
 
 from reasoner_rm import distributed
 from reasoner_rm.config import RejectionSamplingSection
-from reasoner_rm.judge.votes import Order, Vote, collect_votes
 from reasoner_rm.models.box_converter import BoxConverter
 from reasoner_rm.rollout import RolloutEngine, SamplingParams
+from reasoner_rm.sampling.votes import Order, Vote, collect_votes
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.render import Template

@@ -10,17 +10,17 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from reasoner_rm.data.seeding import stable_seed
 from reasoner_rm.judge.judge import Judge
-from reasoner_rm.judge.server.admission import AdmissionController, RequestSlot
-from reasoner_rm.judge.server.errors import ApiError
-from reasoner_rm.judge.server.image_decoder import ImageDecoder
-from reasoner_rm.judge.server.schemas import ChatBody, Part
-from reasoner_rm.judge.server.streaming import StreamEnd, event, failure, stream_text
 from reasoner_rm.rollout import GenerationRequest, SamplingParams
 from reasoner_rm.schema import Completion, Sample
+from reasoner_rm.server.admission import AdmissionController, RequestSlot
+from reasoner_rm.server.errors import ApiError
+from reasoner_rm.server.image_decoder import ImageDecoder
+from reasoner_rm.server.schemas import ChatBody, Part
+from reasoner_rm.server.streaming import StreamEnd, event, failure, stream_text
 from reasoner_rm.tasks.escape import JOINER, check_text
 from reasoner_rm.tasks.render import Prompt, render
+from reasoner_rm.utils.seeding import stable_seed
 
 RAW = ":raw"
 SHOWN = {

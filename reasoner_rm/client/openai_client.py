@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from reasoner_rm.client.budget import OutOfBudget, RateLimiter, Usage
+from reasoner_rm.client.http_errors import RequestRejected, message_of, refusal, retry_after
+from reasoner_rm.client.replicas import NoHealthyReplica, Replica, Replicas
 from reasoner_rm.config import EndpointSection
-from reasoner_rm.data.budget import OutOfBudget, RateLimiter, Usage
-from reasoner_rm.data.http_errors import RequestRejected, message_of, refusal, retry_after
-from reasoner_rm.data.replicas import NoHealthyReplica, Replica, Replicas
 from reasoner_rm.errors import InputError, ServiceError
 
 if TYPE_CHECKING:

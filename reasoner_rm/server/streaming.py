@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from reasoner_rm.errors import InputError, ServiceError
-from reasoner_rm.judge.server import errors
-from reasoner_rm.judge.server.admission import AdmissionController, RequestSlot
-from reasoner_rm.judge.server.errors import ApiError
+from reasoner_rm.server import errors
+from reasoner_rm.server.admission import AdmissionController, RequestSlot
+from reasoner_rm.server.errors import ApiError
 
 T = TypeVar("T")
 

@@ -13,9 +13,9 @@ from reasoner_rm.data.fetch_image import fetch, is_remote
 from reasoner_rm.data.images import flatten
 from reasoner_rm.errors import InputError
 from reasoner_rm.judge.image_inputs import from_data_uri
-from reasoner_rm.judge.server.admission import RequestSlot
-from reasoner_rm.judge.server.errors import ApiError
-from reasoner_rm.judge.server.limits import IMAGES, Limits
+from reasoner_rm.server.admission import RequestSlot
+from reasoner_rm.server.errors import ApiError
+from reasoner_rm.server.limits import IMAGES, Limits
 
 if TYPE_CHECKING:
     from PIL.Image import Image

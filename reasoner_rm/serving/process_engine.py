@@ -14,13 +14,20 @@ from multiprocessing.util import Finalize
 from typing import Any
 
 from reasoner_rm.errors import ServiceError
-from reasoner_rm.judge import model_worker
-from reasoner_rm.judge.ipc import GenerateMessage, HostMessage, ModelSpec, OptionMessage, ProgressMessage, WorkerMessage
 from reasoner_rm.models.prompt_encoder import EncodedPrompt, PromptEncoder
 from reasoner_rm.rollout import GenerationRequest, RolloutEngine, SamplingParams
 from reasoner_rm.rollout.base import Capabilities, OptionLogprobs, OptionQuery
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.schema import Completion
+from reasoner_rm.serving import model_worker
+from reasoner_rm.serving.ipc import (
+    GenerateMessage,
+    HostMessage,
+    ModelSpec,
+    OptionMessage,
+    ProgressMessage,
+    WorkerMessage,
+)
 
 LAST = 10.0
 """Seconds that the process has for its end."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm.auto import tqdm
 
 from reasoner_rm.errors import InputError
-from reasoner_rm.judge.ipc import Answer, GenerateMessage, HostMessage, ModelSpec, OptionMessage, ProgressMessage
+from reasoner_rm.serving.ipc import Answer, GenerateMessage, HostMessage, ModelSpec, OptionMessage, ProgressMessage
 
 if TYPE_CHECKING:
     from reasoner_rm.rollout.continuous_batching import DecodeJob

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from reasoner_rm.data.seeding import stable_seed
 from reasoner_rm.rollout import GenerationRequest, RolloutEngine, SamplingParams
 from reasoner_rm.schema import PAIRWISE_TASKS, Completion, ParsedCompletion, Sample
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.render import Template, render
+from reasoner_rm.utils.seeding import stable_seed
 
 Order = Literal["given", "swapped"]
 

@@ -8,9 +8,9 @@ import pytest
 
 from reasoner_rm.config import RejectionSamplingSection
 from reasoner_rm.rollout import GenerationRequest, RolloutEngine, SamplingParams
+from reasoner_rm.sampling.rejection_sampling import route, split_by_pass_rate
 from reasoner_rm.schema import Completion, Sample
 from reasoner_rm.tasks.render import load_template
-from reasoner_rm.training.rejection_sampling import route, split_by_pass_rate
 
 RIGHT = "<think>Image 1 fits.</think><answer>Image 1 is better</answer>"
 WRONG = RIGHT.replace("1", "2")

@@ -7,11 +7,11 @@ from typing import Any
 
 from reasoner_rm.judge.adapters import as_flow_grpo
 from reasoner_rm.judge.judge import Judge
-from reasoner_rm.judge.server import safe_pickle
-from reasoner_rm.judge.server.admission import RequestSlot
-from reasoner_rm.judge.server.errors import ApiError
-from reasoner_rm.judge.server.image_decoder import ImageDecoder
-from reasoner_rm.judge.server.limits import TEXT
+from reasoner_rm.server import safe_pickle
+from reasoner_rm.server.admission import RequestSlot
+from reasoner_rm.server.errors import ApiError
+from reasoner_rm.server.image_decoder import ImageDecoder
+from reasoner_rm.server.limits import TEXT
 
 BATCH = 64
 """Images of one request: as many as its clients send."""

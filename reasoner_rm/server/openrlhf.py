@@ -12,12 +12,12 @@ from pydantic import Field
 
 from reasoner_rm.judge.judge import Judge
 from reasoner_rm.judge.judge_scorer import JudgeScorer
-from reasoner_rm.judge.server.admission import RequestSlot
-from reasoner_rm.judge.server.errors import ApiError
-from reasoner_rm.judge.server.image_decoder import ImageDecoder
-from reasoner_rm.judge.server.limits import IMAGES, TEXT
-from reasoner_rm.judge.server.schemas import Body
 from reasoner_rm.schema import Sample
+from reasoner_rm.server.admission import RequestSlot
+from reasoner_rm.server.errors import ApiError
+from reasoner_rm.server.image_decoder import ImageDecoder
+from reasoner_rm.server.limits import IMAGES, TEXT
+from reasoner_rm.server.schemas import Body
 
 NEUTRAL = 0.5
 """The reward of an answer that met nobody, or whose verdicts could not be read: neither won nor lost."""

@@ -1,0 +1,1 @@
+"""What serves a model to many callers: a shared engine, a process of its own for the model, a cache."""

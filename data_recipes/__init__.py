@@ -7,6 +7,7 @@ import importlib
 
 from reasoner_rm.data.recipe import Recipe
 from reasoner_rm.errors import InputError
+from reasoner_rm.utils.user_code import is_in_file, load_from_file
 
 RECIPES: dict[str, str] = {
     "hpdv2": "hpd:HPDV2",
@@ -50,11 +51,16 @@ RECIPES: dict[str, str] = {
 
 
 def get_recipe(name: str) -> Recipe:
-    """The recipe of that name.
+    """The recipe of that name, or one of the user's own, ``path/to/file.py:NAME``.
 
     Raises:
         InputError: an unknown name, with the nearest known one.
     """
+    if is_in_file(name):
+        own = load_from_file(name)
+        if not isinstance(own, Recipe):
+            raise InputError(f"{name} is a {type(own).__name__}, no Recipe", remedy="see CONTRIBUTING.md")
+        return own
     if name not in RECIPES:
         near = difflib.get_close_matches(name, RECIPES, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(RECIPES)}"

@@ -29,8 +29,19 @@ from reasoner_rm.models.tiny import TinySize, make_tiny
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 
+MODELS = {"tiny", "tiny_folder", "tiny_qwen2", "tiny_qwen3", "tiny_qwen3_folder", "served"}
+"""Fixtures that load a model."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes long goes first, so that no worker of `-n 2` is left with it at the end."""
+    """Give every test the marker of its cost: `engine` where it runs a model, `unit` where it starts nothing. What
+    takes long goes first, so that no worker of `-n 2` is left with it at the end."""
+    for item in items:
+        marks = {mark.name for mark in item.iter_markers()}
+        if "vllm" in marks or MODELS & set(item.fixturenames):
+            item.add_marker("engine")
+        elif not marks & {"engine", "distributed", "browser", "slow"}:
+            item.add_marker("unit")
     slow = {item.path for item in items if item.get_closest_marker("slow") or item.get_closest_marker("vllm")}
     items.sort(key=lambda item: item.path not in slow)
 

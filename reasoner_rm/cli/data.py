@@ -64,8 +64,9 @@ def _build(args: argparse.Namespace) -> None:
         {"pocket": _pocket, "digits": _digits, "pairs": _pairs}[args.recipe](args.rest, command)
         return
     from data_recipes import RECIPES, get_recipe
+    from reasoner_rm.utils.user_code import is_in_file
 
-    if args.recipe not in RECIPES:
+    if args.recipe not in RECIPES and not is_in_file(args.recipe):
         import difflib
 
         near = difflib.get_close_matches(args.recipe, (*WORLDS, *RECIPES), 1)

@@ -146,10 +146,11 @@ def _subject(args: argparse.Namespace, benchmark: Benchmark, protocol: Protocol,
     from reasoner_rm.evaluation.prompts import prompts
     from reasoner_rm.evaluation.runner import EvaluatedModel
     from reasoner_rm.models.box_converter import BoxConverter
-    from reasoner_rm.rewards.user_functions import is_user_function, load_function
+    from reasoner_rm.rewards.user_functions import load_function
     from reasoner_rm.rollout import SamplingParams
+    from reasoner_rm.utils.user_code import is_in_file
 
-    if is_user_function(args.model):
+    if is_in_file(args.model):
         return EvaluatedModel(CallableJudge(load_function(args.model)), {"model": args.model, "engine": "python"})
     card = _card(args, tasks)
     if card is not None:
@@ -208,12 +209,13 @@ def _grader(args: argparse.Namespace, benchmark: Benchmark) -> Any:
         return None
     from reasoner_rm.evaluation.prediction import CallableJudge, EngineJudge
     from reasoner_rm.evaluation.prompts import grader_prompts
-    from reasoner_rm.rewards.user_functions import is_user_function, load_function
+    from reasoner_rm.rewards.user_functions import load_function
     from reasoner_rm.rollout import SamplingParams
+    from reasoner_rm.utils.user_code import is_in_file
 
     if not args.grader_model:
         raise InputError("--grader-url needs --grader-model")
-    if is_user_function(args.grader_model):
+    if is_in_file(args.grader_model):
         return CallableJudge(load_function(args.grader_model))
     engine = _engine(args, args.grader_model, args.grader_url, "auto")
     return EngineJudge(engine, grader_prompts(benchmark), SamplingParams(0.0, args.max_tokens))

@@ -1,4 +1,4 @@
-"""What every section is made of: a strict model, and numbers that mean something."""
+"""What every section is made of: a strict model, and numbers with bounds."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ NonNegative = Annotated[float, Field(ge=0)]
 
 
 class Section(BaseModel):
-    """Strict: an unknown key is an error."""
+    """Strict: an unknown key is an error. The docstring of a field is its description in docs/configuration.md."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)

@@ -1,4 +1,4 @@
-"""Group relative policy optimisation, its stages of length, and its alarms."""
+"""Group relative policy optimisation, its length schedule, and its alarms."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ class LengthStage(Section):
     """So many steps with completions of at most this length and this many of them a prompt."""
 
     max_completion_length: Count
+    """The most tokens of a completion."""
     num_generations: Annotated[int, Field(ge=2)]
+    """Completions of a prompt."""
     steps: Count
+    """Optimiser steps of this stage."""
 
 
 AlarmName = Literal[
@@ -24,14 +27,15 @@ AlarmName = Literal[
 
 
 class AlarmSection(Section):
-    """What is warned of, once each, by the means over the last `steps` steps and over the first. A limit of `null` is
-    never reached; `stop_on` names those that end the run, its state saved."""
+    """Warnings, once each, by the means over the last `steps` steps and over the first. A limit of `null` is never
+    reached."""
 
     steps: Count = 20
+    """Steps that the means are taken over."""
     entropy_share: Share | None = 0.1
     """Entropy below this share of what it was at first."""
     length_ratio: Positive | None = 2.0
-    """Completions more than this many times as long as at first."""
+    """Completions longer than this many times their first length."""
     format_rise: Share | None = 0.1
     """The format reward risen by more than this, with no more right answers than at first."""
     zero_variance: Share | None = 0.8
@@ -41,6 +45,7 @@ class AlarmSection(Section):
     kl: Positive | None = 1.0
     """Nats a token from the reference."""
     stop_on: tuple[AlarmName, ...] = ()
+    """Alarms that end the run; its state is saved."""
 
 
 class GrpoSection(TrainSection):
@@ -51,57 +56,73 @@ class GrpoSection(TrainSection):
     """A preset, a component, or a mapping of them to weights. A setting {weight: 0.5, name: value} gives parameters;
     a weight [[0, 1.0], [200, 0.0]] runs straight between these steps."""
     prompts_per_device: Count = 1
+    """Prompts of a micro-batch on each device."""
     num_generations: Annotated[int, Field(ge=2)] = 8
+    """Completions of a prompt (G)."""
     gradient_accumulation_steps: Count = 8
     num_iterations: Count = 1
+    """Optimiser steps on each rollout batch (μ)."""
     both_orders: bool = False
-    """Every comparison stands in its window twice, as it is and with the candidates exchanged, as two prompts of
-    `prompts_per_device`. A taste for one position then earns nothing; a random imbalance of the orders rewards it."""
+    """Every comparison is in its rollout batch twice, as it is and with the candidates exchanged, as two prompts of
+    `prompts_per_device`. Position bias then earns nothing; a random imbalance of the orders would reward it."""
     epochs: Positive = 1.0
     learning_rate: Positive = 1e-6
     lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "constant_with_warmup"
     warmup_ratio: Share = 0.0
     beta: NonNegative = 0.04
+    """Weight of the KL term; 0: no reference is needed."""
     epsilon: Positive = 0.2
+    """The ratio to the sampling policy is clipped at 1 - epsilon below."""
     epsilon_high: Positive | None = None
+    """And at 1 + epsilon_high above; None: epsilon."""
     loss_type: Literal["grpo", "dr_grpo", "bnpo", "dapo", "gspo", "cispo", "sapo"] = "grpo"
+    """The surrogate and what it is a mean over; see `reasoner_rm.training.losses`."""
     scale_rewards: Literal["group", "none"] = "group"
+    """`group`: advantages are divided by the group's standard deviation; `none`: not (Dr. GRPO)."""
     temperature: Positive = 1.0
+    """Of the sampling, and of the log-probabilities."""
     max_completion_length: Count = 1024
+    """The most tokens of a completion."""
     length_schedule: tuple[LengthStage, ...] = ()
     """Progressive thinking suppression (Vision-R1, arXiv 2503.06749: 4096 x 16, then 8192 x 8, 100 steps each): they
-    take the place of num_generations and max_completion_length; max_steps is their sum unless it is set."""
+    replace num_generations and max_completion_length; max_steps is their sum unless it is set."""
     reward_aggregation: Literal["sum", "decoupled", "pareto"] = "sum"
     """What advantages are made of: the weighted sum of the rewards; of rewards that were normalised within the group
     first (GDPO); or the sum, for the completions alone that no other of the group beats (Parrot)."""
     filter_metric: str = "accuracy"
+    """The component that groups are filtered by, and that says whether answers are right."""
     filter_epsilon: NonNegative | None = None
-    """Groups that differ by no more than this in that component teach nothing. None: no group is filtered."""
+    """Groups whose values of that component differ by no more than this get zero advantages. None: no filter."""
     max_resample_ratio: NonNegative = 0.0
-    """Dynamic sampling (DAPO, arXiv 2503.14476): such groups give their places to other prompts, of which up to this
-    many times the window's number are rolled out beside it."""
+    """Dynamic sampling (DAPO, arXiv 2503.14476): such groups are replaced by other prompts, of which up to this many
+    times the rollout batch's number are rolled out for it."""
     sync_ref_model: bool = False
-    """TR-DPO (arXiv 2404.09656): every `ref_model_sync_steps` steps the reference goes `ref_model_mixup_alpha` of the
-    way to the policy."""
+    """TR-DPO (arXiv 2404.09656): move the reference towards the policy."""
     ref_model_mixup_alpha: Share = 0.6
+    """The share of the way that the reference moves."""
     ref_model_sync_steps: Count = 512
+    """Steps between two such moves."""
     alarms: AlarmSection = AlarmSection()
+    """Warnings of a training that goes wrong."""
     scorers: dict[str, str] = Field(default_factory=dict)
-    """Who rewards such as `judged` ask: names to functions, path/to/file.py:function."""
+    """Models that rewards such as `judged` call: names to functions, path/to/file.py:function."""
     scorer_timeout: Positive = 120.0
-    """Seconds that the awaited rewards of a window have; what has not answered by then could not be scored."""
+    """Seconds that the awaited rewards of a rollout batch have; what has not answered by then is not scored."""
     mask_truncated_completions: bool = False
+    """Completions that were cut off bear no loss."""
     importance_sampling_correction: (
         Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"] | None
     ) = None
     """Importance weights for an engine whose probabilities differ from the trainer's; costs one more forward pass."""
     max_tokens_per_forward: Count | None = None
-    """Prompt and completion tokens of one forward pass of the update; a larger group goes in parts, its prompt
-    computed once in each, and the gradient stays what it is."""
+    """The most prompt and completion tokens of a forward pass of the update. A larger group is divided, its prompt
+    computed once in each part; the gradient stays exact."""
     shared_prefix: bool = True
+    """Compute each prompt once for all its completions; off: once for each."""
     log_rollouts_every: Count = 10
+    """Rollouts are written to `rollouts.jsonl` every so many steps."""
     shuffle_rewards: bool = False
-    """A sanity check, not a recipe: rewards are permuted within each group, so that nothing can be learnt."""
+    """A sanity check: rewards are permuted within each group, so that nothing can be learnt."""
 
     @property
     def last_step(self) -> int:

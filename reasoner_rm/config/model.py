@@ -1,4 +1,4 @@
-"""The policy: where it comes from, how it is held, and what of it is trained."""
+"""The policy: its checkpoint, its precision, and which of its parts are trained."""
 
 from __future__ import annotations
 
@@ -14,25 +14,35 @@ class LoraSection(Section):
     """Low-rank layers beside the language model's linear ones, instead of training all weights."""
 
     r: Count = 16
+    """The rank."""
     alpha: Positive = 32.0
+    """The scale: the layers' output is multiplied by alpha / r."""
     dropout: Share = 0.0
+    """Dropout of the layers' input while they are trained."""
     targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    """The linear layers, by the end of their name."""
 
 
 class ModelSection(Section):
     """The policy, and the bounds of an image for policy, listener and judge alike."""
 
     path: str = "Qwen/Qwen2.5-VL-3B-Instruct"
+    """A checkpoint, a run, a hub id, or `builtin:pocket-base`."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """The precision of the weights; `auto`: the checkpoint's."""
     attn_implementation: str | None = None
+    """As transformers names it; None: SDPA."""
     min_pixels: Count | None = None
+    """The least pixels of a processed image; None: the processor's own."""
     max_pixels: Count | None = None
+    """The most pixels of a processed image; None: the processor's own."""
     freeze: tuple[ModelPart, ...] = ()
-    """Parts that stay as they are: `vision` (the tower), `merger` (what brings it into the language), `language_model`
-    (its embeddings and head, too)."""
+    """Parts that are not trained: `vision` (the tower), `merger` (the projection into the language model),
+    `language_model` (its embeddings and head, too)."""
     keep_features: bool = False
-    """With a frozen vision tower and merger: every image passes it once, up to 1 GB of features."""
+    """With a frozen vision tower and merger: compute the features of every image once, up to 1 GB of them."""
     lora: LoraSection | None = None
+    """Train low-rank layers instead of all weights."""
     quantize: Quantization | None = None
-    """With `lora`, while it is trained: the language model's own weights in 4 bits (QLoRA) or 8. What a stage leaves is
-    whole again."""
+    """With `lora`, while it is trained: the language model's own weights in 4 bits (QLoRA) or 8. The checkpoint that a
+    stage leaves is not quantised."""

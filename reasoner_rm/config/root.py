@@ -16,10 +16,12 @@ from reasoner_rm.config.training import RejectionSamplingSection, SftSection
 
 
 class RunSection(Section):
-    """Where the run goes and what seeds it."""
+    """The run directory, its seed, and how processes share a model."""
 
     out: Path = Path("runs/run")
+    """The run directory."""
     seed: int = 0
+    """Of everything that is drawn."""
     deepspeed: Path | None = None
     """A DeepSpeed configuration (ZeRO), for processes that `torchrun` starts; `accelerate launch` brings its own."""
     report_to: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
@@ -28,22 +30,29 @@ class RunSection(Section):
 
 
 class DataSection(Section):
-    """JSONL files of samples, relative to the YAML's folder. `cold_start` has targets, `train` needs none. `workers`
-    processes prepare the next window's images while this one is trained on."""
+    """JSONL files of samples, relative to the YAML's folder."""
 
     cold_start: Path | None = None
+    """Samples with targets, for SFT."""
     train: Path | None = None
+    """Samples for rejection sampling and GRPO."""
     heldout: Path | None = None
+    """Samples to evaluate on."""
     ood: Path | None = None
+    """Samples of another distribution to evaluate on."""
     workers: Annotated[int, Field(ge=0)] = 0
+    """Processes that process the next batch's images while this one is trained on."""
 
 
 class EvalSection(Section):
-    """What is measured after each stage."""
+    """The evaluation after each stage."""
 
     limit: Count | None = None
+    """The most samples of a split; None: all."""
     max_completion_length: Count = 1024
+    """The most tokens of a completion."""
     blank_images: bool = True
+    """After the last stage evaluate once more with every image replaced by a grey one: the blind baseline."""
 
 
 class Config(Section):
@@ -51,7 +60,9 @@ class Config(Section):
 
     run: RunSection = RunSection()
     task: str = "image_preference"
+    """What the samples ask; see docs/data.md."""
     template: str = "default"
+    """The variant of the task's prompt, or a .txt file."""
     model: ModelSection = ModelSection()
     engine: EngineSection = EngineSection()
     listener: ListenerSection = ListenerSection()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import importlib
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from reasoner_rm.errors import InputError
 from reasoner_rm.evaluation.benchmark import Benchmark
 from reasoner_rm.schema import Sample
+from reasoner_rm.utils.user_code import is_in_file, load_from_file
 
 BENCHMARKS: dict[str, str] = {
     "vl_rewardbench": "vl_rewardbench:VL_REWARDBENCH",
@@ -45,11 +47,16 @@ BENCHMARKS: dict[str, str] = {
 
 
 def get_benchmark(name: str) -> Benchmark:
-    """The benchmark of that name; `-` and `_` are alike.
+    """The benchmark of that name (`-` and `_` are alike), or one of the user's own, ``path/to/file.py:NAME``.
 
     Raises:
         InputError: an unknown name, with the nearest known one.
     """
+    if is_in_file(name):
+        own = load_from_file(name)
+        if not isinstance(own, Benchmark):
+            raise InputError(f"{name} is a {type(own).__name__}, no Benchmark", remedy="see CONTRIBUTING.md")
+        return dataclasses.replace(own, name=name)
     name = name.replace("-", "_").lower()
     if name not in BENCHMARKS:
         near = difflib.get_close_matches(name, BENCHMARKS, 1)

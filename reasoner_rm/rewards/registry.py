@@ -15,10 +15,11 @@ from reasoner_rm.rewards.model_based import JUDGED
 from reasoner_rm.rewards.penalties import GUARDS
 from reasoner_rm.rewards.sentence import DENSE
 from reasoner_rm.rewards.unified_think import UNIFIED_THINK
-from reasoner_rm.rewards.user_functions import is_user_function, own_reward
+from reasoner_rm.rewards.user_functions import own_reward
 from reasoner_rm.rewards.vicrit import VICRIT
 from reasoner_rm.rewards.vision_r1 import VISION_R1
 from reasoner_rm.rewards.vlm_r1 import VLM_R1
+from reasoner_rm.utils.user_code import is_in_file
 
 _ALL = (
     FORMAT, ACCURACY, HARD, *LISTENER, *UNIFIED_THINK, *VICRIT, *VISION_R1, *VLM_R1, *LENGTHS, *JUDGED, *DENSE, *GUARDS,
@@ -32,7 +33,7 @@ def get_reward(name: str) -> Reward:
     Raises:
         InputError: an unknown name, with the nearest known one.
     """
-    if is_user_function(name):
+    if is_in_file(name):
         return own_reward(name)
     if name not in REWARDS:
         raise unknown("reward", name, REWARDS)

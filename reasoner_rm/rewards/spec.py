@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from reasoner_rm.errors import InputError
 from reasoner_rm.rewards.base import Reward
 from reasoner_rm.rewards.registry import REWARDS, get_reward, unknown
-from reasoner_rm.rewards.user_functions import is_user_function
+from reasoner_rm.utils.user_code import is_in_file
 
 Setting: TypeAlias = "float | Sequence[tuple[float, float]] | Mapping[str, Any]"
 """A weight, points (step, weight) of one, or ``{weight: …}`` (1 unless stated) beside the reward's own parameters."""
@@ -92,7 +92,7 @@ def weights(mixture: Mixture, step: float = 0) -> dict[str, float]:
 
 def _terms(name: str, points: tuple[tuple[float, float], ...], params: Mapping[str, Any]) -> dict[str, WeightedReward]:
     if name not in PRESETS:
-        if name not in REWARDS and not is_user_function(name):
+        if name not in REWARDS and not is_in_file(name):
             raise unknown("reward", name, [*PRESETS, *REWARDS])
         return {name: WeightedReward(get_reward(name).with_params(params), points)}
     terms = {}

@@ -191,7 +191,7 @@ def test_rewards_in_the_shell(tmp_path: Path) -> None:
     )
     done = shell("reward", f"{own}:short", "--param", "most=99", "--sample", sample, "--completion", "-", stdin=text)
     assert "1.0000  [-inf, inf]" in done.stdout
-    assert "defines no function 'long'" in fails("reward", f"{own}:long", "--sample", sample, "--completion", "-")
+    assert "defines no 'long'" in fails("reward", f"{own}:long", "--sample", sample, "--completion", "-")
     assert "did you mean 'mode'" in fails(
         "reward", "format", "--param", "modes=a", "--sample", sample, "--completion", "-"
     )

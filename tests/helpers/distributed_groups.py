@@ -29,7 +29,7 @@ def loss_of(model: Any, vlm: Vlm, rank: int) -> torch.Tensor:
     encoder = PromptEncoder(vlm)
     image = Image.new("RGB", (56, 56), (40 * rank, 90, 200))
     prompt = Prompt((image, "which?" * (rank + 1)), (True, False))
-    out = model(encoder.batch([encoder.encode(prompt)]), [GROUPS[rank]], 1.0, False, forward_groups)
+    out = model(encoder.batch([encoder.encode(prompt)]), [GROUPS[rank]], form=forward_groups)
     return (out.logprobs * out.mask).sum() / out.mask.sum()
 
 

@@ -367,7 +367,7 @@ def test_stale_weights_stop_the_run(
 ) -> None:
     """Weights that never arrive, or that do so once and then no more."""
     follow, calls = shared.update_weights, itertools.count()
-    monkeypatch.setattr(shared, "follow", lambda weights: follow(weights) if next(calls) < handed else None)
+    monkeypatch.setattr(shared, "update_weights", lambda weights: follow(weights) if next(calls) < handed else None)
     with pytest.raises(
         InputError, match=r"nats from the trainer's in the mean \(engine.max_logprob_gap: 0.01\).*precision"
     ):

@@ -216,18 +216,26 @@ class Ours(Side):
             log=lambda *_: None,
             seed=0,
         )
-        self.trainer.current_gradient_accumulation_steps = 1
-        self.optimizer = torch.optim.AdamW(
-            vlm.model.parameters(), lr=0.0
-        )  # the same work, and both stay the same model
-        self.rollout_timed(self.trainer.answering, "roll_out")
+        # The same work, and both stay the same model.
+        self.optimizer = torch.optim.AdamW(vlm.model.parameters(), lr=0.0)
+        self.rollout_timed(rollout_collector.RolloutCollector, "roll_out")
 
     def prepare(self) -> Any:
-        (micro,) = self.trainer._prepare([self.samples])
+        from reasoner_rm.training.micro_batches import make_micro_batches
+
+        trainer = self.trainer
+        trainer.collector.sync_engine()
+        collected = trainer.collector.collect(self.samples, 0, 0.0)
+        trainer.policy.model.eval()
+        with torch.no_grad():
+            (micro,) = make_micro_batches([collected], trainer.section, trainer.fixed_logprobs, lockstep=False)
         return micro
 
     def update(self, micro: Any) -> None:
-        self.trainer.training_step(self.trainer.model, micro)
+        self.trainer.policy.model.train()
+        for i, (pack, fixed) in enumerate(micro.packs, start=1):
+            with self.trainer.policy.accumulate(last=i == len(micro.packs)):
+                self.trainer.policy.backward(self.trainer.loss(pack, fixed, micro.normalizer))
 
 
 class Trl(Side):
@@ -292,13 +300,15 @@ def same_completions(ours: Ours, micro: Any, inputs: Any) -> Any:
     g = ours.shape.group_size
     rows = inputs["completion_ids"].tolist()
     advantages = inputs["advantages"].tolist()
-    for part in micro.parts:
-        for i, piece in enumerate(part.pieces):
-            texts = tuple(Completion("", tuple(row), (0.0,) * len(row), "stop") for row in rows[i * g : (i + 1) * g])
-            group = dataclasses.replace(piece.scored.group, completions=texts)
-            share = tuple(advantages[i * g : (i + 1) * g])
-            piece.scored = dataclasses.replace(piece.scored, group=group, advantages=share)
-    return micro
+    ((pack, fixed),) = micro.packs
+    slices = []
+    for i, piece in enumerate(pack.slices):
+        texts = tuple(Completion("", tuple(row), (0.0,) * len(row), "stop") for row in rows[i * g : (i + 1) * g])
+        group = dataclasses.replace(piece.scored.group, completions=texts)
+        share = tuple(advantages[i * g : (i + 1) * g])
+        scored = dataclasses.replace(piece.scored, group=group, advantages=share)
+        slices.append(dataclasses.replace(piece, scored=scored))
+    return dataclasses.replace(micro, packs=((dataclasses.replace(pack, slices=tuple(slices)), fixed),))
 
 
 def agreement(ours: Ours, trl: Trl, micro: Any, inputs: Any) -> dict[str, float]:
@@ -313,7 +323,7 @@ def agreement(ours: Ours, trl: Trl, micro: Any, inputs: Any) -> dict[str, float]
         theirs = trl.trainer._get_per_token_logps_and_entropies(
             trl.model, ids, mask, ours.shape.completion_tokens, **{k: inputs[k] for k in keys if k in inputs}
         )[0]
-        part = micro.parts[0]
+        part = micro.packs[0][0]
         unbanned = copy.copy(vlm)
         unbanned.banned_token_ids = ()  # TRL normalises over the whole vocabulary
         mine = group_logprobs(unbanned, ours.trainer.encoder.batch(part.prompts), part.token_ids).logprobs
@@ -460,7 +470,7 @@ def hear(vlm: Any, ours: Ours, repetitions: int) -> float:
     """Seconds of a pass of a listener of the same size over one step's completions."""
     from reasoner_rm.models.packing import forward_groups
 
-    (part,) = ours.prepare().parts
+    ((part, _),) = ours.prepare().packs
     clock = Clock()
     for _ in range(repetitions + 1):
         with clock.phase("listener"), torch.no_grad():
@@ -484,12 +494,11 @@ def update_only(vlm: Any, shape: Shape, repetitions: int) -> dict[str, float]:
 
         tuples = [tuple(row) for row in ids.tolist()]
         g = shape.group_size
-        ours.engine.generate = (
-            lambda requests, sampling: [  # type: ignore[method-assign]
-                tuple(Completion(str(row), row, (0.0,) * len(row), "stop") for row in tuples[i * g : (i + 1) * g])
-                for i in range(shape.groups)
-            ]
-        )
+        groups = [
+            tuple(Completion(str(row), row, (0.0,) * len(row), "stop") for row in tuples[i * g : (i + 1) * g])
+            for i in range(shape.groups)
+        ]
+        ours.engine.stream = lambda requests, sampling: iter(enumerate(groups))  # type: ignore[method-assign]
         micro = ours.prepare()
         for turn in range(repetitions + 1):
             for side, work in ((ours, micro), (trl, inputs)):

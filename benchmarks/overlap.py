@@ -1,4 +1,5 @@
-"""How much of a served listener's time the rollout hides: a window heard as it is rolled out, and heard afterwards.
+"""How much of a served listener's time the rollout hides: a rollout batch read as it is rolled out, and read
+afterwards.
 
     python benchmarks/overlap.py --json benchmarks/results/overlap.json
 
@@ -73,10 +74,10 @@ class Recorded(ChatServer):
         super().__init__(answer, models=Reply(httpx.get(url + "/models").json()))
 
 
-def window(
+def batch_seconds(
     engine: TransformersEngine, listener: Listener, samples: list[Sample], tokens: int, count: int
 ) -> tuple[dict[str, float], list[Beliefs | None]]:
-    """Seconds of a window, as `GRPOTrainer` goes through it."""
+    """Seconds of a rollout batch, as `GRPOTrainer` goes through it."""
     asked = [
         GenerationRequest(render(s, TEMPLATE), tuple(range(count * i, count * (i + 1)))) for i, s in enumerate(samples)
     ]
@@ -87,7 +88,7 @@ def window(
         rolled_out = time.perf_counter()
         beliefs = ear.beliefs()
     ended = time.perf_counter()
-    seconds = {"window": ended - began, "rollout": rolled_out - began, "waited": ended - rolled_out}
+    seconds = {"batch": ended - began, "rollout": rolled_out - began, "waited": ended - rolled_out}
     return seconds, beliefs
 
 
@@ -100,15 +101,15 @@ def measured(
         pair, said = {}, {}
         for way in WAYS if r % 2 else WAYS[::-1]:
             listener.is_remote = way == "along"
-            pair[way], beliefs = window(engine, listener, samples, args.tokens, args.generations)
+            pair[way], beliefs = batch_seconds(engine, listener, samples, args.tokens, args.generations)
             said[way] = [belief.probs[0] for row in beliefs for belief in row or () if belief is not None]
         apart = max(apart, *(abs(a - b) for a, b in zip(*said.values(), strict=True)))
         probs += said["along"]
-        told = (f"{way} {seconds['window']:.2f} s" for way, seconds in sorted(pair.items()))
+        told = (f"{way} {seconds['batch']:.2f} s" for way, seconds in sorted(pair.items()))
         print(f"{what}, round {r}: " + ", ".join(told), flush=True)
         if r:  # the first one warms up
             rounds.append(pair)
-    ratios = [pair["along"]["window"] / pair["after"]["window"] for pair in rounds]
+    ratios = [pair["along"]["batch"] / pair["after"]["batch"] for pair in rounds]
     return {
         "ratio": statistics.median(ratios),
         "seconds": {way: {k: statistics.median(p[way][k] for p in rounds) for k in rounds[0][way]} for way in WAYS},
@@ -140,7 +141,7 @@ def main() -> None:
     for where, one in found.items():
         seconds = one["seconds"]
         print(
-            f"{where}: heard as it is rolled out, a window takes {one['ratio']:.1%} of what it takes heard afterwards; "
+            f"{where}: read as it is rolled out, a batch takes {one['ratio']:.1%} of what it takes read afterwards; "
             f"waited for the listener {seconds['along']['waited']:.2f} s, not {seconds['after']['waited']:.2f} s"
         )
     if args.json:

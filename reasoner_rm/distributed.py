@@ -1,6 +1,6 @@
-"""The processes of one training, as `torchrun` or `accelerate launch` start them: who is who, and what they share.
+"""The processes of one training, as `torchrun` or `accelerate launch` start them: ranks and collectives.
 
-Alone, everything here is free. A call that talks has to be made by every process, in the same order.
+In one process every call returns at once. A collective has to be called by every process, in the same order.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from reasoner_rm.errors import InputError, ServiceError
 T = TypeVar("T")
 
 TIMEOUT = datetime.timedelta(minutes=30)
-"""How long a process waits for the others; the slowest rollout of a window has to fit."""
+"""How long a process waits for the others; the slowest rollout has to fit."""
 
 
 def init() -> None:
@@ -35,7 +35,7 @@ def init() -> None:
 
 
 def shutdown() -> None:
-    """The others may go; the rest is this process's own affair. A group of one is somebody else's: vLLM makes one."""
+    """Leave the process group, after all have come so far. A group of one is not ours: vLLM makes one."""
     if world_size() > 1:
         dist.barrier()
         dist.destroy_process_group()

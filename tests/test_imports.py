@@ -57,3 +57,7 @@ def test_a_circle_is_found_wherever_its_imports_stand(tmp_path: Path, late: str)
     (tmp_path / "a" / "one.py").write_text("from a.two import f\n")
     (tmp_path / "a" / "two.py").write_text(late)
     assert set(circle(import_graph(tmp_path, ("a",)))) == {"a.one", "a.two"}
+
+
+def test_the_package_says_that_it_is_typed() -> None:
+    assert (ROOT / "reasoner_rm" / "py.typed").is_file()

@@ -194,7 +194,7 @@ class Judge:
         Args:
             p_first: where the probability comes from.
             temperature: of sampling; None: 0 for a single vote, else 1.
-            on_text: is told how the text of the first vote grows.
+            on_text: called with the text of the first vote as it grows.
 
         Raises:
             InputError: a sample of another task, or broken media.

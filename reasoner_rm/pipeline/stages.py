@@ -63,8 +63,8 @@ class Pipeline(RunContext):
         """Split `data.train` by what the model already judges right, and fine-tune on that part."""
         section = self.config.rejection_sampling.sft
         with self._stage("rejection_sampling") as record:
-            known = self._sifted_already() if self.resume else None
-            learnt = self._sift() if known is None else known
+            known = self._split_before() if self.resume else None
+            learnt = self._split() if known is None else known
             vlm = record.vlm = self.load_trainable()
             if learnt:
                 trainer = SFTTrainer(
@@ -83,8 +83,8 @@ class Pipeline(RunContext):
                     file=sys.stderr,
                 )
 
-    def _sift(self) -> Sequence[Sample]:
-        """Split the rows and write both parts down; those to learn from. The engine is gone before anything learns."""
+    def _split(self) -> Sequence[Sample]:
+        """Split the rows and write both parts; the part for SFT. The engine is closed before anything is trained."""
         samples = self.samples("train")
         section, seed = self.config.rejection_sampling, self.config.run.seed
         with self.engine(self.config.engine) as (engine, canvas):
@@ -99,7 +99,7 @@ class Pipeline(RunContext):
         self.count(train=len(samples), sft=len(found.sft), rl=len(found.rl), ties=found.ties)
         return found.sft
 
-    def _sifted_already(self) -> Sequence[Sample] | None:
+    def _split_before(self) -> Sequence[Sample] | None:
         if not (self.run.path / RL_FILE).is_file():
             return None
         file = self.run.path / SFT_FILE
@@ -109,8 +109,8 @@ class Pipeline(RunContext):
         """GRPO on rejection sampling's RL rows, or on `data.train` when there was no rejection sampling."""
         section = self.config.grpo
         parse_spec(section.rewards)  # a wrong name shows before a model is loaded
-        sifted = self.run.path / RL_FILE
-        samples = load_samples(sifted) if sifted.is_file() else self.samples("train")
+        file = self.run.path / RL_FILE
+        samples = load_samples(file) if file.is_file() else self.samples("train")
         vlm = self.load_trainable()
         encoder = PromptEncoder(vlm, workers=self.config.data.workers)
         with (

@@ -13,8 +13,8 @@ STAGES = {"cold_start": "cold start", "rejection_sampling": "rejection sampling"
 SPLITS = {"heldout": "held-out", "ood": "out of distribution"}
 
 DATA = {
-    "cold_start": "worked examples", "train": "training prompts", "sft": "sifted to imitate",
-    "rl": "sifted to practise", "heldout": "held-out", "ood": "out of distribution",
+    "cold_start": "worked examples", "train": "training prompts", "sft": "rows for SFT",
+    "rl": "rows for RL", "heldout": "held-out", "ood": "out of distribution",
 }  # fmt: skip
 
 SPACE = "\u00a0"

@@ -22,8 +22,8 @@ CHUNK = 64
 
 @dataclass(frozen=True, slots=True)
 class SplitResult:
-    """``sft`` rows carry their best completion as target; of a row asked in both orders, each order's. ``ties`` could
-    not be sifted: their gold names no winner."""
+    """``sft`` rows have their best completion as target; of a row asked in both orders, each order's. ``ties``
+    counts rows whose gold names no winner; they are in neither."""
 
     sft: tuple[Sample, ...]
     rl: tuple[Sample, ...]
@@ -40,17 +40,17 @@ def split_by_pass_rate(
     seed: int,
     canvas: BoxConverter | None = None,
 ) -> SplitResult:
-    """Sample every row ``section.samples`` times an order and split by the share that is right; several processes
-    share them.
+    """Sample every row ``section.num_samples`` times an order and split the rows by the share that is right. Several
+    processes divide the rows; each gets the whole result.
 
     Args:
-        canvas: brings boxes to original pixels, in which they are judged and kept; without, they stand there already.
+        canvas: converts boxes to original pixels, in which they are graded and kept; None: they are in these already.
     """
     rank, world = distributed.rank(), distributed.world_size()
     mine = range(len(samples))[rank::world]
     rows: list[tuple[int, _Row]] = []
     sampling = SamplingParams(section.temperature, section.max_completion_length)
-    with tqdm(total=len(mine), desc="rejection_sampling", unit="row", dynamic_ncols=True, disable=rank > 0) as bar:
+    with tqdm(total=len(mine), desc="rejection sampling", unit="row", dynamic_ncols=True, disable=rank > 0) as bar:
         for start in range(0, len(mine), CHUNK):
             part = mine[start : start + CHUNK]
             asked = [samples[i] for i in part]
@@ -59,7 +59,7 @@ def split_by_pass_rate(
             cards = collect_votes(engine, template, asked, votes=votes, both_orders=both, sampling=sampling, seed=seed)
             for i, sample, ballots in zip(part, asked, cards, strict=True):
                 bar.update(1)
-                rows.append((i, _sifted(sample, ballots, section, canvas)))
+                rows.append((i, _routed(sample, ballots, section, canvas)))
     every = [row for _, row in sorted((r for some in distributed.all_gather(rows) for r in some), key=lambda r: r[0])]
     return SplitResult(
         tuple(learnt for row in every for learnt in row.sft),
@@ -78,7 +78,7 @@ class _Row:
     rate: float | None = None
 
 
-def _sifted(
+def _routed(
     sample: Sample, ballots: Sequence[Vote], section: RejectionSamplingSection, canvas: BoxConverter | None
 ) -> _Row:
     if get_task(sample.task).reference_answer(sample) is None:
@@ -88,8 +88,8 @@ def _sifted(
     rate = len(right) / len(ballots)
     best: dict[Order, tuple[Vote, str]] = {}
     for ballot, text in right:
-        surest = best.get(ballot.order)
-        if ballot.parsed.well_formed and (surest is None or _confidence(ballot) > _confidence(surest[0])):
+        best_so_far = best.get(ballot.order)
+        if ballot.parsed.well_formed and (best_so_far is None or _confidence(ballot) > _confidence(best_so_far[0])):
             best[ballot.order] = ballot, text
     to_sft, to_rl = route(rate, section)
     return _Row(

@@ -1,4 +1,4 @@
-"""Ballots into a verdict."""
+"""From votes to a verdict."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reasoner_rm.schema import PAIRWISE_TASKS, Belief, Verdict, swap_labels
 
 
 def tally(ballots: Sequence[Vote]) -> Verdict:
-    """Ballots of one sample into a verdict. Unreadable votes count for nobody."""
+    """The verdict of one sample's votes. Unreadable votes count for no candidate."""
     votes = tuple(b.candidate for b in ballots)
     by_order = [_majority([b.candidate for b in ballots if b.order == order]) for order in ("given", "swapped")]
     both = any(b.order == "swapped" for b in ballots)
@@ -34,8 +34,8 @@ def tally(ballots: Sequence[Vote]) -> Verdict:
 def with_probabilities(
     verdict: Verdict, ballots: Sequence[Vote], beliefs: Sequence[Belief | None], temperature: float
 ) -> Verdict:
-    """The same verdict with ``p_first`` from the verdict token's probabilities: their mean over ballots, each brought
-    to the caller's order and softened by ``temperature``. None where no ballot has any."""
+    """The same verdict with ``p_first`` from the verdict token's probabilities: their mean over votes, each
+    in the caller's order and softened by ``temperature``. None where no vote has any."""
     sure = [
         tempered(belief.probs[0] if ballot.order == "given" else belief.probs[1], temperature)
         for ballot, belief in zip(ballots, beliefs, strict=True)

@@ -48,10 +48,10 @@ def collect_votes(
     seed: int = 0,
     on_text: Callable[[str], None] | None = None,
 ) -> list[list[Vote]]:
-    """All ballots of each sample: ``votes`` per order. Seeds depend on sample, order and vote alone.
+    """All votes on each sample: ``votes`` per order. Seeds depend on sample, order and vote alone.
 
     Args:
-        on_text: is told how the first ballot's text grows, where the engine can say.
+        on_text: called with the first vote's text as it grows, where the engine can tell.
     """
     shown: list[tuple[int, Order, Sample]] = []
     for index, sample in enumerate(samples):

@@ -1,4 +1,4 @@
-"""Alarms: what usually goes wrong in RL, seen in the metrics of the last steps beside those of the first."""
+"""Alarms: what usually goes wrong in RL, found by comparing the metrics of the last steps with those of the first."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Means = Mapping[str, float]
 
 
 class Alarms:
-    """Looks at each step's metrics, warns once of each trouble, and says which of them should end the run.
+    """Checks each step's metrics, warns once of each problem, and says which of them should end the run.
 
     Args:
         right: the metric that says whether answers are right.
@@ -32,7 +32,7 @@ class Alarms:
         self._last: dict[str, list[float]] = defaultdict(list)
 
     def look(self, step: int, metrics: Means) -> list[str]:
-        """The alarms that ring at this step for the first time. Every process sees the same metrics."""
+        """The alarms that are triggered for the first time at this step. Every process has the same metrics."""
         span = self.section.steps
         for name in (*SEEN, self.right):
             if name in metrics and math.isfinite(metrics[name]):
@@ -124,7 +124,7 @@ CHECKS: dict[str, tuple[Callable[[Alarms], bool], str]] = {
     "zero_variance": (
         _variance,
         "most groups earn the same throughout and teach nothing; likely prompts that are too easy (all_correct) or too "
-        "hard (all_incorrect): rejection_sampling them, or set grpo.filter_epsilon and grpo.max_resample_ratio",
+        "hard (all_incorrect): use rejection sampling, or set grpo.filter_epsilon and grpo.max_resample_ratio",
     ),
     "engine_mismatch": (
         _gap,

@@ -1,4 +1,4 @@
-"""Dynamic sampling (DAPO, arXiv 2503.14476): groups that teach nothing give their places to other prompts."""
+"""Dynamic sampling (DAPO, arXiv 2503.14476): groups whose rewards do not vary are replaced by other prompts."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ G = TypeVar("G")
 
 
 class DynamicSampler:
-    """A second cursor over the samples, in a seeded order of its own and the same for every process.
+    """Draws replacements from the samples in a seeded order of its own, the same in every process.
 
     Args:
-        block: so many neighbours stay together; they are replaced when none of them teaches.
-        cap: the most samples that a window may draw, over all processes.
+        block: so many neighbours stay together; they are replaced when none of them is informative.
+        cap: the most samples that a rollout batch may draw, over all processes.
     """
 
     def __init__(self, samples: Sequence[Sample], block: int, cap: int, seed: int):
@@ -40,7 +40,7 @@ class DynamicSampler:
         answer: Callable[[list[Sample]], list[G]],
         is_informative: Callable[[G], bool],
     ) -> tuple[list[G], dict[str, float]]:
-        """A process's part of a window with what teaches nothing replaced, as far as the cap allows; and shares of it:
+        """A process's part of a rollout batch, uninformative groups replaced up to the cap; and shares of it:
         ``uninformative`` as first drawn, ``replaced``, and ``resampled``, prompts answered beside it. Every process
         has to ask.
 
@@ -77,7 +77,7 @@ class DynamicSampler:
         return [groups[i : i + self.block] for i in range(0, len(groups), self.block)]
 
     def _draw(self, wanted: int, shown: set[str]) -> list[Sequence[Sample]]:
-        """The next blocks that the window has not seen; fewer where there are no more."""
+        """The next blocks that are not in the rollout batch; fewer where there are no more."""
         found: list[Sequence[Sample]] = []
         count = len(self.samples) // self.block
         for _ in range(count):

@@ -1,4 +1,4 @@
-"""From the rolled-out groups of a window to scored ones: read, rewarded, mixed, compared within the group."""
+"""From rolled-out groups to scored ones: parsed, rewarded, summed, compared within the group."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def test_who_goes_away_leaves_nothing_running(serve: Serve) -> None:
 
 
 def test_the_least_busy_replica_is_asked_and_a_dead_one_is_left_alone(serve: Serve) -> None:
-    slow = serve(lambda body: Reply(chat(echo(body)), after=0.1))
+    slow = serve(lambda body: Reply(chat(echo(body)), after=0.4))
     fast = serve(lambda body: Reply(chat(echo(body)), after=0.01))
     asking = endpoint(slow.url, fast.url, "http://127.0.0.1:9/v1", concurrency=6)
     assert len([a for _, a in asking.stream([question(i) for i in range(60)]) if not isinstance(a, Exception)]) == 60

@@ -85,8 +85,8 @@ class Judge:
             url: where the model is served, up to and including `/v1`, for the engine `http`: any OpenAI-compatible
                 server. ``path_or_id`` is then its name there; or a folder, for how it wants to be asked.
             template: the variant with which a plain checkpoint is asked.
-            apart: a model that transformers would run here runs in a process of its own (`judge.apart`), which serves
-                many threads better.
+            isolate: a model that transformers would run here runs in a process of its own (`serving.process_engine`),
+                which serves many threads better.
             settings: of the constructor.
 
         Raises:

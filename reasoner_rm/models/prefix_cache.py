@@ -14,16 +14,16 @@ from reasoner_rm.models.vision_cache import vision_keywords
 
 
 class KVCache(Protocol):
-    """What rows under way remember. ``rows`` is G."""
+    """Keys and values of running rows. ``rows`` is G, the rows per prompt."""
 
     rows: int
 
     def forward_kwargs(self) -> dict[str, Any]:
-        """What the forward pass of one token a row is told."""
+        """Keyword arguments of the forward pass of one token per row."""
         ...
 
     def step(self) -> None:
-        """A forward pass is over."""
+        """To be called after each forward pass."""
         ...
 
     def select(self, prompts: Tensor, rows: Tensor, count: int) -> None:
@@ -32,7 +32,7 @@ class KVCache(Protocol):
 
 
 def prefill(vlm: Vlm, prompts: PromptBatch, rows: int) -> tuple[KVCache, Tensor]:
-    """Run N prompts through the model once: the memory of ``rows`` completions each, the last hidden states [N, D]."""
+    """Run N prompts once: the cache for ``rows`` completions each, and the last hidden states [N, D]."""
     out = vlm.model.model(
         input_ids=prompts.input_ids,
         attention_mask=prompts.mask,
@@ -105,7 +105,7 @@ def _room(like: Tensor, tokens: int) -> Tensor:
 
 
 class RepeatedDecoding:
-    """The prompts' cache copied for every row: for models whose attention cannot be told about groups."""
+    """The prompts' cache copied for every row: for models whose attention does not support packing."""
 
     def __init__(self, cache: Any, mask: Tensor, rows: int):
         cache.batch_repeat_interleave(rows)

@@ -1,4 +1,4 @@
-"""Slots: the keys and values of rows that come and go while others are under way."""
+"""Slots: the keys and values of rows that join and leave a running batch."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 ROOM = 64
-"""Tokens by which the slots grow."""
+"""A slot's capacity is a multiple of so many tokens."""
 
 
 class Slots:
-    """The attention of rows of any age: a token a row and step.
+    """Attention of rows of different lengths, one token per row and step.
 
-    Row r owns slot r: the keys and values of its prompt and, behind them, of its own tokens. Rows under way are always
-    the first R, so that the model reads a view; into the slot of one that leaves moves the last. Rows of one prompt
-    each have a copy of it: where all begin and end together, `decoding.SharedDecoding` needs none.
+    Row r owns slot r: the keys and values of its prompt, followed by those of its own tokens. Running rows are always
+    the first R, so that the model reads a view; when a row leaves, the last row moves into its slot. Each row has its
+    own copy of its prompt; `prefix_cache.SharedPrefixCache` shares one where all rows begin together.
 
     ``lengths`` are the tokens that each row holds.
     """
@@ -28,7 +28,7 @@ class Slots:
         self._layers: list[tuple[Tensor, Tensor]] = []  # keys and values [slots, K, room, D]
 
     def join(self, keys: Sequence[Tensor], values: Sequence[Tensor], lengths: Sequence[int], rows: int) -> None:
-        """Take ``rows`` completions of each of N left-padded prompts in, whose ``keys`` and ``values`` are [N, K, P, D]
+        """Add ``rows`` rows for each of N left-padded prompts, whose ``keys`` and ``values`` are [N, K, P, D]
         a layer."""
         first, joined = len(self.lengths), [length for length in lengths for _ in range(rows)]
         if not self._layers:
@@ -42,7 +42,7 @@ class Slots:
                     kept[start : start + rows, :, :length] = prompts[n, :, prompts.shape[2] - length :]
 
     def leave(self, rows: Collection[int]) -> list[int]:
-        """Let rows go. The old places of those that stay, in their new order."""
+        """Remove rows; the old indices of the remaining ones, in their new order."""
         stay = len(self.lengths) - len(rows)
         holes = [row for row in rows if row < stay]
         last = [row for row in range(stay, len(self.lengths)) if row not in rows]
@@ -57,7 +57,7 @@ class Slots:
         return order
 
     def forward_kwargs(self) -> dict[str, Any]:
-        """What the forward pass of one token a row is told."""
+        """Keyword arguments of the forward pass of one token per row."""
         self._make_room(self.lengths)
         device = self._layers[0][0].device
         self._rows = torch.arange(len(self.lengths), device=device)

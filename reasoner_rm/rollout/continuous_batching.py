@@ -1,4 +1,4 @@
-"""Rows that join while others are under way: no request waits for the longest answer of those before it."""
+"""Continuous batching: new rows join a running batch, so that no request waits for the longest completion before it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from reasoner_rm.models.prompt_encoder import EncodedPrompt, PromptEncoder
 from reasoner_rm.models.slot_cache import Slots
 from reasoner_rm.models.token_logprobs import processed_logits
 from reasoner_rm.rollout.base import SamplingParams
-from reasoner_rm.rollout.completion import read
+from reasoner_rm.rollout.completion import partial_text, read
 from reasoner_rm.rollout.transformers_engine import sample_tokens, seeded_uniforms
 from reasoner_rm.schema import Completion
 
 
 @dataclass(slots=True, eq=False)
 class DecodeJob:
-    """One prompt whose completions are drawn, one for each seed; ``key`` is its owner's; ``on_text``: see
+    """One prompt whose completions are drawn, one for each seed; ``key`` identifies its request; ``on_text``: see
     `GenerationRequest`."""
 
     key: int
@@ -47,15 +47,15 @@ class _Row:
 
 
 class ContinuousBatch:
-    """Completions under way, each by the rules of `TransformersEngine`: it depends on its own seed and sampling, not on
-    who else is here."""
+    """Running completions. Each is sampled as by `TransformersEngine`: up to rounding it depends on its own seed and
+    sampling alone, and not on the other rows."""
 
     def __init__(self, vlm: Vlm, encoder: PromptEncoder):
         self.vlm, self.encoder = vlm, encoder
         self.clear()
 
     def clear(self) -> None:
-        """Forget everybody, and give their memory back."""
+        """Drop all rows and free their keys and values."""
         self._rows: list[_Row] = []
         self._slots = Slots()
         self._hidden = self._position = torch.empty(0)
@@ -69,13 +69,13 @@ class ContinuousBatch:
 
     @torch.inference_mode()
     def join(self, jobs: Sequence[DecodeJob]) -> None:
-        """Read new prompts, with equally many completions each, which are drawn from the next step on."""
+        """Prefill new prompts, all with the same number of completions; these are sampled from the next step on."""
         count = len(jobs[0].seeds)
         prompts = self.encoder.batch([job.prompt for job in jobs])
-        memory, hidden = prefill(self.vlm, prompts, count)
-        assert isinstance(memory, SharedPrefixCache), "a family that is not told about groups"
+        cache, hidden = prefill(self.vlm, prompts, count)
+        assert isinstance(cache, SharedPrefixCache), "the family does not support packing"
         position = prompts.positions.amax(dim=(0, 2)) + 1
-        self._slots.join(memory.keys, memory.values, prompts.lengths, count)
+        self._slots.join(cache.keys, cache.values, prompts.lengths, count)
         new = hidden.repeat_interleave(count, 0), position.repeat_interleave(count)
         if self._rows:
             new = torch.cat([self._hidden, new[0]]), torch.cat([self._position, new[1]])
@@ -86,7 +86,7 @@ class ContinuousBatch:
 
     @torch.inference_mode()
     def step(self) -> list[DecodeJob]:
-        """Draw one token of every row. The jobs that this completed."""
+        """Sample one token of every row; return the jobs that this completed."""
         tokens = self._draw()
         ended = [i for i, row in enumerate(self._rows) if self._is_over(row)]
         done = []
@@ -104,14 +104,14 @@ class ContinuousBatch:
         """The last hidden states [R, D] after one more token a row. The text model's own layers, without what
         transformers does around them: for a small model that is a tenth of a step."""
         text = self.vlm.model.model.language_model
-        hidden, told = text.embed_tokens(tokens[:, None]), self._slots.forward_kwargs()
-        turned = text.rotary_emb(hidden, self._position[:, None].expand(3, -1, 1))
+        hidden, attention = text.embed_tokens(tokens[:, None]), self._slots.forward_kwargs()
+        rotary = text.rotary_emb(hidden, self._position[:, None].expand(3, -1, 1))
         for layer in text.layers:
-            hidden = layer(hidden, attention_mask=None, position_embeddings=turned, **told)
+            hidden = layer(hidden, attention_mask=None, position_embeddings=rotary, **attention)
         return text.norm(hidden)[:, -1]
 
     def _leave(self, rows: Sequence[int]) -> list[int] | slice:
-        """Where those that stay stood before."""
+        """Remove rows; the old indices of the remaining ones, in their new order."""
         if not rows:
             return slice(None)
         order = self._slots.leave(rows)
@@ -122,7 +122,7 @@ class ContinuousBatch:
         return order
 
     def _draw(self) -> Tensor:
-        """The next token of each row [R], noted down."""
+        """Sample the next token of each row [R], and append it to the row."""
         device = self._hidden.device
         noise = torch.tensor([r.noise[len(r.token_ids)] for r in self._rows], dtype=torch.float64, device=device)
         tokens = torch.empty(noise.shape, dtype=torch.long, device=device)
@@ -135,11 +135,11 @@ class ContinuousBatch:
         for row, token, logprob in zip(self._rows, tokens.tolist(), logprobs.tolist(), strict=True):
             row.token_ids.append(token)
             row.logprobs.append(logprob)
-            self._tell(row)
+            self._report_text(row)
         return tokens
 
     def _kinds(self) -> Sequence[tuple[tuple[float, float], list[int] | slice]]:
-        """Temperature and nucleus, with the rows that are drawn so."""
+        """(temperature, top_p), each with its rows."""
         kinds: dict[tuple[float, float], list[int]] = {}
         for i, row in enumerate(self._rows):
             kinds.setdefault((row.job.sampling.temperature, row.job.sampling.top_p), []).append(i)
@@ -148,8 +148,7 @@ class ContinuousBatch:
     def _is_over(self, row: _Row) -> bool:
         return row.token_ids[-1] in self.vlm.stop_token_ids or len(row.token_ids) == row.job.sampling.max_tokens
 
-    def _tell(self, row: _Row) -> None:
-        """Show one who watches how far the text is, without a character that is not whole yet."""
+    def _report_text(self, row: _Row) -> None:
+        """Call the job's ``on_text`` with the row's text so far."""
         if row.job.on_text is not None:
-            ids = [t for t in row.token_ids if t not in self.vlm.stop_token_ids]
-            row.job.on_text(row.index, self.vlm.tokenizer.decode(ids, skip_special_tokens=False).rstrip("\ufffd"))
+            row.job.on_text(row.index, partial_text(self.vlm, row.token_ids))

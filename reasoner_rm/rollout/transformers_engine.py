@@ -26,7 +26,7 @@ from reasoner_rm.rollout.base import (
     in_order,
     option_token_ids,
 )
-from reasoner_rm.rollout.completion import read
+from reasoner_rm.rollout.completion import partial_text, read
 from reasoner_rm.schema import Completion
 from reasoner_rm.tasks.render import Prompt
 
@@ -37,6 +37,11 @@ COMPACT_BELOW = 0.75
 class TransformersEngine(RolloutEngine):
     """Samples by inverse CDF from one uniform number per row and step, so that a completion depends on its seed
     alone and not on what else is in the batch.
+
+    Rows of a batch begin together, so that the G rows of a prompt read one copy of its keys and values
+    (`models.prefix_cache`). `ContinuousBatch` lets rows begin at any time and therefore copies the prompt for each row.
+    Used here it would take 0.93 to 1.5 times the CPU time, more for longer prompts (docs/engines.md); both loops share
+    sampling, stop rules and text.
 
     Args:
         rows: how many completions are decoded side by side.
@@ -56,7 +61,7 @@ class TransformersEngine(RolloutEngine):
     def stream(
         self, requests: Sequence[GenerationRequest], sampling: SamplingParams
     ) -> Iterator[tuple[int, tuple[Completion, ...]]]:
-        """Each request's place with its completions, part by part."""
+        """Each request's index with its completions, batch by batch."""
         place = 0
         for part in self._parts(requests):
             for completions in self._answer_in_eval(part, sampling):
@@ -136,7 +141,7 @@ class TransformersEngine(RolloutEngine):
             )
             alive = state.index[state.alive]
             tokens[alive, step], logprobs[alive, step] = token[state.alive], logprob[state.alive]
-            self._tell(requests, count, tokens[:, : step + 1], alive)
+            self._report_text(requests, count, tokens[:, : step + 1], alive)
             state.alive &= ~torch.isin(token, stop)
             if step + 1 == sampling.max_tokens or not bool(state.alive.any()):
                 break
@@ -144,15 +149,14 @@ class TransformersEngine(RolloutEngine):
         rows = (read(self.vlm, *row) for row in zip(tokens.tolist(), logprobs.tolist(), strict=True))
         return [tuple(next(rows) for _ in range(count)) for _ in range(n)]
 
-    def _tell(self, requests: Sequence[GenerationRequest], count: int, tokens: Tensor, grown: Tensor) -> None:
-        """Show those who on_text how far their completions are, without a character that is not whole yet."""
+    def _report_text(self, requests: Sequence[GenerationRequest], count: int, tokens: Tensor, grown: Tensor) -> None:
+        """Call ``on_text`` for each row that has a new token."""
         if not any(request.on_text for request in requests):
             return
         for row in grown.tolist():
             on_text = requests[row // count].on_text
             if on_text is not None:
-                ids = [t for t in tokens[row].tolist() if t not in self.vlm.stop_token_ids]
-                on_text(row % count, self.vlm.tokenizer.decode(ids, skip_special_tokens=False).rstrip("\ufffd"))
+                on_text(row % count, partial_text(self.vlm, tokens[row].tolist()))
 
     def _prefill(self, requests: Sequence[GenerationRequest], count: int) -> _State:
         prompts = self.encoder.batch([self.encoder.encode(r.prompt) for r in requests])
@@ -167,7 +171,7 @@ class TransformersEngine(RolloutEngine):
         )
 
     def _advance(self, state: _State, token: Tensor) -> None:
-        """Drop what is finished, where that pays, and run one token of every row that is left."""
+        """Remove finished rows where that shrinks the batch enough, and run one token of every remaining row."""
         kept = state.shrink()
         if kept is not None:
             token = token[kept]

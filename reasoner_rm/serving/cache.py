@@ -1,4 +1,4 @@
-"""Completions that were drawn before: the same images, prompt, seeds and sampling by the same model."""
+"""Cached completions, by what determines them: the same images, prompt, seeds and sampling by the same model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reasoner_rm.schema import Completion
 
 
 class CompletionCache:
-    """Keeps the least recently used completions out. Safe to share between threads and between judges.
+    """Keeps the most recently used completions. Safe to share between threads and between judges.
 
     A key holds the prompt's text as it was rendered, hence the template too, the images' content, seeds, sampling
     and the model; an image given by path counts by its path and when its file was written.

@@ -1,4 +1,4 @@
-"""The process that holds a model for `judge.apart`: it reads from a pipe what is asked, and answers as rows end."""
+"""The process that holds the model of a `ProcessEngine`: requests come through a pipe, answers leave as they finish."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from reasoner_rm.rollout.continuous_batching import DecodeJob
 
 PREFILL_RATIO = 2
-"""New prompts are read as soon as there is one for so many rows under way, which stand still meanwhile …"""
+"""Waiting prompts are prefilled, which halts decoding, once there is one for so many running rows …"""
 MAX_PREFILL_DELAY = 16
 """… or after so many steps."""
 MAX_PREFILL_TOKENS = 16_384
@@ -31,8 +31,8 @@ MAX_PREFILL_TOKENS = 16_384
 
 
 def main(pipe: Connection, model: ModelSpec) -> None:
-    """Load a model, say None or what is wrong with it, and answer until nobody holds the pipe's other end. A signal to
-    the whole group of processes does not end the model: those inside are to be answered."""
+    """Load a model, send None or its `InputError`, and answer until the pipe's other end is closed. SIGINT and SIGTERM
+    are ignored, so that requests in flight are answered."""
     os.dup2(2, 1)  # standard output is the parent's
     for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stop, signal.SIG_IGN)
@@ -41,16 +41,16 @@ def main(pipe: Connection, model: ModelSpec) -> None:
         worker = Worker(pipe, model)
     except InputError as error:
         return pipe.send(error)
-    gc.freeze()  # what was loaded need not be looked through again and again
+    gc.freeze()  # the garbage collector need not scan the loaded model
     with contextlib.suppress(EOFError, ConnectionError):
         pipe.send(None)
         while True:
             worker.run_once()
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what libraries say when they are torn down
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # messages of libraries at exit
 
 
 class Worker:
-    """Hears in one thread; in the other takes what has come, lets requests join, and draws a token a row, in turn."""
+    """One thread receives messages; the other prefills waiting requests and decodes a token per row, in turn."""
 
     def __init__(self, pipe: Connection, model: ModelSpec):
         from reasoner_rm.rollout.continuous_batching import ContinuousBatch
@@ -60,48 +60,48 @@ class Worker:
         self.pipe, self.rows = pipe, model.rows
         self.batch = ContinuousBatch(self.engine.vlm, self.engine.encoder)
         self.waiting: deque[DecodeJob] = deque()
-        self.waited = 0
-        self.heard: queue.SimpleQueue[HostMessage] = queue.SimpleQueue()
-        threading.Thread(target=self._hear, name="ear", daemon=True).start()
+        self.prefill_delay = 0
+        self.inbox: queue.SimpleQueue[HostMessage] = queue.SimpleQueue()
+        threading.Thread(target=self._receive, name="receiver", daemon=True).start()
 
-    def _hear(self) -> None:
-        """A message of many pixels arrives in pieces: the model does not wait for them."""
+    def _receive(self) -> None:
+        """Receive messages. In a thread of its own, so that decoding does not wait for large images to arrive."""
         try:
             while True:
-                self.heard.put(self.pipe.recv())
+                self.inbox.put(self.pipe.recv())
         except (EOFError, OSError):
-            self.heard.put(None)
+            self.inbox.put(None)
 
     def run_once(self) -> None:
         """Raises:
-        EOFError, ConnectionError: nobody asks any more.
+        EOFError, ConnectionError: the other process has closed the pipe or ended.
         """
-        while not (self.batch or self.waiting) or not self.heard.empty():
-            self._take(self.heard.get())
+        while not (self.batch or self.waiting) or not self.inbox.empty():
+            self._take(self.inbox.get())
         if joining := self._joining():
-            self.waited = 0
+            self.prefill_delay = 0
             for _ in joining:
                 self.waiting.popleft()
             self._join(joining)
         if self.batch:
             self._step()
 
-    def _take(self, asked: HostMessage) -> None:
-        match asked:
+    def _take(self, message: HostMessage) -> None:
+        match message:
             case GenerateMessage():
-                self.waiting.append(self._job(asked))
+                self.waiting.append(self._job(message))
             case OptionMessage():
-                self.pipe.send(Answer(asked.request_id, self._option_logprobs(asked)))
+                self.pipe.send(Answer(message.request_id, self._option_logprobs(message)))
             case None:
                 raise EOFError
 
-    def _option_logprobs(self, asked: OptionMessage) -> Any:
+    def _option_logprobs(self, message: OptionMessage) -> Any:
         try:
-            return self.engine.option_logprobs(asked.queries)
+            return self.engine.option_logprobs(message.queries)
         except Exception as error:
-            return _told(error)
+            return _picklable(error)
 
-    def _job(self, asked: GenerateMessage) -> DecodeJob:
+    def _job(self, message: GenerateMessage) -> DecodeJob:
         import torch
 
         from reasoner_rm.models.image_processing import EncodedImage
@@ -110,18 +110,18 @@ class Worker:
 
         images = tuple(
             EncodedImage(key, torch.from_numpy(pixels), torch.from_numpy(grid), *sizes)
-            for key, pixels, grid, *sizes in asked.images
+            for key, pixels, grid, *sizes in message.images
         )
 
         def grown(index: int, text: str) -> None:
-            self.pipe.send(ProgressMessage(asked.request_id, index, text))
+            self.pipe.send(ProgressMessage(message.request_id, index, text))
 
-        prompt, on_text = EncodedPrompt(asked.input_ids, images), grown if asked.watched else None
-        return DecodeJob(asked.request_id, prompt, asked.seeds, asked.sampling, on_text)
+        prompt, on_text = EncodedPrompt(message.input_ids, images), grown if message.watched else None
+        return DecodeJob(message.request_id, prompt, message.seeds, message.sampling, on_text)
 
     def _joining(self) -> list[DecodeJob]:
-        """Those of the waiting who are read now: as many as there is room for, with equally many rows each; nobody
-        while they are too few for a halt."""
+        """The waiting jobs to prefill now: as many as there is room for, with equally many rows each; none while they
+        are too few to halt decoding for them."""
         taken: list[DecodeJob] = []
         rows, longest = len(self.batch), 0
         for job in self.waiting:
@@ -130,13 +130,13 @@ class Worker:
             if (not fits and (taken or self.batch)) or len(job.seeds) != len(self.waiting[0].seeds):
                 break
             taken.append(job)
-        if taken and len(taken) * PREFILL_RATIO < len(self.batch) and self.waited < MAX_PREFILL_DELAY:
-            self.waited += 1
+        if taken and len(taken) * PREFILL_RATIO < len(self.batch) and self.prefill_delay < MAX_PREFILL_DELAY:
+            self.prefill_delay += 1
             return []
         return taken
 
     def _join(self, jobs: Sequence[DecodeJob]) -> None:
-        """When it fails, one by one, so that an error finds its own request."""
+        """Prefill jobs together; after an error one by one, so that only the request that caused it fails."""
         try:
             self.batch.join(jobs)
         except Exception as error:
@@ -150,7 +150,7 @@ class Worker:
         beside = self.batch.jobs
         try:
             done = self.batch.step()
-        except ConnectionError:  # one who watches is gone, and everybody else with him
+        except ConnectionError:  # the pipe is closed: no caller is left
             raise
         except Exception as error:
             self.batch.clear()
@@ -160,11 +160,11 @@ class Worker:
 
     def _fail(self, jobs: Sequence[DecodeJob], error: Exception) -> None:
         for job in jobs:
-            self.pipe.send(Answer(job.key, _told(error)))
+            self.pipe.send(Answer(job.key, _picklable(error)))
 
 
-def _told(error: Exception) -> Exception:
-    """An error as it can travel; what nobody expects is shown here."""
+def _picklable(error: Exception) -> Exception:
+    """An error that can be pickled; the traceback of an unexpected one is printed here."""
     if isinstance(error, InputError):
         return error
     traceback.print_exception(error)

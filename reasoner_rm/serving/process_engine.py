@@ -1,4 +1,4 @@
-"""An engine whose model lives in a process of its own, so that preparing, answering and the model share no lock."""
+"""An engine whose model runs in a process of its own, so that it does not share Python's lock with its callers."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from reasoner_rm.serving.ipc import (
     WorkerMessage,
 )
 
-LAST = 10.0
-"""Seconds that the process has for its end."""
+SHUTDOWN_TIMEOUT = 10.0
+"""Seconds that the process has to end before it is killed."""
 
 
 @dataclass(slots=True)
 class _Pending:
-    """An answer that is due, and who is told of it as it grows."""
+    """The future of an answer, and the callback for its partial text."""
 
     on_text: Callable[[int, str], None] | None = None
     answer: Future[Any] = field(default_factory=Future)
@@ -43,7 +43,7 @@ class _Pending:
 
 class ProcessEngine(RolloutEngine):
     """A `TransformersEngine` in a process of its own. Any number of threads may call: each prepares its own prompts,
-    and their rows join those under way (`rollout.continuous_batching`).
+    and their rows join the running batch (`rollout.continuous_batching`).
 
     Args:
         encoder: of the same model, here.
@@ -116,12 +116,12 @@ class ProcessEngine(RolloutEngine):
             callback()
 
     def close(self) -> None:
-        """End the process; whoever still waits gets a `ServiceError`."""
+        """End the process; pending calls raise a `ServiceError`."""
         self._closing = True
         if self.process.is_alive():
             with contextlib.suppress(OSError), self._sending:
                 self._pipe.send(None)
-            self.process.join(LAST)
+            self.process.join(SHUTDOWN_TIMEOUT)
             if self.process.is_alive():
                 self.process.kill()
 
@@ -132,22 +132,24 @@ class ProcessEngine(RolloutEngine):
             request.on_text,
         )
 
-    def _ask(self, letter: Callable[[int], HostMessage], on_text: Callable[[int, str], None] | None = None) -> _Pending:
+    def _ask(
+        self, message_for: Callable[[int], HostMessage], on_text: Callable[[int, str], None] | None = None
+    ) -> _Pending:
         pending = _Pending(on_text)
         with self._lock:
             if self._failure is not None:
                 raise ServiceError(str(self._failure))
             ticket = next(self._tickets)
             self._pending[ticket] = pending
-        with contextlib.suppress(OSError), self._sending:  # when nobody reads, `_listen` says so to everybody
-            self._pipe.send(letter(ticket))
+        with contextlib.suppress(OSError), self._sending:  # a closed pipe: `_listen` fails all pending calls
+            self._pipe.send(message_for(ticket))
         return pending
 
     def _listen(self) -> None:
-        """Hand on what the process says, until it ends."""
+        """Dispatch the process's messages until it ends; then fail all pending calls."""
         with contextlib.suppress(EOFError, OSError):
             while True:
-                self._hand_on(self._pipe.recv())
+                self._dispatch(self._pipe.recv())
         gone = self._why()
         with self._lock:
             self._failure, unanswered = gone, list(self._pending.values())
@@ -157,9 +159,9 @@ class ProcessEngine(RolloutEngine):
         if not self._closing:
             self._on_failure()
 
-    def _hand_on(self, message: WorkerMessage) -> None:
+    def _dispatch(self, message: WorkerMessage) -> None:
         if isinstance(message, ProgressMessage):
-            return self._show(self._pending[message.request_id], message)
+            return self._report_text(self._pending[message.request_id], message)
         pending = self._pending.pop(message.request_id)
         self._on_batch(message.batch_size, 1)
         if pending.answer.done():  # its `on_text` failed
@@ -169,8 +171,8 @@ class ProcessEngine(RolloutEngine):
         else:
             pending.answer.set_result(message.result)
 
-    def _show(self, pending: _Pending, grown: ProgressMessage) -> None:
-        """Tell a watcher; one that fails fails its own call, as in this process, and nobody else's."""
+    def _report_text(self, pending: _Pending, grown: ProgressMessage) -> None:
+        """Call ``on_text``; an error in it fails its own call only."""
         try:
             if pending.on_text is not None:
                 pending.on_text(grown.index, grown.text)
@@ -179,7 +181,7 @@ class ProcessEngine(RolloutEngine):
             pending.answer.set_exception(error)
 
     def _why(self) -> ServiceError:
-        self.process.join(LAST)
+        self.process.join(SHUTDOWN_TIMEOUT)
         code = self.process.exitcode
         how = f"by {signal.Signals(-code).name}" if code is not None and code < 0 else f"with exit code {code}"
         return ServiceError(f"the model's process was ended {how}" if code else "the model's process has ended")

@@ -43,7 +43,7 @@ class RequestBatcher:
         on_batch: Callable[[int, int], None] = lambda callers, items: None,
     ):
         self.work, self.size, self.limit, self.max_wait, self.on_batch = work, size, limit, max_wait, on_batch
-        self._turn = threading.Condition()
+        self._condition = threading.Condition()
         self._waiting: list[_Call] = []
         self._busy = False
         self._expected = 1
@@ -55,13 +55,13 @@ class RequestBatcher:
             whatever ``work`` raises on these items alone.
         """
         call = _Call(key, items, sum(map(self.size, items)))
-        with self._turn:
+        with self._condition:
             self._waiting.append(call)
-            self._turn.notify_all()
+            self._condition.notify_all()
         while not call.is_done():
-            with self._turn:
+            with self._condition:
                 while self._busy and not call.is_done():
-                    self._turn.wait()
+                    self._condition.wait()
                 if call.is_done():
                     break
                 self._busy = True
@@ -70,21 +70,21 @@ class RequestBatcher:
             try:
                 self._run(batch)
             finally:
-                with self._turn:
+                with self._condition:
                     self._expected = len(batch) + len(self._waiting)
                     self._busy = False
-                    self._turn.notify_all()
+                    self._condition.notify_all()
         if call.error is not None:
             raise call.error
         assert call.results is not None
         return call.results
 
     def _gather(self) -> None:
-        """Give those a moment who were just answered and are likely to ask again: else two halves of the callers take
-        turns for ever, each run half as large as it could be."""
+        """Wait shortly for callers that were just answered and are likely to call again. Otherwise two halves of the
+        callers alternate, each run half as large as it could be."""
         here, until = len(self._waiting), time.monotonic() + self.max_wait
         while here < self._expected and sum(call.size for call in self._waiting) < self.limit:
-            if not self._turn.wait(until - time.monotonic()):
+            if not self._condition.wait(until - time.monotonic()):
                 return
             if len(self._waiting) > here:
                 here, until = len(self._waiting), time.monotonic() + self.max_wait
@@ -101,7 +101,7 @@ class RequestBatcher:
         return batch
 
     def _run(self, batch: list[_Call]) -> None:
-        """One call of the model for all; when that fails, one for each, so that an error finds its own caller."""
+        """One call of the model for all; after an error one for each, so that only the caller that caused it fails."""
         try:
             self._answer(batch)
         except BaseException as error:

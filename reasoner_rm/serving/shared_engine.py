@@ -1,5 +1,5 @@
 """One model for many callers: concurrent calls become one batch or, where the engine batches by itself, are passed on
-at once; completions are cached."""
+directly; completions are cached."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from reasoner_rm.tasks.render import Template
 Work: TypeAlias = SamplingParams | None
 """How requests are sampled; None: option queries. Calls of the same work may share a batch."""
 
-SMALL = 8
+MAX_PREPARED_REQUESTS = 8
 """Calls of so many requests prepare their images before they wait for the model; larger ones would fill the memory."""
 
 
@@ -45,7 +45,7 @@ class SharedEngine(RolloutEngine):
         self.engine, self.model, self.cache = engine, model, cache
         self.encoder, self.deterministic = engine.encoder, deterministic
         self.capabilities = Capabilities(True, engine.capabilities.option_logprobs, engine.capabilities.remote)
-        self.merger = RequestBatcher(self._work, _rows, limit=1 if deterministic else rows)
+        self.batcher = RequestBatcher(self._work, _rows, limit=1 if deterministic else rows)
         self._on_batch: Callable[[int, int], None] = lambda callers, items: None
 
     def generate(self, requests: Sequence[GenerationRequest], sampling: SamplingParams) -> list[tuple[Completion, ...]]:
@@ -70,18 +70,18 @@ class SharedEngine(RolloutEngine):
         """How probable the model itself finds each option after its own reasonings, however little their mass.
 
         Raises:
-            InputError: the engine cannot tell.
+            InputError: the engine has no option log-probabilities.
         """
         return Listener(self, template, min_mass=0.0).beliefs(samples, texts)
 
     def keep_images(self, max_bytes: int) -> None:
-        """Cache processed images up to so many bytes, where the engine caches any: strangers seldom send one twice."""
+        """Limit the engine's cache of processed images, in bytes: callers of a server seldom send one twice."""
         if self.encoder is not None:
             self.encoder.cache_bytes = max_bytes
 
     def observe(self, on_batch: Callable[[int, int], None]) -> bool:
         if not self.engine.observe(on_batch):
-            self.merger.on_batch = self._on_batch = on_batch
+            self.batcher.on_batch = self._on_batch = on_batch
         return True
 
     def on_failure(self, callback: Callable[[], None]) -> None:
@@ -100,14 +100,14 @@ class SharedEngine(RolloutEngine):
         Raises:
             InputError: a missing or broken image.
         """
-        if self.encoder is not None and len(requests) <= SMALL:
+        if self.encoder is not None and len(requests) <= MAX_PREPARED_REQUESTS:
             for request in requests:
                 for image in request.prompt.images:
                     self.encoder.process(image)
 
     def _ask(self, work: Work, items: Sequence[Any]) -> list[Any]:
         if self.deterministic or not self.engine.capabilities.concurrent:
-            return self.merger(work, items)
+            return self.batcher(work, items)
         answers = list(self._work(work, [*items]))
         self._on_batch(1, len(answers))
         return answers

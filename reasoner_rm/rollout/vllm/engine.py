@@ -74,7 +74,7 @@ class VllmEngine(RolloutEngine):
         self.llm = start(vlm, settings or EngineSection(), sync_weights=sync_weights, stats=stats)
         self.sleeps = self.llm.llm_engine.model_config.enable_sleep_mode
         self._names = itertools.count()
-        self._turns = StepScheduler(self.llm.llm_engine)
+        self._scheduler = StepScheduler(self.llm.llm_engine)
         # vLLM's own end takes the process groups down, which other engines and the trainer stand on.
         self.llm.llm_engine.engine_core._finalizer.detach()
         self._rest()
@@ -110,8 +110,8 @@ class VllmEngine(RolloutEngine):
         self._rest()
 
     def run(self, asked: Sequence[VllmRequest]) -> Iterator[tuple[int, Any]]:
-        """Indices with vLLM's own outputs, in the order in which they are done. All are queued at once; what is not
-        waited for to the end is called off."""
+        """Indices with vLLM's own outputs, in the order in which they are done. All are queued at once; requests that
+        the caller stops waiting for are aborted."""
         import vllm
         from vllm.sampling_params import RequestOutputKind
 
@@ -128,12 +128,12 @@ class VllmEngine(RolloutEngine):
         for ask in asked:
             self._check_length(ask)
         try:
-            self._turns.exclusive(queue)
-            for output in self._turns.wait(waiting):
+            self._scheduler.exclusive(queue)
+            for output in self._scheduler.wait(waiting):
                 yield places[output.request_id], output
         finally:
             if waiting:
-                self._turns.abort(waiting)
+                self._scheduler.abort(waiting)
 
     def option_logprobs(self, queries: Sequence[OptionQuery]) -> list[list[OptionLogprobs]]:
         """One new token per prefix, with the log-probabilities of exactly the option tokens; all are one batch. The
@@ -177,7 +177,7 @@ class VllmEngine(RolloutEngine):
     def close(self) -> None:
         """Give all memory back; the engine answers no more."""
         self.llm.llm_engine.model_executor.shutdown()
-        del self.llm, self._turns
+        del self.llm, self._scheduler
         gc.unfreeze()  # vLLM hides what it allocates at its start from the collector
         gc.collect()
         if torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""One vLLM for several threads: whoever waits for an answer and finds it idle steps it, for all."""
+"""One vLLM for several threads: a waiting caller that finds it idle runs its next step, for all callers."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Any
 
 
 class StepScheduler:
-    """vLLM's engine stands no two threads, but batches whatever is queued: each step carries everybody's requests on.
+    """vLLM's engine is not thread-safe, but batches what is queued: each step advances the requests of all callers.
 
     Args:
-        engine: a `vllm.LLM`'s own, whose outputs come once a request.
+        engine: a `vllm.LLM`'s own, which gives one output per request, when it is finished.
     """
 
     def __init__(self, engine: Any):
         self.engine = engine
-        self._turn = threading.Condition()
+        self._condition = threading.Condition()
         self._busy = False
         self._queueing = 0
         self._done: dict[str, Any] = {}
 
     def exclusive(self, do: Callable[[Any], None]) -> None:
-        """Do something with the engine between two steps."""
-        with self._turn:
+        """Call ``do`` with the engine, between two steps."""
+        with self._condition:
             self._queueing += 1
-            self._turn.wait_for(lambda: not self._busy)
+            self._condition.wait_for(lambda: not self._busy)
             self._queueing -= 1
             self._busy = True
         try:
@@ -34,11 +34,11 @@ class StepScheduler:
             self._leave()
 
     def wait(self, names: set[str]) -> Iterator[Any]:
-        """The outputs of requests that were queued, as they are done; each name is gone from ``names`` before."""
+        """The outputs of queued requests as they finish; each name is removed from ``names`` first."""
         while names:
-            with self._turn:
-                # who wants to queue goes first, so that the next step has it, too
-                self._turn.wait_for(lambda: names & self._done.keys() or not (self._busy or self._queueing))
+            with self._condition:
+                # callers that queue requests go first, so that the next step includes them
+                self._condition.wait_for(lambda: names & self._done.keys() or not (self._busy or self._queueing))
                 ready = [self._done.pop(name) for name in names & self._done.keys()]
                 steps = not ready
                 self._busy |= steps
@@ -49,9 +49,9 @@ class StepScheduler:
                 yield output
 
     def abort(self, names: set[str]) -> None:
-        """Wait for these no longer."""
+        """Abort these requests and drop their outputs."""
         self.exclusive(lambda engine: engine.abort_request(list(names)))
-        with self._turn:
+        with self._condition:
             for name in names:
                 self._done.pop(name, None)
 
@@ -63,7 +63,7 @@ class StepScheduler:
             self._leave(outputs)
 
     def _leave(self, outputs: Sequence[Any] = ()) -> None:
-        with self._turn:
+        with self._condition:
             self._done |= {output.request_id: output for output in outputs}
             self._busy = False
-            self._turn.notify_all()
+            self._condition.notify_all()

@@ -43,7 +43,7 @@ class Pointwise(Task):
             )
 
     def parse_answer(self, answer: str, sample: Sample) -> float | None:
-        match = re.fullmatch(r"[+-]?\d+(\.\d+)?", answer.strip(), flags=re.ASCII)
+        match = re.fullmatch(r"[+-]?\d++(\.\d++)?", answer.strip(), flags=re.ASCII)
         if not match:
             return None
         low, high = self.scale(sample)

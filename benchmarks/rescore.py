@@ -20,7 +20,7 @@ from pathlib import Path
 
 from reasoner_rm.data.media import Media
 from reasoner_rm.data.row import DatasetRow
-from reasoner_rm.evaluation.prediction import CallableJudge
+from reasoner_rm.evaluation.predictors import CallablePredictor
 from reasoner_rm.evaluation.registry import get_benchmark
 from reasoner_rm.evaluation.runner import EvaluatedModel, rescore, run
 from reasoner_rm.report.benchmark import write_benchmark_report
@@ -67,9 +67,16 @@ def main() -> None:
         return f"{prose}\n\n**Overall Judgment**: Answer {rng.choice('12')} is better."
 
     benchmark = get_benchmark("vl_rewardbench")
-    protocol = benchmark.protocol("both_orders").changed(votes=VOTES)
+    protocol = benchmark.protocol("both_orders").with_options(votes=VOTES)
     with tempfile.TemporaryDirectory() as folder:
-        run(benchmark, items(), EvaluatedModel(CallableJudge(judge), {"model": "a coin"}), protocol, folder, batch=500)
+        run(
+            benchmark,
+            items(),
+            EvaluatedModel(CallablePredictor(judge), {"model": "a coin"}),
+            protocol,
+            folder,
+            batch=500,
+        )
         figures: dict[str, object] = {"pairs": PAIRS, "votes": PAIRS * 2 * VOTES}
         for name in ("both_orders", "official", "unifiedreward", "r1_reward", "lmms_eval"):
             knobs = {"votes": VOTES} if name in ("both_orders", "official") else {}

@@ -85,9 +85,9 @@ def _add_knobs(parser: argparse.ArgumentParser) -> None:
 
 
 def _knobs(args: argparse.Namespace) -> dict[str, Any]:
-    from reasoner_rm.evaluation.protocol import KNOBS
+    from reasoner_rm.evaluation.protocol import OPTIONS
 
-    return {k: v for k in KNOBS if (v := getattr(args, k, None)) is not None}
+    return {k: v for k in OPTIONS if (v := getattr(args, k, None)) is not None}
 
 
 def _eval(args: argparse.Namespace) -> None:
@@ -110,7 +110,7 @@ def _benchmark(args: argparse.Namespace) -> None:
     from reasoner_rm.evaluation.runner import run
 
     benchmark = get_benchmark(args.what[0])
-    protocol = benchmark.protocol(args.protocol).changed(**_knobs(args))
+    protocol = benchmark.protocol(args.protocol).with_options(**_knobs(args))
     if args.lmms:
         from reasoner_rm.evaluation.export import write_lmms_task
 
@@ -134,7 +134,7 @@ def _benchmark(args: argparse.Namespace) -> None:
                 grader=grader, batch=args.batch,
             )  # fmt: skip
         finally:
-            _tell_costs(judge=subject.judge, grader=grader)
+            _tell_costs(judge=subject.predictor, grader=grader)
         report = _page(args.out)
     _tell(scores, args.json)
     if not args.json:
@@ -142,7 +142,7 @@ def _benchmark(args: argparse.Namespace) -> None:
 
 
 def _subject(args: argparse.Namespace, benchmark: Benchmark, protocol: Protocol, tasks: set[str]) -> EvaluatedModel:
-    from reasoner_rm.evaluation.prediction import CallableJudge, EngineJudge
+    from reasoner_rm.evaluation.predictors import CallablePredictor, EnginePredictor
     from reasoner_rm.evaluation.prompts import prompts
     from reasoner_rm.evaluation.runner import EvaluatedModel
     from reasoner_rm.models.box_converter import BoxConverter
@@ -151,7 +151,7 @@ def _subject(args: argparse.Namespace, benchmark: Benchmark, protocol: Protocol,
     from reasoner_rm.utils.user_code import is_in_file
 
     if is_in_file(args.model):
-        return EvaluatedModel(CallableJudge(load_function(args.model)), {"model": args.model, "engine": "python"})
+        return EvaluatedModel(CallablePredictor(load_function(args.model)), {"model": args.model, "engine": "python"})
     card = _card(args, tasks)
     if card is not None:
         low, high = card.min_pixels, card.max_pixels
@@ -164,7 +164,7 @@ def _subject(args: argparse.Namespace, benchmark: Benchmark, protocol: Protocol,
     sampling = SamplingParams(protocol.temperature, args.max_tokens, protocol.top_p)
     encoder = engine.encoder  # a server's image sizes are not known: its boxes stay as they are
     canvas = BoxConverter.of(encoder) if encoder is not None else None
-    judge = EngineJudge(engine, prompts(protocol, template), sampling, protocol.seed, canvas)
+    judge = EnginePredictor(engine, prompts(protocol, template), sampling, protocol.seed, canvas)
     return EvaluatedModel(judge, about, native_prompt=card is not None or not protocol.template)
 
 
@@ -207,8 +207,8 @@ def _engine(
 def _grader(args: argparse.Namespace, benchmark: Benchmark) -> Any:
     if not args.grader_url and not args.grader_model:
         return None
-    from reasoner_rm.evaluation.prediction import CallableJudge, EngineJudge
-    from reasoner_rm.evaluation.prompts import grader_prompts
+    from reasoner_rm.evaluation.predictors import CallablePredictor, EnginePredictor
+    from reasoner_rm.evaluation.prompts import grader_prompt
     from reasoner_rm.rewards.user_functions import load_function
     from reasoner_rm.rollout import SamplingParams
     from reasoner_rm.utils.user_code import is_in_file
@@ -216,9 +216,9 @@ def _grader(args: argparse.Namespace, benchmark: Benchmark) -> Any:
     if not args.grader_model:
         raise InputError("--grader-url needs --grader-model")
     if is_in_file(args.grader_model):
-        return CallableJudge(load_function(args.grader_model))
+        return CallablePredictor(load_function(args.grader_model))
     engine = _engine(args, args.grader_model, args.grader_url, "auto")
-    return EngineJudge(engine, grader_prompts(benchmark), SamplingParams(0.0, args.max_tokens))
+    return EnginePredictor(engine, grader_prompt, SamplingParams(0.0, args.max_tokens))
 
 
 def _page(folder: Path) -> Path:
@@ -248,10 +248,10 @@ def _tell(scores: BenchmarkResult, as_json: bool) -> None:
 
 def _tell_costs(**judges: Any) -> None:
     """What this call took of a server, finished or not."""
-    from reasoner_rm.evaluation.prediction import EngineJudge
+    from reasoner_rm.evaluation.predictors import EnginePredictor
 
     for name, judge in judges.items():
-        if isinstance(judge, EngineJudge) and judge.engine.usage:
+        if isinstance(judge, EnginePredictor) and judge.engine.usage:
             print(f"cost of the {name}: {judge.engine.usage}", file=sys.stderr)
 
 

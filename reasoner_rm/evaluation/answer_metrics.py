@@ -1,80 +1,94 @@
-"""What is counted where no pair is judged: marks of single answers, and figures over all of them."""
+"""Metrics of single answers: their scores by a rule, counts of a confusion matrix, and best-of-N selection."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
+from reasoner_rm.evaluation.box_metrics import average_precision_metrics, box_score
 from reasoner_rm.evaluation.intervals import Array
-from reasoner_rm.evaluation.pairwise import pairs
-from reasoner_rm.evaluation.protocol import Measure, Protocol
-from reasoner_rm.evaluation.results import ItemScores, Marker
-from reasoner_rm.evaluation.votes import AnsweredItem
-from reasoner_rm.schema import PAIRWISE_TASKS
+from reasoner_rm.evaluation.pairwise import is_pairwise, pairwise_accuracy
+from reasoner_rm.evaluation.pairwise import vote_score as pairwise_vote_score
+from reasoner_rm.evaluation.predictions import AnsweredItem, Prediction
+from reasoner_rm.evaluation.protocol import MetricFn, Protocol
+from reasoner_rm.evaluation.results import ItemScores
+from reasoner_rm.evaluation.verdict_parsers import parse_completion
+from reasoner_rm.schema import Sample
 from reasoner_rm.tasks import get_task
+from reasoner_rm.tasks.box_task import Localisation
+
+AnswerScorer: TypeAlias = Callable[[Any, Sample], float | None]
+"""How right a parsed answer is; None if the gold cannot say."""
 
 
-def answer_accuracy(mark: Marker, name: str = "accuracy") -> Measure:
-    """The mean mark of the votes; an unreadable one is worth 0, or is left out."""
+def answer_accuracy(scorer: AnswerScorer, name: str = "accuracy") -> MetricFn:
+    """The mean score of the votes; an unreadable one is worth 0, or is left out."""
 
-    def measure(items: Sequence[AnsweredItem], protocol: Protocol) -> ItemScores:
-        return ItemScores.of_scores([i.sample for i in items], [marked(i, protocol, mark) for i in items], name)
+    def metric(items: Sequence[AnsweredItem], protocol: Protocol) -> ItemScores:
+        return ItemScores.of_scores([i.sample for i in items], [mean_score(i, protocol, scorer) for i in items], name)
 
-    measure.__name__ = f"marks_{mark.__name__.strip('_')}"
-    return measure
+    metric.__name__ = f"answer_accuracy_{scorer.__name__.strip('_')}"
+    return metric
 
 
-def marked(item: AnsweredItem, protocol: Protocol, mark: Marker) -> float | None:
-    """The mean mark of an item; None if nothing counts."""
-    values = []
+def mean_score(item: AnsweredItem, protocol: Protocol, scorer: AnswerScorer) -> float | None:
+    """The mean score of an item's votes; None if nothing counts."""
+    scores = []
     for vote in protocol.counted(item):
-        value = item.said(vote, protocol.reader)
-        if value is not None:
-            values.append(mark(value, item.sample))
+        answer = item.parse(vote, protocol.parser)
+        if answer is not None:
+            scores.append(scorer(answer, item.sample))
         elif protocol.unparsed == "wrong":
-            values.append(0.0)
-    known = [v for v in values if v is not None]
+            scores.append(0.0)
+    return mean_of_known(scores)
+
+
+def task_vote_score(item: AnsweredItem, prediction: Prediction, protocol: Protocol) -> float | None:
+    """How right a vote is by the rule of the item's task, 0..1; an unreadable one 0. None if the gold is a tie."""
+    if is_pairwise(item):
+        return pairwise_vote_score(item, prediction, protocol)
+    task = get_task(item.sample.task)
+    if task.reference_answer(item.sample) is None:
+        return None
+    if isinstance(task, Localisation):
+        return box_score(item, prediction, protocol)
+    parsed = item.parse(prediction, parse_completion)
+    return 0.0 if parsed is None or parsed.answer is None else task.grade(parsed.answer, item.sample)
+
+
+def task_accuracy(items: Sequence[AnsweredItem], protocol: Protocol) -> ItemScores:
+    """Pairs as pairs; any other task by its own rule of what is right, with average precision for detection."""
+    if items and is_pairwise(items[0]):
+        return pairwise_accuracy(items, protocol)
+    scores = [mean_of_known([task_vote_score(i, vote, protocol) for vote in protocol.counted(i)]) for i in items]
+    detection = [item for item in items if item.sample.task == "detection"]
+    also = average_precision_metrics(detection, protocol) if detection else {}
+    return ItemScores.of_scores([i.sample for i in items], scores, also=also)
+
+
+def mean_of_known(values: Sequence[float | None]) -> float | None:
+    """The mean of the values that are not None; None without any."""
+    known = [value for value in values if value is not None]
     return math.fsum(known) / len(known) if known else None
-
-
-def by_task_rules(items: Sequence[AnsweredItem], protocol: Protocol) -> ItemScores:
-    """Pairs as pairs; any other task by its own rule of what is right."""
-    if items and items[0].sample.task in PAIRWISE_TASKS:
-        return pairs(items, protocol)
-
-    def right(item: AnsweredItem) -> float | None:
-        task = get_task(item.sample.task)
-        if task.reference_answer(item.sample) is None:
-            return None
-        worth = []
-        for vote in protocol.counted(item):
-            answer = task.parse(vote.text or "", item.sample).answer
-            worth.append(0.0 if answer is None else task.grade(answer, item.sample))
-        known = [w for w in worth if w is not None]
-        return math.fsum(known) / len(known) if known else None
-
-    return ItemScores.of_scores([i.sample for i in items], [right(i) for i in items])
 
 
 # --- counts of true and false, positive and negative ---
 
 
-def confused(
-    items: Sequence[AnsweredItem], cells: Sequence[tuple[int, int, int, int] | None]
-) -> tuple[Array, list[Any]]:
+def confusion_columns(cells: Sequence[tuple[int, int, int, int] | None]) -> tuple[Array, list[Any]]:
     """Columns (true positive, false positive, false negative, true negative), and each item's share of right ones."""
     columns = np.array([(0, 0, 0, 0) if c is None else c for c in cells], dtype=np.float64).reshape(-1, 4)
     scores = [None if c is None or not sum(c) else (c[0] + c[3]) / sum(c) for c in cells]
     return columns, scores
 
 
-def cells_of(said: Sequence[int], gold: Sequence[int]) -> tuple[int, int, int, int]:
+def confusion_cells(predicted: Sequence[int], gold: Sequence[int]) -> tuple[int, int, int, int]:
     """Counts of aligned 0 and 1: true positive, false positive, false negative, true negative."""
-    pairs_ = list(zip(said, gold, strict=True))
-    return pairs_.count((1, 1)), pairs_.count((1, 0)), pairs_.count((0, 1)), pairs_.count((0, 0))
+    pairs = list(zip(predicted, gold, strict=True))
+    return pairs.count((1, 1)), pairs.count((1, 0)), pairs.count((0, 1)), pairs.count((0, 0))
 
 
 def ratio(over: Callable[[Array], Array], under: Callable[[Array], Array], empty: float = 0.0) -> Any:
@@ -105,12 +119,12 @@ def rare_weighted_f1(sums: Array) -> Array:
     return np.asarray(w * f1_of(sums) + (1 - w) * negative_f1_of(sums))
 
 
-def best_of_n(score: Callable[[Any], float], name: str = "accuracy of the picked") -> Measure:
+def best_of_n(score: Callable[[Any], float], name: str = "accuracy of the picked") -> MetricFn:
     """Of the candidates that share a ``group_id`` the one with the greatest score is picked, the first of equals;
     whether it is right (``gold.correct``) is what counts. An unreadable candidate is never picked over a readable one.
     """
 
-    def measure(items: Sequence[AnsweredItem], protocol: Protocol) -> ItemScores:
+    def metric(items: Sequence[AnsweredItem], protocol: Protocol) -> ItemScores:
         groups: dict[str, list[AnsweredItem]] = {}
         for item in items:
             groups.setdefault(item.sample.group_id, []).append(item)
@@ -122,12 +136,12 @@ def best_of_n(score: Callable[[Any], float], name: str = "accuracy of the picked
             scores.append(float(bool(members[best].sample.gold["correct"])))
         return ItemScores.of_scores(samples, scores, name)
 
-    measure.__name__ = f"best_of_n_by_{score.__name__.strip('_')}"
-    return measure
+    metric.__name__ = f"best_of_n_by_{score.__name__.strip('_')}"
+    return metric
 
 
 def _rating(item: AnsweredItem, protocol: Protocol, score: Callable[[Any], float]) -> float:
-    values = [score(v) for vote in protocol.counted(item) if (v := item.said(vote, protocol.reader)) is not None]
+    values = [score(v) for vote in protocol.counted(item) if (v := item.parse(vote, protocol.parser)) is not None]
     return math.fsum(values) / len(values) if values else -math.inf
 
 

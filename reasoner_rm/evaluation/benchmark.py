@@ -21,9 +21,6 @@ from reasoner_rm.data.sources import Source
 from reasoner_rm.errors import InputError
 from reasoner_rm.evaluation.protocol import Protocol
 from reasoner_rm.schema import PAIRWISE_TASKS, Sample
-from reasoner_rm.tasks.render import Template
-
-TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,11 +152,6 @@ class Benchmark:
             )
 
 
-def load_prompt(name: str) -> Template:
-    """A protocol's own prompt."""
-    return Template(name, (TEMPLATES / f"{name}.txt").read_text(encoding="utf-8").strip())
-
-
 def _check(sample: Sample) -> None:
     """As `check_sample`, with the item's name in every error."""
     try:
@@ -170,10 +162,10 @@ def _check(sample: Sample) -> None:
 
 
 def _numbered(sample: Sample, names: Counter[str]) -> Sample:
-    """Items whose id stands in the file before get a number; they stay in one group."""
+    """A repeated id gets a number; the items stay in one group."""
     names[sample.id] += 1
-    again = names[sample.id]
-    return sample if again == 1 else dataclasses.replace(sample, id=f"{sample.id}~{again}")
+    count = names[sample.id]
+    return sample if count == 1 else dataclasses.replace(sample, id=f"{sample.id}~{count}")
 
 
 def compared(
@@ -212,5 +204,5 @@ def compared(
 
 
 def tables(name: str) -> tuple[str, ...]:
-    """Where a file of that name may stand in a downloaded folder."""
+    """Where a file of that name may be in a downloaded folder."""
     return tuple(os.path.join(folder, name) for folder in ("", "data", "**"))

@@ -80,11 +80,11 @@ def compare(a: str | Path, b: str | Path, seed: int = 0) -> Comparison:
         if left != right:
             remedy = "evaluate both on one" if what == "benchmark" else "rescore both under one protocol"
             raise InputError(f"A and B are of another {what}: {left} and {right}", remedy=remedy)
-    samples = [s for s in folders[0].items() if s.id in one["each"] or s.id in two["each"]]
-    both = [s for s in samples if one["each"].get(s.id) is not None and two["each"].get(s.id) is not None]
+    samples = [s for s in folders[0].items() if s.id in one["item_scores"] or s.id in two["item_scores"]]
+    both = [s for s in samples if one["item_scores"].get(s.id) is not None and two["item_scores"].get(s.id) is not None]
     if not both:
         raise InputError("no item counts for both A and B", remedy="evaluate both on the same items")
-    scores = np.array([(one["each"][s.id], two["each"][s.id]) for s in both])
+    scores = np.array([(one["item_scores"][s.id], two["item_scores"][s.id]) for s in both])
     kinds = by_facet(list(range(len(both))), both)
     groups = {
         facet: {kind: _difference(scores[rows], [both[i] for i in rows], seed) for kind, rows in parts.items()}
@@ -92,7 +92,7 @@ def compare(a: str | Path, b: str | Path, seed: int = 0) -> Comparison:
     }
     names = (_name(one, a), _name(two, b))
     whole = _difference(scores, both, seed)
-    left_out = len({*one["each"], *two["each"]}) - len(both)
+    left_out = len({*one["item_scores"], *two["item_scores"]}) - len(both)
     return Comparison(names, one["benchmark"]["name"], one["protocol"]["name"], whole, groups, left_out)
 
 

@@ -1,4 +1,4 @@
-"""How a judge behaves, whatever it is worth: what it leaves unread, its ties, its liking for a place, its length."""
+"""How a judge behaves, apart from accuracy: unreadable and cut-off votes, ties, position bias, consistency, length."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from reasoner_rm.evaluation.pairwise import ParsedVote, gold_of, read
+from reasoner_rm.evaluation.pairwise import ParsedVote, gold_verdict, is_pairwise, parse_vote
+from reasoner_rm.evaluation.predictions import AnsweredItem
 from reasoner_rm.evaluation.protocol import Protocol
-from reasoner_rm.evaluation.votes import AnsweredItem
-from reasoner_rm.schema import PAIRWISE_TASKS
+from reasoner_rm.evaluation.verdict_parsers import parse_completion, task_answer
 
-NAMES = ("first", "second", "tie", "tie", "tie")
+VERDICT_NAMES = ("first", "second", "tie", "tie", "tie")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,17 +20,19 @@ class Diagnostics:
     """Shares in 0..1 over the counted votes; None where nothing could be counted.
 
     unparsed: votes that cannot be read. truncated: votes cut off at their limit.
+    well_formed: votes in the format of the task, where the task's own parser reads them.
     ties: readable verdicts that are ties. gold_ties: items whose gold is one.
     first_position: of the verdicts for one candidate, those for the one shown first; 0.5 is unbiased if both orders
         are asked, or the order is drawn.
     consistency: of the votes cast in both orders, those for the same candidate in both; unreadable is inconsistent.
     tokens: per item, over all its counted votes.
-    confusion: for each order, counts of what is right by what was said, both as shown.
+    confusion: for each order, counts of verdicts by gold, both as shown.
     """
 
     votes: int
     unparsed: float | None
     truncated: float | None
+    well_formed: float | None
     ties: float | None
     gold_ties: int
     first_position: float | None
@@ -39,55 +41,68 @@ class Diagnostics:
     confusion: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
 
 
-def habits(items: Sequence[AnsweredItem], protocol: Protocol) -> Diagnostics:
-    """The habits that show in the votes which a protocol counts."""
+def diagnose(items: Sequence[AnsweredItem], protocol: Protocol) -> Diagnostics:
+    """The diagnostics of the votes that a protocol counts."""
     counted = [(item, protocol.counted(item)) for item in items]
-    votes = [vote for _, cast in counted for vote in cast]
+    votes = [vote for _, predictions in counted for vote in predictions]
     tokens = [vote.tokens for vote in votes]
-    found = [[read(item, vote, protocol) for vote in cast] for item, cast in counted if compares(item)]
-    flat = [r for row in found for r in row]
-    sides = [r.as_shown for r in flat if r.said is not None and not r.said.is_tie]
-    single = [item.said(vote, protocol.reader) is None for item, cast in counted if not compares(item) for vote in cast]
-    unread = [r.said is None for r in flat] + single
+    pairs = [item for item in items if is_pairwise(item)]
+    rows = [[parse_vote(item, vote, protocol) for vote in protocol.counted(item)] for item in pairs]
+    parsed = [vote for row in rows for vote in row]
+    sides = [vote.as_shown for vote in parsed if vote.verdict is not None and not vote.verdict.is_tie]
+    unparsed = [vote.verdict is None for vote in parsed] + [
+        item.parse(vote, protocol.parser) is None
+        for item, predictions in counted
+        if not is_pairwise(item)
+        for vote in predictions
+    ]
     return Diagnostics(
         votes=len(votes),
-        unparsed=_share(unread),
+        unparsed=_share(unparsed),
         truncated=_share([vote.finish == "length" for vote in votes if vote.finish is not None]),
-        ties=_share([r.said.is_tie for r in flat if r.said is not None]),
-        gold_ties=sum(gold_of(item.sample).is_tie for item in items if compares(item)),
+        well_formed=_well_formed(items, protocol),
+        ties=_share([vote.verdict.is_tie for vote in parsed if vote.verdict is not None]),
+        gold_ties=sum(gold_verdict(item.sample).is_tie for item in pairs),
         first_position=_share([side == 0 for side in sides]),
-        consistency=_share([same for row in found for same in _in_both(row)]),
+        consistency=_share([same for row in rows for same in _same_in_both_orders(row)]),
         tokens=round(sum(t for t in tokens if t is not None) / len(items), 1) if items and None not in tokens else None,
-        confusion=_confusion([item for item in items if compares(item)], found),
+        confusion=_confusion(pairs, rows),
     )
 
 
-def compares(item: AnsweredItem) -> bool:
-    return item.sample.task in PAIRWISE_TASKS
+def _well_formed(items: Sequence[AnsweredItem], protocol: Protocol) -> float | None:
+    if protocol.parser is not task_answer:
+        return None
+    return _share([
+        item.parse(vote, parse_completion).well_formed
+        for item in items
+        for vote in protocol.counted(item)
+        if vote.text is not None
+    ])  # fmt: skip
 
 
-def _in_both(row: Sequence[ParsedVote]) -> list[bool]:
+def _same_in_both_orders(row: Sequence[ParsedVote]) -> list[bool]:
     """Of each vote cast in both orders: whether it names the same candidate twice."""
-    by: dict[int, dict[str, ParsedVote]] = {}
-    for r in row:
-        by.setdefault(r.vote.number, {})[r.vote.order] = r
-    pairs = [(p["given"].said, p["swapped"].said) for p in by.values() if len(p) == 2]
-    return [one is not None and one == other for one, other in pairs]
+    by_number: dict[int, dict[str, ParsedVote]] = {}
+    for vote in row:
+        by_number.setdefault(vote.prediction.number, {})[vote.prediction.order] = vote
+    pairs = [(p["given"].verdict, p["swapped"].verdict) for p in by_number.values() if len(p) == 2]
+    return [given is not None and given == swapped for given, swapped in pairs]
 
 
 def _confusion(
-    items: Sequence[AnsweredItem], found: Sequence[Sequence[ParsedVote]]
+    items: Sequence[AnsweredItem], rows: Sequence[Sequence[ParsedVote]]
 ) -> dict[str, dict[str, dict[str, int]]]:
     counts: Counter[tuple[str, str, str]] = Counter()
-    for item, row in zip(items, found, strict=True):
-        gold = gold_of(item.sample)
-        for r in row:
-            right = gold.swapped if r.vote.order == "swapped" else gold
-            said = r.as_shown
-            counts[r.vote.order, NAMES[right], "unreadable" if said is None else NAMES[said]] += 1
+    for item, row in zip(items, rows, strict=True):
+        gold = gold_verdict(item.sample)
+        for vote in row:
+            order, verdict = vote.prediction.order, vote.as_shown
+            right = gold.swapped if order == "swapped" else gold
+            counts[order, VERDICT_NAMES[right], "unreadable" if verdict is None else VERDICT_NAMES[verdict]] += 1
     table: dict[str, dict[str, dict[str, int]]] = {}
-    for (order, better, what), n in sorted(counts.items()):
-        table.setdefault(order, {}).setdefault(better, {})[what] = n
+    for (shown, right_name, verdict_name), n in sorted(counts.items()):
+        table.setdefault(shown, {}).setdefault(right_name, {})[verdict_name] = n
     return table
 
 

@@ -1,36 +1,58 @@
-"""One evaluator: ask in both orders, let the listener read along, count."""
+"""The evaluation of a policy on samples: greedy votes in both orders, a listener's beliefs, and the scores."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reasoner_rm.data.images import open_image
-from reasoner_rm.evaluation.run_metrics import RunMetrics, figures
-from reasoner_rm.evaluation.scored_vote import ScoredVote, judged
-from reasoner_rm.evaluation.vote_rows import record
+from reasoner_rm.evaluation.benchmarks.samples import BOTH_ORDERS, SAMPLES, with_ground_truth
+from reasoner_rm.evaluation.listener_metrics import ListenerMetrics, listener_metrics
+from reasoner_rm.evaluation.predictions import AnsweredItem, Prediction
+from reasoner_rm.evaluation.predictors import EnginePredictor, predict
+from reasoner_rm.evaluation.protocol import Protocol
+from reasoner_rm.evaluation.run_metrics import RunMetrics
+from reasoner_rm.evaluation.run_records import record
+from reasoner_rm.evaluation.scoring import BenchmarkResult, score
 from reasoner_rm.listener import Listener
 from reasoner_rm.models.box_converter import BoxConverter
 from reasoner_rm.rollout import RolloutEngine, SamplingParams
-from reasoner_rm.sampling.votes import Vote, collect_votes
-from reasoner_rm.schema import Belief, MediaRef, Sample
-from reasoner_rm.tasks.frames import frames
+from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import Template
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The figures and every judged ballot behind them, one row per sample."""
+    """The result of the benchmark `samples` on some samples, and every vote that it was computed from.
 
-    figures: RunMetrics
-    rows: tuple[tuple[ScoredVote, ...], ...]
+    Attributes:
+        samples: as they were given, in the same order as ``items``.
+        items: the samples with the ground truth as their gold, and the votes on each.
+    """
+
+    samples: tuple[Sample, ...]
+    items: tuple[AnsweredItem, ...]
+    result: BenchmarkResult
+    listener: ListenerMetrics
+
+    @classmethod
+    def of(cls, samples: Sequence[Sample], items: Sequence[AnsweredItem], protocol: Protocol) -> Evaluation:
+        """The evaluation that follows from stored votes."""
+        result = score(SAMPLES, items, protocol)
+        return cls(tuple(samples), tuple(items), result, listener_metrics(items, protocol))
+
+    @property
+    def metrics(self) -> RunMetrics:
+        """What `summary.json` holds of it."""
+        return RunMetrics.of(self.result, self.items, self.listener)
 
     def records(self, folder: Path | None = None) -> Iterator[dict[str, Any]]:
-        """A plain object per ballot, for `evaluations/*.jsonl`; see `record`."""
-        return (record(j, folder) for row in self.rows for j in row)
+        """A plain object per vote, for `evaluations/*.jsonl`; see `record`."""
+        for sample, item in zip(self.samples, self.items, strict=True):
+            for prediction in item.predictions:
+                yield record(sample, item, prediction, self.result.protocol, folder)
 
 
 def evaluate(
@@ -39,47 +61,37 @@ def evaluate(
     samples: Sequence[Sample],
     *,
     listener: Listener | None = None,
-    own_listener: Listener | None = None,
-    canvas: BoxConverter | None = None,
+    self_listener: Listener | None = None,
+    box_converter: BoxConverter | None = None,
     max_tokens: int = 1024,
     seed: int = 0,
 ) -> Evaluation:
-    """Greedy answers to every sample, comparisons in both orders.
+    """Evaluate under the protocol `both_orders`: one greedy vote on every sample, comparisons in both orders.
 
     Args:
-        listener: says what it believes after each reasoning.
-        own_listener: the same model that answers, as a listener: how sure it is itself.
-        canvas: brings boxes to original pixels.
+        listener: gives its belief after each reasoning.
+        self_listener: the evaluated model as a listener: the confidence of its own verdict.
+        box_converter: converts boxes to original pixels.
     """
-    ballots = collect_votes(engine, template, samples, sampling=SamplingParams(0.0, max_tokens), seed=seed)
-    shown = [b for row in ballots for b in row]
-    said = zip(shown, _heard(listener, shown), _heard(own_listener, shown), strict=True)
-    marked = iter([judged(ballot, belief, sure, canvas) for ballot, belief, sure in said])
-    rows = tuple(tuple(next(marked) for _ in row) for row in ballots)
-    return Evaluation(figures(rows, seed), rows)
+    protocol = BOTH_ORDERS.with_options(seed=seed)
+    predictor = EnginePredictor(engine, lambda _: template, SamplingParams(0.0, max_tokens), seed, box_converter)
+    items = predict(predictor, [with_ground_truth(sample) for sample in samples], protocol)
+    if listener is not None:
+        items = _with_beliefs(items, listener, lambda vote, probs: dataclasses.replace(vote, listener=probs))
+    if self_listener is not None:
+        items = _with_beliefs(items, self_listener, lambda vote, probs: dataclasses.replace(vote, confidence=probs))
+    return Evaluation.of(samples, items, protocol)
 
 
-def _heard(listener: Listener | None, ballots: Sequence[Vote]) -> list[Belief | None]:
-    """What a listener believes after each ballot's reasoning."""
-    if listener is None:
-        return [None] * len(ballots)
-    heard = listener.beliefs([b.sample for b in ballots], [[b.completion.text] for b in ballots])
-    return [row[0] for row in heard]
-
-
-def blank_images(samples: Sequence[Sample]) -> list[Sample]:
-    """The same samples, every image and frame grey and of its own size: what can be guessed without looking."""
-    return [
-        dataclasses.replace(
-            s,
-            images=tuple(_grey(i) for i in s.images),
-            videos=tuple(tuple(_grey(i) for i in frames(v)) for v in s.videos),
-        )
-        for s in samples
-    ]
-
-
-def _grey(ref: MediaRef) -> MediaRef:
-    from PIL import Image
-
-    return Image.new("RGB", open_image(ref).size, (128, 128, 128))
+def _with_beliefs(
+    items: list[AnsweredItem],
+    listener: Listener,
+    annotate: Callable[[Prediction, tuple[float, ...] | None], Prediction],
+) -> list[AnsweredItem]:
+    """The items with a listener's option probabilities after the reasoning of each vote."""
+    votes = [(item.in_order(vote.order), vote) for item in items for vote in item.predictions]
+    beliefs = listener.beliefs([sample for sample, _ in votes], [[str(vote.text)] for _, vote in votes])
+    annotated = (
+        annotate(vote, belief.probs if belief else None) for (_, vote), (belief,) in zip(votes, beliefs, strict=True)
+    )
+    return [item.with_predictions([next(annotated) for _ in item.predictions]) for item in items]

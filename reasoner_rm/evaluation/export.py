@@ -21,9 +21,9 @@ def model_index(scores: Mapping[str, Any]) -> dict[str, Any]:
             "type": name.replace(" ", "_"),
             "value": figure["value"],
             "name": f"{name} (protocol {protocol['name']})",
-            "args": {"n": figure["n"], "interval": figure["interval"], "unparsed": scores["habits"]["unparsed"]},
+            "args": {"n": figure["n"], "interval": figure["interval"], "unparsed": scores["diagnostics"]["unparsed"]},
         }
-        for name, figure in scores["figures"].items()
+        for name, figure in scores["metrics"].items()
         if figure["value"] is not None
     ]
     dataset = {"name": benchmark["title"], "type": benchmark["hub"] or benchmark["name"], "split": scores["split"]}

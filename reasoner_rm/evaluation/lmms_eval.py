@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from reasoner_rm.data.images import open_image
 from reasoner_rm.data.media import Media
 from reasoner_rm.data.row import DatasetRow
+from reasoner_rm.evaluation.predictions import AnsweredItem, Prediction
 from reasoner_rm.evaluation.prompts import prompts
 from reasoner_rm.evaluation.registry import get_benchmark
 from reasoner_rm.evaluation.scoring import headline
-from reasoner_rm.evaluation.votes import AnsweredItem, Vote, shown
-from reasoner_rm.sampling.votes import Order
+from reasoner_rm.sampling.votes import Order, in_order
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import Prompt, render
 from reasoner_rm.utils.seeding import stable_seed
@@ -30,7 +30,7 @@ class LmmsTask:
 
     def __init__(self, name: str, protocol: str, keep: str | Path = ".evaluation-images"):
         self.benchmark = get_benchmark(name)
-        self.protocol = self.benchmark.protocol(protocol).changed(votes=1)
+        self.protocol = self.benchmark.protocol(protocol).with_options(votes=1)
         self.template = prompts(self.protocol)
         self.media = Media(Path("."), Path(keep))
 
@@ -55,7 +55,7 @@ class LmmsTask:
         items = []
         for result in results:
             sample = self.item(result["doc"])
-            items.append(AnsweredItem(sample, (Vote(self.order(sample), 0, result["text"]),)))
+            items.append(AnsweredItem(sample, (Prediction(self.order(sample), 0, result["text"]),)))
         return headline(items, self.protocol).value
 
     def item(self, doc: Mapping[str, Any]) -> Sample:
@@ -70,8 +70,8 @@ class LmmsTask:
 
     def _prompt(self, doc: Mapping[str, Any]) -> Prompt:
         sample = self.item(doc)
-        seen = shown(sample, self.order(sample))
-        return render(seen, self.template(seen))
+        shown = in_order(sample, self.order(sample))
+        return render(shown, self.template(shown))
 
 
 def _encoded(value: Any) -> Any:

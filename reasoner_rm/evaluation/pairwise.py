@@ -1,4 +1,4 @@
-"""Whether verdicts on pairs are right, under every rule for orders, votes, ties and unreadable answers."""
+"""The accuracy of verdicts on pairs, under every rule for orders, votes, ties and unreadable answers."""
 
 from __future__ import annotations
 
@@ -9,153 +9,168 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reasoner_rm.evaluation.protocol import Protocol, gold_share
-from reasoner_rm.evaluation.protocol_options import Tie
+from reasoner_rm.evaluation.predictions import AnsweredItem, Prediction
+from reasoner_rm.evaluation.protocol import Protocol, Tie, gold_share
 from reasoner_rm.evaluation.results import ItemScores
 from reasoner_rm.evaluation.verdict_parsers import PairVerdict
-from reasoner_rm.evaluation.votes import AnsweredItem, Vote
-from reasoner_rm.schema import Sample
+from reasoner_rm.schema import PAIRWISE_TASKS, Sample
 from reasoner_rm.utils.seeding import stable_seed
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedVote:
-    """A vote after it was read: ``said`` in the item's own order, None if unreadable; ``margin`` where the judge
-    scores, how much more the first candidate got."""
+    """A vote after parsing. ``verdict`` is in the item's own order, None if unreadable. ``margin`` is the first
+    candidate's score minus the second's, where the judge gives scores."""
 
-    vote: Vote
-    said: PairVerdict | None
+    prediction: Prediction
+    verdict: PairVerdict | None
     margin: float | None = None
 
     @property
     def as_shown(self) -> PairVerdict | None:
-        return self.said.swapped if self.said is not None and self.vote.order == "swapped" else self.said
+        """The verdict in the order that was shown."""
+        swapped = self.verdict is not None and self.prediction.order == "swapped"
+        return self.verdict.swapped if self.verdict is not None and swapped else self.verdict
 
 
-def read(item: AnsweredItem, vote: Vote, protocol: Protocol) -> ParsedVote:
-    """A vote as the protocol reads it."""
-    value: object = vote.scores
-    if value is None and vote.text is not None:
-        value = item.said(vote, protocol.reader)
-    elif value is None and vote.choice is not None:
-        value = PairVerdict(vote.choice)
+def is_pairwise(item: AnsweredItem) -> bool:
+    return item.sample.task in PAIRWISE_TASKS
+
+
+def parse_vote(item: AnsweredItem, prediction: Prediction, protocol: Protocol) -> ParsedVote:
+    """A vote as the protocol's parser reads it."""
+    value: object = prediction.scores
+    if value is None and prediction.text is not None:
+        value = item.parse(prediction, protocol.parser)
+    elif value is None and prediction.choice is not None:
+        value = PairVerdict(prediction.choice)
     if isinstance(value, tuple):
-        margin = float(value[0] - value[1]) * (1 if vote.order == "given" else -1)
-        return ParsedVote(vote, None if math.isnan(margin) else by_margin(margin, protocol.threshold), margin)
-    said = value if isinstance(value, PairVerdict) else None
-    return ParsedVote(vote, said.swapped if said is not None and vote.order == "swapped" else said)
+        margin = float(value[0] - value[1]) * (1 if prediction.order == "given" else -1)
+        verdict = None if math.isnan(margin) else verdict_by_margin(margin, protocol.threshold)
+        return ParsedVote(prediction, verdict, margin)
+    shown = value if isinstance(value, PairVerdict) else None
+    return ParsedVote(prediction, shown.swapped if shown is not None and prediction.order == "swapped" else shown)
 
 
-def by_margin(margin: float, threshold: float) -> PairVerdict:
-    """Which candidate a margin prefers; none up to the threshold."""
+def verdict_by_margin(margin: float, threshold: float) -> PairVerdict:
+    """The candidate with the greater score; a tie up to the threshold."""
     return PairVerdict.TIE if abs(margin) <= threshold else PairVerdict.FIRST if margin > 0 else PairVerdict.SECOND
 
 
-def gold_of(sample: Sample) -> PairVerdict:
-    """What the gold says; ``gold.tie`` may tell good ties from bad ones."""
+def gold_verdict(sample: Sample) -> PairVerdict:
+    """The gold's verdict; ``gold.tie`` may tell good ties from bad ones."""
     p = gold_share(sample)
     if p != 0.5:
         return PairVerdict.FIRST if p > 0.5 else PairVerdict.SECOND
     return {"good": PairVerdict.GOOD, "bad": PairVerdict.BAD}.get(str(sample.gold.get("tie")), PairVerdict.TIE)
 
 
-def credit(said: PairVerdict, gold: PairVerdict, tie: Tie) -> float | None:
-    """What a verdict is worth, 0..1; None if the row does not count."""
+def credit(verdict: PairVerdict, gold: PairVerdict, tie: Tie) -> float | None:
+    """What a verdict is worth under a tie rule of `Protocol`, 0..1; None if the row does not count."""
     match tie:
         case "drop" | "wrong" if gold.is_tie:
             return None
-        case "drop" if said.is_tie:
+        case "drop" if verdict.is_tie:
             return None
-        case "right" if gold.is_tie or said.is_tie:
+        case "right" if gold.is_tie or verdict.is_tie:
             return 1.0
-        case "half" if gold.is_tie != said.is_tie:
+        case "half" if gold.is_tie != verdict.is_tie:
             return 0.5
         case "half":
-            return float(said == gold or (gold.is_tie and said.is_tie))
+            return float(verdict == gold or (gold.is_tie and verdict.is_tie))
         case "exact" | "calibrated":
-            plain = PairVerdict.TIE in (said, gold) and said.is_tie and gold.is_tie
-            return float(said == gold or plain)
-    return float(said == gold)
+            plain = PairVerdict.TIE in (verdict, gold) and verdict.is_tie and gold.is_tie
+            return float(verdict == gold or plain)
+    return float(verdict == gold)
 
 
-def readings(item: AnsweredItem, protocol: Protocol) -> list[ParsedVote] | None:
-    """The votes that count, read; None if an unreadable one spoils the item."""
-    found = [read(item, vote, protocol) for vote in protocol.counted(item)]
+def vote_score(item: AnsweredItem, prediction: Prediction, protocol: Protocol) -> float | None:
+    """What one vote is worth, 0..1; an unreadable one 0. None if the gold does not count."""
+    gold, verdict = gold_verdict(item.sample), parse_vote(item, prediction, protocol).verdict
+    if gold.is_tie and protocol.tie in ("drop", "wrong"):
+        return None
+    return 0.0 if verdict is None else credit(verdict, gold, protocol.tie)
+
+
+def parsed_votes(item: AnsweredItem, protocol: Protocol) -> list[ParsedVote] | None:
+    """The votes that count, parsed; None if an unreadable one leaves the whole item out."""
+    votes = [parse_vote(item, prediction, protocol) for prediction in protocol.counted(item)]
     match protocol.unparsed:
         case "exclude":
-            return [r for r in found if r.said is not None]
+            return [vote for vote in votes if vote.verdict is not None]
         case "spoil":
-            return None if any(r.said is None for r in found) else found
+            return None if any(vote.verdict is None for vote in votes) else votes
         case "coin":
-            return [r if r.said is not None else _tossed(r, item.sample, protocol) for r in found]
-    return found
+            return [vote if vote.verdict is not None else _by_coin(vote, item.sample, protocol) for vote in votes]
+    return votes
 
 
-def _tossed(reading: ParsedVote, sample: Sample, protocol: Protocol) -> ParsedVote:
-    """A coin's verdict on what was shown."""
-    face = PairVerdict(stable_seed("coin", protocol.seed, sample.id, reading.vote.order, reading.vote.number) & 1)
-    return ParsedVote(reading.vote, face.swapped if reading.vote.order == "swapped" else face)
+def _by_coin(vote: ParsedVote, sample: Sample, protocol: Protocol) -> ParsedVote:
+    """A random verdict on the candidates as shown."""
+    order, number = vote.prediction.order, vote.prediction.number
+    verdict = PairVerdict(stable_seed("coin", protocol.seed, sample.id, order, number) & 1)
+    return ParsedVote(vote.prediction, verdict.swapped if order == "swapped" else verdict)
 
 
-def verdict(found: Sequence[ParsedVote], protocol: Protocol) -> PairVerdict | None:
-    """What an item's votes say together; None if they say nothing (`strict`: if no verdict has more than half)."""
-    known = [r for r in found if r.said is not None]
-    if not known:
+def majority_verdict(votes: Sequence[ParsedVote], protocol: Protocol) -> PairVerdict | None:
+    """The verdict of an item's votes together; None if none is readable (`strict`: if none has more than half)."""
+    readable = [vote for vote in votes if vote.verdict is not None]
+    if not readable:
         return None
-    if any(r.margin is not None for r in known):
-        return by_margin(margin(known), protocol.threshold)
-    tally = Counter(r.said for r in known).most_common(2)
-    first, count = tally[0]
+    if any(vote.margin is not None for vote in readable):
+        return verdict_by_margin(mean_margin(readable), protocol.threshold)
+    counts = Counter(vote.verdict for vote in readable).most_common(2)
+    first, count = counts[0]
     if protocol.combine == "strict":
-        return first if count > len(found) / 2 else None
-    return PairVerdict.TIE if len(tally) > 1 and tally[1][1] == count else first
+        return first if count > len(votes) / 2 else None
+    return PairVerdict.TIE if len(counts) > 1 and counts[1][1] == count else first
 
 
-def margin(known: Sequence[ParsedVote]) -> float:
+def mean_margin(votes: Sequence[ParsedVote]) -> float:
     """How much more the first candidate got: the mean difference of scores, or of the shares of votes."""
-    each = {PairVerdict.FIRST: 1.0, PairVerdict.SECOND: -1.0}
-    values = [each.get(r.said, 0.0) if r.margin is None else r.margin for r in known if r.said is not None]
+    worth = {PairVerdict.FIRST: 1.0, PairVerdict.SECOND: -1.0}
+    values = [worth.get(v.verdict, 0.0) if v.margin is None else v.margin for v in votes if v.verdict is not None]
     return math.fsum(values) / len(values)
 
 
-def score(item: AnsweredItem, protocol: Protocol) -> float | None:
+def item_score(item: AnsweredItem, protocol: Protocol) -> float | None:
     """How right an item is, 0..1; None if it does not count."""
-    gold = gold_of(item.sample)
+    gold = gold_verdict(item.sample)
     if gold.is_tie and protocol.tie in ("drop", "wrong"):
         return None
-    found = readings(item, protocol)
-    if not found:
+    votes = parsed_votes(item, protocol)
+    if not votes:
         return None
     if protocol.combine == "mean":
-        each = [0.0 if r.said is None else credit(r.said, gold, protocol.tie) for r in found]
-        known = [value for value in each if value is not None]
-        return math.fsum(known) / len(known) if known else None
-    said = verdict(found, protocol)
-    if said is None:
+        credits = [0.0 if vote.verdict is None else credit(vote.verdict, gold, protocol.tie) for vote in votes]
+        counted = [value for value in credits if value is not None]
+        return math.fsum(counted) / len(counted) if counted else None
+    verdict = majority_verdict(votes, protocol)
+    if verdict is None:
         return None if protocol.combine == "strict" else 0.0
-    return credit(said, gold, protocol.tie)
+    return credit(verdict, gold, protocol.tie)
 
 
-def pairs(items: Sequence[AnsweredItem], protocol: Protocol) -> ItemScores:
-    """The measure of pairs: accuracy."""
+def pairwise_accuracy(items: Sequence[AnsweredItem], protocol: Protocol) -> ItemScores:
+    """The metric of pairs."""
     samples = [item.sample for item in items]
     if protocol.tie == "calibrated":
-        return ItemScores.of_scores(samples, _calibrated(items, protocol))
-    return ItemScores.of_scores(samples, [score(item, protocol) for item in items])
+        return ItemScores.of_scores(samples, _tie_calibrated(items, protocol))
+    return ItemScores.of_scores(samples, [item_score(item, protocol) for item in items])
 
 
-def _calibrated(items: Sequence[AnsweredItem], protocol: Protocol) -> list[float | None]:
+def _tie_calibrated(items: Sequence[AnsweredItem], protocol: Protocol) -> list[float | None]:
     """Scores under the ε that makes most of them right; unreadable items are wrong, or left out where votes are."""
-    margins, gold = [], []
+    margins, golds = [], []
     for item in items:
-        known = [r for r in readings(item, protocol) or () if r.said is not None]
-        margins.append(margin(known) if known else math.nan)
-        gold.append({PairVerdict.FIRST: 1, PairVerdict.SECOND: -1}.get(gold_of(item.sample), 0))
-    m, h = np.array(margins), np.array(gold)
+        readable = [vote for vote in parsed_votes(item, protocol) or () if vote.verdict is not None]
+        margins.append(mean_margin(readable) if readable else math.nan)
+        golds.append({PairVerdict.FIRST: 1, PairVerdict.SECOND: -1}.get(gold_verdict(item.sample), 0))
+    m, h = np.array(margins), np.array(golds)
     epsilon = best_epsilon(m, h)
-    said = np.where(np.abs(m) <= epsilon, 0, np.sign(m))
+    verdicts = np.where(np.abs(m) <= epsilon, 0, np.sign(m))
     unread = 0.0 if protocol.unparsed == "wrong" else None
-    return [unread if math.isnan(x) else float(s == g) for x, s, g in zip(m, said, h, strict=True)]
+    return [unread if math.isnan(x) else float(v == g) for x, v, g in zip(m, verdicts, h, strict=True)]
 
 
 def best_epsilon(margins: np.ndarray, gold: np.ndarray) -> float:
@@ -165,11 +180,11 @@ def best_epsilon(margins: np.ndarray, gold: np.ndarray) -> float:
         margins: [N], NaN where nothing was read.
         gold: [N] of 1 (the first is better), -1, 0 (a tie).
     """
-    known = ~np.isnan(margins)
-    m, h = margins[known], gold[known]
+    readable = ~np.isnan(margins)
+    m, h = margins[readable], gold[readable]
     if not len(m):
         return 0.0
-    size, place = np.unique(np.append(np.abs(m), 0.0), return_inverse=True)
+    sizes, index = np.unique(np.append(np.abs(m), 0.0), return_inverse=True)
     change = (h == 0).astype(float) - (h * m > 0)  # what calling a pair a tie adds to the right ones
-    gained = np.cumsum(np.bincount(place[:-1], weights=change, minlength=len(size)))
-    return float(size[int(np.argmax(gained))])
+    gained = np.cumsum(np.bincount(index[:-1], weights=change, minlength=len(sizes)))
+    return float(sizes[int(np.argmax(gained))])

@@ -1,13 +1,20 @@
-"""Which prompt a judge is asked with: the one it was trained on, or the protocol's."""
+"""The prompt that a judge is asked with: the one it was trained on, or the protocol's."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
-from reasoner_rm.evaluation.benchmark import Benchmark, load_prompt
 from reasoner_rm.evaluation.protocol import Protocol
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import Template, load_template
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def load_prompt(name: str) -> Template:
+    """A protocol's own prompt."""
+    return Template(name, (TEMPLATES / f"{name}.txt").read_text(encoding="utf-8").strip())
 
 
 def prompts(protocol: Protocol, own: Template | None = None) -> Callable[[Sample], Template]:
@@ -22,6 +29,6 @@ def prompts(protocol: Protocol, own: Template | None = None) -> Callable[[Sample
     return template
 
 
-def grader_prompts(benchmark: Benchmark) -> Callable[[Sample], Template]:
-    """The template of each sample for the grader: ``meta.prompt``."""
-    return lambda sample: load_prompt(str(sample.meta["prompt"]))
+def grader_prompt(sample: Sample) -> Template:
+    """The template of a sample for a grader: ``meta.prompt``."""
+    return load_prompt(str(sample.meta["prompt"]))

@@ -5,21 +5,26 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from reasoner_rm.errors import InputError
-from reasoner_rm.evaluation.protocol_options import Average, Combine, Orders, Tie, Unparsed
-from reasoner_rm.evaluation.results import ItemScores
-from reasoner_rm.evaluation.verdict_parsers import by_task
-from reasoner_rm.evaluation.votes import AnsweredItem, Vote
+from reasoner_rm.evaluation.predictions import AnsweredItem, Prediction
+from reasoner_rm.evaluation.results import Average, ItemScores
+from reasoner_rm.evaluation.verdict_parsers import task_answer
 from reasoner_rm.sampling.votes import Order
 from reasoner_rm.schema import PAIRWISE_TASKS, Sample
 from reasoner_rm.utils.seeding import stable_seed
 
-Reader: TypeAlias = Callable[[str, Sample], Any]
-"""What a text says of a sample as it was shown; None when nothing can be read. Never raises."""
+Orders = Literal["given", "random", "both", "best_first", "parity"]
+Combine = Literal["mean", "majority", "strict"]
+Tie = Literal["drop", "wrong", "right", "half", "exact", "calibrated"]
+Unparsed = Literal["wrong", "coin", "exclude", "spoil"]
 
-Measure: TypeAlias = "Callable[[Sequence[AnsweredItem], Protocol], ItemScores]"
+Parser: TypeAlias = Callable[[str, Sample], Any]
+"""What a text answers about a sample as it was shown; None when nothing can be read. Never raises."""
+
+MetricFn: TypeAlias = "Callable[[Sequence[AnsweredItem], Protocol], ItemScores]"
+"""The score of every item under a protocol, and the metrics that follow from them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,7 @@ class Protocol:
         votes: how many, K; in `both` orders so many in each.
         temperature, top_p: of the sampling; 0 is greedy.
         template: a file of `evaluation/templates`; empty: the task's own.
-        reader: how a text is read.
+        parser: reads the verdict out of a text.
 
     Counting
         combine: an item's score is the `mean` over its votes, that of their `majority` (equal counts are a tie), or of
@@ -46,7 +51,7 @@ class Protocol:
             out (`spoil`).
         average: over items (`micro`), over the kinds of the facet ``over`` (`macro`), or of units: those items that
             share ``over`` are right if they are `all` right. ``over`` may also be `group_id`.
-        measure: what is counted; None: whether verdicts on pairs are right.
+        metric: what is counted; None: the accuracy of verdicts on pairs.
     """
 
     name: str
@@ -56,39 +61,39 @@ class Protocol:
     temperature: float = 0.0
     top_p: float = 1.0
     template: str = ""
-    reader: Reader = by_task
+    parser: Parser = task_answer
     combine: Combine = "mean"
     tie: Tie = "wrong"
     threshold: float = 0.0
     unparsed: Unparsed = "wrong"
     average: Average = "micro"
     over: str = "group"
-    measure: Measure | None = None
+    metric: MetricFn | None = None
     seed: int = 0
 
-    def changed(self, **knobs: Any) -> Protocol:
-        """This protocol with other values, and a name that says so.
+    def with_options(self, **options: Any) -> Protocol:
+        """This protocol with other values, and a name that states them.
 
         Raises:
-            InputError: a knob that there is not, or a value that it does not take.
+            InputError: an unknown option, or a value that it does not take.
         """
-        for knob, value in knobs.items():
-            if knob not in KNOBS:
-                raise InputError(f"a protocol has no knob {knob!r}", remedy=f"there are {', '.join(KNOBS)}")
-            allowed = _CHOICES.get(knob)
+        for option, value in options.items():
+            if option not in OPTIONS:
+                raise InputError(f"a protocol has no option {option!r}", remedy=f"there are {', '.join(OPTIONS)}")
+            allowed = _CHOICES.get(option)
             if allowed and value not in allowed:
-                raise InputError(f"{knob} is {value!r}", remedy=f"choose among {', '.join(allowed)}")
-        if knobs.get("votes", 1) < 1 or knobs.get("temperature", 0) < 0 or knobs.get("threshold", 0) < 0:
+                raise InputError(f"{option} is {value!r}", remedy=f"choose among {', '.join(allowed)}")
+        if options.get("votes", 1) < 1 or options.get("temperature", 0) < 0 or options.get("threshold", 0) < 0:
             raise InputError("votes are at least 1, temperature and threshold at least 0")
-        if not 0 < knobs.get("top_p", 1) <= 1:
-            raise InputError(f"top_p is {knobs['top_p']}", remedy="give more than 0, and at most 1")
-        new = {k: v for k, v in knobs.items() if v != getattr(self, k)}
-        what = ", ".join(f"{k}={v}" for k, v in new.items())
-        return dataclasses.replace(self, **new, name=f"{self.name} ({what})") if new else self
+        if not 0 < options.get("top_p", 1) <= 1:
+            raise InputError(f"top_p is {options['top_p']}", remedy="give more than 0, and at most 1")
+        changed = {k: v for k, v in options.items() if v != getattr(self, k)}
+        stated = ", ".join(f"{k}={v}" for k, v in changed.items())
+        return dataclasses.replace(self, **changed, name=f"{self.name} ({stated})") if changed else self
 
     @property
     def published(self) -> str:
-        """The name without what was changed."""
+        """The name without the options that were changed."""
         return self.name.partition(" (")[0]
 
     def as_json(self) -> dict[str, Any]:
@@ -112,34 +117,34 @@ class Protocol:
                 swap = sum(map(len, sample.responses)) % 2
         return ("swapped",) if swap else ("given",)
 
-    def asked(self, sample: Sample) -> list[tuple[Order, int]]:
+    def required_votes(self, sample: Sample) -> list[tuple[Order, int]]:
         """All votes that an item gets: order and number."""
         return [(order, vote) for vote in range(self.votes) for order in self.orders(sample, vote)]
 
-    def counted(self, item: AnsweredItem) -> list[Vote]:
-        """The votes of an item that this protocol counts, out of all that were cast.
+    def counted(self, item: AnsweredItem) -> list[Prediction]:
+        """The votes of an item that this protocol counts, out of all that are stored.
 
         Raises:
-            InputError: some that it needs were never cast.
+            InputError: votes that it needs are not stored.
         """
-        cast = {(vote.order, vote.number): vote for vote in item.votes}
-        needed = self.asked(item.sample)
-        missing = [key for key in needed if key not in cast]
+        stored = {(prediction.order, prediction.number): prediction for prediction in item.predictions}
+        required = self.required_votes(item.sample)
+        missing = [key for key in required if key not in stored]
         if missing:
             order, number = missing[0]
             raise InputError(
                 f"protocol {self.name!r} needs vote {number + 1} of item {item.sample.id!r} in {order} order, "
-                "which was not cast",
+                "which is not stored",
                 remedy="evaluate with --order both and as many --votes, or choose a protocol that needs less",
             )
-        return [cast[key] for key in needed]
+        return [stored[key] for key in required]
 
 
 _CHOICES = {
     "order": get_args(Orders), "combine": get_args(Combine), "tie": get_args(Tie),
     "unparsed": get_args(Unparsed), "average": get_args(Average),
 }  # fmt: skip
-KNOBS = (*_CHOICES, "votes", "temperature", "top_p", "threshold", "seed", "over")
+OPTIONS = (*_CHOICES, "votes", "temperature", "top_p", "threshold", "seed", "over")
 
 
 def gold_share(sample: Sample) -> float:

@@ -1,7 +1,7 @@
-"""A result directory: what was asked, every vote, and what follows from them.
+"""A result directory: the plan, every vote, and the scores.
 
 `items.jsonl` holds the items with their gold, `predictions.jsonl` a line for each with all its votes (its first line
-says what was asked), `blind.jsonl` and `grades.jsonl` the same of the judge without images and of a grader;
+is the plan), `blind.jsonl` and `grades.jsonl` the same of the judge without images and of a grader;
 `scores.json` and `report.html` are made from these alone.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 
 from reasoner_rm.data.io import json_object
 from reasoner_rm.errors import InputError
-from reasoner_rm.evaluation.votes import AnsweredItem, Vote
+from reasoner_rm.evaluation.predictions import AnsweredItem, Prediction
 from reasoner_rm.schema import Sample
 from reasoner_rm.serialization import sample_from_dict, sample_to_dict
 from reasoner_rm.utils.files import atomic_write
@@ -49,39 +49,39 @@ class ResultDir:
         ]
 
     def plan(self) -> dict[str, Any]:
-        """What was asked of whom: the first line of the predictions."""
+        """Benchmark, protocol and judge: the first line of the predictions."""
         return next(_lines(self.path / PREDICTIONS), {})
 
-    def answered(self, name: str = PREDICTIONS) -> tuple[list[AnsweredItem], dict[str, int]]:
-        """The items with the votes of a file, and what is odd about the file: `missing` items without a line,
-        `repeated` lines (the last one counts), `unknown` ids.
+    def answered_items(self, name: str = PREDICTIONS) -> tuple[list[AnsweredItem], dict[str, int]]:
+        """The items with the votes of a file, and the anomalies of the file: `missing` items without a line, `repeated`
+        lines (the last one counts), `unknown` ids.
 
         Raises:
             InputError: a broken line.
         """
         file = self.path / name
-        votes: dict[str, tuple[Vote, ...]] = {}
+        votes: dict[str, tuple[Prediction, ...]] = {}
         repeated = 0
         for number, row in enumerate(islice(_lines(file), 1, None), start=2):
             repeated += row.get("id") in votes
             votes[str(row.get("id"))] = _checked(
-                lambda row=row: tuple(Vote.from_json(v) for v in row["votes"]), file, number  # type: ignore[misc]
+                lambda row=row: tuple(Prediction.from_json(v) for v in row["votes"]), file, number  # type: ignore[misc]
             )  # fmt: skip
         graded = self._grades() if name == PREDICTIONS else {}
         items = self.items()
-        known = [
+        answered = [
             AnsweredItem(s, tuple(_graded(v, graded.get((s.id, v.number))) for v in votes[s.id]))
             for s in items
             if s.id in votes
         ]
-        odd = {
-            "missing": len(items) - len(known),
+        anomalies = {
+            "missing": len(items) - len(answered),
             "repeated": repeated,
             "unknown": len(votes.keys() - {s.id for s in items}),
         }
-        return known, {what: n for what, n in odd.items() if n}
+        return answered, {name: n for name, n in anomalies.items() if n}
 
-    def _grades(self) -> dict[tuple[str, int], tuple[Vote, ...]]:
+    def _grades(self) -> dict[tuple[str, int], tuple[Prediction, ...]]:
         """A grader's votes by item and number of the graded vote."""
         file = self.path / GRADES
         if not file.is_file():
@@ -90,7 +90,7 @@ class ResultDir:
         for number, row in enumerate(islice(_lines(file), 1, None), start=2):
             name, _, vote = str(row.get("id")).rpartition("#")
             found[name, int(vote)] = _checked(
-                lambda row=row: tuple(Vote.from_json(v) for v in row["votes"]), file, number  # type: ignore[misc]
+                lambda row=row: tuple(Prediction.from_json(v) for v in row["votes"]), file, number  # type: ignore[misc]
             )  # fmt: skip
         return found
 
@@ -112,12 +112,12 @@ class ResultDir:
         return json_object(file.read_bytes())
 
 
-def _graded(vote: Vote, grades: tuple[Vote, ...] | None) -> Vote:
+def _graded(vote: Prediction, grades: tuple[Prediction, ...] | None) -> Prediction:
     return vote if grades is None else replace(vote, grades=grades)
 
 
 def _lines(file: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a file; what a kill cut off at its end is left out, as the run that goes on does."""
+    """The objects of a file. A last line without its end is left out, as a resumed run leaves it out."""
     if not file.is_file():
         raise InputError(f"no {file.name}", file=file.parent, remedy="give a folder that `eval` wrote")
     with file.open("rb") as lines:

@@ -1,17 +1,18 @@
-"""What a measure finds out about every item, and the figures that follow from it."""
+"""The score of every item, and the metrics that follow from the scores."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from reasoner_rm.evaluation.intervals import Array, Resampler, Statistic, bounds, mean
-from reasoner_rm.evaluation.protocol_options import Average
 from reasoner_rm.evaluation.subgroups import by_facet, facets
 from reasoner_rm.schema import Sample
+
+Average = Literal["micro", "macro", "all"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +32,12 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class ItemScores:
-    """Every figure is a function of sums over items.
+    """Every metric is a function of sums over items.
 
     columns: [N, D], a row of zeros for an item that does not count.
-    statistics: by name, functions of the summed columns; the first is the benchmark's own figure.
+    statistics: by name, functions of the summed columns; the first is the benchmark's headline.
     scores: how right each item is, 0..1 (a rating may be more); None if it does not count.
-    also: figures that are no function of sums.
+    also: metrics that are no function of sums.
     ratings: the statistics that are no shares.
     """
 
@@ -49,26 +50,30 @@ class ItemScores:
 
     @classmethod
     def of_scores(
-        cls, samples: Sequence[Sample], scores: Sequence[float | None], name: str = "accuracy", **also: Metric
+        cls,
+        samples: Sequence[Sample],
+        scores: Sequence[float | None],
+        name: str = "accuracy",
+        also: Mapping[str, Metric] | None = None,
     ) -> ItemScores:
-        """The mean of what counts."""
+        """The metric is the mean of the scores that count."""
         columns = np.array([(0.0, 0.0) if s is None else (s, 1.0) for s in scores]).reshape(-1, 2)
-        return cls(samples, scores, columns, {name: mean}, also)
+        return cls(samples, scores, columns, {name: mean}, also or {})
 
     @property
     def headline(self) -> str:
         return next(iter(self.statistics)) if self.statistics else next(iter(self.also))
 
     def group_all(self, over: str) -> ItemScores:
-        """One item for each unit, right if all its items are; those that do not count are left aside."""
+        """One item for each unit, right if all its items are; those that do not count are left out."""
         units: dict[tuple[str, ...], list[int]] = {}
         for i, sample in enumerate(self.samples):
             units.setdefault((kind_of(sample, over),), []).append(i)
         samples, scores = [], list[float | None]()
         for members in units.values():
-            known = [s for i in members if (s := self.scores[i]) is not None]
+            counted = [s for i in members if (s := self.scores[i]) is not None]
             samples.append(self.samples[members[0]])
-            scores.append(float(min(known) == 1) if known else None)
+            scores.append(float(min(counted) == 1) if counted else None)
         return ItemScores.of_scores(samples, scores, self.headline)
 
 
@@ -89,8 +94,8 @@ class MetricSet:
         return next(iter(self.overall.items()))
 
 
-def metric_set(found: ItemScores, *, average: Average, over: str, seed: int | None) -> MetricSet:
-    """The metrics of a measure.
+def metric_set(scores: ItemScores, *, average: Average, over: str, seed: int | None) -> MetricSet:
+    """The metrics that follow from the scores.
 
     Args:
         average: `micro` counts items alike; `macro` gives each kind of ``over`` the same weight; `all` counts a kind as
@@ -98,35 +103,37 @@ def metric_set(found: ItemScores, *, average: Average, over: str, seed: int | No
         seed: of the bootstrap; None: without intervals.
     """
     if average == "all":
-        found = found.group_all(over)
-    if not found.statistics:
-        return MetricSet(found.also, {})
-    reckon = MetricCalculator(found, seed)
-    own = next(iter(found.statistics.values()))
+        scores = scores.group_all(over)
+    if not scores.statistics:
+        return MetricSet(scores.also, {})
+    calculator = MetricCalculator(scores, seed)
+    headline = next(iter(scores.statistics.values()))
     overall = {
-        name: reckon.figure(statistic, share=name not in found.ratings) for name, statistic in found.statistics.items()
+        name: calculator.metric(statistic, share=name not in scores.ratings)
+        for name, statistic in scores.statistics.items()
     }
-    share = found.headline not in found.ratings
-    kinds = by_facet(range(len(found.samples)), found.samples)
+    share = scores.headline not in scores.ratings
+    kinds = by_facet(range(len(scores.samples)), scores.samples)
     groups = {
-        facet: {kind: reckon.figure(own, rows, share) for kind, rows in parts.items()} for facet, parts in kinds.items()
+        facet: {kind: calculator.metric(headline, rows, share) for kind, rows in parts.items()}
+        for facet, parts in kinds.items()
     }
     if average == "macro" or (average == "micro" and over in kinds):
-        macro = {f"macro {found.headline}": reckon.macro(own, over, share)}
+        macro = {f"macro {scores.headline}": calculator.macro(headline, over, share)}
         overall = macro | overall if average == "macro" else overall | macro
-    return MetricSet({**overall, **found.also}, groups)
+    return MetricSet({**overall, **scores.also}, groups)
 
 
 class MetricCalculator:
-    """Figures of one measure's columns, with intervals where there is a seed to draw them by."""
+    """Metrics of columns of sums, with bootstrap intervals where a seed is given."""
 
-    def __init__(self, found: ItemScores, seed: int | None):
-        self.found = found
-        self.counted = np.array([s is not None for s in found.scores], dtype=bool)
-        self.sampler = None if seed is None else Resampler([s.group_id for s in found.samples], seed)
+    def __init__(self, scores: ItemScores, seed: int | None):
+        self.scores = scores
+        self.counted = np.array([s is not None for s in scores.scores], dtype=bool)
+        self.sampler = None if seed is None else Resampler([s.group_id for s in scores.samples], seed)
 
-    def figure(self, statistic: Statistic, rows: Sequence[int] | None = None, share: bool = True) -> Metric:
-        """Over these items, or all."""
+    def metric(self, statistic: Statistic, rows: Sequence[int] | None = None, share: bool = True) -> Metric:
+        """Of these items, or of all."""
         columns = self._only(rows)
         interval = self.sampler.interval(columns, statistic) if self.sampler else None
         n = int(self.counted[list(rows)].sum() if rows is not None else self.counted.sum())
@@ -135,9 +142,9 @@ class MetricCalculator:
     def macro(self, statistic: Statistic, over: str, share: bool = True) -> Metric:
         """The plain mean over the kinds of a facet that count anything."""
         kinds: dict[str, list[int]] = {}
-        for i, sample in enumerate(self.found.samples):
+        for i, sample in enumerate(self.scores.samples):
             kinds.setdefault(kind_of(sample, over), []).append(i)
-        values = np.array([statistic(self.found.columns[rows].sum(0)) for rows in kinds.values()])
+        values = np.array([statistic(self.scores.columns[rows].sum(0)) for rows in kinds.values()])
         known = ~np.isnan(values)
         value = _value(values[known].mean()) if known.any() else None
         interval = self._macro_interval(statistic, kinds, values, over)
@@ -158,15 +165,11 @@ class MetricCalculator:
 
     def _only(self, rows: Sequence[int] | None) -> Array:
         if rows is None:
-            return self.found.columns
-        held = np.zeros((len(self.counted), 1))
-        held[list(rows)] = 1
-        return self.found.columns * held
+            return self.scores.columns
+        selected = np.zeros((len(self.counted), 1))
+        selected[list(rows)] = 1
+        return self.scores.columns * selected
 
 
 def _value(value: Any) -> float | None:
     return None if np.isnan(value) else round(float(value), 4)
-
-
-Marker = Callable[[Any, Sample], float | None]
-"""How right a reading is; None if the gold cannot say."""

@@ -1,6 +1,6 @@
-"""How published protocols read a verdict out of a text: each as its source does, quirks and all.
+"""How published protocols parse a verdict out of a text: each exactly as its source does, errors included.
 
-A reader of pairs gives a `Said`, or the two scores as a tuple; other readers give what their measure counts.
+A parser of pairs gives a `PairVerdict`, or the two scores as a tuple; other parsers give what their metric counts.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from enum import IntEnum
 from typing import Any
 
-from reasoner_rm.schema import PAIRWISE_TASKS, Sample
+from reasoner_rm.schema import PAIRWISE_TASKS, ParsedCompletion, Sample
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.parsing import boxes, last_element
 
@@ -34,12 +34,17 @@ class PairVerdict(IntEnum):
         return self >= PairVerdict.TIE
 
 
-def by_task(text: str, sample: Sample) -> Any:
-    """As this project's judges are asked to answer: the last container of the sample's task."""
+def task_answer(text: str, sample: Sample) -> Any:
+    """As this project's judges are asked to answer: the last answer element of the sample's task."""
     task = get_task(sample.task)
     answer = task.parse(text, sample).answer
     value = None if answer is None else task.parse_answer(answer, sample)
     return PairVerdict(value) if sample.task in PAIRWISE_TASKS and value is not None else value
+
+
+def parse_completion(text: str, sample: Sample) -> ParsedCompletion:
+    """The reasoning, the answer and the format of a text, by the sample's task."""
+    return get_task(sample.task).parse(text, sample)
 
 
 # --- pairs ---
@@ -51,7 +56,7 @@ _BETTER = re.compile(r"Answer\s*(\d+)\s*is\s*(?:the\s*)?(?:slightly\s*)?better",
 def overall_judgment(text: str, sample: Sample) -> PairVerdict | None:
     """VL-RewardBench: the last `Answer N is better` behind the first `Overall Judgment` or `Therefore`.
 
-    The released script compares N with the rejected answer's number alone, so that any other number agrees with the
+    The released script is_pairwise N with the rejected answer's number alone, so that any other number agrees with the
     gold; here a number that is neither 1 nor 2 cannot be read.
     """
     flat = " ".join(text.replace("\n", "").replace("*", "").split())
@@ -85,7 +90,7 @@ _FOUR = {
     "[[B>A]]": PairVerdict.SECOND, "[[B>>A]]": PairVerdict.SECOND,
     "[[A=B]]": PairVerdict.TIE, "[[A=B=Good]]": PairVerdict.GOOD, "[[A=B=Bad]]": PairVerdict.BAD,
 }  # fmt: skip
-_FOUR_ANY_CASE = {verdict.upper(): said for verdict, said in _FOUR.items()}
+_FOUR_ANY_CASE = {text.upper(): verdict for text, verdict in _FOUR.items()}
 
 
 def four_way(text: str, sample: Sample) -> PairVerdict | None:

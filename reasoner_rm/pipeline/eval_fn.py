@@ -1,4 +1,4 @@
-"""What a stage's trainer is given to measure itself with."""
+"""The evaluation of held-out samples that a stage's trainer calls during training."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import Template
 from reasoner_rm.training.evaluation import EvalFn
 
-FIGURES = ("accuracy", "consistency", "first_position", "well_formed", "mean_ap", "ap50")
+METRICS = ("accuracy", "consistency", "first_position", "well_formed", "mean_ap", "ap50")
 
 
-def measure_with(vlm: Vlm, template: Template, samples: Sequence[Sample], section: EvalSection, seed: int) -> EvalFn:
-    """A function that measures the policy as it stands, on the model in hand whatever engine rolls out."""
+def make_eval_fn(vlm: Vlm, template: Template, samples: Sequence[Sample], section: EvalSection, seed: int) -> EvalFn:
+    """A function that evaluates the policy with its current weights, on the trained model itself whatever engine
+    generates rollouts."""
     encoder = PromptEncoder(vlm)
     engine = TransformersEngine(vlm, encoder)
-    shown = list(samples[: section.limit])
+    held_out = list(samples[: section.limit])
 
-    def measure() -> Mapping[str, float]:
-        found = evaluate(
+    def eval_fn() -> Mapping[str, float]:
+        metrics = evaluate(
             engine,
             template,
-            shown,
-            canvas=BoxConverter.of(encoder),
+            held_out,
+            box_converter=BoxConverter.of(encoder),
             max_tokens=section.max_completion_length,
             seed=seed,
-        ).figures
-        values = {name: getattr(found, name) for name in FIGURES}
+        ).metrics
+        values = {name: getattr(metrics, name) for name in METRICS}
         return {name: value for name, value in values.items() if value is not None}
 
-    return measure
+    return eval_fn

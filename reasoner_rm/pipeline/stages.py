@@ -18,7 +18,7 @@ from reasoner_rm.models.box_converter import BoxConverter
 from reasoner_rm.models.loading import Vlm
 from reasoner_rm.models.prompt_encoder import PromptEncoder
 from reasoner_rm.pipeline.context import RunContext
-from reasoner_rm.pipeline.eval_fn import measure_with
+from reasoner_rm.pipeline.eval_fn import make_eval_fn
 from reasoner_rm.pipeline.listener_factory import open_listener
 from reasoner_rm.pipeline.rollout_log import rollout_record
 from reasoner_rm.pipeline.stage_run import StageRun
@@ -136,7 +136,7 @@ class Pipeline(RunContext):
     # --- measuring ----------------------------------------------------------------------------------------------
 
     def measure(self, stage: Stage, blind: bool = False, served: bool = False) -> None:
-        """Evaluate a stage's checkpoint on the held-out splits and write the figures down.
+        """Evaluate a stage's checkpoint on the held-out splits and write the metrics to `summary.json`.
 
         Args:
             served: the checkpoint is what a server serves, where the config's engine is one. Without, it is measured
@@ -152,21 +152,23 @@ class Pipeline(RunContext):
             )
             settings = settings.model_copy(update={"name": "auto"})
         summary = self.run.read_json("summary.json")
-        figures = summary.setdefault("stages", {}).setdefault(stage, {})
+        metrics = summary.setdefault("stages", {}).setdefault(stage, {})
         with (
             open_listener(self.config, self.template) as listener,
             self.engine(settings, self.run.checkpoint(stage)) as subject,
         ):
-            own = Listener(subject[0], self.template)
+            self_listener = Listener(subject[0], self.template)
             for split in splits:
                 samples = self.samples(split)[: self.config.eval.limit]
-                result = self._evaluate(*subject, samples, f"{stage} on {split}", listener=listener, own_listener=own)
+                result = self._evaluate(
+                    *subject, samples, f"{stage} on {split}", listener=listener, self_listener=self_listener
+                )
                 self._keep_evaluation(f"{stage}-{split}", result)
-                figures[split] = result.figures.as_json()
+                metrics[split] = result.metrics.as_json()
                 self.count(**{split: len(samples)})
             if blind and self.config.eval.blank_images:
                 samples = blank_images(self.samples(splits[0])[: self.config.eval.limit])
-                summary["blind"] = self._evaluate(*subject, samples, "blind").figures.as_json()
+                summary["blind"] = self._evaluate(*subject, samples, "blind").metrics.as_json()
         self.summarise(**{k: summary[k] for k in ("stages", "blind") if k in summary})
 
     def _evaluate(
@@ -180,7 +182,7 @@ class Pipeline(RunContext):
         orders = ", both orders" if self.config.task in PAIRWISE_TASKS else ""
         print(f"evaluating {what}: {len(samples)} samples{orders}", file=sys.stderr)
         length, seed = self.config.eval.max_completion_length, self.config.run.seed
-        return evaluate(engine, self.template, samples, canvas=canvas, max_tokens=length, seed=seed, **listeners)
+        return evaluate(engine, self.template, samples, box_converter=canvas, max_tokens=length, seed=seed, **listeners)
 
     def report(self) -> Path:
         """Write `report.html`."""
@@ -199,7 +201,7 @@ class Pipeline(RunContext):
             return told
         assert record.vlm is not None
         samples, seed = self.samples("heldout"), self.config.run.seed
-        return told | {"eval_fn": measure_with(record.vlm, self.template, samples, self.config.eval, seed)}
+        return told | {"eval_fn": make_eval_fn(record.vlm, self.template, samples, self.config.eval, seed)}
 
     def _keep_rollouts(self, step: int, scored: list[ScoredGroup]) -> None:
         for s in scored:

@@ -35,7 +35,7 @@ def write_benchmark_report(path: str | Path) -> Path:
     folder = ResultDir(path)
     scores = folder.scores()
     album = ThumbnailCache()
-    answered, _ = folder.answered()
+    answered, _ = folder.answered_items()
     step = -(-len(answered) // MAX_ITEMS)
     items = browse([evaluated(answered[::step] if step else [], scores)], album)
     script = asset("report.js") + asset("browser.js")
@@ -61,15 +61,15 @@ def write_benchmark_report(path: str | Path) -> Path:
 def lines(scores: Mapping[str, Any]) -> list[str]:
     """The figures for a terminal."""
     protocol = scores["protocol"]
-    rows = [f"protocol {protocol['name']}: {scores['n']} items, {scores['habits']['votes']} votes"]
-    rows += [f"  {name:28} {in_words(figure)}" for name, figure in scores["figures"].items()]
+    rows = [f"protocol {protocol['name']}: {scores['n']} items, {scores['diagnostics']['votes']} votes"]
+    rows += [f"  {name:28} {in_words(figure)}" for name, figure in scores["metrics"].items()]
     for facet, kinds in scores["groups"].items():
         if len(kinds) <= MAX_KINDS:
             rows += [f"  {f'{facet}: {kind}':28.28} {in_words(figure)}" for kind, figure in kinds.items()]
-    how = scores["habits"]
+    how = scores["diagnostics"]
     rows += [f"  {name:28} {words.percent(how[key])}" for key, name in HABITS if how[key] is not None]
     rows += [f"  baseline {name:19} {in_words(figure)}" for name, figure in scores["baselines"].items()]
-    return rows + [f"! {remark}" for remark in scores["remarks"]]
+    return rows + [f"! {remark}" for remark in scores["warnings"]]
 
 
 HABITS = (
@@ -98,7 +98,7 @@ def in_words(figure: Mapping[str, Any]) -> str:
     >>> in_words({"value": 0.5, "interval": [0.25, 0.75], "n": 4, "share": True}).replace(words.SPACE, " ")
     '50.0 %  [25.0 % – 75.0 %]  n 4'
     """
-    value = "no figure" if figure["value"] is None else shown(figure)
+    value = "no value" if figure["value"] is None else shown(figure)
     interval = f"  [{between(figure)}]" if figure["interval"] else ""
     return f"{value}{interval}" + (f"  n {words.format_int(figure['n'])}" if figure["n"] else "")
 
@@ -145,7 +145,7 @@ BASELINES = (MUTED, SERIES[3], SERIES[1], SERIES[6])
 
 def _curve(scores: Mapping[str, Any]) -> Plot | None:
     """The figure with the majority of the first K votes."""
-    points = [(int(k), value) for k, value in scores["majority_of"].items() if value is not None]
+    points = [(int(k), value) for k, value in scores["majority_curve"].items() if value is not None]
     if len(points) < 2:
         return None
 

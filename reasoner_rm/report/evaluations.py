@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reasoner_rm.evaluation.ground_truth import with_ground_truth
+from reasoner_rm.evaluation.benchmarks.samples import with_ground_truth
 from reasoner_rm.report.lenient_json import Row, mapping, number
 from reasoner_rm.report.media import located
 from reasoner_rm.schema import Sample

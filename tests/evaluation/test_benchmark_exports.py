@@ -13,7 +13,7 @@ from huggingface_hub import ModelCard, ModelCardData
 from PIL import Image
 
 from reasoner_rm.evaluation.export import model_index, write_lmms_task
-from reasoner_rm.evaluation.prediction import CallableJudge
+from reasoner_rm.evaluation.predictors import CallablePredictor
 from reasoner_rm.evaluation.registry import get_benchmark, load_benchmark
 from reasoner_rm.evaluation.result_dir import ResultDir
 from reasoner_rm.evaluation.runner import EvaluatedModel, run
@@ -23,7 +23,7 @@ VLRB = get_benchmark("vl_rewardbench")
 
 def test_the_hub_reads_a_result(tmp_path: Path) -> None:
     samples = load_benchmark("vl_rewardbench", vl_rewardbench(tmp_path / "data"), any_revision=True)
-    run(VLRB, samples, EvaluatedModel(CallableJudge(lambda s: 0)), VLRB.protocol("both_orders"), tmp_path / "out")
+    run(VLRB, samples, EvaluatedModel(CallablePredictor(lambda s: 0)), VLRB.protocol("both_orders"), tmp_path / "out")
     entry = model_index(ResultDir(tmp_path / "out").scores())
     text = "---\n" + yaml.safe_dump({"model-index": [{"name": "judge", "results": [entry]}]}) + "---\n"
     card: Any = ModelCard(text)

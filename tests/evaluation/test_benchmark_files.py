@@ -12,9 +12,8 @@ import benchmark_files as written
 import pytest
 
 from reasoner_rm.errors import InputError
-from reasoner_rm.evaluation.benchmark import load_prompt
-from reasoner_rm.evaluation.prediction import CallableJudge
-from reasoner_rm.evaluation.prompts import grader_prompts, prompts
+from reasoner_rm.evaluation.predictors import CallablePredictor
+from reasoner_rm.evaluation.prompts import grader_prompt, load_prompt, prompts
 from reasoner_rm.evaluation.registry import BENCHMARKS, get_benchmark, list_benchmarks, load_benchmark
 from reasoner_rm.evaluation.runner import EvaluatedModel, rescore, run
 from reasoner_rm.report.benchmark import lines, write_benchmark_report
@@ -45,8 +44,8 @@ def test_from_the_published_files_to_a_page(name: str, tmp_path: Path) -> None:
     assert len({s.id for s in samples}) == len(samples)
     wide = benchmark.protocols[0]
     if samples[0].task in PAIRWISE_TASKS:
-        wide = wide.changed(order="both", votes=max(p.votes for p in benchmark.protocols))
-    judge = CallableJudge(talkative)
+        wide = wide.with_options(order="both", votes=max(p.votes for p in benchmark.protocols))
+    judge = CallablePredictor(talkative)
     run(
         benchmark,
         samples,
@@ -58,7 +57,7 @@ def test_from_the_published_files_to_a_page(name: str, tmp_path: Path) -> None:
     )
     for protocol in benchmark.protocols:
         scores = rescore(tmp_path / "out", protocol.name)
-        name_of, figure = scores.figures.headline
+        name_of, figure = scores.metrics.headline
         assert figure.value is not None and name_of, protocol.name
         assert "blind" in scores.baselines and lines(scores.as_json())
         page = write_benchmark_report(tmp_path / "out").read_text()
@@ -79,14 +78,14 @@ def test_every_prompt_can_be_rendered(name: str, tmp_path: Path) -> None:
         grading = benchmark.grading(sample) if benchmark.grading else None
         if grading:
             asked = grading.ask(sample, "It is <image> red.")
-            assert render(asked, grader_prompts(benchmark)(asked)).content
+            assert render(asked, grader_prompt(asked)).content
 
 
 def test_no_template_is_left_over() -> None:
     used = {p.template for name in BENCHMARKS for p in get_benchmark(name).protocols if p.template}
     used |= {"two_scores", "mmhal_grade", "vlrmbench_foresight", "vlrmbench_error_reason_analysis"}
     used |= {"vlrmbench_error_correction"}
-    from reasoner_rm.evaluation.benchmark import TEMPLATES
+    from reasoner_rm.evaluation.prompts import TEMPLATES
 
     assert {file.stem for file in TEMPLATES.glob("*.txt")} == used
     assert all(load_prompt(name).text for name in used)
@@ -217,15 +216,17 @@ def test_vl_rewardbench_has_the_published_groups(vlrb_index: list[Sample], facet
 
 def test_always_first_is_nearly_always_right_in_file_order(vlrb_index: list[Sample], tmp_path: Path) -> None:
     benchmark = get_benchmark("vl_rewardbench")
-    protocol = benchmark.protocol("both_orders").changed(order="given")
+    protocol = benchmark.protocol("both_orders").with_options(order="given")
     out = tmp_path / "out"
-    scores = run(benchmark, vlrb_index, EvaluatedModel(CallableJudge(lambda s: 0)), protocol, out, batch=500)
-    assert scores.figures.headline[1].value == pytest.approx(1245 / 1250)
-    both = protocol.changed(order="both")
-    scores = run(benchmark, vlrb_index, EvaluatedModel(CallableJudge(lambda s: 0)), both, tmp_path / "both", batch=500)
-    assert scores.figures.headline[1].value == 0.5 and scores.habits.first_position == 1.0
-    assert scores.habits.consistency == 0.0 and any("shown first" in r for r in scores.warnings)
-    assert rescore(tmp_path / "both", "r1_reward").figures.headline[1].value == 1.0  # what it would reach there
+    scores = run(benchmark, vlrb_index, EvaluatedModel(CallablePredictor(lambda s: 0)), protocol, out, batch=500)
+    assert scores.metrics.headline[1].value == pytest.approx(1245 / 1250)
+    both = protocol.with_options(order="both")
+    scores = run(
+        benchmark, vlrb_index, EvaluatedModel(CallablePredictor(lambda s: 0)), both, tmp_path / "both", batch=500
+    )
+    assert scores.metrics.headline[1].value == 0.5 and scores.diagnostics.first_position == 1.0
+    assert scores.diagnostics.consistency == 0.0 and any("shown first" in r for r in scores.warnings)
+    assert rescore(tmp_path / "both", "r1_reward").metrics.headline[1].value == 1.0  # what it would reach there
 
 
 def test_imagereward_has_the_published_pairs(tmp_path: Path) -> None:

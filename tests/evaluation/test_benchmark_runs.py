@@ -17,12 +17,12 @@ from chromium import dom, needs_chromium
 from reasoner_rm.cli import main
 from reasoner_rm.errors import InputError
 from reasoner_rm.evaluation.comparison import compare
-from reasoner_rm.evaluation.prediction import Ask, CallableJudge, EngineJudge
+from reasoner_rm.evaluation.predictions import Prediction
+from reasoner_rm.evaluation.predictors import CallablePredictor, EnginePredictor, Query
 from reasoner_rm.evaluation.prompts import prompts
 from reasoner_rm.evaluation.registry import get_benchmark, load_benchmark
 from reasoner_rm.evaluation.result_dir import ResultDir
 from reasoner_rm.evaluation.runner import EvaluatedModel, rescore, run
-from reasoner_rm.evaluation.votes import Vote
 from reasoner_rm.models.loading import Vlm
 from reasoner_rm.report.benchmark import write_benchmark_report
 from reasoner_rm.rollout import SamplingParams
@@ -45,19 +45,19 @@ def longer(sample: Sample) -> str:
 
 
 def evaluated(samples: Sequence[Sample], out: Path, judge=longer, protocol: str = "both_orders", **how):  # type: ignore[no-untyped-def]
-    subject = EvaluatedModel(CallableJudge(judge), {"model": judge.__name__})
+    subject = EvaluatedModel(CallablePredictor(judge), {"model": judge.__name__})
     return run(VLRB, samples, subject, VLRB.protocol(protocol), out, **how)
 
 
 def test_figures_by_hand(samples: list[Sample], tmp_path: Path) -> None:
     """The second answer is always longer; it is the better one in row 3 alone."""
     scores = evaluated(samples, tmp_path / "out", blind=True)
-    assert scores.figures.headline[1].value == pytest.approx(1 / 8)
-    assert scores.habits.consistency == 1.0 and scores.habits.first_position == 0.5
+    assert scores.metrics.headline[1].value == pytest.approx(1 / 8)
+    assert scores.diagnostics.consistency == 1.0 and scores.diagnostics.first_position == 0.5
     assert scores.baselines["always first"].value == 0.5
     assert scores.baselines["longer wins"].value == pytest.approx(1 / 8)
     assert scores.baselines["blind"].value == pytest.approx(1 / 8)
-    assert {k: f.n for k, f in scores.figures.groups["group"].items()} == GROUPS
+    assert {k: f.n for k, f in scores.metrics.groups["group"].items()} == GROUPS
 
 
 def test_a_repeated_id_stays_an_item_of_its_own(samples: list[Sample]) -> None:
@@ -68,8 +68,14 @@ def test_a_repeated_id_stays_an_item_of_its_own(samples: list[Sample]) -> None:
 
 def test_all_protocols_follow_from_both_orders(samples: list[Sample], tmp_path: Path) -> None:
     out = tmp_path / "out"
-    run(VLRB, samples, EvaluatedModel(CallableJudge(longer)), VLRB.protocol("official").changed(order="both"), out)
-    found = {p.name: rescore(out, p.name).figures.headline[1].value for p in VLRB.protocols}
+    run(
+        VLRB,
+        samples,
+        EvaluatedModel(CallablePredictor(longer)),
+        VLRB.protocol("official").with_options(order="both"),
+        out,
+    )
+    found = {p.name: rescore(out, p.name).metrics.headline[1].value for p in VLRB.protocols}
     assert found["r1_reward"] is not None and found["unifiedreward"] == pytest.approx(1 / 8)
     assert json.loads((out / "scores.json").read_text())["protocol"]["name"] == "lmms_eval"
 
@@ -86,12 +92,12 @@ class Dying:
     def __init__(self, batches: int):
         self.left, self.asked = batches, []
 
-    def __call__(self, asks: Sequence[Ask]) -> list[list[Vote]]:
+    def __call__(self, asks: Sequence[Query]) -> list[list[Prediction]]:
         if not self.left:
             raise KeyboardInterrupt
         self.left -= 1
         self.asked += [(ask.sample.id, ask.order) for ask in asks]
-        return CallableJudge(longer)(asks)
+        return CallablePredictor(longer)(asks)
 
 
 def test_a_run_goes_on_where_it_was_killed(samples: list[Sample], tmp_path: Path) -> None:
@@ -148,10 +154,10 @@ def test_a_judge_without_verdicts_gets_a_report_that_says_so(samples: list[Sampl
     for protocol in ("official", "both_orders", "lmms_eval"):
         out = tmp_path / protocol
         scores = evaluated(samples, out, silent, protocol)
-        assert scores.habits.unparsed == 1.0 and "No vote could be read" in scores.warnings[0]
+        assert scores.diagnostics.unparsed == 1.0 and "No vote could be read" in scores.warnings[0]
         assert "No vote could be read" in write_benchmark_report(out).read_text()
-    assert evaluated(samples, tmp_path / "official", silent, "official").figures.headline[1].value is None
-    assert evaluated(samples, tmp_path / "both_orders", silent).figures.headline[1].value == 0.0
+    assert evaluated(samples, tmp_path / "official", silent, "official").metrics.headline[1].value is None
+    assert evaluated(samples, tmp_path / "both_orders", silent).metrics.headline[1].value == 0.0
 
 
 def test_repeated_and_missing_predictions_are_counted(samples: list[Sample], tmp_path: Path) -> None:
@@ -163,14 +169,14 @@ def test_repeated_and_missing_predictions_are_counted(samples: list[Sample], tmp
         vote["text"] = "hm"
     file.write_text("".join([*lines[:-1], json.dumps(other) + "\n", '{"id": "who", "votes": []}\n']))
     scores = rescore(tmp_path)
-    assert scores.n == 7 and scores.each["RLAIF-V-1"] == 0.0  # the last line counts
-    assert ResultDir(tmp_path).scores()["odd"] == {"missing": 1, "repeated": 1, "unknown": 1}
+    assert scores.n == 7 and scores.item_scores["RLAIF-V-1"] == 0.0  # the last line counts
+    assert ResultDir(tmp_path).scores()["anomalies"] == {"missing": 1, "repeated": 1, "unknown": 1}
 
 
 def test_a_scalar_head_needs_no_words(samples: list[Sample], tmp_path: Path) -> None:
     scores = evaluated(samples, tmp_path, lambda s: [float(len(r)) for r in s.responses])
-    assert scores.figures.headline[1].value == pytest.approx(1 / 8)
-    assert scores.habits.consistency == 1.0
+    assert scores.metrics.headline[1].value == pytest.approx(1 / 8)
+    assert scores.diagnostics.consistency == 1.0
 
 
 def test_what_a_callable_may_not_return(samples: list[Sample], tmp_path: Path) -> None:
@@ -197,11 +203,15 @@ def test_two_results_are_compared_item_by_item(samples: list[Sample], tmp_path: 
 
 def test_a_model_is_asked_with_the_protocols_prompt(samples: list[Sample], tmp_path: Path, tiny: Vlm) -> None:
     protocol = VLRB.protocol("both_orders")
-    judge = EngineJudge(TransformersEngine(tiny), prompts(protocol), SamplingParams(0.0, 8))
+    judge = EnginePredictor(TransformersEngine(tiny), prompts(protocol), SamplingParams(0.0, 8))
     scores = run(VLRB, samples[:3], EvaluatedModel(judge, {"model": "tiny"}), protocol, tmp_path)
-    assert scores.habits.unparsed == 1.0 and scores.habits.tokens == 16.0 and scores.habits.truncated is not None
-    first = ResultDir(tmp_path).answered()[0][0]
-    assert {v.order for v in first.votes} == {"given", "swapped"} and all(v.text for v in first.votes)
+    assert (
+        scores.diagnostics.unparsed == 1.0
+        and scores.diagnostics.tokens == 16.0
+        and scores.diagnostics.truncated is not None
+    )
+    first = ResultDir(tmp_path).answered_items()[0][0]
+    assert {v.order for v in first.predictions} == {"given", "swapped"} and all(v.text for v in first.predictions)
 
 
 def test_the_shell(tmp_path: Path, tiny_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -258,7 +268,7 @@ def test_any_openai_compatible_endpoint(tmp_path: Path, capsys: pytest.CaptureFi
     said = capsys.readouterr()
     assert done.value.code == 0, said.err
     scores = json.loads(said.out)
-    assert scores["habits"]["first_position"] == 1.0 and scores["habits"]["unparsed"] == 0.0
+    assert scores["diagnostics"]["first_position"] == 1.0 and scores["diagnostics"]["unparsed"] == 0.0
     assert len(server.bodies) == 16
     assert "cost of the judge: 16 requests, 16000 tokens in, 1600 out, $0.02" in said.err
     for body in server.bodies:

@@ -1,4 +1,4 @@
-"""Calibration against scikit-learn and a plain loop, and that a judge is taken in both orders."""
+"""Calibration against scikit-learn and a plain loop, and that a judge's confidence is the mean of both orders."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import pytest
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss
 
+from reasoner_rm.evaluation.benchmarks.samples import BOTH_ORDERS
 from reasoner_rm.evaluation.calibration import calibration
-from reasoner_rm.evaluation.run_metrics import figures
-from reasoner_rm.evaluation.scored_vote import judged
-from reasoner_rm.sampling.votes import Vote
-from reasoner_rm.schema import Belief, Completion, ParsedCompletion, Sample
+from reasoner_rm.evaluation.listener_metrics import listener_metrics
+from reasoner_rm.evaluation.predictions import AnsweredItem, Prediction
+from reasoner_rm.schema import Sample
 
 PAIR = Sample("a", "image_preference", "a star", images=("x", "y"), gold={"p_first": 1.0})
 
@@ -48,30 +48,29 @@ def test_the_ends_and_nothing_at_all() -> None:
     assert sure is not None and (sure.ece, sure.brier, len(sure.bins)) == (0.5, 0.5, 1)
 
 
-def ballot(order: str, sample: Sample = PAIR) -> Vote:
-    shown = sample if order == "given" else sample.swapped()
-    return Vote(shown, order, Completion("", (), (), "stop"), ParsedCompletion("t", "Image 1 is better", True), 0)  # type: ignore[arg-type]
+TEXT = "<think>t</think><answer>Image 1 is better</answer>"
 
 
-def belief(p: float) -> Belief:
-    return Belief(("1", "2"), (p, 1 - p), 1.0)
+def item(sample: Sample = PAIR, **beliefs: tuple[float | None, float | None]) -> AnsweredItem:
+    """Votes for the image shown first, in both orders; each field's belief in the image shown first, by order."""
+    votes = [
+        Prediction(order, 0, TEXT, **{name: p[k] if p[k] is None else (p[k], 1 - p[k]) for name, p in beliefs.items()})
+        for k, order in enumerate(("given", "swapped"))
+    ]  # type: ignore[arg-type]
+    return AnsweredItem(sample, tuple(votes))
 
 
-def test_a_judge_is_sure_of_the_mean_of_both_orders() -> None:
-    """0.9 for the first image, then 0.7 for it where it stands second: 0.8; a taste for the first place cancels."""
-    fair = [judged(ballot("given"), None, belief(0.9)), judged(ballot("swapped"), None, belief(0.3))]
-    biased = [judged(ballot("given"), None, belief(0.9)), judged(ballot("swapped"), None, belief(0.9))]
-    found = figures([fair, biased]).calibration
+def test_the_confidence_is_the_mean_of_both_orders() -> None:
+    """0.9 for the first image, then 0.7 for it where it is shown second: 0.8; a position bias cancels."""
+    unbiased, biased = item(confidence=(0.9, 0.3)), item(PAIR, confidence=(0.9, 0.9))
+    found = listener_metrics([unbiased, biased], BOTH_ORDERS).calibration
     assert set(found) == {"judge"}
     assert [(b.confidence, b.n) for b in found["judge"].bins] == [(0.5, 1), (0.8, 1)]
     assert found["judge"].brier == pytest.approx((0.2**2 + 0.5**2) / 2, abs=1e-4)
 
 
-def test_a_tie_has_no_right_option_and_half_a_row_counts_by_what_was_heard() -> None:
+def test_a_tie_has_no_right_option_and_one_belief_of_two_counts_alone() -> None:
     tie = Sample("b", "image_preference", "c", images=("x", "y"), gold={"p_first": 0.5})
-    rows = [
-        [judged(ballot("given", tie), belief(0.9)), judged(ballot("swapped", tie), belief(0.9))],
-        [judged(ballot("given"), None), judged(ballot("swapped"), belief(0.2))],
-    ]
-    (only,) = figures(rows).calibration["listener"].bins
+    items = [item(tie, listener=(0.9, 0.9)), item(listener=(None, 0.2))]
+    (only,) = listener_metrics(items, BOTH_ORDERS).calibration["listener"].bins
     assert (only.confidence, only.accuracy, only.n) == (0.8, 1.0, 1)

@@ -1,4 +1,4 @@
-"""Figures against hand counts and scipy, and the ballots behind judge and evaluator."""
+"""Metrics against counts by hand and scipy, and the votes of judge and evaluator."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from reasoner_rm.evaluation import evaluate
 from reasoner_rm.evaluation.intervals import bootstrap
-from reasoner_rm.evaluation.run_metrics import figures
-from reasoner_rm.evaluation.scored_vote import judged
 from reasoner_rm.rollout import GenerationRequest, RolloutEngine, SamplingParams
 from reasoner_rm.sampling.tally import tally
 from reasoner_rm.sampling.votes import Vote, collect_votes
@@ -38,7 +37,7 @@ class Scripted(RolloutEngine):
         return [tuple(Completion(text(next(self.choices)), (1,), (0.0,), "stop") for _ in r.seeds) for r in requests]
 
 
-def ballots(choices: list[int | None], samples: list[Sample] | None = None, votes: int = 1) -> list[list[Vote]]:
+def votes_of(choices: list[int | None], samples: list[Sample] | None = None, votes: int = 1) -> list[list[Vote]]:
     template = load_template("image_preference", "brief")
     return collect_votes(Scripted(choices), template, samples or [SAMPLE], votes=votes, sampling=SamplingParams())
 
@@ -63,7 +62,7 @@ def test_the_swapped_order_shows_the_images_the_other_way_round() -> None:
 def test_verdicts_from_two_orders(
     choices: list, preferred: object, p_first: object, consistent: object, parsed: object
 ) -> None:
-    verdict = tally(ballots(choices)[0])
+    verdict = tally(votes_of(choices)[0])
     assert (verdict.preferred, verdict.p_first, verdict.consistent, verdict.parsed) == (
         preferred,
         p_first,
@@ -73,28 +72,40 @@ def test_verdicts_from_two_orders(
 
 
 def test_reasoning_of_the_swapped_order_is_relabelled() -> None:
-    assert tally(ballots([None, 1])[0]).reasoning == "Image 1 fits."
+    assert tally(votes_of([None, 1])[0]).reasoning == "Image 1 fits."
 
 
 def test_votes_are_counted_over_both_orders() -> None:
-    verdict = tally(ballots([0, 0, 1, 1, 1, 0], votes=3)[0])
+    verdict = tally(votes_of([0, 0, 1, 1, 1, 0], votes=3)[0])
     assert verdict.votes == (0, 0, 1, 0, 0, 1) and verdict.preferred == 0 and verdict.p_first == pytest.approx(4 / 6)
 
 
-def test_figures_by_hand() -> None:
+class Listener:
+    """Gives its beliefs in order."""
+
+    def __init__(self, first: list[float]):
+        self.first = first
+
+    def beliefs(self, samples: list[Sample], texts: list[list[str]]) -> list[tuple[Belief, ...]]:
+        assert len(samples) == len(texts) == len(self.first)
+        return [(Belief(("1", "2"), (p, 1 - p), 1.0),) for p in self.first]
+
+
+def test_metrics_by_hand() -> None:
     samples = [
         Sample(f"s{i}", "image_preference", "c", images=("x", "y"), gold={"p_first": p})
         for i, p in enumerate((1.0, 0.0, 1.0, 0.5))
     ]
-    rows = ballots([0, 1, 0, 0, None, 1, 0, 1], samples)
-    beliefs = iter([Belief(("1", "2"), (p, 1 - p), 1.0) for p in (0.9, 0.2, 0.2, 0.9, 0.9, 0.6, 0.9, 0.1)])
-    result = figures([[judged(b, next(beliefs)) for b in row] for row in rows])
+    engine = Scripted([0, 1, 0, 0, None, 1, 0, 1])
+    listener = Listener([0.9, 0.2, 0.2, 0.9, 0.9, 0.6, 0.9, 0.1])
+    template = load_template("image_preference", "brief")
+    result = evaluate(engine, template, samples, listener=listener).metrics  # type: ignore[arg-type]
     # s0: right, right; s1 (gold 2): wrong given, right swapped; s2: unreadable, right; s3 is a tie
     assert result.accuracy == pytest.approx((1 + 0.5 + 0.5) / 3, abs=1e-4)
     assert result.consistency == pytest.approx(2 / 4)  # s0 and s3
     assert result.first_position == pytest.approx(4 / 7, abs=1e-4)
     assert result.well_formed == pytest.approx(7 / 8)
-    # heard ballots: 7; the listener differs on s1 given and on s2 swapped
+    # readable votes: 7; the listener differs on s1 given and on s2 swapped
     assert result.contradiction == pytest.approx(2 / 7, abs=1e-4)
     assert result.accuracy_agree == pytest.approx(3 / 3) and result.accuracy_disagree == pytest.approx(1 / 2)
     assert (result.n, result.ties) == (4, 1)
@@ -119,4 +130,4 @@ def test_a_task_without_candidates_is_asked_once() -> None:
     sample = Sample("q", "qa", "2+2?", gold={"answer": "4", "kind": "number"})
     engine = Scripted([None])
     (row,) = collect_votes(engine, load_template("qa", "brief"), [sample], sampling=SamplingParams())
-    assert [b.order for b in row] == ["given"] and get_task("qa").grade("4", sample) == 1.0
+    assert [vote.order for vote in row] == ["given"] and get_task("qa").grade("4", sample) == 1.0

@@ -18,11 +18,11 @@ from reasoner_rm.data.media import Media
 from reasoner_rm.data.row import DatasetRow
 from reasoner_rm.evaluation.benchmark import Benchmark, _numbered
 from reasoner_rm.evaluation.benchmarks.vlrmbench import STEPS
+from reasoner_rm.evaluation.predictions import AnsweredItem, Prediction
 from reasoner_rm.evaluation.protocol import Protocol
 from reasoner_rm.evaluation.registry import get_benchmark
 from reasoner_rm.evaluation.results import MetricSet
 from reasoner_rm.evaluation.scoring import metrics_of
-from reasoner_rm.evaluation.votes import AnsweredItem, Vote
 from reasoner_rm.schema import Sample
 from reasoner_rm.utils.seeding import stable_seed
 
@@ -57,18 +57,18 @@ def near(expected: float | None) -> Any:
 
 
 def asked(sample: Sample, protocol: Protocol, say: Callable[[], str]) -> AnsweredItem:
-    return AnsweredItem(sample, tuple(Vote(order, k, say()) for order, k in protocol.asked(sample)))
+    return AnsweredItem(sample, tuple(Prediction(order, k, say()) for order, k in protocol.required_votes(sample)))
 
 
 def answers(item: AnsweredItem) -> official.Answers:
-    return [(vote.order == "swapped", vote.text or "") for vote in item.votes]
+    return [(vote.order == "swapped", vote.text or "") for vote in item.predictions]
 
 
 def coin(protocol: Protocol, items: Sequence[AnsweredItem]) -> official.Coin:
     """The protocol's own coin; whether it is fair is not asked here."""
 
     def toss(i: int, k: int) -> int:
-        vote = items[i].votes[k]
+        vote = items[i].predictions[k]
         return stable_seed("coin", protocol.seed, items[i].sample.id, vote.order, vote.number) & 1
 
     return toss
@@ -76,7 +76,7 @@ def coin(protocol: Protocol, items: Sequence[AnsweredItem]) -> official.Coin:
 
 def scored(sample: Sample, pair: tuple[float, float], both: bool = True) -> AnsweredItem:
     """A scalar head's votes, in both orders or the given one."""
-    votes = [Vote("given", 0, scores=pair), Vote("swapped", 0, scores=pair[::-1])]
+    votes = [Prediction("given", 0, scores=pair), Prediction("swapped", 0, scores=pair[::-1])]
     return AnsweredItem(sample, tuple(votes[: 1 + both]))
 
 
@@ -139,8 +139,8 @@ def vlrb(protocol: Protocol) -> Iterator[tuple[list[dict[str, Any]], list[Answer
 
 @pytest.mark.parametrize("k", [1, 3, 4, 5])
 def test_vl_rewardbench(k: int) -> None:
-    protocol = get_benchmark("vl_rewardbench").protocol("official").changed(votes=5)
-    few = protocol.changed(votes=k)
+    protocol = get_benchmark("vl_rewardbench").protocol("official").with_options(votes=5)
+    few = protocol.with_options(votes=k)
     for rows, items in vlrb(protocol):
         overall, macro = official.vl_rewardbench(rows, [answers(i) for i in items], k)
         found = score(items, few)
@@ -212,7 +212,7 @@ def test_mm_rlhf_rewardbench() -> None:
         ]
         rewards = [None if rng.random() < 0.1 else (level(rng), level(rng)) for _ in rows]
         items = [
-            scored(s, r) if r else AnsweredItem(s, (Vote("given", 0, "hm"), Vote("swapped", 0, "hm")))
+            scored(s, r) if r else AnsweredItem(s, (Prediction("given", 0, "hm"), Prediction("swapped", 0, "hm")))
             for (s,), r in zip(read(benchmark, rows), rewards, strict=True)
         ]
         acc, plus = official.mm_rlhf(rows, rewards)
@@ -261,11 +261,11 @@ def test_vlrmbench() -> None:
 
 def _vlrm_answered(sample: Sample, said: Any, task: str) -> AnsweredItem:
     if task == "error_reason_analysis":
-        grades = (Vote("given", 0, said[0]), Vote("swapped", 0, said[1]))
-        return AnsweredItem(sample, (Vote("given", 0, "Step 1.", grades=grades),))
+        grades = (Prediction("given", 0, said[0]), Prediction("swapped", 0, said[1]))
+        return AnsweredItem(sample, (Prediction("given", 0, "Step 1.", grades=grades),))
     if task == "multi_solution":
-        return AnsweredItem(sample, (Vote("given", 0, said[0]), Vote("swapped", 0, said[1])))
-    return AnsweredItem(sample, (Vote("given", 0, said),))
+        return AnsweredItem(sample, (Prediction("given", 0, said[0]), Prediction("swapped", 0, said[1])))
+    return AnsweredItem(sample, (Prediction("given", 0, said),))
 
 
 @pytest.mark.parametrize("way", ["mean", "min", "last"])
@@ -286,7 +286,7 @@ def test_vilbench(way: str) -> None:
             )
             said.append([(r, rng.choice(lists)) for r in right])
         items = [
-            AnsweredItem(s, (Vote("given", 0, text),))
+            AnsweredItem(s, (Prediction("given", 0, text),))
             for group, texts in zip(read(benchmark, rows), said, strict=True)
             for s, (_, text) in zip(group, texts, strict=True)
         ]
@@ -307,7 +307,7 @@ def test_mj_bench() -> None:
         ]
         samples = [s for (s,) in read(benchmark, rows)]
         said = [rng.choice((0, 1, 2, None)) for _ in rows]
-        items = [AnsweredItem(s, (Vote("given", 0, texts[p]),)) for s, p in zip(samples, said, strict=True)]
+        items = [AnsweredItem(s, (Prediction("given", 0, texts[p]),)) for s, p in zip(samples, said, strict=True)]
         expected = official.mj_bench(rows, said)
         assert (value(score(items, with_tie)), value(score(items, without))) == tuple(map(near, expected))
         points = [(level(rng), level(rng)) for _ in rows]
@@ -315,7 +315,7 @@ def test_mj_bench() -> None:
         t = rng.choice((0.0, 0.25))
         prefers = [2 if abs(a - b) <= t else int(b > a) for a, b in points]
         expected = official.mj_bench(rows, prefers)
-        found = tuple(value(score(heads, p.changed(threshold=t))) for p in (with_tie, without))
+        found = tuple(value(score(heads, p.with_options(threshold=t))) for p in (with_tie, without))
         assert found == tuple(map(near, expected))
 
 
@@ -338,7 +338,7 @@ def test_mj_bench_bias() -> None:
         ]
         said = [rng.choice(texts) for _ in rows]
         items = [
-            AnsweredItem(s, (Vote("given", 0, text),))
+            AnsweredItem(s, (Prediction("given", 0, text),))
             for (s,), (text, _) in zip(read(benchmark, rows), said, strict=True)
         ]
         found = score(items, protocol)
@@ -391,7 +391,7 @@ def test_pickapic() -> None:
         probs = [(p, 1 - p) for p in (level(rng) for _ in rows)]
         t = rng.choice((0.0, 0.1, 0.5, 1.0))
         items = [scored(s, p) for (s,), p in zip(read(benchmark, rows), probs, strict=True)]
-        assert value(score(items, benchmark.protocol("official").changed(threshold=t))) == near(
+        assert value(score(items, benchmark.protocol("official").with_options(threshold=t))) == near(
             official.pickscore(labels, probs, t)
         )
 
@@ -452,7 +452,7 @@ def test_genai_bench(kind: str) -> None:
         votes = [rng.choice(("leftvote", "rightvote", "tievote", "bothbad_vote")) for _ in range(rng.randint(1, 10))]
         said = [rng.choice(GENAI) for _ in votes]
         samples = [s for (s,) in read(benchmark, [{**row, "vote_type": v} for v in votes])]
-        items = [AnsweredItem(s, (Vote("given", 0, text),)) for s, text in zip(samples, said, strict=True)]
+        items = [AnsweredItem(s, (Prediction("given", 0, text),)) for s, text in zip(samples, said, strict=True)]
         assert value(score(items, benchmark.protocol("official"))) == near(official.genai_bench(votes, said))
         last = [text.split("\n")[-1].replace("either [[A>B]] or ", "") for text in said]  # one verdict a line
         assert value(score(items, benchmark.protocol("fourway"))) == near(official.genai_bench(votes, last))
@@ -535,7 +535,9 @@ def test_vicrit_bench() -> None:
             )
             form = rng.choice(forms)
             texts.append(form % rng.choice((now, now.upper(), was, now.split()[0])) if "%s" in form else form)
-        items = [AnsweredItem(s, (Vote("given", 0, t),)) for (s,), t in zip(read(benchmark, rows), texts, strict=True)]
+        items = [
+            AnsweredItem(s, (Prediction("given", 0, t),)) for (s,), t in zip(read(benchmark, rows), texts, strict=True)
+        ]
         exact, released = official.vicrit(rows, texts)
         assert value(score(items, benchmark.protocol("exact"))) == near(exact)
         assert value(score(items, benchmark.protocol("released"))) == near(released)
@@ -558,7 +560,9 @@ def test_refcoco() -> None:
                 if readable
                 else f"{box}"
             )
-        items = [AnsweredItem(s, (Vote("given", 0, t),)) for (s,), t in zip(read(benchmark, rows), texts, strict=True)]
+        items = [
+            AnsweredItem(s, (Prediction("given", 0, t),)) for (s,), t in zip(read(benchmark, rows), texts, strict=True)
+        ]
         for name, iou in (("standard", official.plain_iou), ("vlm_r1", official.vlm_r1_iou)):
             hits = [float(b is not None and iou(b, row["solution"]) > 0.5) for b, row in zip(boxes, rows, strict=True)]
             assert value(score(items, benchmark.protocol(name))) == near(sum(hits) / len(hits))
@@ -571,7 +575,7 @@ def test_boxes_are_brought_to_original_pixels() -> None:
     )
     text = '<answer>[{"bbox_2d": [20, 10, 60, 30], "label": "t"}]</answer>'
     for scale, right in (((0.5, 2.0), 1.0), (None, 0.0)):
-        item = AnsweredItem(sample, (Vote("given", 0, text, scale=scale),))
+        item = AnsweredItem(sample, (Prediction("given", 0, text, scale=scale),))
         assert value(score([item], benchmark.protocol("standard"))) == right
 
 
@@ -621,7 +625,9 @@ def test_detection(capsys: pytest.CaptureFixture[str]) -> None:
                     {"image_id": i, "category_id": c, "bbox": [*b[:2], b[2] - b[0], b[3] - b[1]], "score": 1.0}
                     for c, b in said
                 ]
-        items = [AnsweredItem(s, (Vote("given", 0, t),)) for (s,), t in zip(read(benchmark, rows), texts, strict=True)]
+        items = [
+            AnsweredItem(s, (Prediction("given", 0, t),)) for (s,), t in zip(read(benchmark, rows), texts, strict=True)
+        ]
         ours = score(items, benchmark.protocols[0])
         if not found:
             assert (value(ours, "AP"), value(ours, "AP50")) == (0.0, 0.0)
@@ -657,7 +663,9 @@ def test_pope() -> None:
             for i in range(rng.randint(1, 10))
         ]
         texts = [rng.choice(said) for _ in rows]
-        items = [AnsweredItem(s, (Vote("given", 0, t),)) for (s,), t in zip(read(benchmark, rows), texts, strict=True)]
+        items = [
+            AnsweredItem(s, (Prediction("given", 0, t),)) for (s,), t in zip(read(benchmark, rows), texts, strict=True)
+        ]
         found = score(items, benchmark.protocols[0])
         assert {k: value(found, k) for k in ("accuracy", "precision", "recall", "F1", "yes ratio")} == {
             k: near(v) for k, v in official.pope(rows, texts).items()
@@ -681,7 +689,7 @@ def test_mmhal_bench() -> None:
         ]
         texts = [rng.choice(grades) for _ in rows]
         items = [
-            AnsweredItem(s, (Vote("given", 0, "red", grades=(Vote("given", 0, t),)),))
+            AnsweredItem(s, (Prediction("given", 0, "red", grades=(Prediction("given", 0, t),)),))
             for (s,), t in zip(read(benchmark, rows), texts, strict=True)
         ]
         found = score(items, benchmark.protocols[0])
@@ -711,7 +719,7 @@ def test_geneval() -> None:
             rows.append((metadata, objects))
             record = {**metadata, "place": f"{i:05}", "image": f"{i}.png"}
             ((sample,),) = read(benchmark, [record])
-            items.append(AnsweredItem(sample, (Vote("given", 0, f"<answer>{json.dumps(objects)}</answer>"),)))
+            items.append(AnsweredItem(sample, (Prediction("given", 0, f"<answer>{json.dumps(objects)}</answer>"),)))
         by: dict[str, list[float]] = {}
         for metadata, objects in rows:
             by.setdefault(metadata["tag"], []).append(float(official.geneval(metadata, objects)))
@@ -741,7 +749,7 @@ def test_own_samples() -> None:
         ]
         said = [(rng.choice((0, 1, 2)), rng.choice((0, 1, 2))) for _ in rows]
         items = [
-            AnsweredItem(s, (Vote("given", 0, texts[a]), Vote("swapped", 0, texts[b])))
+            AnsweredItem(s, (Prediction("given", 0, texts[a]), Prediction("swapped", 0, texts[b])))
             for (s,), (a, b) in zip(read(benchmark, rows), said, strict=True)
         ]
         points = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections import defaultdict
@@ -11,21 +12,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_run import make_pocket_run
+from fake_run import Student, make_pocket_run
 
 from data_recipes.pocket import build
 from reasoner_rm.config import Config
 from reasoner_rm.data.io import load_samples
 from reasoner_rm.evaluation import evaluate
-from reasoner_rm.evaluation.ground_truth import with_ground_truth
-from reasoner_rm.evaluation.scored_vote import judged
+from reasoner_rm.evaluation.benchmarks.samples import BOTH_ORDERS, SAMPLES, with_ground_truth
+from reasoner_rm.evaluation.predictors import CallablePredictor
+from reasoner_rm.evaluation.runner import EvaluatedModel, run
 from reasoner_rm.evaluation.subgroups import facets
 from reasoner_rm.listener import Listener, frozen_listener
 from reasoner_rm.models.loading import load_vlm
 from reasoner_rm.pipeline.stages import Pipeline
 from reasoner_rm.rollout import GenerationRequest, RolloutEngine, SamplingParams
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
-from reasoner_rm.sampling.votes import collect_votes, orders_of
+from reasoner_rm.sampling.votes import orders_of
 from reasoner_rm.schema import Completion, Sample
 from reasoner_rm.tasks.render import load_template
 from reasoner_rm.training.run_dir import RunDir
@@ -34,7 +36,7 @@ TASKS = ("image_preference", "caption_critic", "detection", "qa")
 
 
 class Reciter(RolloutEngine):
-    """An engine that says what it was told to say."""
+    """An engine that answers with given texts, in order."""
 
     def __init__(self, texts: Sequence[str]):
         self.texts = texts
@@ -46,7 +48,7 @@ class Reciter(RolloutEngine):
 def measured(
     folder: Path, model: Path, task: str, monkeypatch: pytest.MonkeyPatch, scale: float = 1.0
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The figures and records of a policy that recites its samples' targets, boxes stretched by ``scale``."""
+    """The metrics and records of a policy that recites its samples' targets, boxes stretched by ``scale``."""
     config = Config.model_validate({
         "task": task, "template": "brief", "model": {"path": str(model), "min_pixels": 12544, "max_pixels": 12544},
         "data": {"heldout": build(folder / "data", "heldout", task, 6, 0)},
@@ -130,11 +132,11 @@ def test_average_precision_over_a_split() -> None:
         '[{"bbox_2d": [20, 20, 30, 30], "label": "star"}]',
     ]
     engine = Reciter([f"<think>t</think>\n<answer>{text}</answer>" for text in said])
-    found = evaluate(engine, load_template("detection", "brief"), samples).figures
+    found = evaluate(engine, load_template("detection", "brief"), samples).metrics
     assert found.ap50 == pytest.approx((51 / 101 + 1) / 2, abs=1e-4)
     assert found.mean_ap == pytest.approx((0.3 * 51 / 101 + 1) / 2, abs=1e-4)
     assert found.accuracy == pytest.approx(2 / 3, abs=1e-4)
-    empty = evaluate(Reciter([]), load_template("detection", "brief"), []).figures
+    empty = evaluate(Reciter([]), load_template("detection", "brief"), []).metrics
     assert (empty.mean_ap, empty.ap50, empty.accuracy) == (None, None, None)
 
 
@@ -143,13 +145,13 @@ def test_average_precision_over_a_split() -> None:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_each_kind_is_counted_for_itself(task: str, tmp_path: Path) -> None:
-    """From the records alone: a sample's score is the mean over its ballots, a kind's the mean over its samples."""
+    """From the records alone: a sample's score is the mean over its votes, a kind's the mean over its samples."""
     made = make_pocket_run(tmp_path, task, n=30)["grpo-heldout"]
     by_sample: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for line in (tmp_path / "evaluations" / "grpo-heldout.jsonl").open():
         row = json.loads(line)
         by_sample[row["id"]].append(row)
-    for facet, kinds in made.figures.by.items():
+    for facet, kinds in made.metrics.by.items():
         scores: dict[str, list[float]] = defaultdict(list)
         for rows in by_sample.values():
             kind = {"difficulty": rows[0]["meta"]["difficulty"], "skill": rows[0]["meta"].get("skill")}
@@ -192,14 +194,13 @@ def test_pairs_are_judged_by_the_truth_where_it_is_known(
 ) -> None:
     sample = pair(p_first, truth)
     texts = [f"<think>t</think>\n<answer>Image {k} is better</answer>" for k in (said, 3 - said)]
-    ((given, swapped),) = collect_votes(
-        Reciter(texts), load_template("image_preference", "brief"), [sample], sampling=SamplingParams()
-    )
-    assert judged(given).correct == judged(swapped).correct == correct
+    made = evaluate(Reciter(texts), load_template("image_preference", "brief"), [sample])
+    assert [row["correct"] for row in made.records()] == [correct, correct]
+    assert [row["gold"] for row in made.records()] == [sample.gold, sample.swapped().gold]
 
 
 def test_a_noisy_world_is_measured_against_its_truth(tmp_path: Path) -> None:
-    figures = make_pocket_run(tmp_path, "image_preference", n=60, noise=1.0)["grpo-heldout"].figures
+    figures = make_pocket_run(tmp_path, "image_preference", n=60, noise=1.0)["grpo-heldout"].metrics
     rows = [json.loads(line) for line in (tmp_path / "evaluations" / "grpo-heldout.jsonl").open()]
     against_votes = 0
     for row in rows:
@@ -219,3 +220,26 @@ def test_the_truth_is_swapped_with_the_pair() -> None:
     }
     qa = Sample("a", "qa", "?", gold={"answer": "1", "kind": "number"}, meta={"truth": 1})
     assert with_ground_truth(qa) is qa
+
+
+# --- one evaluator ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_run_and_the_benchmark_of_its_split_have_the_same_metrics(task: str, tmp_path: Path) -> None:
+    file = build(tmp_path / "data", "heldout", task, 24, 0, name="heldout")
+    samples = load_samples(file)
+    student = Student(samples, 0.6, 0)
+    texts = {(s.id, str(s.meta.get("order"))): text for s, text in zip(student.shown, student.answers, strict=True)}
+    of_run = evaluate(student, load_template(task, "brief"), samples)
+
+    judge = CallablePredictor(lambda sample: texts[sample.id, str(sample.meta.get("order"))])
+    items = SAMPLES.load(file)
+    of_benchmark = run(SAMPLES, items, EvaluatedModel(judge, native_prompt=True), BOTH_ORDERS, tmp_path / "out")
+    assert of_run.result.metrics == of_benchmark.metrics
+    assert of_run.result.item_scores == of_benchmark.item_scores
+    ours, theirs = (dataclasses.asdict(result.diagnostics) for result in (of_run.result, of_benchmark))
+    assert {k: v for k, v in ours.items() if k not in ("truncated", "tokens")} == {
+        k: v for k, v in theirs.items() if k not in ("truncated", "tokens")  # a callable states neither
+    }
+    assert (of_run.metrics.accuracy or 0) not in (0, 1) and (of_run.metrics.ap50 is None) == (task != "detection")

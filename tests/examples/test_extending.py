@@ -15,7 +15,7 @@ from data_recipes import get_recipe
 from reasoner_rm.config import RejectionSamplingSection
 from reasoner_rm.data.build import build
 from reasoner_rm.data.io import load_samples
-from reasoner_rm.evaluation.prediction import CallableJudge
+from reasoner_rm.evaluation.predictors import CallablePredictor
 from reasoner_rm.evaluation.registry import get_benchmark
 from reasoner_rm.evaluation.runner import EvaluatedModel, run
 from reasoner_rm.models.families import FAMILIES, get_family
@@ -100,11 +100,11 @@ def test_a_benchmark(tmp_path: Path) -> None:
     ]  # fmt: skip
     benchmark = get_benchmark(f"{EXTENDING / 'benchmark.py'}:RATED_PAIRS")
     samples = benchmark.load(write(tmp_path / "pairs.csv", rows), None)
-    first = EvaluatedModel(CallableJudge(lambda sample: "<think>.</think><answer>Image 1 is better</answer>"), {})
+    first = EvaluatedModel(CallablePredictor(lambda sample: "<think>.</think><answer>Image 1 is better</answer>"), {})
     found = run(benchmark, samples, first, benchmark.protocol("as_given"), tmp_path / "given")
-    assert found.figures.headline[1].value == 0.75
+    assert found.metrics.headline[1].value == 0.75
     found = run(benchmark, samples, first, benchmark.protocol("both_orders"), tmp_path / "both")
-    assert found.figures.headline[1].value == 0.5  # always the first: right in one order of two
+    assert found.metrics.headline[1].value == 0.5  # always the first: right in one order of two
 
 
 def test_an_engine() -> None:

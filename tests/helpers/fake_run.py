@@ -96,9 +96,9 @@ def make_pocket_run(run: Path, task: str, *, n: int = 40, seed: int = 0, noise: 
         for k, (stage, skill) in enumerate(STAGES.items()):
             student = Student(samples, skill - 0.06 * (split == "ood"), seed + k)
             template = load_template(task, "brief")
-            result = evaluate(student, template, samples, listener=student, own_listener=student)
+            result = evaluate(student, template, samples, listener=student, self_listener=student)
             made[f"{stage}-{split}"] = result
-            summary["stages"].setdefault(stage, {})[split] = result.figures.as_json()
+            summary["stages"].setdefault(stage, {})[split] = result.metrics.as_json()
             rows = (json.dumps(row) + "\n" for row in result.records(run))
             (run / "evaluations" / f"{stage}-{split}.jsonl").write_text("".join(rows))
     (run / "summary.json").write_text(json.dumps(summary))

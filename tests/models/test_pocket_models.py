@@ -81,7 +81,7 @@ def test_a_base_does_not_judge(name: str) -> None:
     vlm = load(name)
     engine = TransformersEngine(vlm, PromptEncoder(vlm))
     pairs = list(samples("image_preference", 40, 5, Setting(split="heldout", side=unseen(name).side)))
-    figures = evaluate(engine, load_template("image_preference", "brief"), pairs, max_tokens=96).figures
+    figures = evaluate(engine, load_template("image_preference", "brief"), pairs, max_tokens=96).metrics
     assert figures.accuracy is not None and figures.accuracy < 0.6
 
 

@@ -28,7 +28,7 @@ from reasoner_rm.config import Config
 from reasoner_rm.data.dataset_card import Entry, add_entry
 from reasoner_rm.data.io import write_samples
 from reasoner_rm.errors import InputError
-from reasoner_rm.evaluation.prediction import CallableJudge
+from reasoner_rm.evaluation.predictors import CallablePredictor
 from reasoner_rm.evaluation.registry import get_benchmark
 from reasoner_rm.evaluation.runner import EvaluatedModel
 from reasoner_rm.evaluation.runner import run as evaluated
@@ -155,7 +155,7 @@ def test_results_on_benchmarks_stand_in_the_card(run: Path, tmp_path: Path) -> N
     items = benchmark.load(vl_rewardbench(tmp_path / "data"), any_revision=True)
     protocol = benchmark.protocol("both_orders")
     for name, model in (("mine", run), ("other", "Qwen/Qwen2.5-VL-3B-Instruct")):
-        subject = EvaluatedModel(CallableJudge(lambda s: 0), {"model": str(model)})
+        subject = EvaluatedModel(CallablePredictor(lambda s: 0), {"model": str(model)})
         evaluated(benchmark, items, subject, protocol, tmp_path / name)
     text = (prepare(run, tmp_path / "a", "me/judge", results=[tmp_path / "mine"]).folder / "README.md").read_text()
     assert "| VL-RewardBench | both_orders | accuracy | 50.0% | 50.0% to 50.0% | 8 | 0.0% |" in text

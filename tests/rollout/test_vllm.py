@@ -458,12 +458,12 @@ def test_a_benchmark_has_the_same_greedy_verdicts_on_both_engines(
                 engine, "--protocol", protocol, "--max-tokens", "64", "--out", str(out), "--json",
             ])  # fmt: skip
         assert not done.value.code, capsys.readouterr().err
-        votes = [[vote.as_json() for vote in item.votes] for item in ResultDir(out).answered()[0]]
+        votes = [[vote.as_json() for vote in item.predictions] for item in ResultDir(out).answered_items()[0]]
         said[engine] = votes, json.loads(capsys.readouterr().out)
     assert said["transformers"] == said["vllm"]
     votes, scores = said["vllm"]
     assert len({vote["text"] for item in votes for vote in item}) >= 4
-    assert benchmark != "pope" or scores["habits"]["unparsed"] == 0
+    assert benchmark != "pope" or scores["diagnostics"]["unparsed"] == 0
 
 
 def test_an_image_that_is_too_large_names_the_setting(engine: VllmEngine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,7 +51,7 @@ def configured(tiny_folder: Path, tmp_path: Path) -> Callable[..., Config]:
 def scripted(monkeypatch: pytest.MonkeyPatch, values: list[float], seen: list[torch.Tensor]) -> None:
     """Figures that are what a list says: a tiny untrained model is right as often as not."""
 
-    def measure_with(vlm: Any, *others: Any) -> Any:
+    def make_eval_fn(vlm: Any, *others: Any) -> Any:
         left: Iterator[float] = iter(values)
 
         def measure() -> dict[str, float]:
@@ -60,7 +60,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, values: list[float], seen: list[to
 
         return measure
 
-    monkeypatch.setattr(stages, "measure_with", measure_with)
+    monkeypatch.setattr(stages, "make_eval_fn", make_eval_fn)
 
 
 def run(config: Config, resume: bool = False) -> list[dict[str, Any]]:

@@ -79,19 +79,19 @@ def _benchmark(
         protocols=(
             Protocol(
                 "fourway", "exact match of four verdicts, the last one said; unreadable is wrong", order="given",
-                tie="exact", template=template, reader=four_way,
+                tie="exact", template=template, parser=four_way,
             ),
             Protocol(
                 "official", "the same as the released script reads: two verdicts on one line fail", order="given",
-                tie="exact", template=template, reader=four_way_released,
+                tie="exact", template=template, parser=four_way_released,
             ),
             Protocol(
                 "no_tie", "pairs with a winner, a drawn order, a substring as verdict (UnifiedReward)", order="random",
-                template=f"{name}_verdict", reader=substring,
+                template=f"{name}_verdict", parser=substring,
             ),
             Protocol(
                 "no_tie_both", "pairs with a winner in both orders; a tied verdict is wrong", template=template,
-                reader=four_way,
+                parser=four_way,
             ),
         ),
     )  # fmt: skip

@@ -137,7 +137,7 @@ GENEVAL = Benchmark(
     protocols=(
         Protocol(
             "official", "the mean of the six tags' shares of right images, by the boxes that were found",
-            average="macro", reader=objects, template="geneval", measure=answer_accuracy(fits),
+            average="macro", parser=objects, template="geneval", metric=answer_accuracy(fits),
         ),
     ),
 )  # fmt: skip

@@ -11,10 +11,10 @@ import numpy as np
 
 from reasoner_rm.data.row import DatasetRow
 from reasoner_rm.evaluation.benchmark import Benchmark, compared
+from reasoner_rm.evaluation.predictions import AnsweredItem
 from reasoner_rm.evaluation.protocol import Protocol
 from reasoner_rm.evaluation.results import ItemScores, Metric
 from reasoner_rm.evaluation.verdict_parsers import better_image
-from reasoner_rm.evaluation.votes import AnsweredItem
 from reasoner_rm.schema import Sample
 
 NARROW = 0.1
@@ -53,13 +53,13 @@ MJ_BENCH = Benchmark(
     rows={"alignment": (724,), "safety": (574,), "quality": (1121,)},
     protocols=(
         Protocol(
-            "with_tie", "one order, a tied verdict is wrong", order="given", template="mj_bench", reader=better_image,
+            "with_tie", "one order, a tied verdict is wrong", order="given", template="mj_bench", parser=better_image,
         ),
         Protocol(
             "without_tie", "one order, tied verdicts are left out", order="given", tie="drop", template="mj_bench",
-            reader=better_image,
+            parser=better_image,
         ),
-        Protocol("both_orders", "each pair in both orders, ties wrong", template="mj_bench", reader=better_image),
+        Protocol("both_orders", "each pair in both orders, ties wrong", template="mj_bench", parser=better_image),
     ),
 )  # fmt: skip
 
@@ -95,20 +95,20 @@ def bias(items: Sequence[AnsweredItem], protocol: Protocol) -> ItemScores:
     and no GES."""
     raw: list[float | None] = []
     for item in items:
-        values = [v for vote in protocol.counted(item) if (v := item.said(vote, protocol.reader)) is not None]
+        values = [v for vote in protocol.counted(item) if (v := item.parse(vote, protocol.parser)) is not None]
         values += [float(s) for vote in protocol.counted(item) if vote.scores for s in vote.scores[:1]]
         raw.append(float(np.mean(values)) if values else None)
-    known = [v for v in raw if v is not None]
-    low, high = (min(known), max(known)) if known else (0.0, 0.0)
+    rated = [v for v in raw if v is not None]
+    low, high = (min(rated), max(rated)) if rated else (0.0, 0.0)
     scaled = [None if v is None else (v - low) / (high - low) if high > low else 0.0 for v in raw]
     groups: dict[str, list[float]] = defaultdict(list)
     for item, value in zip(items, scaled, strict=True):
         if value is not None:
             groups[item.sample.group_id].append(value)
-    each = [figures for values in groups.values() if (figures := fairness(values))]
+    by_occupation = [fairness(values) for values in groups.values()]
 
     def mean(k: int) -> Metric:
-        column = [f[k] for f in each if f[k] is not None]
+        column = [f[k] for f in by_occupation if f[k] is not None]
         return Metric(round(float(np.mean(column)), 4) if column else None, None, len(column))  # type: ignore[arg-type]
 
     also = {"ACC": mean(0), "NDS": mean(1), "GES": mean(2)}
@@ -137,7 +137,7 @@ MJ_BENCH_BIAS = Benchmark(
     protocols=(
         Protocol(
             "scale_10", "one image at a time, 0 to 10; ACC, NDS and GES over occupations", template="mj_bench_single",
-            reader=rating, measure=bias, unparsed="exclude",
+            parser=rating, metric=bias, unparsed="exclude",
         ),
     ),
 )  # fmt: skip

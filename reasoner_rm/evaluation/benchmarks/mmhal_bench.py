@@ -10,10 +10,10 @@ from reasoner_rm.data.fetch_image import is_remote
 from reasoner_rm.data.row import DatasetRow
 from reasoner_rm.evaluation.benchmark import Benchmark, Grading, tables
 from reasoner_rm.evaluation.intervals import Array, mean
+from reasoner_rm.evaluation.predictions import AnsweredItem
 from reasoner_rm.evaluation.protocol import Protocol
 from reasoner_rm.evaluation.results import ItemScores
 from reasoner_rm.evaluation.verdict_parsers import literal_rating
-from reasoner_rm.evaluation.votes import AnsweredItem
 from reasoner_rm.schema import Sample
 
 HALLUCINATED_BELOW = 3
@@ -43,21 +43,21 @@ def grading_sample(sample: Sample, answer: str) -> Sample:
     return Sample(sample.id, "qa", sample.prompt, gold=sample.gold, meta={**meta, "standard": sample.gold["answer"]})
 
 
-def measure(items: Sequence[AnsweredItem], protocol: Protocol) -> ItemScores:
+def ratings(items: Sequence[AnsweredItem], protocol: Protocol) -> ItemScores:
     """The mean rating, 0 to 6, and the share rated below 3. A grade without exactly one rating is 0; an answer that
     was never graded does not count. An item by itself is right as far as it is free of hallucination."""
     columns = np.zeros((len(items), 3))
     scores: list[float | None] = []
     for row, item in zip(columns, items, strict=True):
-        ratings = [
+        grades = [
             float(literal_rating(vote.grades[0].text or "", item.sample) or 0)
             for vote in protocol.counted(item)
             if vote.grades
         ]
-        hallucinated = float(np.mean([r < HALLUCINATED_BELOW for r in ratings])) if ratings else None
+        hallucinated = float(np.mean([r < HALLUCINATED_BELOW for r in grades])) if grades else None
         scores.append(None if hallucinated is None else 1 - hallucinated)
         if hallucinated is not None:
-            row[:] = np.mean(ratings), hallucinated, 1.0
+            row[:] = np.mean(grades), hallucinated, 1.0
     statistics = {"rating": _rating, "hallucination rate": _hallucinated}
     return ItemScores([i.sample for i in items], scores, columns, statistics, ratings=frozenset({"rating"}))
 
@@ -70,7 +70,7 @@ def _hallucinated(sums: Array) -> Array:
     return mean(sums[..., [1, 2]])
 
 
-def as_it_is(text: str, sample: Sample) -> str | None:
+def whole_text(text: str, sample: Sample) -> str | None:
     """Any answer that is not empty: it is graded, not read."""
     return text.strip() or None
 
@@ -87,8 +87,8 @@ MMHAL_BENCH = Benchmark(
     grading=lambda sample: Grading(grading_sample),
     protocols=(
         Protocol(
-            "official", "a grader's rating of 0 to 6; below 3 is a hallucination", reader=as_it_is, template="plain",
-            measure=measure,
+            "official", "a grader's rating of 0 to 6; below 3 is a hallucination", parser=whole_text, template="plain",
+            metric=ratings,
         ),
     ),
 )  # fmt: skip

@@ -42,8 +42,8 @@ MULTIMODAL_REWARDBENCH = Benchmark(
     protocols=(
         Protocol(
             "official", "the file's order, [[A]] or else [[B]], unreadable is a coin, micro over all rows",
-            order="given", template="brackets", reader=bracketed, unparsed="coin",
+            order="given", template="brackets", parser=bracketed, unparsed="coin",
         ),
-        Protocol("both_orders", "each item in both orders; unreadable is wrong", template="brackets", reader=bracketed),
+        Protocol("both_orders", "each item in both orders; unreadable is wrong", template="brackets", parser=bracketed),
     ),
 )  # fmt: skip

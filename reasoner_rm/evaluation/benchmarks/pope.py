@@ -7,18 +7,18 @@ from collections.abc import Iterable, Sequence
 from reasoner_rm.data.row import DatasetRow
 from reasoner_rm.evaluation.answer_metrics import (
     accuracy_of,
-    cells_of,
-    confused,
+    confusion_cells,
+    confusion_columns,
     f1_of,
     precision_of,
     recall_of,
     yes_ratio_of,
 )  # fmt: skip
 from reasoner_rm.evaluation.benchmark import Benchmark, tables
+from reasoner_rm.evaluation.predictions import AnsweredItem
 from reasoner_rm.evaluation.protocol import Protocol
 from reasoner_rm.evaluation.results import ItemScores
 from reasoner_rm.evaluation.verdict_parsers import yes_or_no
-from reasoner_rm.evaluation.votes import AnsweredItem
 from reasoner_rm.schema import Sample
 
 KINDS = ("random", "popular", "adversarial")
@@ -36,20 +36,20 @@ def read(row: DatasetRow) -> Iterable[Sample]:
     )  # fmt: skip
 
 
-def measure(items: Sequence[AnsweredItem], protocol: Protocol) -> ItemScores:
+def yes_no_metrics(items: Sequence[AnsweredItem], protocol: Protocol) -> ItemScores:
     """Accuracy, precision, recall, F1 (yes is positive) and the share of yes. An unreadable answer, which the published
     reader does not know, is the wrong one."""
     cells = []
     for item in items:
         gold = int(item.sample.gold["answer"] == "yes")
-        values = [item.said(vote, protocol.reader) for vote in protocol.counted(item)]
+        values = [item.parse(vote, protocol.parser) for vote in protocol.counted(item)]
         if protocol.unparsed != "wrong":
             values = [v for v in values if v is not None]
         answers = [1 - gold if v is None else int(v == "yes") for v in values]
-        cells.append(cells_of(answers, [gold] * len(answers)) if answers else None)
-    columns, scores = confused(items, cells)
-    figures = {"accuracy": accuracy_of, "precision": precision_of, "recall": recall_of, "F1": f1_of}
-    return ItemScores([i.sample for i in items], scores, columns, {**figures, "yes ratio": yes_ratio_of})
+        cells.append(confusion_cells(answers, [gold] * len(answers)) if answers else None)
+    columns, scores = confusion_columns(cells)
+    statistics = {"accuracy": accuracy_of, "precision": precision_of, "recall": recall_of, "F1": f1_of}
+    return ItemScores([i.sample for i in items], scores, columns, {**statistics, "yes ratio": yes_ratio_of})
 
 
 POPE = Benchmark(
@@ -62,8 +62,8 @@ POPE = Benchmark(
     tables=(*tables("coco_pope_*.json"), *tables("*pope*.jsonl"), *tables("*.jsonl"), *tables("*.json")),
     protocols=(
         Protocol(
-            "official", "the first sentence: no if it holds No, not or no, else yes", reader=yes_or_no,
-            template="pope", measure=measure,
+            "official", "the first sentence: no if it holds No, not or no, else yes", parser=yes_or_no,
+            template="pope", metric=yes_no_metrics,
         ),
     ),
     baselines={"always yes": lambda sample: "Yes", "always no": lambda sample: "No"},

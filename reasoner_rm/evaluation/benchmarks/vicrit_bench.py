@@ -35,16 +35,16 @@ def _phrase(row: DatasetRow, column: str) -> str:
     return str(value[0]) if isinstance(value, (list, tuple)) and value else str(value)
 
 
-def exact(said: Any, sample: Sample) -> float | None:
+def exact(answer: Any, sample: Sample) -> float | None:
     """The whole changed phrase and nothing else."""
-    return get_task(sample.task).grade(str(said), sample)
+    return get_task(sample.task).grade(str(answer), sample)
 
 
-def released(said: Any, sample: Sample) -> float:
+def released(answer: Any, sample: Sample) -> float:
     """The first changed word stands anywhere in the answer, in lower case; for a phrase that only lost words, the
     whole phrase (the released script crashes there)."""
     was, now = (str(sample.gold[key]).lower().split() for key in ("original", "changed"))
-    return float((first_difference(was, now) or " ".join(now)) in str(said).lower())
+    return float((first_difference(was, now) or " ".join(now)) in str(answer).lower())
 
 
 VICRIT_BENCH = Benchmark(
@@ -56,10 +56,10 @@ VICRIT_BENCH = Benchmark(
     splits=("train",),
     rows={"train": (607,)},
     protocols=(
-        Protocol("exact", "the phrase, word for word (the paper)", reader=phrase, measure=answer_accuracy(exact),
+        Protocol("exact", "the phrase, word for word (the paper)", parser=phrase, metric=answer_accuracy(exact),
                  over="type",
                  template="vicrit_bench"),
-        Protocol("released", "the first changed word anywhere in the answer (the script)", reader=phrase,
-                 measure=answer_accuracy(released), over="type", template="vicrit_bench"),
+        Protocol("released", "the first changed word anywhere in the answer (the script)", parser=phrase,
+                 metric=answer_accuracy(released), over="type", template="vicrit_bench"),
     ),
 )  # fmt: skip

@@ -31,7 +31,7 @@ def reader(aspect: str) -> Callable[[DatasetRow], Iterable[Sample]]:
 
 def _benchmark(aspect: str) -> Benchmark:
     plain = aspect == "Overall"
-    asked = functools.partial(Protocol, template="video_verdict" if plain else "video_aspect", reader=substring)
+    asked = functools.partial(Protocol, template="video_verdict" if plain else "video_aspect", parser=substring)
     return Benchmark(
         "videogen_rewardbench" if plain else f"videogen_rewardbench_{aspect.lower()}",
         f"VideoGen-RewardBench, {ASPECTS[aspect]}",

@@ -35,7 +35,7 @@ def last_of(values: list[float]) -> float:
     return values[-1]
 
 
-_rated = functools.partial(Protocol, template="vilbench", reader=step_ratings)
+_rated = functools.partial(Protocol, template="vilbench", parser=step_ratings)
 
 VILBENCH = Benchmark(
     "vilbench",
@@ -44,12 +44,12 @@ VILBENCH = Benchmark(
     columns=("question", "image", "candidates"),
     hub="UCSC-VLAA/ViLBench",
     protocols=(
-        _rated("steps_mean", "the mean of the steps' ratings picks", measure=best_of_n(mean_of)),
-        _rated("steps_min", "the worst step picks", measure=best_of_n(min)),
-        _rated("steps_last", "the last step picks", measure=best_of_n(last_of)),
+        _rated("steps_mean", "the mean of the steps' ratings picks", metric=best_of_n(mean_of)),
+        _rated("steps_min", "the worst step picks", metric=best_of_n(min)),
+        _rated("steps_last", "the last step picks", metric=best_of_n(last_of)),
         Protocol(
-            "outcome", "one rating of the whole answer picks", measure=best_of_n(last_of), template="vilbench_outcome",
-            reader=step_ratings,
+            "outcome", "one rating of the whole answer picks", metric=best_of_n(last_of), template="vilbench_outcome",
+            parser=step_ratings,
         ),
     ),
 )  # fmt: skip

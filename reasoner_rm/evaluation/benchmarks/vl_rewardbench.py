@@ -70,24 +70,24 @@ VL_REWARDBENCH = Benchmark(
             "official",
             "K votes, each in its own random order; an item counts if more than half agree or reject, and if every "
             "vote can be read (cal.py)",
-            order="random", votes=10, temperature=0.2, top_p=0.2, template="vl_rewardbench", reader=overall_judgment,
+            order="random", votes=10, temperature=0.2, top_p=0.2, template="vl_rewardbench", parser=overall_judgment,
             combine="strict", unparsed="spoil",
         ),
         Protocol(
             "both_orders", "each item in both orders, one greedy answer each; unreadable is wrong",
-            template="vl_rewardbench", reader=overall_judgment,
+            template="vl_rewardbench", parser=overall_judgment,
         ),
         Protocol(
             "unifiedreward", "one shuffled order, greedy, a substring as verdict, POVID in general (UnifiedReward)",
-            order="random", template="response_verdict", reader=substring, over="unifiedreward",
+            order="random", template="response_verdict", parser=substring, over="unifiedreward",
         ),
         Protocol(
             "r1_reward", "the better answer always first, RLHF-V and RLAIF-V in general (R1-Reward)",
-            order="best_first", template="response_verdict", reader=first_number, over="r1_reward",
+            order="best_first", template="response_verdict", parser=first_number, over="r1_reward",
         ),
         Protocol(
             "lmms_eval", "the order by the parity of both lengths, temperature 1, unreadable is a coin, macro alone",
-            order="parity", temperature=1.0, template="vl_rewardbench", reader=overall_judgment, unparsed="coin",
+            order="parity", temperature=1.0, template="vl_rewardbench", parser=overall_judgment, unparsed="coin",
             average="macro",
         ),
     ),

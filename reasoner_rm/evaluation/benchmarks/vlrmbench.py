@@ -9,15 +9,14 @@ import numpy as np
 
 from reasoner_rm.data.row import DatasetRow, SkipRow, as_list
 from reasoner_rm.errors import InputError
-from reasoner_rm.evaluation.answer_metrics import cells_of, marked, rare_weighted_f1
+from reasoner_rm.evaluation.answer_metrics import confusion_cells, mean_score, rare_weighted_f1
 from reasoner_rm.evaluation.benchmark import Benchmark, Grading, compared, tables
 from reasoner_rm.evaluation.intervals import Array, mean
-from reasoner_rm.evaluation.pairwise import read as read_pair
-from reasoner_rm.evaluation.pairwise import score
+from reasoner_rm.evaluation.pairwise import item_score, parse_vote
+from reasoner_rm.evaluation.predictions import AnsweredItem
 from reasoner_rm.evaluation.protocol import Protocol
 from reasoner_rm.evaluation.results import ItemScores
 from reasoner_rm.evaluation.verdict_parsers import two_scores, whole_numbers, yes_and_no
-from reasoner_rm.evaluation.votes import AnsweredItem
 from reasoner_rm.schema import Sample
 
 STEPS = {
@@ -79,7 +78,7 @@ def task_of(sample: Sample) -> str:
     return str(sample.meta["by"]["group"])
 
 
-def reader(text: str, sample: Sample) -> Any:
+def task_parser(text: str, sample: Sample) -> Any:
     """Steps as whole numbers, solutions as two scores, foresight as yes and no, analyses as they are."""
     if sample.task == "step_critique":
         return whole_numbers(text, sample)
@@ -94,7 +93,7 @@ def foresees(value: Any, sample: Sample) -> float:
     return float(value == sample.gold["answer"] if isinstance(value, str) else right in value)
 
 
-def measure(items: Sequence[AnsweredItem], protocol: Protocol) -> ItemScores:
+def weighted_f1(items: Sequence[AnsweredItem], protocol: Protocol) -> ItemScores:
     """F1 of either class weighted by the share of the other, over all steps of a task; shares of right answers."""
     columns = np.zeros((len(items), 6))
     scores: list[float | None] = []
@@ -120,29 +119,29 @@ def _cells(item: AnsweredItem, protocol: Protocol) -> Array:
     gold = [1 - int(v) for v in item.sample.gold["steps"]]
     total = np.zeros(4)
     for vote in protocol.counted(item):
-        value = item.said(vote, protocol.reader)
+        value = item.parse(vote, protocol.parser)
         faulty = [0] * len(gold) if value is None else [1 - v for v in value]
-        total += cells_of((faulty + [0] * len(gold))[: len(gold)], gold)
+        total += confusion_cells((faulty + [0] * len(gold))[: len(gold)], gold)
     return total
 
 
 def _score(item: AnsweredItem, protocol: Protocol) -> float | None:
     match task_of(item.sample):
         case "multi_solution":
-            return score(item, protocol)
+            return item_score(item, protocol)
         case "foresight":
-            return marked(item, protocol, foresees)
+            return mean_score(item, protocol, foresees)
     return _graded(item)
 
 
 def _graded(item: AnsweredItem) -> float | None:
     """Whether a grader, asked in both orders, scores the answer strictly above the published one; None ungraded."""
     wins = []
-    for vote in item.votes:
+    for vote in item.predictions:
         if vote.grades:
             pair = AnsweredItem(grading_sample(item.sample, vote.text or ""), vote.grades)
-            rules = Protocol("grades", reader=two_scores)
-            margins = [read_pair(pair, grade, rules).margin or 0.0 for grade in vote.grades]
+            rules = Protocol("grades", parser=two_scores)
+            margins = [parse_vote(pair, grade, rules).margin or 0.0 for grade in vote.grades]
             wins.append(float(sum(margins) < 0))
     return sum(wins) / len(wins) if wins else None
 
@@ -173,7 +172,7 @@ VLRMBENCH = Benchmark(
         Protocol(
             "official", "the mean over tasks: F1 that favours the rare class, solutions scored in both orders (equal "
             "is a loss), foresight by keyword, analyses by a grader in both orders", combine="majority",
-            average="macro", template="vlrmbench_steps", reader=reader, measure=measure,
+            average="macro", template="vlrmbench_steps", parser=task_parser, metric=weighted_f1,
         ),
     ),
 )  # fmt: skip

@@ -146,7 +146,7 @@ def _benchmarks(record: Record) -> Iterator[str]:
         figure, title = scores["headline"], scores["benchmark"]["title"]
         low, high = figure["interval"] or (None, None)
         cells = (scores["protocol"]["name"], figure["name"], _share(figure["value"]))
-        spread = f"{_share(low)} to {_share(high)} | {figure['n']} | {_share(scores['habits']['unparsed'])}"
+        spread = f"{_share(low)} to {_share(high)} | {figure['n']} | {_share(scores['diagnostics']['unparsed'])}"
         rows.append(f"| {title} | {' | '.join(cells)} | {spread} |")
     yield "\n".join(rows)
 

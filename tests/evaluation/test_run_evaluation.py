@@ -240,6 +240,8 @@ def test_a_run_and_the_benchmark_of_its_split_have_the_same_metrics(task: str, t
     assert of_run.result.item_scores == of_benchmark.item_scores
     ours, theirs = (dataclasses.asdict(result.diagnostics) for result in (of_run.result, of_benchmark))
     assert {k: v for k, v in ours.items() if k not in ("truncated", "tokens")} == {
-        k: v for k, v in theirs.items() if k not in ("truncated", "tokens")  # a callable states neither
+        k: v
+        for k, v in theirs.items()
+        if k not in ("truncated", "tokens")  # a callable states neither
     }
     assert (of_run.metrics.accuracy or 0) not in (0, 1) and (of_run.metrics.ap50 is None) == (task != "detection")

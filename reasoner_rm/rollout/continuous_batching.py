@@ -21,10 +21,8 @@ from reasoner_rm.schema import Completion
 
 @dataclass(slots=True, eq=False)
 class DecodeJob:
-    """One prompt whose completions are drawn, one for each seed; ``key`` identifies its request; ``on_text``: see
-    `GenerationRequest`."""
+    """One prompt whose completions are sampled, one for each seed; ``on_text``: see `GenerationRequest`."""
 
-    key: int
     prompt: EncodedPrompt
     seeds: tuple[int, ...]
     sampling: SamplingParams
@@ -108,7 +106,8 @@ class ContinuousBatch:
         rotary = text.rotary_emb(hidden, self._position[:, None].expand(3, -1, 1))
         for layer in text.layers:
             hidden = layer(hidden, attention_mask=None, position_embeddings=rotary, **attention)
-        return text.norm(hidden)[:, -1]
+        last: Tensor = text.norm(hidden)[:, -1]
+        return last
 
     def _leave(self, rows: Sequence[int]) -> list[int] | slice:
         """Remove rows; the old indices of the remaining ones, in their new order."""

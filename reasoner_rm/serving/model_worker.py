@@ -5,22 +5,25 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import queue
 import signal
 import threading
 import traceback
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from concurrent.futures import Future
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 
 from reasoner_rm.errors import InputError
+from reasoner_rm.rollout.scheduler import Backend, Job, Scheduler
 from reasoner_rm.serving.ipc import Answer, GenerateMessage, HostMessage, ModelSpec, OptionMessage, ProgressMessage
 
 if TYPE_CHECKING:
     from reasoner_rm.rollout.continuous_batching import DecodeJob
+    from reasoner_rm.rollout.transformers_engine import TransformersEngine
 
 PREFILL_RATIO = 2
 """Waiting prompts are prefilled, which halts decoding, once there is one for so many running rows …"""
@@ -42,64 +45,46 @@ def main(pipe: Connection, model: ModelSpec) -> None:
     except InputError as error:
         return pipe.send(error)
     gc.freeze()  # the garbage collector need not scan the loaded model
-    with contextlib.suppress(EOFError, ConnectionError):
+    with contextlib.suppress(EOFError, OSError):
         pipe.send(None)
-        while True:
-            worker.run_once()
+        worker.serve()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # messages of libraries at exit
 
 
 class Worker:
-    """One thread receives messages; the other prefills waiting requests and decodes a token per row, in turn."""
+    """The main thread receives messages, so that decoding does not wait for large images to arrive; the scheduler's
+    owner thread runs the model and sends the answers."""
 
     def __init__(self, pipe: Connection, model: ModelSpec):
-        from reasoner_rm.rollout.continuous_batching import ContinuousBatch
         from reasoner_rm.rollout.transformers_engine import TransformersEngine
 
+        self.pipe = pipe
         self.engine = TransformersEngine(model.load(), rows=model.rows)
-        self.pipe, self.rows = pipe, model.rows
-        self.batch = ContinuousBatch(self.engine.vlm, self.engine.encoder)
-        self.waiting: deque[DecodeJob] = deque()
-        self.prefill_delay = 0
-        self.inbox: queue.SimpleQueue[HostMessage] = queue.SimpleQueue()
-        threading.Thread(target=self._receive, name="receiver", daemon=True).start()
+        self.scheduler = Scheduler(BatchBackend(self.engine, model.rows))
 
-    def _receive(self) -> None:
-        """Receive messages. In a thread of its own, so that decoding does not wait for large images to arrive."""
-        try:
-            while True:
-                self.inbox.put(self.pipe.recv())
-        except (EOFError, OSError):
-            self.inbox.put(None)
+    def serve(self) -> None:
+        """Receive messages until None.
 
-    def run_once(self) -> None:
-        """Raises:
-        EOFError, ConnectionError: the other process has closed the pipe or ended.
+        Raises:
+            EOFError, OSError: the other process has closed the pipe or ended.
         """
-        while not (self.batch or self.waiting) or not self.inbox.empty():
-            self._take(self.inbox.get())
-        if joining := self._joining():
-            self.prefill_delay = 0
-            for _ in joining:
-                self.waiting.popleft()
-            self._join(joining)
-        if self.batch:
-            self._step()
+        while (message := self.pipe.recv()) is not None:
+            self._future(message).add_done_callback(partial(self._answer, message.request_id))
 
-    def _take(self, message: HostMessage) -> None:
+    def _future(self, message: HostMessage) -> Future[Any]:
+        """The future of (result, requests under way together)."""
         match message:
             case GenerateMessage():
-                self.waiting.append(self._job(message))
+                return self.scheduler.submit([self._job(message)])[0]
             case OptionMessage():
-                self.pipe.send(Answer(message.request_id, self._option_logprobs(message)))
-            case None:
-                raise EOFError
+                return self.scheduler.call(lambda: (self.engine.option_logprobs(message.queries), 1))
+        raise TypeError(f"no message: {message!r}")
 
-    def _option_logprobs(self, message: OptionMessage) -> Any:
-        try:
-            return self.engine.option_logprobs(message.queries)
-        except Exception as error:
-            return _picklable(error)
+    def _answer(self, request_id: int, future: Future[Any]) -> None:
+        error = future.exception()
+        result, batch_size = future.result() if error is None else (_picklable(error), 1)
+        with contextlib.suppress(OSError):  # the pipe is closed: no caller is left
+            self.pipe.send(Answer(request_id, result, batch_size))
 
     def _job(self, message: GenerateMessage) -> DecodeJob:
         import torch
@@ -113,57 +98,82 @@ class Worker:
             for key, pixels, grid, *sizes in message.images
         )
 
-        def grown(index: int, text: str) -> None:
+        def send_text(index: int, text: str) -> None:
             self.pipe.send(ProgressMessage(message.request_id, index, text))
 
-        prompt, on_text = EncodedPrompt(message.input_ids, images), grown if message.watched else None
-        return DecodeJob(message.request_id, prompt, message.seeds, message.sampling, on_text)
+        prompt, on_text = EncodedPrompt(message.input_ids, images), send_text if message.watched else None
+        return DecodeJob(prompt, message.seeds, message.sampling, on_text)
 
-    def _joining(self) -> list[DecodeJob]:
+
+class BatchBackend(Backend["DecodeJob"]):
+    """A continuous batch as the backend of a scheduler: it prefills waiting prompts and decodes a token per row, in
+    turn. A job's result is its completions, and how many jobs ran together in the step that finished it.
+
+    Args:
+        rows: that are decoded side by side.
+    """
+
+    def __init__(self, engine: TransformersEngine, rows: int):
+        from reasoner_rm.rollout.continuous_batching import ContinuousBatch
+
+        self.rows = rows
+        self.batch = ContinuousBatch(engine.vlm, engine.encoder)
+        self._jobs: dict[DecodeJob, Job[DecodeJob]] = {}
+        self._steps_without_prefill = 0
+
+    @property
+    def running(self) -> Collection[Job[DecodeJob]]:
+        return self._jobs.values()
+
+    def admit(self, waiting: deque[Job[DecodeJob]]) -> None:
+        joining = self._joining(waiting)
+        if joining:
+            self._steps_without_prefill = 0
+            for _ in joining:
+                waiting.popleft()
+            self._join(joining)
+
+    def step(self) -> None:
+        together = len(self._jobs)
+        for decoded in self.batch.step():
+            self._jobs.pop(decoded).finish((decoded.completions, together))
+
+    def reset(self) -> None:
+        self.batch.clear()
+        self._jobs.clear()
+
+    def _joining(self, waiting: Sequence[Job[DecodeJob]]) -> list[Job[DecodeJob]]:
         """The waiting jobs to prefill now: as many as there is room for, with equally many rows each; none while they
         are too few to halt decoding for them."""
-        taken: list[DecodeJob] = []
-        rows, longest = len(self.batch), 0
-        for job in self.waiting:
-            rows, longest = rows + len(job.seeds), max(longest, len(job.prompt.input_ids))
+        taken: list[Job[DecodeJob]] = []
+        rows, longest, count = len(self.batch), 0, len(waiting[0].request.seeds)
+        for job in waiting:
+            rows = rows + len(job.request.seeds)
+            longest = max(longest, len(job.request.prompt.input_ids))
             fits = rows <= self.rows and longest * (len(taken) + 1) <= MAX_PREFILL_TOKENS
-            if (not fits and (taken or self.batch)) or len(job.seeds) != len(self.waiting[0].seeds):
+            if (not fits and (taken or self.batch)) or len(job.request.seeds) != count:
                 break
             taken.append(job)
-        if taken and len(taken) * PREFILL_RATIO < len(self.batch) and self.prefill_delay < MAX_PREFILL_DELAY:
-            self.prefill_delay += 1
+        too_few = len(taken) * PREFILL_RATIO < len(self.batch)
+        if taken and too_few and self._steps_without_prefill < MAX_PREFILL_DELAY:
+            self._steps_without_prefill += 1
             return []
         return taken
 
-    def _join(self, jobs: Sequence[DecodeJob]) -> None:
+    def _join(self, jobs: Sequence[Job[DecodeJob]]) -> None:
         """Prefill jobs together; after an error one by one, so that only the request that caused it fails."""
         try:
-            self.batch.join(jobs)
+            self.batch.join([job.request for job in jobs])
         except Exception as error:
             if len(jobs) == 1:
-                self._fail(jobs, error)
-            else:
-                for job in jobs:
-                    self._join([job])
-
-    def _step(self) -> None:
-        beside = self.batch.jobs
-        try:
-            done = self.batch.step()
-        except ConnectionError:  # the pipe is closed: no caller is left
-            raise
-        except Exception as error:
-            self.batch.clear()
-            return self._fail(beside, error)
-        for job in done:
-            self.pipe.send(Answer(job.key, job.completions, len(beside)))
-
-    def _fail(self, jobs: Sequence[DecodeJob], error: Exception) -> None:
-        for job in jobs:
-            self.pipe.send(Answer(job.key, _picklable(error)))
+                return jobs[0].fail(error)
+            for job in jobs:
+                self._join([job])
+        else:
+            self._jobs |= {job.request: job for job in jobs}
 
 
-def _picklable(error: Exception) -> Exception:
+def _picklable(error: BaseException) -> Exception:
     """An error that can be pickled; the traceback of an unexpected one is printed here."""
     if isinstance(error, InputError):
         return error

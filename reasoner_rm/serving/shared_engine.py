@@ -81,13 +81,14 @@ class SharedEngine(RolloutEngine):
 
     def observe(self, on_batch: Callable[[int, int], None]) -> bool:
         if not self.engine.observe(on_batch):
-            self.batcher.on_batch = self._on_batch = on_batch
+            self.batcher.backend.on_batch = self._on_batch = on_batch
         return True
 
     def on_failure(self, callback: Callable[[], None]) -> None:
         self.engine.on_failure(callback)
 
     def close(self) -> None:
+        self.batcher.close()
         self.engine.close()
 
     @property

@@ -41,41 +41,41 @@ def asked(pictures: tuple[Image.Image, ...]) -> list[tuple[Prompt, tuple[int, ..
     ]  # fmt: skip
 
 
-def test_who_joins_late_says_what_he_says_alone(vlm: Vlm, pictures: tuple[Image.Image, ...]) -> None:
+def test_a_row_that_joins_late_is_sampled_as_if_alone(vlm: Vlm, pictures: tuple[Image.Image, ...]) -> None:
     encoder, engine = PromptEncoder(vlm), TransformersEngine(vlm)
-    batch, said, sizes, most = ContinuousBatch(vlm, encoder), {}, set(), 0
-    waiting = deque(DecodeJob(i, encoder.encode(p), seeds, how) for i, (p, seeds, how) in enumerate(asked(pictures)))
+    batch, sizes, most = ContinuousBatch(vlm, encoder), set(), 0
+    jobs = [DecodeJob(encoder.encode(prompt), seeds, sampling) for prompt, seeds, sampling in asked(pictures)]
+    waiting = deque(jobs)
     while waiting or batch:
-        if waiting:  # a newcomer a step
+        if waiting:  # one joins at each step
             batch.join([waiting.popleft()])
         sizes.add(len(batch))
-        for job in batch.step():
-            said[job.key] = job.completions
+        batch.step()
         most = max(most, len(batch.jobs))
-    assert most > 3 and len(sizes) > 4, "they were under way together"
-    for i, (prompt, seeds, sampling) in enumerate(asked(pictures)):
+    assert most > 3 and len(sizes) > 4, "they ran together"
+    for job, (prompt, seeds, sampling) in zip(jobs, asked(pictures), strict=True):
         (alone,) = engine.generate([GenerationRequest(prompt, seeds)], sampling)
-        assert [c.token_ids for c in said[i]] == [c.token_ids for c in alone]
-        assert [c.text for c in said[i]] == [c.text for c in alone]
-        for mine, his in zip(said[i], alone, strict=True):
-            assert mine.logprobs == pytest.approx(his.logprobs, abs=2e-5) and mine.finish_reason == his.finish_reason
+        assert [c.token_ids for c in job.completions] == [c.token_ids for c in alone]
+        assert [c.text for c in job.completions] == [c.text for c in alone]
+        for ours, theirs in zip(job.completions, alone, strict=True):
+            assert ours.logprobs == pytest.approx(theirs.logprobs, abs=2e-5)
+            assert ours.finish_reason == theirs.finish_reason
 
 
 def test_several_join_at_once_and_are_watched(tiny: Vlm, perturbed: Stir, pictures: tuple[Image.Image, ...]) -> None:
     vlm = perturbed(tiny)
     encoder, rows, how = PromptEncoder(vlm), asked(pictures), SamplingParams(1.0, 8)
     batch, seen = ContinuousBatch(vlm, encoder), []
-    batch.join(
-        [DecodeJob(i, encoder.encode(rows[i][0]), (i,), how, lambda _, text: seen.append(text)) for i in range(4)]
-    )
+    jobs = [DecodeJob(encoder.encode(rows[i][0]), (i,), how, lambda _, text: seen.append(text)) for i in range(4)]
+    batch.join(jobs)
     done = []
     while batch:
         done += batch.step()
-    for job in done:
-        (alone,) = TransformersEngine(vlm).generate([GenerationRequest(rows[job.key][0], job.seeds)], how)
+    for i, job in enumerate(jobs):
+        (alone,) = TransformersEngine(vlm).generate([GenerationRequest(rows[i][0], job.seeds)], how)
         assert job.completions[0].token_ids == alone[0].token_ids
         assert alone[0].text.rstrip("\ufffd") in seen
-    assert {job.key for job in done} == {0, 1, 2, 3} and len(seen) == 4 * 8
+    assert {id(job) for job in done} == {id(job) for job in jobs} and len(seen) == 4 * 8
 
 
 def test_what_a_broken_row_leaves_in_its_slot_reaches_nobody() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from reasoner_rm.errors import ServiceError
 from reasoner_rm.serving.request_batcher import RequestBatcher
 
 
@@ -45,10 +46,10 @@ def together(n: int, job: Callable[[int], Any]) -> list[Any]:
 
 def test_everybody_gets_their_own() -> None:
     work = Work()
-    merger = RequestBatcher(work, limit=16)
+    batcher = RequestBatcher(work, limit=16)
 
     def many(i: int) -> bool:
-        return all(merger(k % 2, [k, k + 2]) == [k * k, (k + 2) ** 2] for k in range(i, i + 40))
+        return all(batcher(k % 2, [k, k + 2]) == [k * k, (k + 2) ** 2] for k in range(i, i + 40))
 
     assert all(together(24, many))
     assert sum(n for _, n in work.runs) == 24 * 40 * 2
@@ -57,20 +58,20 @@ def test_everybody_gets_their_own() -> None:
 
 
 def test_one_caller_alone_does_not_wait() -> None:
-    merger, began = RequestBatcher(Work(0.0), max_wait=5.0), time.monotonic()
+    batcher, began = RequestBatcher(Work(0.0), max_wait=5.0), time.monotonic()
     for i in range(0, 20, 2):
-        assert merger(0, [i]) == [i * i]
+        assert batcher(0, [i]) == [i * i]
     assert time.monotonic() - began < 2
 
 
 def test_callers_who_come_back_one_by_one_are_waited_for() -> None:
     """Else they fall into halves that take turns."""
     work = Work(0.05)
-    merger = RequestBatcher(work, max_wait=0.04)
+    batcher = RequestBatcher(work, max_wait=0.04)
 
     def ask(i: int) -> None:
         for _ in range(15):
-            merger(0, [2])
+            batcher(0, [2])
             time.sleep(0.012 * i)
 
     together(8, ask)
@@ -79,11 +80,11 @@ def test_callers_who_come_back_one_by_one_are_waited_for() -> None:
 
 
 def test_an_error_finds_its_own_caller() -> None:
-    merger = RequestBatcher(Work(0.02))
+    batcher = RequestBatcher(Work(0.02))
 
     def call(i: int) -> str:
         try:
-            return str(merger(1, [-1 if i == 3 else 1]))
+            return str(batcher(1, [-1 if i == 3 else 1]))
         except ValueError as error:
             return str(error)
 
@@ -101,8 +102,20 @@ def test_an_interrupt_reaches_everybody() -> None:
     def broken(key: Any, items: list[int]) -> list[int]:
         raise KeyboardInterrupt
 
-    merger = RequestBatcher(broken)
+    batcher = RequestBatcher(broken)
     with pytest.raises(KeyboardInterrupt):
-        merger(0, [1])
+        batcher(0, [1])
     with pytest.raises(KeyboardInterrupt):
-        merger(0, [1])  # and it is not left busy
+        batcher(0, [1])  # and it is not left busy
+
+
+def test_closing_fails_the_calls_that_wait() -> None:
+    batcher = RequestBatcher(Work(0.2), limit=1)
+    with ThreadPoolExecutor(3) as threads:
+        calls = [threads.submit(batcher, 0, [2]) for _ in range(3)]
+        time.sleep(0.1)
+        batcher.close()
+        errors = [call.exception(5) for call in calls]
+    assert sum(isinstance(error, ServiceError) for error in errors) >= 2, "at most the running one is answered"
+    with pytest.raises(ServiceError, match="the engine was closed"):
+        batcher(0, [2])

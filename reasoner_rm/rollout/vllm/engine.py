@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import gc
-import itertools
+import queue
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor
 from reasoner_rm.config import EngineSection
 from reasoner_rm.errors import InputError
 from reasoner_rm.models.loading import Vlm
-from reasoner_rm.models.prompt_encoder import EncodedPrompt, PromptEncoder
+from reasoner_rm.models.prompt_encoder import PromptEncoder
 from reasoner_rm.rollout.base import (
     Capabilities,
     GenerationRequest,
@@ -26,19 +25,10 @@ from reasoner_rm.rollout.base import (
     option_token_ids,
 )
 from reasoner_rm.rollout.completion import read
-from reasoner_rm.rollout.vllm.inputs import engine_input
+from reasoner_rm.rollout.scheduler import Scheduler
 from reasoner_rm.rollout.vllm.launch import start
-from reasoner_rm.rollout.vllm.step_scheduler import StepScheduler
+from reasoner_rm.rollout.vllm.step_backend import StepBackend, VllmRequest
 from reasoner_rm.schema import Completion
-
-
-@dataclass(frozen=True, slots=True)
-class VllmRequest:
-    """What vLLM is asked: a prompt, tokens of the answer that are given, and settings of its `SamplingParams`."""
-
-    prompt: EncodedPrompt
-    sampling: dict[str, Any]
-    prefix_ids: Sequence[int] = ()
 
 
 class VllmEngine(RolloutEngine):
@@ -46,7 +36,7 @@ class VllmEngine(RolloutEngine):
     once for all its completions by the prefix cache.
 
     vLLM takes one seed a request: completion ``i`` is drawn with the request's first seed plus ``i``. It depends on
-    nothing else, up to what the batch changes in the last digits of a logit. Any number of threads may ask at once.
+    nothing else, up to what the batch changes in the last digits of a logit. Any number of threads may call at once.
 
     Args:
         vlm: the policy, or its shape only (``load_vlm(…, weights=False)``) for a model as it is on disk.
@@ -73,9 +63,8 @@ class VllmEngine(RolloutEngine):
         self.encoder = encoder or PromptEncoder(vlm)
         self.llm = start(vlm, settings or EngineSection(), sync_weights=sync_weights, stats=stats)
         self.sleeps = self.llm.llm_engine.model_config.enable_sleep_mode
-        self._names = itertools.count()
-        self._scheduler = StepScheduler(self.llm.llm_engine)
-        # vLLM's own end takes the process groups down, which other engines and the trainer stand on.
+        self._scheduler = Scheduler(StepBackend(self.llm, vlm), "vllm")
+        # vLLM's own end destroys the process groups, which other engines and the trainer use.
         self.llm.llm_engine.engine_core._finalizer.detach()
         self._rest()
 
@@ -109,31 +98,21 @@ class VllmEngine(RolloutEngine):
             yield index, completions * (len(requests[index].seeds) if greedy else 1)
         self._rest()
 
-    def run(self, asked: Sequence[VllmRequest]) -> Iterator[tuple[int, Any]]:
-        """Indices with vLLM's own outputs, in the order in which they are done. All are queued at once; requests that
-        the caller stops waiting for are aborted."""
-        import vllm
-        from vllm.sampling_params import RequestOutputKind
-
-        places = {str(next(self._names)): index for index in range(len(asked))}
-        waiting: set[str] = set()
-
-        def queue(engine: Any) -> None:
-            for name, index in places.items():
-                ask = asked[index]
-                params = vllm.SamplingParams(detokenize=False, output_kind=RequestOutputKind.FINAL_ONLY, **ask.sampling)
-                engine.add_request(name, engine_input(self.llm, self.vlm, ask.prompt, ask.prefix_ids), params)
-                waiting.add(name)
-
-        for ask in asked:
-            self._check_length(ask)
+    def run(self, requests: Sequence[VllmRequest]) -> Iterator[tuple[int, Any]]:
+        """Indices with vLLM's own outputs, in the order in which they are finished. All are queued at once; requests
+        that the caller stops waiting for are aborted."""
+        for request in requests:
+            self._check_length(request)
+        finished: queue.SimpleQueue[int] = queue.SimpleQueue()
+        futures = self._scheduler.submit(requests)
+        for i, future in enumerate(futures):
+            future.add_done_callback(lambda _, index=i: finished.put(index))  # type: ignore[misc]
         try:
-            self._scheduler.exclusive(queue)
-            for output in self._scheduler.wait(waiting):
-                yield places[output.request_id], output
+            for _ in futures:
+                index = finished.get()
+                yield index, futures[index].result()
         finally:
-            if waiting:
-                self._scheduler.abort(waiting)
+            self._scheduler.cancel(futures)
 
     def option_logprobs(self, queries: Sequence[OptionQuery]) -> list[list[OptionLogprobs]]:
         """One new token per prefix, with the log-probabilities of exactly the option tokens; all are one batch. The
@@ -175,7 +154,8 @@ class VllmEngine(RolloutEngine):
         engine.reset_encoder_cache()
 
     def close(self) -> None:
-        """Give all memory back; the engine answers no more."""
+        """Give all memory back; the engine answers no more. Calls under way fail with a `ServiceError`."""
+        self._scheduler.close()
         self.llm.llm_engine.model_executor.shutdown()
         del self.llm, self._scheduler
         gc.unfreeze()  # vLLM hides what it allocates at its start from the collector
@@ -191,7 +171,7 @@ class VllmEngine(RolloutEngine):
     def _rest(self) -> None:
         """Give the memory back until the next weights come. What a sleeping engine held is gone."""
         if self.sleeps:
-            self.llm.llm_engine.sleep(level=2)
+            self._scheduler.call(lambda: self.llm.llm_engine.sleep(level=2)).result()
 
     def _check_length(self, ask: VllmRequest) -> None:
         room = self.llm.llm_engine.model_config.max_model_len

@@ -77,7 +77,7 @@ def read_text(file: Path) -> str:
 
 def headline(summary: dict[str, Any]) -> str:
     """A run in a line: what was measured after each stage, and what a blind model reaches."""
-    from reasoner_rm.report.words import measure
+    from reasoner_rm.report.formatting import metric_name
 
     parts = []
     for stage, splits in summary.get("stages", {}).items():
@@ -85,7 +85,7 @@ def headline(summary: dict[str, Any]) -> str:
         low, high = figures.get("accuracy_interval") or (float("nan"),) * 2
         parts.append(f"{stage} {figures.get('accuracy', float('nan')):.1%} [{low:.1%}, {high:.1%}]")
     blind = summary.get("blind", {}).get("accuracy")
-    line = f"held-out {measure(summary.get('task', ''))}: " + " → ".join(parts)
+    line = f"held-out {metric_name(summary.get('task', ''))}: " + " → ".join(parts)
     return line if blind is None else f"{line}; blind {blind:.1%}"
 
 

@@ -240,9 +240,9 @@ def _show(args: argparse.Namespace) -> None:
         raise InputError("this is a table, not a JSONL of samples", file=args.file, remedy=remedy)
     samples = load_samples(args.file, check=False)  # what does not fit its task is worth looking at too
     if args.html is not None:
-        from reasoner_rm.report.samples import write_page
+        from reasoner_rm.report.samples import write_samples_page
 
-        print(write_page(samples[: args.limit or 60], len(samples), args.file, args.html))
+        print(write_samples_page(samples[: args.limit or 60], len(samples), args.file, args.html))
         return
     shown = samples[: args.limit or 10]
     print("\n\n".join(map(in_text, shown)))

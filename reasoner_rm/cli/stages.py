@@ -135,7 +135,9 @@ def _report(args: argparse.Namespace) -> None:
         return
     print(args.run_dir / "report.html", flush=True)
     try:
-        watch(args.run_dir, told=lambda report: print(f"{time.strftime('%X')} written", file=sys.stderr, flush=True))
+        watch(
+            args.run_dir, on_write=lambda report: print(f"{time.strftime('%X')} written", file=sys.stderr, flush=True)
+        )
         print("the run is over", file=sys.stderr)
     except KeyboardInterrupt:
         print("no longer watched", file=sys.stderr)

@@ -11,7 +11,7 @@ from reasoner_rm.data.dataset_card import licences
 from reasoner_rm.evaluation.export import model_index
 from reasoner_rm.release.example import Example
 from reasoner_rm.release.run_info import Record, is_hub_id
-from reasoner_rm.report.words import DATA, measure, split_name, stage_name
+from reasoner_rm.report.formatting import DATA_NAMES, metric_name, split_name, stage_name
 from reasoner_rm.schema import PAIRWISE_TASKS
 
 SETTINGS = {
@@ -94,8 +94,8 @@ def _results(record: Record) -> Iterator[dict[str, Any]]:
             "dataset": {"type": split, "name": _dataset(record, split), "split": split},
             "metrics": [
                 {
-                    "type": measure(record.card.task).lower(),
-                    "name": f"{measure(record.card.task)} after {stage_name(stage)}",
+                    "type": metric_name(record.card.task).lower(),
+                    "name": f"{metric_name(record.card.task)} after {stage_name(stage)}",
                     "value": round(figures["accuracy"], 4),
                     "args": {"protocol": _protocol(record), "n": figures.get("n"), "interval_95": [low, high]},
                 }
@@ -122,7 +122,7 @@ def _figures(record: Record) -> Iterator[str]:
     if not record.figures:
         yield "None were measured in this run."
         return
-    title = measure(record.card.task)
+    title = metric_name(record.card.task)
     rows = [f"| stage | split | {title} | 95 % interval | same verdict in both orders | well formed | n |"]
     rows.append("|---|---|---|---|---|---|---|")
     for stage, splits in record.figures.items():
@@ -176,7 +176,7 @@ def _data(record: Record) -> Iterator[str]:
         title = entry.get("title") or entry.get("recipe") or "not described"
         where = f" ([{entry['hub']}](https://huggingface.co/datasets/{entry['hub']}))" if entry.get("hub") else ""
         found = ", ".join(licence or "unknown" for licence in licences(entry)) if entry else "unknown"
-        rows.append(f"| {DATA.get(name, name)} | {n} | {title}{where} | {found} |")
+        rows.append(f"| {DATA_NAMES.get(name, name)} | {n} | {title}{where} | {found} |")
     yield "\n".join(rows)
 
 

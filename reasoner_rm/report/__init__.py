@@ -1,4 +1,4 @@
-"""The report of a run: one self-contained HTML file that says what was trained on what, and whether it worked."""
+"""The report of a run: one self-contained HTML file with data, curves, metrics, evaluated items and rollouts."""
 
 from reasoner_rm.report.page import write_report
 from reasoner_rm.report.watching import watch

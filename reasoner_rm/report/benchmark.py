@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasoner_rm.evaluation.result_dir import ResultDir
-from reasoner_rm.report import words
+from reasoner_rm.report import formatting as words
 from reasoner_rm.report.benchmark_answers import evaluated
 from reasoner_rm.report.item_browser import browse
+from reasoner_rm.report.media import ThumbnailCache
 from reasoner_rm.report.page import asset, environment
 from reasoner_rm.report.svg import INK, MUTED, SERIES, Plot, draw, placeholder_color
-from reasoner_rm.report.thumbnail_cache import ThumbnailCache
 from reasoner_rm.utils.files import atomic_write
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def shown(figure: Mapping[str, Any]) -> str:
     >>> shown({"value": 0.5, "share": True}).replace(words.SPACE, " "), shown({"value": 3.25, "share": False})
     ('50.0 %', '3.25')
     """
-    return words.percent(figure["value"]) if figure["share"] else words.figure(figure["value"])
+    return words.percent(figure["value"]) if figure["share"] else words.format_number(figure["value"])
 
 
 def between(figure: Mapping[str, Any]) -> str:

@@ -1,43 +1,43 @@
-"""Which figures the table shows: those that were measured anywhere, in the words of the task."""
+"""The metrics in the table of results: those that were measured in any evaluation, with their definitions."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reasoner_rm.report.formatting import artifact_name, metric_name
 from reasoner_rm.report.summary import Summary
-from reasoner_rm.report.words import artifact_name, measure
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One figure: its name in `Scores`, its heading, and what it means."""
+    """One metric: its field in `Scores`, its heading, and its definition."""
 
     key: str
     heading: str
-    meaning: str
+    definition: str
 
 
 def columns(summary: Summary) -> list[Column]:
-    """The columns beside accuracy. What a task does not have, or nobody was asked about, is no hole in the table."""
-    name = measure(summary.task)
-    what = "verdict" if artifact_name(summary.task) == "judge" else "answer"
-    every = (
-        Column("mean_ap", "AP", "average precision over all samples, mean over IoU 0.50 to 0.95 and categories"),
-        Column("ap50", "AP50", "the same at IoU 0.50 alone"),
-        Column("consistency", "consistency", "the same candidate wins in both orders"),
-        Column("first_position", "first position", "verdicts for the candidate shown first; 50\u00a0% is unbiased"),
-        Column("well_formed", "well formed", f"exactly one reasoning and one readable {what}"),
-        Column("contradiction", "contradiction", "after the same reasoning, the listener would have chosen otherwise"),
-        Column("accuracy_agree", f"{name} if the listener agrees", f"where the listener would give the same {what}"),
-        Column("accuracy_disagree", f"{name} if it disagrees", "and where it would give another"),
-    )
+    """The columns besides the main metric; a metric without a value in any evaluation has none."""
+    name = metric_name(summary.task)
+    answer = "verdict" if artifact_name(summary.task) == "judge" else "answer"
+    candidates = (
+        Column("mean_ap", "AP", "COCO average precision over all samples: mean over IoU 0.50 to 0.95 and categories"),
+        Column("ap50", "AP50", "average precision at IoU 0.50"),
+        Column("consistency", "consistency", "share of pairs with the same winner in both candidate orders"),
+        Column("first_position", "first position", "share of verdicts for the first candidate; 50\u00a0% is unbiased"),
+        Column("well_formed", "well formed", f"share of completions with one reasoning and one readable {answer}"),
+        Column("contradiction", "contradiction", f"the listener, after the reasoning, prefers another {answer}"),
+        Column("accuracy_agree", f"{name} if listener agrees", f"{name} where the listener prefers the same {answer}"),
+        Column("accuracy_disagree", f"{name} if it disagrees", f"{name} where the listener prefers another {answer}"),
+    )  # fmt: skip
     scores = [s for splits in summary.stages.values() for s in splits.values()]
-    return [column for column in every if any(getattr(s, column.key) is not None for s in scores)]
+    return [column for column in candidates if any(getattr(s, column.key) is not None for s in scores)]
 
 
-def meaning(task: str) -> str:
-    """What the task's own measure means."""
-    if measure(task) == "F1":
-        return "boxes that find an object of their label at IoU 0.5, with a 95\u00a0% interval; unreadable is 0"
-    what = "verdicts" if artifact_name(task) == "judge" else "answers"
-    return f"right {what}, with a 95\u00a0% interval; an unreadable one is wrong"
+def metric_definition(task: str) -> str:
+    """The definition of the task's main metric."""
+    if metric_name(task) == "F1":
+        return "F1 of predicted boxes that match a gold box of their label at IoU 0.5; unreadable answers score 0"
+    answers = "verdicts" if artifact_name(task) == "judge" else "answers"
+    return f"share of correct {answers}; unreadable ones count as wrong"

@@ -1,4 +1,4 @@
-"""Reading files of a run that may be missing, half written or older than this code: what fails becomes a note."""
+"""Reading JSON files of a run that may be missing, incomplete or of another version: errors become notes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 Row = dict[str, Any]
 
 UNREADABLE = (InputError, AttributeError, KeyError, TypeError, ValueError)
-"""What building a record from JSON of an unexpected shape can raise; broken JSON is a ValueError too."""
+"""The errors of building a record from JSON of an unexpected shape; invalid JSON is a ValueError too."""
 
 
 def number(value: object) -> float | None:
@@ -27,16 +27,16 @@ def number(value: object) -> float | None:
 
 
 def mapping(row: Row, key: str) -> Row:
-    """What stands under a key that may be missing or null.
+    """The object under a key; empty when the key is missing or null.
 
     Raises:
-        TypeError, ValueError: something else than a mapping.
+        TypeError, ValueError: the value is not an object.
     """
     return dict(row.get(key) or {})
 
 
-def record(file: Path, build: Callable[[Row], T], notes: list[str]) -> T | None:
-    """What ``build`` makes of a JSON file; None when it is missing or cannot be read."""
+def read_object(file: Path, build: Callable[[Row], T], notes: list[str]) -> T | None:
+    """The record that ``build`` makes from a JSON file; None when the file is missing or cannot be read."""
     try:
         return build(_object(file.read_bytes()))
     except FileNotFoundError:
@@ -46,27 +46,27 @@ def record(file: Path, build: Callable[[Row], T], notes: list[str]) -> T | None:
         return None
 
 
-def records(
+def read_rows(
     file: Path, build: Callable[[Row], T], notes: list[str], keep: Container[int] | None = None
 ) -> dict[int, T]:
-    """What ``build`` makes of the lines of a JSONL file, by their index; ``keep`` says which lines to read."""
-    built: dict[int, T] = {}
-    broken: list[str] = []
+    """The records that ``build`` makes from a JSONL file, by line index; only the lines in ``keep`` if it is given."""
+    records: dict[int, T] = {}
+    errors: list[str] = []
     with file.open("rb") as lines:
         for index, line in enumerate(lines):
             if not line.strip() or (keep is not None and index not in keep):
                 continue
             try:
-                built[index] = build(_object(line))
+                records[index] = build(_object(line))
             except UNREADABLE as error:
-                why = str(error) if line.endswith(b"\n") else "it is cut off"
-                broken.append(f"line {index + 1}: {why}")
-    if broken:
-        notes.append(f"{file.name}: lines that cannot be read: {len(broken)} (first: {broken[0]}).")
-    return built
+                reason = str(error) if line.endswith(b"\n") else "it is truncated"
+                errors.append(f"line {index + 1}: {reason}")
+    if errors:
+        notes.append(f"{file.name}: lines that cannot be read: {len(errors)} (first: {errors[0]}).")
+    return records
 
 
-def text(file: Path) -> str:
+def read_text(file: Path) -> str:
     """A text file's content; empty when it is missing."""
     return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
 
@@ -74,5 +74,5 @@ def text(file: Path) -> str:
 def _object(data: bytes) -> Row:
     row = json.loads(data)
     if not isinstance(row, dict):
-        raise ValueError(f"a JSON object is expected, this is {type(row).__name__}")
+        raise ValueError(f"expected a JSON object, got {type(row).__name__}")
     return row

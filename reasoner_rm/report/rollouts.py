@@ -1,4 +1,4 @@
-"""Rollouts as a report shows them: which groups, and what each completion did."""
+"""Recorded rollouts as the report shows them: groups of completions with rewards, advantages and listener beliefs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reasoner_rm.report.gold import gold_in_words
+from reasoner_rm.report.formatting import gold_text
 from reasoner_rm.report.lenient_json import Row, number
 from reasoner_rm.report.media import located
 from reasoner_rm.schema import PAIRWISE_TASKS, ParsedCompletion, Sample
@@ -16,13 +16,13 @@ from reasoner_rm.serialization import sample_from_dict
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.box_task import Localisation
 
-MEASURES = ("accuracy", "rec_iou", "od_map50", "od_map")
-"""The rewards that know how right found boxes are, the first that was given counts."""
+BOX_REWARDS = ("accuracy", "rec_iou", "od_map50", "od_map")
+"""Rewards that measure predicted boxes; the first one recorded says whether a completion is correct."""
 
 
 @dataclass(frozen=True, slots=True)
-class Option:
-    """One answer a listener could give: how much it believes in it, and whether gold holds it most likely."""
+class OptionBelief:
+    """One option with the listener's probability; ``gold`` says whether the label gives it the most probability."""
 
     name: str
     belief: float
@@ -30,22 +30,22 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True)
-class Listening:
-    """What a listener believed.
+class ListenerBelief:
+    """A listener's belief over the options.
 
-    ``soft`` is the first option's share of a gold that is divided between two. ``agrees`` says whether the listener
-    would have given the completion's answer; None when that cannot be read.
+    ``soft_gold`` is the first option's probability in a soft label of two options. ``agrees`` says whether the
+    listener's most likely option is the completion's answer; None when the answer cannot be read.
     """
 
-    options: tuple[Option, ...]
+    options: tuple[OptionBelief, ...]
     option_mass: float | None
-    soft: float | None
+    soft_gold: float | None
     agrees: bool | None
 
 
 @dataclass(frozen=True, slots=True)
-class Sampled:
-    """One completion with its rewards. ``right`` is None when nothing could be read, or gold cannot say."""
+class RecordedCompletion:
+    """One completion with its rewards. ``right`` is None when it has no readable answer or the gold label is a tie."""
 
     text: str
     parsed: ParsedCompletion
@@ -54,35 +54,32 @@ class Sampled:
     components: Mapping[str, float | None]
     total: float | None
     advantage: float | None
-    listening: Listening | None
+    belief: ListenerBelief | None
 
     @property
-    def kinds(self) -> tuple[str, ...]:
-        """What a reader may look for."""
-        found = {
+    def flags(self) -> tuple[str, ...]:
+        """The flags by which the page filters completions."""
+        flags = {
             "malformed": not self.parsed.well_formed,
             "wrong": self.right is False,
-            "disagrees": self.listening is not None and self.listening.agrees is False,
+            "disagrees": self.belief is not None and self.belief.agrees is False,
         }
-        return tuple(kind for kind, holds in found.items() if holds)
+        return tuple(flag for flag, holds in flags.items() if holds)
 
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """One group: a sample and what was sampled for it.
-
-    ``gold`` is its right answer in words.
-    """
+    """One group: a sample and its completions; ``gold`` is the gold label as text."""
 
     stage: str
     step: float | None
     sample: Sample
     gold: str
-    completions: tuple[Sampled, ...]
+    completions: tuple[RecordedCompletion, ...]
 
     @classmethod
     def from_row(cls, row: Row, run: Path) -> Rollout:
-        """A line of `rollouts.jsonl`; images are found from the run directory.
+        """A line of `rollouts.jsonl`; media references are relative to the run directory.
 
         Raises:
             InputError, KeyError, TypeError, ValueError, AttributeError: the row has another shape.
@@ -93,15 +90,15 @@ class Rollout:
             stage=str(row.get("stage", "")),
             step=number(row.get("step")),
             sample=sample,
-            gold=gold_in_words(sample),
-            completions=tuple(_sampled(c, sample) for c in row["completions"]),
+            gold=gold_text(sample),
+            completions=tuple(_recorded_completion(c, sample) for c in row["completions"]),
         )
 
 
-def sections(total: int, limit: int) -> list[range]:
-    """Which lines to show: the first, some from the middle and the last; all of them when they are few.
+def section_ranges(total: int, limit: int) -> list[range]:
+    """Which lines to show, as three ranges: the first, the middle and the last ones; all of them up to ``limit``.
 
-    >>> chapters(100, 6), chapters(5, 6)
+    >>> section_ranges(100, 6), section_ranges(5, 6)
     ([range(0, 2), range(49, 51), range(98, 100)], [range(0, 1), range(1, 3), range(3, 5)])
     """
     if total <= limit:
@@ -111,8 +108,8 @@ def sections(total: int, limit: int) -> list[range]:
     return [range(start, start + size) for start in (0, (total - size) // 2, total - size)]
 
 
-def bar_scales(completions: Sequence[Sampled]) -> dict[str, float]:
-    """The value that fills a component's bar: its largest, and at least 1."""
+def bar_scales(completions: Sequence[RecordedCompletion]) -> dict[str, float]:
+    """The value at which a component's bar is full: the largest absolute value, at least 1."""
     scales: dict[str, float] = {}
     for completion in completions:
         for name, value in completion.components.items():
@@ -120,15 +117,15 @@ def bar_scales(completions: Sequence[Sampled]) -> dict[str, float]:
     return scales
 
 
-def _sampled(row: Row, sample: Sample) -> Sampled:
+def _recorded_completion(row: Row, sample: Sample) -> RecordedCompletion:
     task, text = get_task(sample.task), str(row["text"])
     parsed = task.parse(text, sample)
     well_formed = bool(row.get("well_formed", parsed.well_formed))
     components = {name: number(value) for name, value in (row.get("components") or {}).items()}
     correct = None if parsed.answer is None else task.grade(parsed.answer, sample)
-    if isinstance(task, Localisation) and parsed.answer is not None:  # a rollout does not say where its boxes live
-        correct = next((components[name] for name in MEASURES if name in components), None)
-    return Sampled(
+    if isinstance(task, Localisation) and parsed.answer is not None:  # the boxes' coordinate space is not recorded
+        correct = next((components[name] for name in BOX_REWARDS if name in components), None)
+    return RecordedCompletion(
         text=text,
         parsed=dataclasses.replace(
             parsed, well_formed=well_formed, parse_error=str(row.get("parse_error") or parsed.parse_error)
@@ -138,11 +135,11 @@ def _sampled(row: Row, sample: Sample) -> Sampled:
         components=components,
         total=number(row.get("total")),
         advantage=number(row.get("advantage")),
-        listening=_listening(row["belief"], sample, parsed) if row.get("belief") else None,
+        belief=_listener_belief(row["belief"], sample, parsed) if row.get("belief") else None,
     )
 
 
-def _listening(row: Row, sample: Sample, parsed: ParsedCompletion) -> Listening:
+def _listener_belief(row: Row, sample: Sample, parsed: ParsedCompletion) -> ListenerBelief:
     task = get_task(sample.task)
     beliefs = [float(p) for p in row["probs"]]
     names = [
@@ -151,9 +148,9 @@ def _listening(row: Row, sample: Sample, parsed: ParsedCompletion) -> Listening:
     choice = None if parsed.answer is None else task.option_index(parsed.answer, sample)
     gold = task.gold_probs(sample) or (0.0,) * len(beliefs)
     best = max(gold) if task.reference_answer(sample) else None
-    return Listening(
-        options=tuple(Option(n, b, g == best) for n, b, g in zip(names, beliefs, gold, strict=True)),
+    return ListenerBelief(
+        options=tuple(OptionBelief(n, b, g == best) for n, b, g in zip(names, beliefs, gold, strict=True)),
         option_mass=number(row.get("option_mass")),
-        soft=gold[0] if len(gold) == 2 and 0 < gold[0] < 1 else None,
+        soft_gold=gold[0] if len(gold) == 2 and 0 < gold[0] < 1 else None,
         agrees=None if choice is None else choice == beliefs.index(max(beliefs)),
     )

@@ -1,4 +1,4 @@
-"""A page of samples: what a dataset asks, shows and holds for right, at a glance."""
+"""A page of a dataset's samples with prompt, media, target and gold label."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reasoner_rm.data.sample_view import Card, card
+from reasoner_rm.report.media import ThumbnailCache
 from reasoner_rm.report.page import asset, environment
-from reasoner_rm.report.thumbnail_cache import ThumbnailCache
 from reasoner_rm.schema import Sample
 from reasoner_rm.utils.files import atomic_write
 
 
-def write_page(samples: Sequence[Sample], total: int, source: str | Path, out: str | Path) -> Path:
-    """Write one self-contained page of these samples.
+def write_samples_page(samples: Sequence[Sample], total: int, source: str | Path, out: str | Path) -> Path:
+    """Write one self-contained HTML page of these samples to ``out``.
 
     Args:
-        total: how many samples ``source`` holds; the page says so when it shows fewer.
+        total: the number of samples in ``source``; the page says so when it shows fewer.
     """
-    album = ThumbnailCache()
+    thumbnails = ThumbnailCache()
     cards = [card(sample) for sample in samples]
     page = environment().get_template("samples.html.jinja").render(
         name=Path(source).name,
         total=total,
-        cards=[(made, album.show(sample)) for made, sample in zip(cards, samples, strict=True)],
-        kinds=_kinds(cards),
+        cards=[(view, thumbnails.render(sample)) for view, sample in zip(cards, samples, strict=True)],
+        badges=_badge_counts(cards),
         style=asset("report.css"),
         own_style=asset("samples.css"),
     )  # fmt: skip
@@ -34,6 +34,6 @@ def write_page(samples: Sequence[Sample], total: int, source: str | Path, out: s
     return Path(out)
 
 
-def _kinds(cards: Sequence[Card]) -> list[tuple[str, int]]:
-    """What the badges say, and how often: the most frequent first."""
-    return Counter(badge for made in cards for badge in made.badges).most_common(14)
+def _badge_counts(cards: Sequence[Card]) -> list[tuple[str, int]]:
+    """The most frequent badges with their counts."""
+    return Counter(badge for view in cards for badge in view.badges).most_common(14)

@@ -1,8 +1,8 @@
-"""Charts as SVG text for the inside of an HTML page: no metadata, and colours that are the page's own.
+"""matplotlib charts as inline SVG: no metadata, and CSS variables as colours.
 
-matplotlib knows no CSS variables, so every colour of the page has a stand-in that is put back afterwards. That is
-what lets one drawing follow the reader's light or dark scheme. Titles and legends are HTML, so that of all names
-only the stages' and the kinds' enter a drawing. The same numbers give the same bytes.
+matplotlib does not accept CSS variables, so each one has a placeholder colour that is replaced in the SVG. One
+drawing then follows the reader's light or dark scheme. Titles and legends are HTML; of all names only those of stages
+and subgroups are part of a drawing. The same numbers give the same bytes.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 SERIES = tuple(f"var(--series-{i})" for i in range(1, 9))
 INK, MUTED, GRID = "var(--ink)", "var(--muted)", "var(--line)"
-_STAND_INS = {css: f"#fe00{i:02x}" for i, css in enumerate((INK, MUTED, GRID, *SERIES))}
+_DRAWN = {css: f"#fe00{i:02x}" for i, css in enumerate((INK, MUTED, GRID, *SERIES))}
 
 _STYLE = {
     "svg.fonttype": "none", "font.size": 10, "axes.titlesize": 10, "axes.titlepad": 9, "text.parse_math": False,
-    "axes.titlecolor": _STAND_INS[MUTED], "axes.labelcolor": _STAND_INS[MUTED], "axes.edgecolor": _STAND_INS[GRID],
-    "xtick.labelcolor": _STAND_INS[MUTED], "ytick.labelcolor": _STAND_INS[MUTED], "text.color": _STAND_INS[MUTED],
-    "xtick.color": _STAND_INS[GRID], "ytick.major.size": 0, "grid.color": _STAND_INS[GRID], "axes.grid": True,
+    "axes.titlecolor": _DRAWN[MUTED], "axes.labelcolor": _DRAWN[MUTED], "axes.edgecolor": _DRAWN[GRID],
+    "xtick.labelcolor": _DRAWN[MUTED], "ytick.labelcolor": _DRAWN[MUTED], "text.color": _DRAWN[MUTED],
+    "xtick.color": _DRAWN[GRID], "ytick.major.size": 0, "grid.color": _DRAWN[GRID], "axes.grid": True,
     "axes.grid.axis": "y", "axes.axisbelow": True, "axes.linewidth": 1, "lines.linewidth": 1.8,
     "axes.spines.top": False, "axes.spines.right": False, "axes.spines.left": False,
 }  # fmt: skip
@@ -34,17 +34,17 @@ _STYLE = {
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """One chart with its title, what it is about, and what each colour means."""
+    """One chart with its title, subtitle and legend: (name, colour) pairs."""
 
     title: str
-    about: str
+    subtitle: str
     svg: Markup
     legend: tuple[tuple[str, str], ...] = ()
 
 
 def placeholder_color(colour: str) -> str:
-    """What to draw with, so that a colour of the page (`INK`, `SERIES`, …) comes out."""
-    return _STAND_INS[colour]
+    """The colour to draw with in place of a CSS variable (`INK`, `SERIES`, …)."""
+    return _DRAWN[colour]
 
 
 def draw(
@@ -57,13 +57,13 @@ def draw(
     left: float = 0.125,
     right: float = 0.99,
 ) -> Markup:
-    """What ``paint`` puts on a pair of axes.
+    """The SVG of what ``paint`` draws on one pair of axes.
 
     Args:
-        name: unique on the page; the drawing's own identifiers derive from it.
+        name: unique on the page; the SVG's own identifiers derive from it.
         width, height: in inches.
-        below: the share of the height that is left free under the axes.
-        left, right: where the axes begin and end, as shares of the width.
+        below: the share of the height under the axes.
+        left, right: the horizontal limits of the axes, as shares of the width.
     """
     import matplotlib
     from matplotlib.figure import Figure
@@ -78,12 +78,12 @@ def draw(
 
 
 def _for_page(svg: str) -> str:
-    """A stand-alone SVG file as an element of a page: its colours, its font, its size, no identifiers of its own."""
+    """A stand-alone SVG file as an HTML element: CSS colours, the page's font and width, no generated identifiers."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
     svg = re.sub(r' width="[^"]*pt" height="[^"]*pt"', ' class="chart" aria-hidden="true"', svg, count=1)
     svg = re.sub(r' id="[A-Za-z.0-9]+_\d+"', "", svg)
     svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
-    for css, colour in _STAND_INS.items():
+    for css, colour in _DRAWN.items():
         svg = svg.replace(colour, css)
     return re.sub(r"\s*\n\s*", "\n", svg)

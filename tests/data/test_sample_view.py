@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner_rm.data.sample_view import card, in_text
-from reasoner_rm.report.samples import write_page
+from reasoner_rm.report.samples import write_samples_page
 from reasoner_rm.schema import Sample
 
 
@@ -37,7 +37,10 @@ def test_a_caption_that_raters_did_not_see_is_shown_as_such(tmp_path: Path) -> N
     meta = {"hidden_caption": "two red kites"}
     sample = Sample("1", "image_preference", "Which do you prefer?", ("a", "b"), gold={"p_first": 0.5}, meta=meta)
     assert "unseen    two red kites" in in_text(sample) and "gold      a tie" in in_text(sample)
-    assert "not shown: two red kites" in write_page([sample], 1, "x.jsonl", tmp_path / "page.html").read_text()
+    assert (
+        "caption hidden from raters: two red kites"
+        in write_samples_page([sample], 1, "x.jsonl", tmp_path / "page.html").read_text()
+    )
     assert "gold      score 3.333" in in_text(Sample("2", "pointwise", "x", ("a",), gold={"score": 10 / 3}))
 
 
@@ -66,6 +69,6 @@ def test_odd_gold_never_raises(task: str, gold: dict[str, object], meta: dict[st
 
 def test_a_page_escapes_what_came_from_data_and_survives_a_missing_image(tmp_path: Path) -> None:
     sample = Sample("<b>", "qa", "<script>", images=("none.png",), target="<think><i></think>", gold={"answer": "<u>"})
-    page = write_page([sample], 1, "<s>.jsonl", tmp_path / "page.html").read_text()
+    page = write_samples_page([sample], 1, "<s>.jsonl", tmp_path / "page.html").read_text()
     assert not [tag for tag in ("<script", "<i>", "<u>", "<s>", "<b>&lt;") if tag in page]
     assert "image missing" in page and "&lt;script&gt;" in page

@@ -19,9 +19,9 @@ from PIL import Image
 from reasoner_rm.report import charts, write_report
 from reasoner_rm.report.evaluations import Answer, Evaluated
 from reasoner_rm.report.item_browser import browse, flags
+from reasoner_rm.report.media import ThumbnailCache
 from reasoner_rm.report.rollouts import Rollout
 from reasoner_rm.report.summary import Scores, Summary
-from reasoner_rm.report.thumbnail_cache import ThumbnailCache
 
 TASKS = ("image_preference", "caption_critic", "detection", "qa")
 
@@ -58,10 +58,10 @@ def test_each_task_has_its_own_words(pages: dict[str, str]) -> None:
         pairs = task == "image_preference"
         assert ("consistency" in text) == ("first position" in text) == ("the judge" in text) == pairs
         assert ("AP50" in text) == (task == "detection")
-        assert ("How sure, and how often right" in text) == (task in ("image_preference", "qa"))
+        assert ("Calibration" in text) == (task in ("image_preference", "qa"))
         if task in ("caption_critic", "detection"):  # nobody could be asked about options
             assert "–" not in re.findall(r"<td>\s*(.*?)\s*</td>", pages[task]), "a hole in the table"
-    assert "the judge itself, ECE 0." in texts["image_preference"] and "the model itself, ECE 0." in texts["qa"]
+    assert "judge, ECE 0." in texts["image_preference"] and "model, ECE 0." in texts["qa"]
 
 
 def test_charts_by_kind(pages: dict[str, str]) -> None:
@@ -181,8 +181,11 @@ def cards(page: str) -> list[str]:
 def pick(**choices: str) -> str:
     """A script that chooses in the browser's form, then presses a flag."""
     flag = choices.pop("flag", "")
-    lines = [f"pick.elements['{name}'].value = '{value}';" for name, value in choices.items()]
-    lines += ["pick.dispatchEvent(new Event('change'));", f"pick.querySelector('[data-flag=\"{flag}\"]').click();"]
+    lines = [f"document.forms[0].elements['{name}'].value = '{value}';" for name, value in choices.items()]
+    lines += [
+        "document.forms[0].dispatchEvent(new Event('change'));",
+        f"document.forms[0].querySelector('[data-flag=\"{flag}\"]').click();",
+    ]
     return "".join(lines)
 
 
@@ -194,13 +197,13 @@ def test_items_are_drawn_by_the_page_itself(task: str, pages: dict[str, str], tm
     first = data_of(pages[task])["items"][0]
     pairs = task == "image_preference"
     assert len(drawn) == 10
-    assert first["id"] in drawn[0] and drawn[0].count('class="ballot ') == 1 + pairs
+    assert first["id"] in drawn[0] and drawn[0].count('class="vote ') == 1 + pairs
     assert drawn[0].count("<img") == (4 if pairs else 1) and drawn[0].count("<svg") == 2 * (task == "detection")
-    assert html.escape(first["said"]["grpo"][0]["answer"], quote=False) in drawn[0]
+    assert html.escape(first["answers"]["grpo"][0]["answer"], quote=False) in drawn[0]
     if task == "detection":
         gold, found = (re.findall(r"<rect ", svg) for svg in re.findall(r"<svg.*?</svg>", drawn[0], re.DOTALL))
         assert len(gold) == len(first["views"]["given"][0]["boxes"])
-        assert len(found) == len(first["said"]["grpo"][0].get("boxes", ()))
+        assert len(found) == len(first["answers"]["grpo"][0].get("boxes", ()))
 
 
 @pytest.mark.browser
@@ -212,7 +215,7 @@ def test_items_are_found(pages: dict[str, str], tmp_path: Path) -> None:
         wanted = {"stage": "cold_start", "split": "ood", "difficulty": "2"}
         expected = [
             item["id"] for item in items
-            if item["split"] == "ood" and item["by"]["difficulty"] == "2" and flag in item["flags"]["cold_start"]
+            if item["split"] == "ood" and item["facets"]["difficulty"] == "2" and flag in item["flags"]["cold_start"]
         ]  # fmt: skip
         shown = dom(page, tmp_path, pick(flag=flag, **wanted))
         assert [re.search(r"<span>(pocket-[^<]*)</span></footer>", card)[1] for card in cards(shown)] == expected[:10]  # type: ignore[index]
@@ -234,12 +237,14 @@ def test_a_thousand_items_are_turned_with_the_keyboard(tmp_path: Path) -> None:
     keys = ["ArrowRight", "ArrowRight", "ArrowLeft", "j", "j", "k", "j"]
     event = "document.body.dispatchEvent(new KeyboardEvent('keydown', {{key: '{}', bubbles: true}}));"
     press = "".join(event.format(key) for key in keys)
-    at = "document.title = [document.activeElement.querySelector('footer'), pick.querySelector('output')]"
+    at = "document.title = [document.activeElement.querySelector('footer'), document.forms[0].querySelector('output')]"
     at += ".map((part) => part.textContent).join(' at ')"
-    page = dom(write_report(tmp_path).read_text(encoding="utf-8"), tmp_path, f"pick.scrollIntoView();{press}{at}")
+    page = dom(
+        write_report(tmp_path).read_text(encoding="utf-8"), tmp_path, f"document.forms[0].scrollIntoView();{press}{at}"
+    )
     assert len(cards(page)) == 10 and page.count("<img") == 20
     assert "<title>gold: Image 1 is better11 at 11–20 of 1000</title>" in page
 
 
 def test_every_stage_is_there(pages: dict[str, str]) -> None:
-    assert all(list(item["said"]) == list(STAGES) for item in data_of(pages["qa"])["items"])
+    assert all(list(item["answers"]) == list(STAGES) for item in data_of(pages["qa"])["items"])

@@ -22,11 +22,11 @@ from PIL import Image, ImageDraw, ImageFont
 from reasoner_rm.errors import InputError
 from reasoner_rm.report import write_report
 from reasoner_rm.report.conclusions import headline, remarks
-from reasoner_rm.report.page import LIMIT
-from reasoner_rm.report.plots import running_mean
-from reasoner_rm.report.rollouts import sections
+from reasoner_rm.report.curves import running_mean
+from reasoner_rm.report.formatting import clip
+from reasoner_rm.report.page import MAX_BYTES
+from reasoner_rm.report.rollouts import section_ranges
 from reasoner_rm.report.summary import Scores, Summary
-from reasoner_rm.report.words import clip
 
 HOSTILE = '<think>Image 1 <script>alert("pwned")</script> shows a 7.</think>'
 STEPS, PROMPTS, G = 30, 4, 6
@@ -247,18 +247,18 @@ def run(made: Path, tmp_path: Path) -> Path:
 
 def test_headline_and_story(whole: Page) -> None:
     assert "Held-out accuracy 78.2 % after cold start → 93.1 % after GRPO (chance 50 %, blind 50.3 %)" in whole.text
-    assert "builtin:digits-base was taught the task image_preference" in whole.text
+    assert "builtin:digits-base was trained on the task image_preference" in whole.text
     assert "the 95 % intervals do not overlap" in whole.text
-    assert "imitated 400 worked examples 80 steps in 1 min 20 s" in whole.text
+    assert "SFT on 400 examples with reasoning 80 steps in 1 min 20 s" in whole.text
     assert "10 min 12 s" in whole.text and "2.1 GB" in whole.text
-    assert "Not everything could be shown" not in whole.text
+    assert "Incomplete data" not in whole.text
 
 
 def test_stands_alone(whole: Page) -> None:
     assert all(address.startswith(("data:image/", "#")) for address in whole.addresses)
     assert whole.tags["link"] == 0 and "@import" not in whole.raw and "url(http" not in whole.raw
     assert "default-src 'none'" in whole.raw
-    assert len(whole.raw.encode()) < LIMIT
+    assert len(whole.raw.encode()) < MAX_BYTES
 
 
 def test_plots_take_their_colours_from_the_page(whole: Page) -> None:
@@ -283,7 +283,7 @@ def test_every_item_stands_in_it(whole: Page) -> None:
     assert [(item["split"], item["id"]) for item in items] == [
         (split, f"heldout-{i}") for split in ("heldout", "ood") for i in range(30)
     ]
-    assert all(list(item["said"]) == ["cold_start", "grpo"] for item in items)
+    assert all(list(item["answers"]) == ["cold_start", "grpo"] for item in items)
 
 
 def test_how_to_use_it(run: Path) -> None:
@@ -340,20 +340,24 @@ def test_a_run_that_is_still_going(run: Path) -> None:
     (run / "final" / "reasoner_rm.json").unlink()
     (run / "final").rmdir()
     page = report_of(run)
-    assert "No figures yet" in page.text and "There is no readable summary.json" in page.text
-    assert "The judge is not there yet" in page.text
+    assert "No metrics yet" in page.text and "There is no readable summary.json" in page.text
+    assert "There is no judge yet" in page.text
     assert page.classes["group"] == 39 and page.tags["svg"] == 2
 
 
 def test_only_a_config(tmp_path: Path) -> None:
     (tmp_path / "config.resolved.yaml").write_text("seed: 1\n")
     text = report_of(tmp_path).text
-    for said in ("Nothing has been logged", "No rollouts have been recorded", "No evaluated items have been recorded"):
+    for said in (
+        "No metrics have been logged",
+        "No rollouts have been recorded",
+        "No evaluated items have been recorded",
+    ):
         assert said in text
 
 
 def test_no_run_at_all(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no run directory"):
+    with pytest.raises(InputError, match="not a run directory"):
         write_report(tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -364,7 +368,7 @@ def test_a_line_that_is_cut_off(run: Path, name: str) -> None:
     file.write_bytes(file.read_bytes()[:-60])
     page = report_of(run)
     lines = file.read_bytes().count(b"\n") + 1
-    assert f"{file.name}: lines that cannot be read: 1 (first: line {lines}: it is cut off)" in page.text
+    assert f"{file.name}: lines that cannot be read: 1 (first: line {lines}: it is truncated)" in page.text
     assert "78.2 % after cold start" in page.text
 
 
@@ -424,7 +428,7 @@ def test_a_page_stays_small(run: Path) -> None:
         group["completions"] = [c | {"text": "x" * 6_000} for c in group["completions"] * 8]
     write_lines(run / "rollouts.jsonl", groups)
     page = report_of(run)
-    assert len(page.raw.encode()) < LIMIT and 0 < page.classes["group"] < 39
+    assert len(page.raw.encode()) < MAX_BYTES and 0 < page.classes["group"] < 39
     assert "characters left out" in page.text
 
 
@@ -453,7 +457,7 @@ def test_what_a_change_means(before: Any, after: Any, tone: str, words: str) -> 
 def test_chance_and_blindness_are_remarked() -> None:
     blind = Scores(accuracy=0.6, accuracy_interval=(0.55, 0.65))
     said = [r.text for r in remarks(Summary(stages=scored("grpo", 0.52, 0.05), chance=0.5, blind=blind))]
-    assert "cannot be told from chance" in said[0] and "the text gives answers away" in said[1]
+    assert "is not significantly above chance" in said[0] and "the text alone predicts the label" in said[1]
 
 
 def test_a_headline_of_one_stage() -> None:
@@ -472,7 +476,7 @@ def test_running_mean_keeps_a_constant_and_skips_gaps() -> None:
 
 @pytest.mark.parametrize("total", [0, 1, 2, 39, 40, 1000])
 def test_chapters_never_overlap(total: int) -> None:
-    lines = [line for chapter in sections(total, 39) for line in chapter]
+    lines = [line for section in section_ranges(total, 39) for line in section]
     assert lines == sorted(set(lines)) and len(lines) == min(total, 39)
     assert not lines or (lines[0], lines[-1]) == (0, total - 1)
 

@@ -26,7 +26,7 @@ def run(tmp_path: Path) -> RunDir:
     return RunDir.create(tmp_path / "run", "seed: 0\n")
 
 
-EAGER: dict[str, Any] = {"pause": 0.02, "share": 1.0}
+EAGER: dict[str, Any] = {"poll_seconds": 0.02, "max_load": 1.0}
 
 
 def test_a_run_that_grows_until_it_is_over(run: RunDir) -> None:
@@ -51,10 +51,10 @@ def test_a_run_that_grows_until_it_is_over(run: RunDir) -> None:
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()
-    watch(run.path, **EAGER, told=goes_on)
+    watch(run.path, **EAGER, on_write=goes_on)
     over.set()
     thread.join()
-    assert len(written) == 4 and "Nothing has been logged" in written[0] and "No figures yet" in written[1]
+    assert len(written) == 4 and "No metrics have been logged" in written[0] and "No metrics yet" in written[1]
     assert written[2] == written[3] and "50.0 % after" in written[3].replace("\u00a0", " ")
     assert read and all(page.startswith("<!doctype html>") and page.rstrip().endswith("</html>") for page in read)
     assert not [file for file in run.path.iterdir() if file.name.startswith(".report")]
@@ -72,17 +72,17 @@ def test_the_end_is_not_missed_while_a_page_is_made(run: RunDir, monkeypatch: py
 
     monkeypatch.setattr(watching, "compose", compose_slowly)
     written: list[Path] = []
-    watch(run.path, **EAGER, told=written.append)
+    watch(run.path, **EAGER, on_write=written.append)
     assert len(made) == 2 and len(written) == 1
 
 
 def test_a_run_that_was_over_and_goes_on(run: RunDir) -> None:
     write_report(run.path)
     written: list[Path] = []
-    watch(run.path, told=written.append)
+    watch(run.path, on_write=written.append)
     assert len(written) == 1, "and that was all"
     run.log("grpo", 1, {"loss": 0.1})  # the report is older than this
-    thread = threading.Thread(target=watch, args=(run.path,), kwargs={**EAGER, "told": written.append}, daemon=True)
+    thread = threading.Thread(target=watch, args=(run.path,), kwargs={**EAGER, "on_write": written.append}, daemon=True)
     thread.start()
     thread.join(0.7)
     assert thread.is_alive() and len(written) == 2, "nothing new is not written again"
@@ -98,7 +98,7 @@ def test_a_run_that_is_taken_away(run: RunDir, tmp_path: Path) -> None:
 
     thread = threading.Thread(target=take_away)
     thread.start()
-    with pytest.raises(InputError, match="no run directory"):
+    with pytest.raises(InputError, match="not a run directory"):
         watch(run.path, **EAGER)
     thread.join()
 

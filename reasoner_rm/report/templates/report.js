@@ -1,18 +1,18 @@
 "use strict";
-// The filter of the rollouts; without scripts everything is shown.
+// The filter buttons of the rollouts; without scripts all rollouts are shown.
 const filters = document.querySelector("#rollouts .filters");
 const groups = [...document.querySelectorAll("details.group")];
 const wasOpen = new Map(groups.map((group) => [group, group.open]));
 
-function show(kind) {
+function applyFilter(flag) {
   for (const button of filters.querySelectorAll("button")) {
-    button.setAttribute("aria-pressed", String(button.dataset.filter === kind));
+    button.setAttribute("aria-pressed", String(button.dataset.filter === flag));
   }
   for (const group of groups) {
-    group.hidden = kind !== "" && !group.classList.contains(kind);
-    group.open = kind === "" ? wasOpen.get(group) : true;
+    group.hidden = flag !== "" && !group.classList.contains(flag);
+    group.open = flag === "" ? wasOpen.get(group) : true;
     for (const completion of group.querySelectorAll(".completion")) {
-      completion.hidden = kind !== "" && !completion.classList.contains(kind);
+      completion.hidden = flag !== "" && !completion.classList.contains(flag);
     }
   }
 }
@@ -21,6 +21,6 @@ if (filters) {
   filters.hidden = false;
   filters.addEventListener("click", (event) => {
     const button = event.target.closest("button");
-    if (button) show(button.dataset.filter);
+    if (button) applyFilter(button.dataset.filter);
   });
 }

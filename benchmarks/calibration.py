@@ -1,11 +1,11 @@
-"""How far a judge's `p_first` can be taken at its word, before and after one temperature, from both of its sources.
+"""Calibration (ECE) of a judge's `p_first`, before and after temperature scaling, from each of its two sources.
 
     python benchmarks/calibration.py --model RUN --json benchmarks/results/calibration.json --plot docs/calibration.png
 
-Pairs that the run never saw are drawn anew, with the run's own voters. `tokens` is the verdict token's probability
-after one greedy reasoning in each order; `votes` the share of sampled votes in both. The temperature is fitted on half
-of the pairs, by scene, and everything is measured on the other half, against what most voters said. `floor` is the ECE
-that a perfectly calibrated judge of the same confidences shows on so few pairs.
+The pairs are generated anew with the run's simulated voters. `verdict tokens`: the probability of the verdict token
+after one greedy reasoning per order. `votes`: the share of sampled votes in both orders. The temperature is fitted on
+one half of the pairs, split by scene; ECE is measured on the other half against the voters' majority. `floor` is the
+expected ECE of a perfectly calibrated judge with the same confidences and number of pairs.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from data_recipes import pocket
 from reasoner_rm import Judge, Sample, load_samples
 from reasoner_rm.evaluation.calibration import Calibration
 from reasoner_rm.judge.temperature_scaling import verdict_probabilities
-from reasoner_rm.release.calibrate import Calibrated, calibrated, draw, labelled
+from reasoner_rm.release.calibrate import CalibrationFit, draw, fit_calibration, labelled_pairs
 
 SETTING = pocket.Setting(levels=(1, 2), voters=6, noise=0.3)
 SEED = 7_000
-"""Of the pairs; a pocket run draws its own with its seed."""
+"""The seed of the pairs; a pocket run generates its own from its own seed."""
 
 
 def main() -> None:
@@ -44,48 +44,48 @@ def main() -> None:
     judge = Judge.from_pretrained(args.model, "transformers", max_tokens=args.max_tokens)
     with tempfile.TemporaryDirectory() as folder:
         file = pocket.build(Path(folder), "heldout", "image_preference", args.pairs, SEED, setting=SETTING)
-        known = labelled(load_samples(file))
-        samples = [sample for sample, _ in known]
+        pairs = labelled_pairs(load_samples(file))
+        samples = [sample for sample, _ in pairs]
         sources = {
             f"votes, {args.votes} in each order": shares(judge, samples, args.votes),
             "verdict tokens, mean of both orders": verdict_probabilities(judge, samples),
         }
-    found = {name: calibrated(known, rows) for name, rows in sources.items()}
-    result: dict[str, Any] = {"pairs": args.pairs, "seed": SEED, "with_a_majority": len(known)}
-    result["sources"] = {name: told(figures) for name, figures in found.items()}
+    fits = {name: fit_calibration(pairs, rows) for name, rows in sources.items()}
+    result: dict[str, Any] = {"pairs": args.pairs, "seed": SEED, "with_a_majority": len(pairs)}
+    result["sources"] = {name: with_floor(fit) for name, fit in fits.items()}
     print(json.dumps(result, indent=1))
     if args.json:
         args.json.write_text(json.dumps(result, indent=1) + "\n")
     if args.plot:
-        plot(found, args.plot)
+        plot(fits, args.plot)
 
 
-def shares(judge: Judge, samples: Sequence[Sample], votes: int, at_once: int = 50) -> list[list[float]]:
+def shares(judge: Judge, samples: Sequence[Sample], votes: int, batch_size: int = 50) -> list[list[float]]:
     """For each sample the share of readable votes for its first candidate; empty where there are none."""
-    found: list[list[float]] = []
-    for start in tqdm(range(0, len(samples), at_once), desc="votes", unit="batch"):
-        for row in judge.ballots(samples[start : start + at_once], votes):
-            readable = [c for b in row if (c := b.candidate) is not None]
-            found.append([readable.count(0) / len(readable)] if readable else [])
-    return found
+    rows: list[list[float]] = []
+    for start in tqdm(range(0, len(samples), batch_size), desc="votes", unit="batch"):
+        for votes_of_sample in judge.ballots(samples[start : start + batch_size], votes):
+            readable = [c for b in votes_of_sample if (c := b.candidate) is not None]
+            rows.append([readable.count(0) / len(readable)] if readable else [])
+    return rows
 
 
-def told(found: Calibrated) -> dict[str, Any]:
-    floor = {name: perfect(figures) for name, figures in (("before", found.before), ("after", found.after))}
-    return {**found.as_json(), "floor": floor}
+def with_floor(fit: CalibrationFit) -> dict[str, Any]:
+    floor = {name: expected_ece(result) for name, result in (("before", fit.before), ("after", fit.after))}
+    return {**fit.as_json(), "floor": floor}
 
 
-def perfect(figures: Calibration, draws: int = 1000) -> float:
-    """The mean ECE when every answer is right as often as its bin is confident."""
+def expected_ece(result: Calibration, draws: int = 1000) -> float:
+    """The mean ECE of simulated judges whose accuracy in every bin is the bin's confidence."""
     rng = np.random.default_rng(0)
-    gaps = sum(np.abs(rng.binomial(b.n, b.confidence, draws) - b.n * b.confidence) for b in figures.bins)
-    return round(float(np.mean(gaps)) / figures.n, 4)
+    gaps = sum(np.abs(rng.binomial(b.n, b.confidence, draws) - b.n * b.confidence) for b in result.bins)
+    return round(float(np.mean(gaps)) / result.n, 4)
 
 
-def plot(found: dict[str, Calibrated], file: Path) -> None:
+def plot(fits: dict[str, CalibrationFit], file: Path) -> None:
     figure = Figure(figsize=(8.4, 4.2), layout="constrained")
-    for axes, (name, what) in zip(figure.subplots(1, 2, sharey=True), found.items(), strict=True):
-        draw(what, axes, f"{name}\nT = {what.temperature:.2f}")
+    for axes, (name, fit) in zip(figure.subplots(1, 2, sharey=True), fits.items(), strict=True):
+        draw(fit, axes, f"{name}\nT = {fit.temperature:.2f}")
     figure.savefig(file, dpi=110)
 
 

@@ -179,12 +179,12 @@ def held(memory: list[float], span: int = 20, warm: int = 40) -> list[float]:
 def pocket_config(folder: Path, changes: dict[str, dict[str, Any]]) -> Path:
     """The pocket world's preference recipe after a short cold start, its data made, little of it held out."""
     from reasoner_rm.pipeline.demos import DatasetSizes
-    from reasoner_rm.pipeline.pocket import config_of, course_of
+    from reasoner_rm.pipeline.pocket import demo_config, get_demo
 
-    course = course_of("shapes", "preference")
+    demo = get_demo("shapes", "preference")
     sets = tuple(f"{section}.{name}={value}" for section, values in changes.items() for name, value in values.items())
-    config = config_of(course, folder, 0, sets)
-    course.make(folder / "data", DatasetSizes(cold_start=600, train=320, heldout=16, ood=16), 0)
+    config = demo_config(demo, folder, 0, sets)
+    demo.build(folder / "data", DatasetSizes(cold_start=600, train=320, heldout=16, ood=16), 0)
     file, start = folder / "config.yaml", folder / "start"
     file.write_text(config.yaml())
     assert _start(file, start, "sft", "sft.max_steps=140").wait() == 0, said(start)

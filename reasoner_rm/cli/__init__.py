@@ -1,6 +1,6 @@
-"""The shell: `reasoner-rm VERB`. Verbs import what they need when they run, so that help is instant.
+"""The command line: `reasoner-rm VERB`. Verbs import heavy modules when they run, so that `--help` is fast.
 
-Exit codes: 0 fine, 1 something broke, 2 the input is wrong (one line says what and what to do).
+Exit codes: 0 success, 1 failure, 2 invalid input (one line says what is wrong and what to do).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from reasoner_rm.cli.common import adder
 from reasoner_rm.errors import InputError, RunInterrupted, ServiceError
 
 GROUPS = (pocket, stages, evaluation, judge, rank, serve, calibrate, publish, rewards, data, doctor)
-"""Modules with ``add_verbs``, in the order of `--help`. They import what they need when they run."""
+"""Modules with ``add_verbs``, in the order of `--help`."""
 
 
 def main(argv: list[str] | None = None) -> NoReturn:
@@ -40,10 +40,10 @@ def main(argv: list[str] | None = None) -> NoReturn:
     except ServiceError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
-    except RunInterrupted as stopped:
-        print(f"{stopped}; go on with --resume", file=sys.stderr)
+    except RunInterrupted as interrupted:
+        print(f"{interrupted}; continue with --resume", file=sys.stderr)
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+        print("interrupted", file=sys.stderr)
         sys.exit(1)
     except BrokenPipeError:
         sys.exit(1)

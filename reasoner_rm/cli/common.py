@@ -1,4 +1,4 @@
-"""What several verbs need."""
+"""Functions that several verbs share: arguments, checks, output."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from typing import Any, TypeAlias
 from reasoner_rm.errors import InputError
 
 Add: TypeAlias = Callable[[str, Callable[[argparse.Namespace], None], str], argparse.ArgumentParser]
-"""Adds a verb, or an action of one: its name, what it runs, and what it is for, in a line."""
+"""Adds a verb, or an action of a verb: name, function, one line of help."""
 
 
 def adder(group: Any, attribute: str = "run") -> Add:
-    """How verbs are added to a group of subparsers; ``attribute`` of the parsed arguments is what they run."""
+    """A function that adds verbs to a group of subparsers; the parsed arguments hold the verb's function as
+    ``attribute``."""
 
     def add(name: str, run: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
         sub: argparse.ArgumentParser = group.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
@@ -29,17 +30,17 @@ def adder(group: Any, attribute: str = "run") -> Add:
 
 
 def add_overrides(parser: argparse.ArgumentParser) -> None:
-    """`--set a.b=c`, any number of times."""
+    """`--set a.b=c`, repeatable."""
     parser.add_argument(
         "--set", dest="overrides", action="append", default=[], metavar="A.B=C", help="override a setting"
     )
 
 
-def within(args: argparse.Namespace, low: float, high: float, *names: str) -> None:
-    """Whether these arguments, where they are given, lie from ``low`` to ``high``.
+def check_range(args: argparse.Namespace, low: float, high: float, *names: str) -> None:
+    """Check that these arguments, where given, are between ``low`` and ``high``.
 
     Raises:
-        InputError: the first that does not.
+        InputError: one is not.
     """
     for name in names:
         value = getattr(args, name)
@@ -54,12 +55,13 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
         "--engine", default="auto", metavar="ENGINE", help="auto, transformers, vllm or http (default: auto)"
     )
     parser.add_argument(
-        "--url", help="with --engine http: an OpenAI-compatible server, up to and including /v1; replicas with commas"
+        "--url",
+        help="with --engine http: an OpenAI-compatible server, up to and including /v1; replicas separated by commas",
     )
 
 
 def libraries_to_stderr() -> contextlib.AbstractContextManager[Any]:
-    """Standard output is the verb's own: DeepSpeed, for one, announces itself there when it is imported."""
+    """Redirect what libraries print to standard error: DeepSpeed prints when it is imported."""
     return contextlib.redirect_stdout(sys.stderr)
 
 
@@ -72,34 +74,36 @@ def read_text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read it ({error})", file=file) from None
+        raise InputError(f"cannot read the file ({error})", file=file) from None
 
 
-def headline(summary: dict[str, Any]) -> str:
-    """A run in a line: what was measured after each stage, and what a blind model reaches."""
+def summary_line(summary: dict[str, Any]) -> str:
+    """One line: the held-out metric after each stage with its interval, and the blind baseline."""
     from reasoner_rm.report.formatting import metric_name
 
     parts = []
     for stage, splits in summary.get("stages", {}).items():
-        figures = splits.get("heldout", {})
-        low, high = figures.get("accuracy_interval") or (float("nan"),) * 2
-        parts.append(f"{stage} {figures.get('accuracy', float('nan')):.1%} [{low:.1%}, {high:.1%}]")
+        metrics = splits.get("heldout", {})
+        low, high = metrics.get("accuracy_interval") or (float("nan"),) * 2
+        parts.append(f"{stage} {metrics.get('accuracy', float('nan')):.1%} [{low:.1%}, {high:.1%}]")
     blind = summary.get("blind", {}).get("accuracy")
     line = f"held-out {metric_name(summary.get('task', ''))}: " + " → ".join(parts)
     return line if blind is None else f"{line}; blind {blind:.1%}"
 
 
 def command() -> str:
-    """What was typed, for the card of what it makes."""
+    """The command line as typed, for the dataset card."""
     return shlex.join(["reasoner-rm", *sys.argv[1:]])
 
 
 def write_set(args: argparse.Namespace, samples: Any, by: str, inputs: Sequence[Path], **options: Any) -> None:
-    """Write samples to ``args.out``, note it on its folder's card, and say what was kept and why the rest was not."""
+    """Write samples to ``args.out``, add an entry to the dataset card, and print what was kept and dropped."""
     from reasoner_rm.data.jsonl_ops import write
 
-    chosen = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
-    made = write(args.out, samples, by=by, inputs=inputs, options=chosen, command=command(), overwrite=args.overwrite)
-    print(f"kept: {made.kept} samples, {args.out}")
-    for reason, n in sorted(made.dropped.items(), key=lambda item: -item[1]):
+    values = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
+    written = write(
+        args.out, samples, by=by, inputs=inputs, options=values, command=command(), overwrite=args.overwrite
+    )
+    print(f"kept: {written.kept} samples, {args.out}")
+    for reason, n in sorted(written.dropped.items(), key=lambda item: -item[1]):
         print(f"dropped: {n}, {reason}")

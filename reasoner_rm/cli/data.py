@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasoner_rm.cli import dataset_ops, distill
-from reasoner_rm.cli.common import Add, adder, within
+from reasoner_rm.cli.common import Add, adder, check_range
 from reasoner_rm.errors import InputError
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _pairs(rest: list[str], command: str) -> None:
     parser.add_argument("--n", type=int, help="stop after so many rows")
     parser.add_argument("--skip-bad", action="store_true", help="leave bad rows out and count them")
     given = parser.parse_args(rest)
-    within(given, 1, math.inf, "n")
+    check_range(given, 1, math.inf, "n")
     if given.data is None:
         raise InputError("pairs needs --data", remedy="name your CSV, JSONL or folder")
     skipped: list[InputError] = []
@@ -178,7 +178,7 @@ def _world_parser(name: str) -> argparse.ArgumentParser:
 
 def _free(given: argparse.Namespace) -> None:
     """Refuse to replace an earlier build, and to make nothing."""
-    within(given, 1, math.inf, "n")
+    check_range(given, 1, math.inf, "n")
     file = given.out / f"{given.split}-{given.task}.jsonl"
     if file.exists() and not given.overwrite:
         raise InputError("exists already", file=file, remedy="give another --out, or --overwrite")
@@ -234,7 +234,7 @@ def _show(args: argparse.Namespace) -> None:
     from reasoner_rm.data.io import load_samples
     from reasoner_rm.data.sample_view import in_text
 
-    within(args, 1, math.inf, "limit")
+    check_range(args, 1, math.inf, "limit")
     if args.file.is_file() and args.file.suffix.lower() not in (".jsonl", ".json", ""):
         remedy = "build samples from it first: reasoner-rm data build pairs (or mapped) --data FILE --out DIR"
         raise InputError("this is a table, not a JSONL of samples", file=args.file, remedy=remedy)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reasoner_rm.cli.common import Add, command, within, write_set
+from reasoner_rm.cli.common import Add, check_range, command, write_set
 from reasoner_rm.errors import InputError
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _validate(args: argparse.Namespace) -> None:
     from reasoner_rm.data.validation import validate
     from reasoner_rm.data.validation_page import in_text, write_page
 
-    within(args, 1, math.inf, "workers", "max_tokens", "min_pixels", "max_pixels")
+    check_range(args, 1, math.inf, "workers", "max_tokens", "min_pixels", "max_pixels")
     lengths = None
     if args.model:
         from reasoner_rm.models.token_counter import Counter
@@ -128,7 +128,7 @@ def _unpack(args: argparse.Namespace) -> None:
 def _pack(args: argparse.Namespace) -> None:
     from reasoner_rm.data.shards import pack
 
-    within(args, 1, math.inf, "per_shard")
+    check_range(args, 1, math.inf, "per_shard")
     made = pack(args.file, args.out, per_shard=args.per_shard, command=command(), overwrite=args.overwrite)
     shards = "1 shard" if made.shards == 1 else f"{made.shards} shards"
     print(f"packed: {made.samples} samples, {made.images} images in {shards}, {args.out / args.file.name}")
@@ -137,7 +137,7 @@ def _pack(args: argparse.Namespace) -> None:
 def _mix(args: argparse.Namespace) -> None:
     from reasoner_rm.data.mixing import mix, parts_of
 
-    within(args, 1, math.inf, "n", "cap")
+    check_range(args, 1, math.inf, "n", "cap")
     parts = parts_of(args.parts)
     samples = mix(parts, args.n, args.cap, args.seed)
     write_set(args, samples, "mix", [p.file for p in parts], seed=args.seed, n=args.n, cap=args.cap, parts=args.parts)
@@ -147,7 +147,7 @@ def _dedup(args: argparse.Namespace) -> None:
     from reasoner_rm.data.duplicates import dedup
     from reasoner_rm.data.jsonl_ops import stream
 
-    within(args, 0, 64, "near")
+    check_range(args, 0, 64, "near")
     near = None if args.exact else args.near
     rows = (sample for _, sample in stream(args.file))
     samples = dedup(rows, near, args.by != "images", args.by != "prompt")
@@ -158,7 +158,7 @@ def _decontaminate(args: argparse.Namespace) -> None:
     from reasoner_rm.data.duplicates import Benchmarks, decontaminate
     from reasoner_rm.data.jsonl_ops import stream
 
-    within(args, 0, 64, "near")
+    check_range(args, 0, 64, "near")
     with tempfile.TemporaryDirectory() as kept:
         benchmarks = Benchmarks((_held(text, Path(kept)) for text in args.against), args.near)
     samples = decontaminate((sample for _, sample in stream(args.file)), benchmarks)
@@ -181,8 +181,8 @@ def _filter(args: argparse.Namespace) -> None:
     from reasoner_rm.data.filter import Rules, apply_rules, at_least_of
     from reasoner_rm.data.jsonl_ops import stream
 
-    within(args, 0, 1, "min_margin", "min_new")
-    within(args, 1, math.inf, "max_length_ratio", "max_per_group")
+    check_range(args, 0, 1, "min_margin", "min_new")
+    check_range(args, 1, math.inf, "max_length_ratio", "max_per_group")
     rules = Rules(
         args.min_margin,
         args.max_length_ratio,

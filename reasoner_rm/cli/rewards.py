@@ -13,7 +13,7 @@ from reasoner_rm.errors import InputError
 
 
 def add_verbs(verb: Add) -> None:
-    reward = verb("reward", _reward, "score one completion with a reward, and say what was read out of it")
+    reward = verb("reward", _reward, "score one completion with a reward, and print how it was parsed")
     reward.add_argument("name", nargs="?", help="a component, a preset, or path/to/file.py:function")
     reward.add_argument("--list", action="store_true", help="list rewards and presets, with ranges and sources")
     reward.add_argument("--sample", type=Path, help="a JSON file with one sample")
@@ -31,17 +31,17 @@ def _reward(args: argparse.Namespace) -> None:
         print("\n".join(list_rewards()))
         return
     if not (args.name and args.sample and args.completion):
-        raise InputError("reward needs NAME, --sample and --completion", remedy="or --list to see what there is")
+        raise InputError("reward needs NAME, --sample and --completion", remedy="see reward --list")
     text = sys.stdin.read() if args.completion == "-" else read_text(Path(args.completion))
     try:
         row = json.loads(read_text(args.sample))
     except json.JSONDecodeError as error:
         raise InputError(f"not valid JSON: {error}", file=args.sample) from None
     if not isinstance(row, dict):
-        raise InputError("a sample is a JSON object", file=args.sample)
+        raise InputError("a sample must be a JSON object", file=args.sample)
     with libraries_to_stderr():
-        found = explain(args.name, text, row, params=dict(map(_assignment, args.params)))
-    print(json.dumps(found.as_json(), ensure_ascii=False) if args.json else "\n".join(found.lines()))
+        breakdown = explain(args.name, text, row, params=dict(map(_assignment, args.params)))
+    print(json.dumps(breakdown.as_json(), ensure_ascii=False) if args.json else "\n".join(breakdown.lines()))
 
 
 def _assignment(text: str) -> tuple[str, Any]:

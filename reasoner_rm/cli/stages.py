@@ -1,4 +1,4 @@
-"""The verbs of a run's stages: sft, rejection-sampling, grpo; and its report."""
+"""The verbs of a run's stages (sft, rejection-sampling, grpo) and of its report."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reasoner_rm.cli.common import Add, add_overrides, headline, libraries_to_stderr
+from reasoner_rm.cli.common import Add, add_overrides, libraries_to_stderr, summary_line
 from reasoner_rm.errors import InputError, RunInterrupted
 
 if TYPE_CHECKING:
@@ -22,8 +22,11 @@ STAGE_VERBS: dict[str, Stage] = {"sft": "cold_start", "rejection-sampling": "rej
 
 def add_verbs(verb: Add) -> None:
     for name, text in (
-        ("sft", "the cold start: supervised fine-tuning on reasoned verdicts"),
-        ("rejection-sampling", "sample what the model judges right already, fine-tune on that, keep the rest for RL"),
+        ("sft", "cold start: supervised fine-tuning on answers with reasoning"),
+        (
+            "rejection-sampling",
+            "sample completions, fine-tune on rows that the model mostly gets right, keep the others for RL",
+        ),
         ("grpo", "GRPO with rule rewards and a listener"),
     ):
         stage = verb(name, _stage, text)
@@ -31,18 +34,24 @@ def add_verbs(verb: Add) -> None:
         stage.add_argument("config", type=Path, metavar="CONFIG.yaml")
         add_overrides(stage)
         stage.add_argument(
-            "--resume", action="store_true", help="go on from the last whole state, or begin where there is none"
+            "--resume", action="store_true", help="continue from the last complete state; start if there is none"
         )
         stage.add_argument(
-            "--dry-run", action="store_true", help="say what it would do and hold in memory, and do nothing"
+            "--dry-run", action="store_true", help="print steps, tokens and an estimate of memory; train nothing"
         )
-        stage.add_argument("--gpus", type=int, default=1, help="with --dry-run: how many GPUs (default: 1)")
-        stage.add_argument("--gpu-gb", type=float, help="with --dry-run: the memory of one, to say what does not fit")
-        stage.add_argument("--speed", type=float, help="with --dry-run: tokens a second that a GPU generates")
+        stage.add_argument("--gpus", type=int, default=1, help="with --dry-run: number of GPUs (default: 1)")
+        stage.add_argument(
+            "--gpu-gb", type=float, help="with --dry-run: memory of one GPU, for advice if the stage does not fit"
+        )
+        stage.add_argument(
+            "--speed",
+            type=float,
+            help="with --dry-run: generated tokens per second of one GPU, to estimate the rollout's time",
+        )
         stage.add_argument("--json", action="store_true", help="print the run's summary as one JSON object")
-    report = verb("report", _report, "write a run's report.html again")
+    report = verb("report", _report, "write the report.html of a run")
     report.add_argument("run_dir", type=Path, metavar="RUN")
-    report.add_argument("--watch", action="store_true", help="keep it up to date until the run is over, or Ctrl-C")
+    report.add_argument("--watch", action="store_true", help="update it until the run is over, or Ctrl-C")
 
 
 def _stage(args: argparse.Namespace) -> None:
@@ -58,22 +67,22 @@ def _dry_run(args: argparse.Namespace) -> None:
 
     config = load_config(args.config, args.overrides)
     with libraries_to_stderr():
-        found = plan(config, STAGE_VERBS[args.verb], gpus=args.gpus, gpu_gb=args.gpu_gb, speed=args.speed)
+        estimate = plan(config, STAGE_VERBS[args.verb], gpus=args.gpus, gpu_gb=args.gpu_gb, speed=args.speed)
     if args.json:
-        print(json.dumps(found | {"config": config.model_dump(mode="json")}))
+        print(json.dumps(estimate | {"config": config.model_dump(mode="json")}))
         return
     print(config.yaml())
-    for name, value in found.items():
-        inside = value.items() if isinstance(value, dict) else [("", value)]
-        print("\n".join(f"{name}{f'.{part}' if part else ''}: {figure}" for part, figure in inside))
+    for name, value in estimate.items():
+        parts = value.items() if isinstance(value, dict) else [("", value)]
+        print("\n".join(f"{name}{f'.{part}' if part else ''}: {entry}" for part, entry in parts))
 
 
 def run_stage(verb: str, file: Path, overrides: Sequence[str], as_json: bool, resume: bool = False) -> None:
-    """Run a stage, or `eval`, of a config and print what it came to."""
+    """Run a stage of a config, or its evaluation, and print the result."""
     from reasoner_rm.config import load_config
 
     config = load_config(file, overrides)
-    from reasoner_rm.report import write_report  # brings torch, which a wrong key need not wait for
+    from reasoner_rm.report import write_report  # imports torch: after the config is checked
 
     with libraries_to_stderr():
         run = _evaluate(config) if verb == "eval" else _train(STAGE_VERBS[verb], config, resume)
@@ -82,12 +91,12 @@ def run_stage(verb: str, file: Path, overrides: Sequence[str], as_json: bool, re
         print(json.dumps(summary))
     else:
         if summary.get("stages"):
-            print(headline(summary))
+            print(summary_line(summary))
         print(f"report: {report}")
 
 
 def _train(stage: Stage, config: Config, resume: bool) -> RunDir:
-    """Train and measure a stage, on as many processes as were started; the first one measures, the others are done."""
+    """Train a stage on all started processes, then evaluate it on the first one; the others exit."""
     from reasoner_rm import distributed
     from reasoner_rm.pipeline.resume_check import check_unchanged
     from reasoner_rm.pipeline.stages import Pipeline
@@ -103,13 +112,13 @@ def _train(stage: Stage, config: Config, resume: bool) -> RunDir:
     if not run.checkpoint(stage).exists():
         try:
             pipeline.train(stage)
-        except RunInterrupted:  # all stop after the same step; a process that ends inside its group may be aborted
+        except RunInterrupted:  # all processes stop after the same step; leave the process group in order
             distributed.shutdown()
             raise
     distributed.shutdown()
     if not distributed.is_main():
         sys.exit(0)
-    pipeline.measure(stage, blind=stage == "grpo")
+    pipeline.evaluate_stage(stage, blind=stage == "grpo")
     return run
 
 
@@ -121,7 +130,7 @@ def _evaluate(config: Config) -> RunDir:
     last = run.latest()
     if last is None:
         raise InputError("no checkpoint to evaluate", file=config.run.out, remedy="run a stage first")
-    Pipeline(config, run).measure(last.name, blind=True, served=True)  # type: ignore[arg-type]
+    Pipeline(config, run).evaluate_stage(last.name, blind=True, served=True)  # type: ignore[arg-type]
     return run
 
 
@@ -129,7 +138,7 @@ def _report(args: argparse.Namespace) -> None:
     from reasoner_rm.report import watch, write_report
 
     if not (args.run_dir / "config.resolved.yaml").is_file():
-        raise InputError("not a run directory", file=args.run_dir, remedy="give the folder that a run wrote")
+        raise InputError("not a run directory", file=args.run_dir, remedy="give the directory of a run")
     if not args.watch:
         print(write_report(args.run_dir))
         return
@@ -140,4 +149,4 @@ def _report(args: argparse.Namespace) -> None:
         )
         print("the run is over", file=sys.stderr)
     except KeyboardInterrupt:
-        print("no longer watched", file=sys.stderr)
+        print("stopped watching", file=sys.stderr)

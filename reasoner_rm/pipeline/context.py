@@ -1,4 +1,4 @@
-"""What the stages of a run share: samples, models, engines, and the summary."""
+"""What the stages of a run share: samples, policy, engines, and the summary."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from reasoner_rm.training.run_dir import RunDir
 
 
 class RunContext:
-    """One run: its configuration, its directory, and the means that its stages work with.
+    """One run: its configuration and directory, and functions to load its samples, policy and engines.
 
     Args:
-        resume: stages go on from where they were stopped or killed.
+        resume: stages continue from their last state.
     """
 
     def __init__(self, config: Config, run: RunDir, resume: bool = False):
@@ -47,7 +47,7 @@ class RunContext:
         """The samples of a data file, all of the run's task.
 
         Raises:
-            InputError: the file is not named in the config, bad, or of another task.
+            InputError: the config names no such file; the file cannot be read; a sample is of another task.
         """
         file = getattr(self.config.data, name)
         if file is None:
@@ -64,14 +64,15 @@ class RunContext:
     def engine(
         self, settings: EngineSection, path: str | Path | None = None
     ) -> Iterator[tuple[RolloutEngine, BoxConverter]]:
-        """An engine that answers with the policy as `policy` finds it, and the canvas on which that draws; closed at
-        the end. Weights are loaded once, by who answers with them.
+        """A context manager: an engine with the policy of `policy(path)`, and the policy's box converter.
+
+        The weights are loaded once, by the engine.
 
         Raises:
-            InputError: as `engine_for`.
+            InputError: as `engine_from_config`.
         """
-        here = resolve_engine(settings.name).name == "transformers"
-        encoder = PromptEncoder(self.policy(path, weights=here))
+        with_weights = resolve_engine(settings.name).name == "transformers"
+        encoder = PromptEncoder(self.policy(path, weights=with_weights))
         with closing(engine_from_config(encoder.vlm, settings, encoder)) as engine:
             yield engine, BoxConverter.of(encoder)
 
@@ -82,7 +83,7 @@ class RunContext:
         weights: bool = True,
         quantize: Quantization | None = None,
     ) -> Vlm:
-        """The policy from a path, or from the last stage that was run; its shape only, without ``weights``."""
+        """The policy from a path or else from the last completed stage; without ``weights`` its architecture only."""
         model = self.config.model
         vlm = load_vlm(
             path or self.run.latest() or model.path,
@@ -98,16 +99,16 @@ class RunContext:
         if model.keep_features and weights:
             if not {"vision", "merger"} <= set(model.freeze) or not vlm.family.supports_packing:
                 raise InputError(
-                    "model.keep_features needs a vision tower that stays", remedy="set model.freeze: [vision, merger]"
+                    "model.keep_features needs a frozen vision tower", remedy="set model.freeze: [vision, merger]"
                 )
             cache_features(vlm.model.model.visual)
         return vlm
 
     def load_trainable(self, path: str | Path | None = None, device: str | None = None) -> Vlm:
-        """The policy as a stage trains it: with LoRA layers where the config asks for them, on quantised weights.
+        """The policy for training: quantised and with LoRA layers if the config says so.
 
         Raises:
-            InputError: weights that would be trained are quantised.
+            InputError: trained weights would be quantised.
         """
         model = self.config.model
         check_quantize(model)
@@ -115,15 +116,15 @@ class RunContext:
         if model.lora is not None:
             return add_lora(vlm, model.lora, self.config.run.seed)
         if is_quantized(vlm.model):
-            raise InputError(f"{vlm.source}: quantised weights cannot be trained themselves", remedy="set model.lora")
+            raise InputError(f"{vlm.source}: quantised weights cannot be trained", remedy="set model.lora")
         return vlm
 
-    def count(self, **counts: int) -> None:
-        """Write down how many rows there were, by what they were used for."""
-        self.summarise(data=self.run.read_json("summary.json").get("data", {}) | counts)
+    def add_counts(self, **counts: int) -> None:
+        """Add row counts, by use, to `summary.json`."""
+        self.update_summary(data=self.run.read_json("summary.json").get("data", {}) | counts)
 
-    def summarise(self, **values: Any) -> None:
-        """Write values into `summary.json`, beside what every summary says."""
+    def update_summary(self, **values: Any) -> None:
+        """Add values to `summary.json`, with seed, task, models and peak memory."""
         if not distributed.is_main():
             return
         summary = self.run.read_json("summary.json") | values
@@ -138,6 +139,6 @@ class RunContext:
 
 
 def peak_rss_mb() -> float:
-    """The most memory this process ever held, in MB."""
+    """The peak resident memory of this process, in MB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)

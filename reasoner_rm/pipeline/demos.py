@@ -1,4 +1,4 @@
-"""The small worlds: for each of their tasks a recipe, how much data it gets, and a form that takes a few minutes."""
+"""The pocket demos: for each world and task a recipe, the sizes of its data, and a quick variant."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ RECIPES = Path(__file__).with_name("recipes")
 
 @dataclass(frozen=True, slots=True)
 class DatasetSizes:
-    """How many samples each file gets. ``drawings`` and ``cold_start_scans`` are the digits' alone: demonstrations
-    come from few scans, so that the cold start learns to speak and to look, and leaves reading to be learnt."""
+    """The number of samples per file.
+
+    ``drawings`` and ``cold_start_scans`` are for the digits only: the cold start uses few scans, so that it teaches the
+    format of the reasoning and leaves the recognition of digits to RL.
+    """
 
     cold_start: int
     train: int
@@ -24,56 +27,67 @@ class DatasetSizes:
 
 @dataclass(frozen=True, slots=True)
 class DemoTask:
-    """One task of a world, from data to report.
+    """One task of a world.
 
     Args:
-        recipe: the YAML that it runs.
-        plan, quick: its data, and those of `--quick`.
-        make: writes the data into a folder, by plan and seed.
-        chance: the accuracy of guessing, where it is the same for every sample.
+        recipe: the configuration, a YAML file.
+        sizes, quick_sizes: of the data, and of that for `--quick`.
+        quick_overrides: settings for `--quick`.
+        build: writes the data into a folder, from sizes and seed.
+        chance: the accuracy of a random guess, if it is the same for every sample.
     """
 
     recipe: Path
-    plan: DatasetSizes
-    quick: DatasetSizes
+    sizes: DatasetSizes
+    quick_sizes: DatasetSizes
     quick_overrides: tuple[str, ...]
-    make: Callable[[Path, DatasetSizes, int], None]
+    build: Callable[[Path, DatasetSizes, int], None]
     chance: float | None = None
 
 
-def _digits(folder: Path, plan: DatasetSizes, seed: int) -> None:
+def _build_digits(folder: Path, sizes: DatasetSizes, seed: int) -> None:
     from data_recipes import digits
 
     task = "image_preference"
-    few, many = {"limit": plan.cold_start_scans}, {"drawings": plan.drawings}
-    digits.build(folder, "train", task, plan.cold_start, seed, name="cold_start", **few, **many)
-    digits.build(folder, "train", task, plan.train, seed + 1, name="train", **many)
-    digits.build(folder, "heldout", task, plan.heldout, seed, name="heldout")
-    digits.build(folder, "ood", task, plan.ood, seed, name="ood")
+    drawings = sizes.drawings
+    digits.build(
+        folder,
+        "train",
+        task,
+        sizes.cold_start,
+        seed,
+        name="cold_start",
+        limit=sizes.cold_start_scans,
+        drawings=drawings,
+    )
+    digits.build(folder, "train", task, sizes.train, seed + 1, name="train", drawings=drawings)
+    digits.build(folder, "heldout", task, sizes.heldout, seed, name="heldout")
+    digits.build(folder, "ood", task, sizes.ood, seed, name="ood")
 
 
-def _shapes(task: str) -> Callable[[Path, DatasetSizes, int], None]:
-    """Six voters, none of them sure: some labels are soft, some votes tie, and a few go to the wrong image.
+def _shapes_builder(task: str) -> Callable[[Path, DatasetSizes, int], None]:
+    """A function that builds the shapes data of a task.
 
-    Scenes of up to three things; a model of this size hardly tells the third level's nine places apart.
+    Six noisy voters: some labels are soft, some are ties, a few are wrong. Levels 1 and 2 only (up to three objects): a
+    model of this size hardly distinguishes the nine positions of level 3.
     """
 
-    def make(folder: Path, plan: DatasetSizes, seed: int) -> None:
+    def build(folder: Path, sizes: DatasetSizes, seed: int) -> None:
         from data_recipes import pocket
 
         setting = pocket.Setting(levels=(1, 2), voters=6, noise=0.3)
-        pocket.build(folder, "train", task, plan.cold_start, seed, name="cold_start", setting=setting)
-        pocket.build(folder, "train", task, plan.train, seed + 1000, name="train", setting=setting)
-        pocket.build(folder, "heldout", task, plan.heldout, seed, name="heldout", setting=setting)
-        pocket.build(folder, "ood", task, plan.ood, seed, name="ood", setting=setting)
+        pocket.build(folder, "train", task, sizes.cold_start, seed, name="cold_start", setting=setting)
+        pocket.build(folder, "train", task, sizes.train, seed + 1000, name="train", setting=setting)
+        pocket.build(folder, "heldout", task, sizes.heldout, seed, name="heldout", setting=setting)
+        pocket.build(folder, "ood", task, sizes.ood, seed, name="ood", setting=setting)
 
-    return make
+    return build
 
 
 DIGITS = DemoTask(
     recipe=RECIPES / "digits.yaml",
-    plan=DatasetSizes(cold_start=480, train=1600),
-    quick=DatasetSizes(cold_start=480, train=320, heldout=80, ood=40),
+    sizes=DatasetSizes(cold_start=480, train=1600),
+    quick_sizes=DatasetSizes(cold_start=480, train=320, heldout=80, ood=40),
     quick_overrides=(
         "sft.max_steps=110",
         "rejection_sampling.sft.max_steps=10",
@@ -81,33 +95,33 @@ DIGITS = DemoTask(
         "grpo.max_steps=12",
         "grpo.log_rollouts_every=4",
     ),
-    make=_digits,
+    build=_build_digits,
     chance=0.5,
 )
 
 
-def _course(name: str, task: str, *, chance: float | None = None) -> DemoTask:
+def _shapes_task(name: str, task: str, *, chance: float | None = None) -> DemoTask:
     return DemoTask(
         recipe=RECIPES / f"shapes-{name}.yaml",
-        plan=DatasetSizes(cold_start=1000, train=1600),
-        quick=DatasetSizes(cold_start=600, train=320, heldout=80, ood=40),
+        sizes=DatasetSizes(cold_start=1000, train=1600),
+        quick_sizes=DatasetSizes(cold_start=600, train=320, heldout=80, ood=40),
         quick_overrides=(
             "sft.max_steps=100",
             "rejection_sampling.sft.max_steps=10",
             "grpo.max_steps=12",
             "grpo.log_rollouts_every=4",
         ),
-        make=_shapes(task),
+        build=_shapes_builder(task),
         chance=chance,
     )
 
 
 WORLDS: dict[str, dict[str, DemoTask]] = {
     "shapes": {
-        "preference": _course("preference", "image_preference", chance=0.5),
-        "caption_critic": _course("caption_critic", "caption_critic"),
-        "detection": _course("detection", "detection"),
-        "qa": _course("qa", "qa"),
+        "preference": _shapes_task("preference", "image_preference", chance=0.5),
+        "caption_critic": _shapes_task("caption_critic", "caption_critic"),
+        "detection": _shapes_task("detection", "detection"),
+        "qa": _shapes_task("qa", "qa"),
     },
     "digits": {"preference": DIGITS},
 }

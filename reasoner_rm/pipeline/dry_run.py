@@ -1,4 +1,4 @@
-"""Know before you start: what a stage would do and hold, without loading a model or writing a file."""
+"""`--dry-run`: a stage's steps, tokens and estimated memory, without loading weights or writing a file."""
 
 from __future__ import annotations
 
@@ -22,14 +22,12 @@ from reasoner_rm.training.memory_estimate import BatchShape, MemoryEstimate, cou
 from reasoner_rm.training.run_dir import Stage
 
 GB = 10**9
-ASKED = 32
-"""How many samples are counted token by token."""
-ROWS = 128
-"""How many completions the transformers engine decodes side by side."""
-
-
-TARGET = 256
-"""Tokens of a target, as SFT is planned."""
+MAX_COUNTED = 32
+"""The number of samples whose tokens are counted."""
+DECODE_ROWS = 128
+"""The number of completions that the transformers engine decodes at once."""
+TARGET_TOKENS = 256
+"""The assumed length of an SFT target."""
 
 
 def architecture_of(path: str) -> Any:
@@ -42,18 +40,18 @@ def architecture_of(path: str) -> Any:
 def plan(
     config: Config, stage: Stage, *, gpus: int = 1, gpu_gb: float | None = None, speed: float | None = None
 ) -> dict[str, Any]:
-    """Everything about a stage that can be known ahead; as JSON knows it.
+    """A stage's samples, prompt lengths, steps and estimated memory per GPU, as a JSON object.
 
     Args:
-        gpus: how many would train.
-        gpu_gb: what one of them holds, for advice on what does not fit.
-        speed: generated tokens a second of one GPU, measured elsewhere, for the time of a step's rollout.
+        gpus: the number of GPUs.
+        gpu_gb: the memory of one GPU, to say whether the stage fits and what would reduce it.
+        speed: generated tokens per second of one GPU, to estimate the rollout's time per step.
 
     Raises:
-        InputError: whatever would have stopped the stage later.
+        InputError: settings or data that would stop the stage.
     """
     if gpus < 1:
-        raise InputError(f"{gpus} GPUs train nothing", remedy="set --gpus to 1 or more")
+        raise InputError(f"--gpus is {gpus}", remedy="give at least 1")
     name = "cold_start" if stage == "cold_start" else "train"
     file = getattr(config.data, name)
     if file is None:
@@ -70,7 +68,7 @@ def plan(
     steps = _grpo(section, samples, gpus) if isinstance(section, GrpoSection) else _sft(section, samples, gpus)
     memory = memory_of(config, stage, max(lengths), patches, gpus=gpus, sharding=sharding)
     mean = round(sum(lengths) / len(lengths), 1)
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         "stage": stage,
         "samples": len(samples),
         "prompt_tokens": {"longest": max(lengths), "mean": mean, "counted": len(lengths)},
@@ -78,34 +76,35 @@ def plan(
         "memory_gb": {part: round(size / GB, 3) for part, size in memory.as_json().items()},
     }
     if speed is not None and "tokens_a_step" in steps:
-        found["rollout_seconds_a_step"] = round(steps["tokens_a_step"] / gpus / speed, 1)
+        result["rollout_seconds_a_step"] = round(steps["tokens_a_step"] / gpus / speed, 1)
     if gpu_gb is not None:
-        found["fits"] = memory.total <= gpu_gb * GB
-        found["advice"] = [] if found["fits"] else advice(config, section, memory)
-    return found
+        result["fits"] = memory.total <= gpu_gb * GB
+        result["advice"] = [] if result["fits"] else advice(config, section, memory)
+    return result
 
 
 def memory_of(
     config: Config, stage: Stage, prompt: int, patches: int, *, gpus: int = 1, sharding: int = 0,
     architecture: Callable[[str], Any] = architecture_of,
 ) -> MemoryEstimate:  # fmt: skip
-    """What a stage holds on one GPU.
+    """The estimated memory of a stage on one GPU.
 
     Args:
-        prompt, patches: the longest prompt's tokens, and the most patches that the images of one have.
+        prompt: tokens of the longest prompt.
+        patches: the most image patches of a prompt.
         sharding: the ZeRO stage.
-        architecture: the configuration of a model by its path.
+        architecture: returns the configuration of a model path.
     """
-    section, hears = _section(config, stage), config.listener
-    update, rollout = BatchShape(getattr(section, "batch_size", 1), prompt, 1, TARGET, patches), None
+    section, listening = _section(config, stage), config.listener
+    update, rollout = BatchShape(getattr(section, "batch_size", 1), prompt, 1, TARGET_TOKENS, patches), None
     if isinstance(section, GrpoSection):
-        update, rollout = _passes(section, prompt, patches)
-    listener = 0
-    if stage == "grpo" and hears.path not in (None, POLICY_BASE) and hears.endpoint is None:
-        listener = counts(architecture(str(hears.path)), ModelSection(dtype=hears.dtype)).stored
+        update, rollout = _batch_shapes(section, prompt, patches)
+    listener_bytes = 0
+    if stage == "grpo" and listening.path not in (None, POLICY_BASE) and listening.endpoint is None:
+        listener_bytes = counts(architecture(str(listening.path)), ModelSection(dtype=listening.dtype)).stored
     return estimate(
         architecture(config.model.path), config.model, section, update, rollout, ranks=gpus, stage=sharding,
-        reference=stage == "grpo" and config.grpo.beta > 0, listener=listener,
+        reference=stage == "grpo" and config.grpo.beta > 0, listener=listener_bytes,
     )  # fmt: skip
 
 
@@ -116,30 +115,34 @@ def _section(config: Config, stage: Stage) -> GrpoSection | SftSection:
 
 
 def _lengths(config: Config, samples: Sequence[Sample]) -> tuple[list[int], int]:
-    """Tokens of some prompts, images included, spread over the data; the most patches that the images of one have."""
+    """The prompt lengths of up to `MAX_COUNTED` samples at even intervals, images included; the most patches of one."""
     counter = Counter.of(config.model.path, config.template, config.model.min_pixels, config.model.max_pixels)
-    chosen = samples[:: max(1, len(samples) // ASKED)]
-    seen = [[counter.image(open_image(ref)) for ref in counter.shown(sample)] for sample in chosen]
-    lengths = [counter.text(sample) + sum(images) - len(images) for sample, images in zip(chosen, seen, strict=True)]
-    return lengths, max(map(sum, seen)) * counter.processor.image_processor.merge_size**2
+    chosen = samples[:: max(1, len(samples) // MAX_COUNTED)]
+    image_tokens = [[counter.image(open_image(ref)) for ref in counter.shown(sample)] for sample in chosen]
+    lengths = [
+        counter.text(sample) + sum(images) - len(images) for sample, images in zip(chosen, image_tokens, strict=True)
+    ]
+    return lengths, max(map(sum, image_tokens)) * counter.processor.image_processor.merge_size**2
 
 
 def _longest(section: GrpoSection) -> tuple[int, int]:
-    """The completions of a prompt, and their length, where they are the most tokens."""
-    turns = [sum(s.steps for s in section.length_schedule[:i]) for i in range(len(section.length_schedule))] or [0]
-    return max((section.lengths(step) for step in turns), key=lambda pair: pair[0] * pair[1])
+    """(num_generations, max_completion_length) of the part of the length schedule with the most tokens."""
+    starts = [sum(s.steps for s in section.length_schedule[:i]) for i in range(len(section.length_schedule))] or [0]
+    return max((section.lengths(step) for step in starts), key=lambda pair: pair[0] * pair[1])
 
 
-def _passes(section: GrpoSection, prompt: int, patches: int) -> tuple[BatchShape, BatchShape]:
-    """The largest pass of the update, and what is rolled out side by side."""
+def _batch_shapes(section: GrpoSection, prompt: int, patches: int) -> tuple[BatchShape, BatchShape]:
+    """The largest forward pass of the update, and the largest batch of the rollout."""
     generations, length = _longest(section)
-    groups, beside = section.prompts_per_device, generations
+    groups, completions = section.prompts_per_device, generations
     if section.max_tokens_per_forward is not None:
         groups = max(1, min(groups, section.max_tokens_per_forward // (prompt + generations * length)))
-        beside = min(generations, max(1, (section.max_tokens_per_forward - prompt) // length))
-    together = max(1, min(section.prompts_per_device * section.gradient_accumulation_steps, ROWS // generations))
-    return BatchShape(groups, prompt, beside, length, patches), BatchShape(
-        together, prompt, generations, length, patches
+        completions = min(generations, max(1, (section.max_tokens_per_forward - prompt) // length))
+    rollout_groups = max(
+        1, min(section.prompts_per_device * section.gradient_accumulation_steps, DECODE_ROWS // generations)
+    )
+    return BatchShape(groups, prompt, completions, length, patches), BatchShape(
+        rollout_groups, prompt, generations, length, patches
     )
 
 
@@ -158,9 +161,9 @@ def _grpo(section: GrpoSection, samples: Sequence[Sample], gpus: int) -> dict[st
 
 
 def _sft(section: SftSection, samples: Sequence[Sample], gpus: int) -> dict[str, int]:
-    window = section.batch_size * section.gradient_accumulation_steps * gpus
-    number = section.max_steps if section.max_steps > 0 else math.ceil(section.epochs * len(samples) / window)
-    return {"optimizer_steps": number, "samples_a_step": window}
+    batch = section.batch_size * section.gradient_accumulation_steps * gpus
+    number = section.max_steps if section.max_steps > 0 else math.ceil(section.epochs * len(samples) / batch)
+    return {"optimizer_steps": number, "samples_a_step": batch}
 
 
 def zero_stage(file: Path | None) -> int:
@@ -170,22 +173,22 @@ def zero_stage(file: Path | None) -> int:
     try:
         return int(json.loads(file.read_text(encoding="utf-8"))["zero_optimization"]["stage"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"no ZeRO stage can be read ({error})", file=file, remedy="see scripts/deepspeed/") from None
+        raise InputError(f"cannot read the ZeRO stage ({error})", file=file, remedy="see scripts/deepspeed/") from None
 
 
 def advice(config: Config, section: GrpoSection | SftSection, memory: MemoryEstimate) -> list[str]:
-    """Settings that make it smaller, the largest part's first."""
-    ways: list[tuple[int, str]] = []
+    """Settings that reduce the memory, the one for the largest part first."""
+    options: list[tuple[int, str]] = []
     if config.model.lora is None:
         trained = memory.optimizer + memory.gradients + memory.reference
-        ways.append((trained, "model.lora: train a few layers, on one GPU"))
+        options.append((trained, "model.lora: train low-rank layers only, on one GPU"))
         if zero_stage(config.run.deepspeed) < 3:
-            ways.append((memory.weights + memory.optimizer, "run.deepspeed=scripts/deepspeed/zero3.json, on more GPUs"))
+            options.append((memory.weights + memory.optimizer, "run.deepspeed: scripts/deepspeed/zero3.json"))
     elif config.model.quantize is None:
-        ways.append((memory.weights, "model.quantize: nf4, below the trained layers"))
+        options.append((memory.weights, "model.quantize: nf4, for the frozen weights"))
     if not section.gradient_checkpointing:
-        ways.append((memory.activations, "gradient_checkpointing: true"))
+        options.append((memory.activations, "gradient_checkpointing: true"))
     if isinstance(section, GrpoSection):
-        ways.append((memory.activations, "grpo.max_tokens_per_forward: a group in parts, to the same gradient"))
-        ways.append((memory.kv_cache, "fewer grpo.num_generations, or a shorter grpo.max_completion_length"))
-    return [way for size, way in sorted(ways, key=lambda pair: -pair[0]) if size]
+        options.append((memory.activations, "grpo.max_tokens_per_forward: split groups, with the same gradient"))
+        options.append((memory.kv_cache, "fewer grpo.num_generations, or a shorter grpo.max_completion_length"))
+    return [option for size, option in sorted(options, key=lambda pair: -pair[0]) if size]

@@ -1,4 +1,4 @@
-"""The listener that a run's config names."""
+"""Loading the listener of a run's configuration."""
 
 from __future__ import annotations
 
@@ -18,49 +18,49 @@ from reasoner_rm.tasks.render import Template
 
 POLICY_BASE = "policy"
 LISTENER_OPTIONS = ("temperature", "strip_verdict", "both_orders", "min_mass")
-"""Settings of a section that every listener has."""
+"""The settings that every kind of listener takes."""
 
 
 @contextmanager
-def open_listener(config: Config, template: Template, lender: Vlm | None = None) -> Iterator[Listener | None]:
-    """The frozen model that reads reasonings, with the policy's own prompt and image bounds; closed at the end.
+def open_listener(config: Config, template: Template, policy: Vlm | None = None) -> Iterator[Listener | None]:
+    """A context manager: the run's listener, with the policy's prompt template and pixel bounds; None if it has none.
 
     Args:
-        lender: the policy that is being trained, for ``listener.path: policy``; without one, the run's base.
+        policy: the trained policy, whose base is the listener with ``listener.path: policy``; None: load the base.
 
     Raises:
-        InputError: the policy should lend its base, but every weight of it is trained or vLLM should hear; an engine
-            that is not there; or a server cannot be used.
+        InputError: ``listener.path: policy`` without LoRA or with vLLM; an engine that is not installed; a server
+            that cannot be used.
     """
     section, model = config.listener, config.model
     settings = {name: getattr(section, name) for name in LISTENER_OPTIONS}
-    lent, on_vllm = section.path == POLICY_BASE, section.engine == "vllm"
-    if on_vllm and (lent or section.endpoint is not None):
-        what = "the policy hears itself" if lent else "a server hears"
+    uses_base, on_vllm = section.path == POLICY_BASE, section.engine == "vllm"
+    if on_vllm and (uses_base or section.endpoint is not None):
+        reason = "listener.path is policy" if uses_base else "listener.endpoint is set"
         raise InputError(
-            f"listener.engine is vllm, but {what}",
+            f"listener.engine is vllm, but {reason}",
             remedy="name a model as listener.path, without listener.endpoint; or set listener.engine to transformers",
         )
     if section.endpoint is not None:
         engine = HttpEngine(OpenAIClient(section.endpoint))
-        engine.options  # noqa: B018  # a server that cannot be used is refused before anything is trained
+        engine.options  # noqa: B018  # checks the server before anything is trained
         yield Listener(engine, template, max_failure_rate=section.max_failure_rate, **settings)
         return
     if section.path is None:
         yield None
         return
-    if lent and model.lora is None:
-        raise InputError("listener.path is `policy`, whose weights are all trained", remedy="set model.lora")
-    if lent and lender is not None:
-        yield frozen_listener(lender, template, **settings)
+    if uses_base and model.lora is None:
+        raise InputError("listener.path is `policy`, but all of its weights are trained", remedy="set model.lora")
+    if uses_base and policy is not None:
+        yield frozen_listener(policy, template, **settings)
         return
-    here = resolve_engine(section.engine).name == "transformers"
-    path = model.path if lent else section.path
+    on_transformers = resolve_engine(section.engine).name == "transformers"
+    path = model.path if uses_base else section.path
     low, high = model.min_pixels, model.max_pixels
-    vlm = load_vlm(path, dtype=section.dtype, min_pixels=low, max_pixels=high, weights=here)
-    if here:
+    vlm = load_vlm(path, dtype=section.dtype, min_pixels=low, max_pixels=high, weights=on_transformers)
+    if on_transformers:
         yield frozen_listener(vlm, template, **settings)
         return
     share = {"dtype": "auto", "gpu_memory_utilization": section.gpu_memory_utilization}
-    with closing(VllmEngine(vlm, config.engine.model_copy(update=share))) as on_gpu:
-        yield Listener(on_gpu, template, **settings)
+    with closing(VllmEngine(vlm, config.engine.model_copy(update=share))) as engine:
+        yield Listener(engine, template, **settings)

@@ -1,4 +1,4 @@
-"""`reasoner-rm pocket`: the whole loop on a small world, from nothing to a judge, on a laptop."""
+"""`reasoner-rm pocket`: all stages on a synthetic world, from generated data to an evaluated judge, on a CPU."""
 
 from __future__ import annotations
 
@@ -15,62 +15,62 @@ from reasoner_rm.training.run_dir import STAGES, RunDir
 
 
 def pocket(world: str, task: str, out: Path | None, seed: int, quick: bool, overrides: tuple[str, ...] = ()) -> Path:
-    """Run every stage on a task of a world and leave a run directory; its path.
+    """Run every stage on a task of a world and return the run directory.
 
     Raises:
-        InputError: an unknown world or task, or a run directory that exists already.
+        InputError: unknown world or task, or the run directory exists.
     """
-    course = course_of(world, task)
-    one_thread()
+    demo = get_demo(world, task)
+    use_one_thread()
     from reasoner_rm.pipeline.stages import Pipeline
 
-    began = time.perf_counter()
+    start = time.perf_counter()
     path = out or _numbered(Path("runs"), f"pocket-{world}-{task}")
-    config = config_of(course, path, seed, (*(course.quick_overrides if quick else ()), *overrides))
+    config = demo_config(demo, path, seed, (*(demo.quick_overrides if quick else ()), *overrides))
     run = RunDir.create(path, config.yaml())
-    course.make(path / "data", course.quick if quick else course.plan, seed)
+    demo.build(path / "data", demo.quick_sizes if quick else demo.sizes, seed)
     pipeline = Pipeline(config, run)
     for stage in STAGES:
         pipeline.train(stage)
-        pipeline.measure(stage, blind=stage == STAGES[-1])
-    seconds = round(time.perf_counter() - began, 1)
-    pipeline.summarise(seconds=seconds, world=world, quick=quick, chance=course.chance)
+        pipeline.evaluate_stage(stage, blind=stage == STAGES[-1])
+    seconds = round(time.perf_counter() - start, 1)
+    pipeline.update_summary(seconds=seconds, world=world, quick=quick, chance=demo.chance)
     pipeline.report()
     return path
 
 
-def course_of(world: str, task: str) -> DemoTask:
-    """The course of a world's task.
+def get_demo(world: str, task: str) -> DemoTask:
+    """The demo of a world's task.
 
     Raises:
-        InputError: there is none.
+        InputError: unknown world or task.
     """
-    courses = WORLDS.get(world)
-    if courses is None:
-        raise InputError(f"unknown world {world!r}", remedy=_nearest(world, WORLDS))
-    if task not in courses:
-        raise InputError(f"world {world!r} has no task {task!r}", remedy=_nearest(task, courses))
-    return courses[task]
+    tasks = WORLDS.get(world)
+    if tasks is None:
+        raise InputError(f"unknown world {world!r}", remedy=_suggestion(world, WORLDS))
+    if task not in tasks:
+        raise InputError(f"world {world!r} has no task {task!r}", remedy=_suggestion(task, tasks))
+    return tasks[task]
 
 
-def config_of(course: DemoTask, path: Path, seed: int, overrides: tuple[str, ...] = ()) -> Config:
-    """The course's recipe for a run in ``path``, whose data are made there."""
-    config = load_config(course.recipe, (f"run.out={path}", f"run.seed={seed}", *overrides))
+def demo_config(demo: DemoTask, path: Path, seed: int, overrides: tuple[str, ...] = ()) -> Config:
+    """The demo's configuration for a run in ``path``, with the data files below it."""
+    config = load_config(demo.recipe, (f"run.out={path}", f"run.seed={seed}", *overrides))
     files = {k: path / "data" / v.name for k, v in config.data if isinstance(v, Path)}
     return config.model_copy(update={"data": config.data.model_copy(update=files)})
 
 
-def one_thread() -> None:
-    """A tiny model's operations are too small to share: on two busy cores two threads took 3.5 times as long."""
+def use_one_thread() -> None:
+    """Use one torch thread unless OMP_NUM_THREADS is set: with a tiny model two threads took 3.5 times as long."""
     if "OMP_NUM_THREADS" not in os.environ:
         import torch
 
         torch.set_num_threads(1)
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, known, 1)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+def _suggestion(name: str, names: Iterable[str]) -> str:
+    matches = difflib.get_close_matches(name, names, 1)
+    return f"did you mean {matches[0]!r}?" if matches else f"known: {', '.join(names)}"
 
 
 def _numbered(folder: Path, name: str) -> Path:

@@ -1,4 +1,4 @@
-"""A scored group as a run writes it down."""
+"""The record of a scored group in `rollouts.jsonl`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reasoner_rm.tasks.frames import frames
 
 
 def rollout_record(scored: ScoredGroup, run: Path) -> dict[str, Any]:
-    """A scored group as a plain object, images and the frames of videos as paths relative to the run."""
+    """A scored group as a JSON object; images and video frames are paths relative to the run."""
     sample = scored.group.sample
     beliefs = scored.beliefs or (None,) * len(scored.total)
     return {

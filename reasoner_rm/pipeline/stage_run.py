@@ -1,4 +1,4 @@
-"""A stage under way: its states, its time, and what it leaves when it ends well."""
+"""One run of a stage: resume states, duration, and the checkpoint that it writes when it succeeds."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from reasoner_rm.training.sharding import is_sharded
 
 
 class StageRun:
-    """Times a stage and, when it ends well, saves its checkpoint and makes it the run's `final/`. ``vlm`` may be loaded
-    while it runs."""
+    """A context manager that times a stage and, unless it raises, saves its checkpoint as the stage's and the run's
+    `final/`. ``vlm`` may be set inside the context."""
 
     def __init__(self, context: RunContext, stage: Stage, vlm: Vlm | None):
         self.context, self.stage, self.vlm = context, stage, vlm
         self.session: TrainingSession | None = None
         self.checkpoints: Checkpoints | None = None
-        self.began = time.perf_counter()
+        self.start = time.perf_counter()
 
     def __enter__(self) -> StageRun:
         return self
 
     def settings(self, section: TrainSection) -> dict[str, Any]:
-        """What every trainer of the run is told."""
+        """The keyword arguments that all trainers of the run share. Truncates the logs to the state resumed from."""
         context, run = self.context, self.context.run
         self.checkpoints = Checkpoints(run.states(self.stage), section.save_steps, section.save_total_limit)
         steps = self.checkpoints.steps() if context.resume else []
         if distributed.is_main():
             run.truncate(self.stage, steps[-1] if steps else 0)
             if context.resume:
-                where = f"after step {steps[-1]}" if steps else "at the beginning: no state was kept yet"
+                where = f"after step {steps[-1]}" if steps else "from the beginning: no state was saved"
                 print(f"{self.stage}: resumed {where}", file=sys.stderr)
         return {
             "log": lambda step, values: run.log(self.stage, step, values),
@@ -50,11 +50,11 @@ class StageRun:
             "run": context.config.run,
         }
 
-    def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
-        if kind is not None:
+    def __exit__(self, error: type[BaseException] | None, *_: Any) -> None:
+        if error is not None:
             return
         assert self.vlm is not None
-        vlm = self.vlm if self.session is None else self._whole(self.vlm, self.session)
+        vlm = self.vlm if self.session is None else self._full_weights(self.vlm, self.session)
         if distributed.is_main():
             best = None if self.session is None else self.session.best.weights()
             if best is not None:
@@ -62,8 +62,8 @@ class StageRun:
             self._save(merge_lora(vlm))
         distributed.barrier()
 
-    def _whole(self, vlm: Vlm, session: TrainingSession) -> Vlm:
-        """The trained model with all its weights, which sharding took from the one in hand."""
+    def _full_weights(self, vlm: Vlm, session: TrainingSession) -> Vlm:
+        """The trained model with all weights on the first process, also if they are sharded."""
         if not is_sharded(session.policy.model):
             return vlm
         trained = session.policy.trainable()
@@ -78,11 +78,11 @@ class StageRun:
         size = vlm.processor.image_processor.size
         card = JudgeConfig(config.task, context.template, size.shortest_edge, size.longest_edge, config.listener.path)
         save_judge(vlm, card, context.run.path / "final")
-        save_judge(vlm, card, context.run.checkpoint(self.stage))  # the second: it says that the stage is over
+        save_judge(vlm, card, context.run.checkpoint(self.stage))  # last: it marks the stage as completed
         if self.checkpoints is not None:
             self.checkpoints.remove()
         if self.session is not None:
             self.session.best.remove()
         seconds = context.run.read_json("summary.json").get("stage_seconds", {})
-        seconds |= {self.stage: round(time.perf_counter() - self.began, 1)}
-        context.summarise(stage_seconds=seconds, seconds=round(sum(seconds.values()), 1))
+        seconds |= {self.stage: round(time.perf_counter() - self.start, 1)}
+        context.update_summary(stage_seconds=seconds, seconds=round(sum(seconds.values()), 1))

@@ -1,4 +1,4 @@
-"""The stages of a run: each reads the checkpoint before it, trains, saves, and is measured."""
+"""The stages of a run: each loads the previous checkpoint, trains, saves its own, and is evaluated."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SFT_FILE, RL_FILE = "sft.jsonl", "rl.jsonl"
 
 
 class Pipeline(RunContext):
-    """The stages of one run, each by its name, and what is measured after them."""
+    """The stages of one run and their evaluation."""
 
     # --- the stages ---------------------------------------------------------------------------------------------
 
@@ -51,55 +51,55 @@ class Pipeline(RunContext):
         """SFT on `data.cold_start`."""
         samples = self.samples("cold_start")
         section, vlm = self.config.sft, self.load_trainable(self.config.model.path)
-        with self._stage("cold_start", vlm) as record:
+        with self._stage("cold_start", vlm) as stage_run:
             trainer = SFTTrainer(
-                vlm, self.template, samples, section, title="cold start", **self._settings(record, section)
+                vlm, self.template, samples, section, title="cold start", **self._settings(stage_run, section)
             )
-            record.session = trainer.session
+            stage_run.session = trainer.session
             trainer.train(resume=self.resume)
-        self.count(cold_start=len(samples))
+        self.add_counts(cold_start=len(samples))
 
     def rejection_sampling(self) -> None:
-        """Split `data.train` by what the model already judges right, and fine-tune on that part."""
+        """Split `data.train` by the pass rate of sampled completions, and fine-tune on the rows with a high one."""
         section = self.config.rejection_sampling.sft
-        with self._stage("rejection_sampling") as record:
-            known = self._split_before() if self.resume else None
-            learnt = self._split() if known is None else known
-            vlm = record.vlm = self.load_trainable()
-            if learnt:
+        with self._stage("rejection_sampling") as stage_run:
+            earlier = self._load_split() if self.resume else None
+            targets = self._split() if earlier is None else earlier
+            vlm = stage_run.vlm = self.load_trainable()
+            if targets:
                 trainer = SFTTrainer(
                     vlm,
                     self.template,
-                    learnt,
+                    targets,
                     section,
                     title="rejection sampling: sft",
-                    **self._settings(record, section),
+                    **self._settings(stage_run, section),
                 )
-                record.session = trainer.session
+                stage_run.session = trainer.session
                 trainer.train(resume=self.resume)
             else:
                 print(
-                    "rejection sampling: nothing was judged right often enough to learn from; the model stays as it is",
+                    "rejection sampling: no row reached sft_above, so the model is not fine-tuned",
                     file=sys.stderr,
                 )
 
     def _split(self) -> Sequence[Sample]:
-        """Split the rows and write both parts; the part for SFT. The engine is closed before anything is trained."""
+        """Sample, split the rows, write both parts, and return the SFT rows. The engine is closed before training."""
         samples = self.samples("train")
         section, seed = self.config.rejection_sampling, self.config.run.seed
         with self.engine(self.config.engine) as (engine, canvas):
-            found = split_by_pass_rate(engine, self.template, samples, section, seed=seed, canvas=canvas)
+            split = split_by_pass_rate(engine, self.template, samples, section, seed=seed, canvas=canvas)
         if distributed.is_main():
-            write_samples(self.run.path / SFT_FILE, found.sft)
-            write_samples(self.run.path / RL_FILE, found.rl)  # the second: once it is there, both are
+            write_samples(self.run.path / SFT_FILE, split.sft)
+            write_samples(self.run.path / RL_FILE, split.rl)  # last: if it exists, so does the other
             print(
-                f"rejection sampling: {len(found.sft)} rows to SFT, {len(found.rl)} to RL, {found.ties} ties left out",
+                f"rejection sampling: {len(split.sft)} rows to SFT, {len(split.rl)} to RL, {split.ties} ties left out",
                 file=sys.stderr,
             )
-        self.count(train=len(samples), sft=len(found.sft), rl=len(found.rl), ties=found.ties)
-        return found.sft
+        self.add_counts(train=len(samples), sft=len(split.sft), rl=len(split.rl), ties=split.ties)
+        return split.sft
 
-    def _split_before(self) -> Sequence[Sample] | None:
+    def _load_split(self) -> Sequence[Sample] | None:
         if not (self.run.path / RL_FILE).is_file():
             return None
         file = self.run.path / SFT_FILE
@@ -108,15 +108,15 @@ class Pipeline(RunContext):
     def grpo(self) -> None:
         """GRPO on rejection sampling's RL rows, or on `data.train` when there was no rejection sampling."""
         section = self.config.grpo
-        parse_spec(section.rewards)  # a wrong name shows before a model is loaded
+        parse_spec(section.rewards)  # fails on a wrong name before a model is loaded
         file = self.run.path / RL_FILE
         samples = load_samples(file) if file.is_file() else self.samples("train")
         vlm = self.load_trainable()
         encoder = PromptEncoder(vlm, workers=self.config.data.workers)
         with (
             closing(engine_from_config(vlm, self.config.engine, encoder, sync_weights=True)) as engine,
-            open_listener(self.config, self.template, lender=vlm) as listener,
-            self._stage("grpo", vlm) as record,
+            open_listener(self.config, self.template, policy=vlm) as listener,
+            self._stage("grpo", vlm) as stage_run,
         ):
             trainer = GRPOTrainer(
                 vlm,
@@ -127,29 +127,26 @@ class Pipeline(RunContext):
                 encoder=encoder,
                 listener=listener,
                 max_logprob_gap=self.config.engine.max_logprob_gap,
-                on_groups=self._keep_rollouts,
-                **self._settings(record, section),
+                on_groups=self._log_rollouts,
+                **self._settings(stage_run, section),
             )
-            record.session = trainer.session
+            stage_run.session = trainer.session
             trainer.train(resume=self.resume)
 
-    # --- measuring ----------------------------------------------------------------------------------------------
+    # --- evaluation ----------------------------------------------------------------------------------------------
 
-    def measure(self, stage: Stage, blind: bool = False, served: bool = False) -> None:
+    def evaluate_stage(self, stage: Stage, blind: bool = False, served: bool = False) -> None:
         """Evaluate a stage's checkpoint on the held-out splits and write the metrics to `summary.json`.
 
         Args:
-            served: the checkpoint is what a server serves, where the config's engine is one. Without, it is measured
-                in this process.
+            served: with `engine.name: http`, the server has this checkpoint. False: evaluate in this process.
         """
         splits = [s for s in ("heldout", "ood") if getattr(self.config.data, s) is not None]
         if not splits:
             return
         settings = self.config.engine
         if settings.name == "http" and not served:
-            warn_once(
-                "measured in this process: a server does not have what was just trained; `eval` measures a server"
-            )
+            warn_once("evaluated in this process: the server does not have the new weights; `eval` evaluates a server")
             settings = settings.model_copy(update={"name": "auto"})
         summary = self.run.read_json("summary.json")
         metrics = summary.setdefault("stages", {}).setdefault(stage, {})
@@ -163,13 +160,13 @@ class Pipeline(RunContext):
                 result = self._evaluate(
                     *subject, samples, f"{stage} on {split}", listener=listener, self_listener=self_listener
                 )
-                self._keep_evaluation(f"{stage}-{split}", result)
+                self._write_evaluation(f"{stage}-{split}", result)
                 metrics[split] = result.metrics.as_json()
-                self.count(**{split: len(samples)})
+                self.add_counts(**{split: len(samples)})
             if blind and self.config.eval.blank_images:
                 samples = blank_images(self.samples(splits[0])[: self.config.eval.limit])
                 summary["blind"] = self._evaluate(*subject, samples, "blind").metrics.as_json()
-        self.summarise(**{k: summary[k] for k in ("stages", "blind") if k in summary})
+        self.update_summary(**{k: summary[k] for k in ("stages", "blind") if k in summary})
 
     def _evaluate(
         self,
@@ -193,21 +190,21 @@ class Pipeline(RunContext):
     def _stage(self, stage: Stage, vlm: Vlm | None = None) -> StageRun:
         return StageRun(self, stage, vlm)
 
-    def _settings(self, record: StageRun, section: TrainSection) -> dict[str, Any]:
-        """What the trainer of a stage is told, and how it measures on the way."""
+    def _settings(self, stage_run: StageRun, section: TrainSection) -> dict[str, Any]:
+        """The keyword arguments of a stage's trainer: the shared ones, and with `eval_steps` an evaluation function."""
         check_schedule(section, self.config.data.heldout is not None)
-        told = record.settings(section)
+        settings = stage_run.settings(section)
         if section.eval_steps is None:
-            return told
-        assert record.vlm is not None
+            return settings
+        assert stage_run.vlm is not None
         samples, seed = self.samples("heldout"), self.config.run.seed
-        return told | {"eval_fn": make_eval_fn(record.vlm, self.template, samples, self.config.eval, seed)}
+        return settings | {"eval_fn": make_eval_fn(stage_run.vlm, self.template, samples, self.config.eval, seed)}
 
-    def _keep_rollouts(self, step: int, scored: list[ScoredGroup]) -> None:
+    def _log_rollouts(self, step: int, scored: list[ScoredGroup]) -> None:
         for s in scored:
             self.run.rollout({"stage": "grpo", "step": step, **rollout_record(s, self.run.path)})
 
-    def _keep_evaluation(self, name: str, result: Evaluation) -> None:
+    def _write_evaluation(self, name: str, result: Evaluation) -> None:
         with atomic_write(self.run.path / "evaluations" / f"{name}.jsonl") as file:
             for row in result.records(self.run.path):
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")

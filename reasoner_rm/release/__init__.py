@@ -1,1 +1,1 @@
-"""From a run to a judge that anybody can load: a folder, its model card, the hub."""
+"""Releasing a run's judge: a folder with weights and model card, its verification, and the upload to the hub."""

@@ -1,4 +1,4 @@
-"""Sending a release to the hub. What is there already is not sent again, so a dropped connection costs its file."""
+"""Uploading a release to the Hugging Face hub. Files that the hub has already are not sent again after a failure."""
 
 from __future__ import annotations
 
@@ -8,16 +8,21 @@ from pathlib import Path
 
 from reasoner_rm.errors import InputError
 
-TRIES = 5
-WAIT = 2.0
-"""Seconds before the second try, doubled after each."""
+MAX_TRIES = 5
+BACKOFF = 2.0
+"""Seconds before the second try; doubled after each."""
 
 
-def upload(folder: Path, repo_id: str, *, private: bool = False, tries: int = TRIES, wait: float = WAIT) -> str:
-    """Create the repository if need be and commit the folder to it, at once; the address of the commit.
+def upload(
+    folder: Path, repo_id: str, *, private: bool = False, tries: int = MAX_TRIES, backoff: float = BACKOFF
+) -> str:
+    """Create the repository if it does not exist, commit the folder in one commit, and return the commit's URL.
+
+    Args:
+        backoff: seconds before the second try; doubled after each.
 
     Raises:
-        InputError: no such name, no right to write there, or the hub stays out of reach.
+        InputError: invalid repository name, no write access, or the hub cannot be reached.
     """
     import httpx
     from huggingface_hub import HfApi
@@ -27,20 +32,22 @@ def upload(folder: Path, repo_id: str, *, private: bool = False, tries: int = TR
     for left in reversed(range(tries)):
         try:
             api.create_repo(repo_id, private=private, exist_ok=True)
-            done = api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="Release")
-            return str(done.commit_url)
+            commit = api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="Release")
+            return str(commit.commit_url)
         except HFValidationError as error:
-            raise InputError(f"{repo_id!r} is no repository name", remedy=str(error).splitlines()[0]) from None
+            raise InputError(f"{repo_id!r} is not a valid repository name", remedy=str(error).splitlines()[0]) from None
         except OfflineModeIsEnabled:
             raise InputError("HF_HUB_OFFLINE is set", remedy="unset it, or use --dry-run") from None
         except (HfHubHTTPError, httpx.HTTPError, OSError, RuntimeError) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             status = error.response.status_code if isinstance(error, HfHubHTTPError) and error.response else None
             if status in (400, 401, 403, 404, 409):
-                remedy = "log in with `hf auth login`, with a token that may write" if status in (401, 403) else ""
-                raise InputError(f"the hub refuses ({reason})", remedy=remedy) from None
+                remedy = "log in with `hf auth login` and a token with write access" if status in (401, 403) else ""
+                raise InputError(f"the hub refuses the upload ({reason})", remedy=remedy) from None
             if not left:
-                raise InputError(f"the hub is out of reach ({reason})", remedy="publish again, it goes on") from None
-            print(f"the connection broke ({reason}); trying again", file=sys.stderr)
-            time.sleep(wait * 2 ** (tries - 1 - left))
+                raise InputError(
+                    f"the hub cannot be reached ({reason})", remedy="publish again: uploaded files are kept"
+                ) from None
+            print(f"connection failed ({reason}); trying again", file=sys.stderr)
+            time.sleep(backoff * 2 ** (tries - 1 - left))
     raise AssertionError("unreachable")

@@ -1,4 +1,4 @@
-"""The folder that is released: whole weights, processor, chat template, how the judge is asked, its model card."""
+"""Writing a release folder: merged weights, processor, chat template, judge configuration, model card."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from reasoner_rm.models.families import VISUAL_TOKENS
 from reasoner_rm.models.judge_checkpoint import FILE, load_card
 from reasoner_rm.release.example import example
 from reasoner_rm.release.model_card import model_card
-from reasoner_rm.release.run_info import Record, read_record
+from reasoner_rm.release.run_info import RunInfo, read_run_info
 from reasoner_rm.utils.files import atomic_write
 
 ADAPTER = "adapter_config.json"
-KEPT = (
+RELEASED_FILES = (
     "config.json", "generation_config.json", "chat_template.jinja", "processor_config.json",
     "preprocessor_config.json", "video_preprocessor_config.json", "tokenizer.json", "tokenizer_config.json",
     "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "model.safetensors.index.json",
     "calibration.json", "calibration.png", FILE,
 )  # fmt: skip
-NEEDED = ("config.json", "generation_config.json", "chat_template.jinja", "tokenizer.json", FILE)
+REQUIRED_FILES = ("config.json", "generation_config.json", "chat_template.jinja", "tokenizer.json", FILE)
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A folder that is ready, and the run it is made from."""
+    """A complete release folder, and the run that it was made from."""
 
     folder: Path
     run: Path
@@ -43,50 +43,50 @@ def prepare(
     pictures: bool = True,
     results: Sequence[Path] = (),
 ) -> Release:
-    """Write the release of a run beside its final place and rename it there.
+    """Write the release folder of a run. It is written under a temporary name and renamed when it is complete.
 
     Args:
-        licence: of the weights, as the hub writes it.
-        pictures: show a held-out comparison; its images are copied.
-        results: what `eval` wrote about the run's judge on benchmarks; their figures stand in the card.
+        licence: of the weights, as the hub spells it.
+        pictures: show a held-out comparison in the card; its images are copied.
+        results: result folders of `eval` on benchmarks, whose metrics the card shows.
 
     Raises:
-        InputError: no run or no trained judge there; results of another judge; a folder in the way that is no release.
+        InputError: not a run with a trained judge; results of another judge; ``out`` exists and is not a release.
     """
     final = run / "final"
     if not (final / FILE).is_file():
-        raise InputError("no trained judge there", file=run, remedy="give the folder of a finished run")
+        raise InputError("no trained judge in this directory", file=run, remedy="give the directory of a finished run")
     if out.exists() and any(out.iterdir()) and not (out / FILE).is_file():
-        raise InputError("in the way, and no release", file=out, remedy="name another with --out")
-    load_card(final)  # a template that was changed after training shows here
-    record = read_record(run, results)
-    beside = out.with_name(f".{out.name}.writing")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
+        raise InputError("the folder exists and is not a release", file=out, remedy="give another with --out")
+    load_card(final)  # raises if the template was changed after training
+    info = read_run_info(run, results)
+    staging = out.with_name(f".{out.name}.writing")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
     if (final / ADAPTER).is_file():
-        _merge(final, beside)
-    _copy(final, beside)
-    _ban_placeholders(beside)
-    _write_asked(beside, record)
-    shown = example(record, beside) if pictures else None
-    with atomic_write(beside / "README.md") as file:
-        file.write(model_card(record, repo_id, licence, shown, _dtype(beside)))
-    _check_whole(beside)
+        _merge(final, staging)
+    _copy(final, staging)
+    _ban_placeholders(staging)
+    _write_judge_config(staging, info)
+    comparison = example(info, staging) if pictures else None
+    with atomic_write(staging / "README.md") as file:
+        file.write(model_card(info, repo_id, licence, comparison, _dtype(staging)))
+    _check_complete(staging)
     if out.exists():
         shutil.rmtree(out)
-    beside.rename(out)
+    staging.rename(out)
     return Release(out, run)
 
 
 def _copy(final: Path, out: Path) -> None:
     for file in sorted(final.iterdir()):
         weights = file.suffix == ".safetensors" and not file.name.startswith("adapter")
-        if (weights or file.name in KEPT) and not (out / file.name).exists():
+        if (weights or file.name in RELEASED_FILES) and not (out / file.name).exists():
             shutil.copyfile(file, out / file.name)
 
 
 def _merge(final: Path, out: Path) -> None:
-    """Add LoRA weights to the base they were trained on, in its own precision."""
+    """Merge LoRA weights into the base model, in the base model's dtype."""
     from peft import PeftModel
     from transformers import AutoModelForImageTextToText
 
@@ -100,24 +100,24 @@ def _merge(final: Path, out: Path) -> None:
 
 
 def _ban_placeholders(out: Path) -> None:
-    """`generate()` of plain transformers must not sample visual tokens either: one of them breaks the next pass."""
+    """Suppress visual placeholder tokens in plain transformers' `generate()`: a generated one cannot be processed."""
     from tokenizers import Tokenizer
     from transformers import AutoConfig
 
     tokenizer = Tokenizer.from_file(str(out / "tokenizer.json"))
-    known = [tokenizer.token_to_id(token) for token in VISUAL_TOKENS]
-    rows = AutoConfig.from_pretrained(out).get_text_config().vocab_size
-    unowned = range(tokenizer.get_vocab_size(), rows)
+    visual = [tokenizer.token_to_id(token) for token in VISUAL_TOKENS]
+    vocab_size = AutoConfig.from_pretrained(out).get_text_config().vocab_size
+    unused = range(tokenizer.get_vocab_size(), vocab_size)
     file = out / "generation_config.json"
     config = json.loads(file.read_text(encoding="utf-8"))
-    config["suppress_tokens"] = [*(token for token in known if token is not None), *unowned]
+    config["suppress_tokens"] = [*(token for token in visual if token is not None), *unused]
     file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def _write_asked(out: Path, record: Record) -> None:
-    """The judge's card, without paths of the machine it was trained on."""
+def _write_judge_config(out: Path, info: RunInfo) -> None:
+    """Replace local paths in the judge's configuration by their public names."""
     row: dict[str, Any] = json.loads((out / FILE).read_text(encoding="utf-8"))
-    row["listener"] = record.listener
+    row["listener"] = info.listener
     with atomic_write(out / FILE) as file:
         json.dump(row, file, indent=1, ensure_ascii=False)
 
@@ -127,7 +127,9 @@ def _dtype(folder: Path) -> str:
     return str(config.get("dtype") or config.get("torch_dtype") or "float32")
 
 
-def _check_whole(folder: Path) -> None:
-    missing = [name for name in NEEDED if not (folder / name).is_file()]
+def _check_complete(folder: Path) -> None:
+    missing = [name for name in REQUIRED_FILES if not (folder / name).is_file()]
     if missing or not list(folder.glob("*.safetensors")):
-        raise InputError(f"the release lacks {', '.join(missing) or 'weights'}", file=folder, remedy="train it again")
+        raise InputError(
+            f"the release lacks {', '.join(missing) or 'weights'}", file=folder, remedy="train the run again"
+        )

@@ -1,4 +1,4 @@
-"""Whether a release judges as its run does: both are loaded and asked about the same held-out samples."""
+"""Verifying a release: the release and its run must generate the same texts for the same held-out samples."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from PIL import Image
 from reasoner_rm.data.io import load_samples
 from reasoner_rm.errors import InputError
 from reasoner_rm.judge import Judge
-from reasoner_rm.release.run_info import read_record
+from reasoner_rm.release.run_info import read_run_info
 from reasoner_rm.schema import PAIRWISE_TASKS, Sample
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """``asked`` samples, the answers of which were the ``same``, word for word; ``readable`` of them could be read."""
+class Verification:
+    """Counts of generated texts: ``asked`` in all, ``same`` in release and run, ``readable`` by the task's parser."""
 
     asked: int
     same: int
     readable: int
 
 
-def check(release: str | Path, run: Path, n: int = 8, max_tokens: int = 256) -> Check:
-    """Ask a release and its run the same questions, greedily.
+def verify(release: str | Path, run: Path, n: int = 8, max_tokens: int = 256) -> Verification:
+    """Generate greedily with a release and with its run on the same samples, and compare the texts.
 
     Args:
         release: a folder or a hub id.
 
     Raises:
-        InputError: the release cannot be loaded, or answers anything in other words than the run.
+        InputError: the release cannot be loaded, or a text differs from the run's.
     """
     samples = _samples(run, n)
     texts = []
@@ -40,23 +40,25 @@ def check(release: str | Path, run: Path, n: int = 8, max_tokens: int = 256) -> 
         ballots = [ballot for row in judge.ballots(samples) for ballot in row]
         texts.append([(b.completion.text, b.parsed.answer) for b in ballots])
         del judge
-    mine, theirs = texts
-    same = sum(a == b for a, b in zip(mine, theirs, strict=True))
-    if same < len(mine):
+    of_run, of_release = texts
+    same = sum(a == b for a, b in zip(of_run, of_release, strict=True))
+    if same < len(of_run):
         raise InputError(
-            f"the release answers {len(mine) - same} of {len(mine)} questions otherwise than its run", file=str(release)
+            f"{len(of_run) - same} of {len(of_run)} texts of the release differ from the run's", file=str(release)
         )
-    return Check(len(mine), same, sum(answer is not None for _, answer in theirs))
+    return Verification(len(of_run), same, sum(answer is not None for _, answer in of_release))
 
 
 def _samples(run: Path, n: int) -> list[Sample]:
-    """Held-out samples of the run; where its data is gone, noise that at least has to be answered alike."""
-    record = read_record(run)
-    file, task = record.file("heldout"), record.card.task
+    """Held-out samples of the run; if the file no longer exists, comparisons of noise images."""
+    info = read_run_info(run)
+    file, task = info.file("heldout"), info.judge.task
     if file is not None:
         return load_samples(file)[:n]
     if PAIRWISE_TASKS.get(task) is None or PAIRWISE_TASKS[task].media != "images":
-        raise InputError("the run's held-out data is gone, so nothing can be asked", file=run, remedy="restore it")
+        raise InputError(
+            "the run's held-out data no longer exists, so the release cannot be verified", file=run, remedy="restore it"
+        )
     rng = random.Random(0)
     count = 2 + PAIRWISE_TASKS[task].shared
     return [

@@ -44,7 +44,7 @@ def _answer(item: AnsweredItem, vote: Prediction, protocol: Protocol, scores: Ma
         text=text,
         thinking=last_element(text, "think") if scores.get("native_prompt") else text,
         answer=answer,
-        parse_error="" if answer is not None else "cut off" if vote.finish == "length" else "no readable verdict",
+        parse_error="" if answer is not None else "truncated" if vote.finish == "length" else "no readable verdict",
         correct=correct,
         preferred=preferred,
         listener=(),

@@ -10,7 +10,7 @@ from typing import Any
 
 from reasoner_rm.evaluation.benchmarks.samples import with_ground_truth
 from reasoner_rm.report.lenient_json import Row, mapping, number
-from reasoner_rm.report.media import located
+from reasoner_rm.report.media import resolve_media
 from reasoner_rm.schema import Sample
 from reasoner_rm.serialization import sample_from_dict
 from reasoner_rm.tasks import get_task
@@ -46,7 +46,7 @@ class Answer:
         Raises:
             InputError, AttributeError, KeyError, TypeError, ValueError: the row has another shape.
         """
-        sample = with_ground_truth(located(sample_from_dict({k: v for k, v in row.items() if k in _SAMPLE}), run))
+        sample = with_ground_truth(resolve_media(sample_from_dict({k: v for k, v in row.items() if k in _SAMPLE}), run))
         get_task(sample.task).validate(sample)
         preferred = row.get("preferred")
         return cls(

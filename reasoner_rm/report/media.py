@@ -25,7 +25,7 @@ LOSSLESS_SIDE = 64
 """Thumbnails up to this side are stored without loss: the page enlarges them, and artefacts would show."""
 
 
-def located(sample: Sample, run: Path) -> Sample:
+def resolve_media(sample: Sample, run: Path) -> Sample:
     """The sample with its relative media references resolved against the run directory."""
 
     def video(ref: VideoRef) -> VideoRef:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from reasoner_rm.report.formatting import gold_text
 from reasoner_rm.report.lenient_json import Row, number
-from reasoner_rm.report.media import located
+from reasoner_rm.report.media import resolve_media
 from reasoner_rm.schema import PAIRWISE_TASKS, ParsedCompletion, Sample
 from reasoner_rm.serialization import sample_from_dict
 from reasoner_rm.tasks import get_task
@@ -84,7 +84,7 @@ class Rollout:
         Raises:
             InputError, KeyError, TypeError, ValueError, AttributeError: the row has another shape.
         """
-        sample = located(sample_from_dict(row["sample"]), run)
+        sample = resolve_media(sample_from_dict(row["sample"]), run)
         get_task(sample.task).validate(sample)
         return cls(
             stage=str(row.get("stage", "")),

@@ -45,7 +45,7 @@ def test_screen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     args = ("screen", tmp_path / "all.jsonl", "--model", "m", "--out", tmp_path / "kept.jsonl", "--json")
     assert run(*args) == 0
     assert json.loads(capsys.readouterr().out) == {
-        "read": 4, "kept": 2, "without_label": 1, "unread": 0, "not_shared": 1,
+        "read": 4, "kept": 2, "without_label": 1, "unreadable": 0, "disagreed": 1,
     }  # fmt: skip
     assert [s.id for s in load_samples(tmp_path / "kept.jsonl")] == ["s0", "s2"]
     assert run(*args) == 2 and "exists already" in capsys.readouterr().err

@@ -16,7 +16,7 @@ from reasoner_rm.evaluation.predictors import CallablePredictor
 from reasoner_rm.evaluation.prompts import grader_prompt, load_prompt, prompts
 from reasoner_rm.evaluation.registry import BENCHMARKS, get_benchmark, list_benchmarks, load_benchmark
 from reasoner_rm.evaluation.runner import EvaluatedModel, rescore, run
-from reasoner_rm.report.benchmark import lines, write_benchmark_report
+from reasoner_rm.report.benchmark import summary_lines, write_benchmark_report
 from reasoner_rm.schema import PAIRWISE_TASKS, Sample
 from reasoner_rm.tasks.render import render
 
@@ -59,7 +59,7 @@ def test_from_the_published_files_to_a_page(name: str, tmp_path: Path) -> None:
         scores = rescore(tmp_path / "out", protocol.name)
         name_of, figure = scores.metrics.headline
         assert figure.value is not None and name_of, protocol.name
-        assert "blind" in scores.baselines and lines(scores.as_json())
+        assert "blind" in scores.baselines and summary_lines(scores.as_json())
         page = write_benchmark_report(tmp_path / "out").read_text()
         assert benchmark.title in page and protocol.name in page
         json.dumps(scores.as_json(), allow_nan=False)

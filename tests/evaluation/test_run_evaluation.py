@@ -59,7 +59,7 @@ def measured(
     shown = [s if o == "given" else s.swapped() for s in samples for o in orders_of(task, both=True)]
     reciter = Reciter([stretched(s, scale) for s in shown])
     monkeypatch.setattr(TransformersEngine, "generate", lambda _, *asked: reciter.generate(*asked))
-    Pipeline(config, run).measure("grpo")
+    Pipeline(config, run).evaluate_stage("grpo")
     rows = [json.loads(line) for line in (run.path / "evaluations" / "grpo-heldout.jsonl").open()]
     return run.read_json("summary.json")["stages"]["grpo"]["heldout"], rows
 

@@ -15,7 +15,7 @@ from reasoner_rm import Sample
 from reasoner_rm.errors import InputError
 from reasoner_rm.judge.temperature_scaling import fit_temperature, p_first
 from reasoner_rm.models.judge_checkpoint import FILE
-from reasoner_rm.release.calibrate import calibrate, calibrated, save_temperature
+from reasoner_rm.release.calibrate import calibrate, fit_calibration, save_temperature
 from reasoner_rm.sampling.tally import tempered
 from reasoner_rm.schema import Belief
 
@@ -83,5 +83,5 @@ def test_raters_who_differ_do_not_make_a_judge_doubt() -> None:
         known.append(
             (Sample(f"{i}", "image_preference", "red", images, gold={"p_first": gold}, group_id=f"g{i}"), gold)
         )
-    found = calibrated(known, [[0.95]] * 800)
+    found = fit_calibration(known, [[0.95]] * 800)
     assert 0.7 < found.temperature < 1.3 and found.after.ece < 0.03

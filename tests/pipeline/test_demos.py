@@ -10,7 +10,7 @@ import pytest
 from reasoner_rm import load_samples
 from reasoner_rm.errors import InputError
 from reasoner_rm.pipeline.demos import WORLDS, DatasetSizes, DemoTask
-from reasoner_rm.pipeline.pocket import config_of, course_of
+from reasoner_rm.pipeline.pocket import demo_config, get_demo
 from reasoner_rm.rewards import parse_spec
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.render import load_template, render
@@ -20,13 +20,13 @@ SMALL = DatasetSizes(cold_start=6, train=6, heldout=6, ood=6)
 
 
 @pytest.fixture(params=COURSES, ids="-".join)
-def course(request: pytest.FixtureRequest) -> DemoTask:
-    return course_of(*request.param)
+def demo(request: pytest.FixtureRequest) -> DemoTask:
+    return get_demo(*request.param)
 
 
-def test_a_recipe_fits_its_data(course: DemoTask, tmp_path: Path) -> None:
-    config = config_of(course, tmp_path, seed=1)
-    course.make(tmp_path / "data", SMALL, seed=1)
+def test_a_recipe_fits_its_data(demo: DemoTask, tmp_path: Path) -> None:
+    config = demo_config(demo, tmp_path, seed=1)
+    demo.make(tmp_path / "data", SMALL, seed=1)
     template = load_template(config.task, config.template)
     seen: dict[str, set[str]] = {}
     for name in ("cold_start", "train", "heldout", "ood"):
@@ -40,21 +40,21 @@ def test_a_recipe_fits_its_data(course: DemoTask, tmp_path: Path) -> None:
     assert not (seen["cold_start"] | seen["train"]) & (seen["heldout"] | seen["ood"])
 
 
-def test_a_recipe_pays_right_answers_and_asks_a_listener_that_it_has(course: DemoTask, tmp_path: Path) -> None:
-    config = config_of(course, tmp_path, seed=1)
+def test_a_recipe_pays_right_answers_and_asks_a_listener_that_it_has(demo: DemoTask, tmp_path: Path) -> None:
+    config = demo_config(demo, tmp_path, seed=1)
     terms = parse_spec(config.grpo.rewards)
     assert any(term.reward.name != "format" for term in terms.values())
     assert any(term.reward.needs_listener for term in terms.values()) == (config.listener.path is not None)
 
 
-def test_the_short_form_is_shorter(course: DemoTask, tmp_path: Path) -> None:
-    long, short = config_of(course, tmp_path, 0), config_of(course, tmp_path, 0, course.quick_overrides)
-    assert short.grpo.max_steps < long.grpo.max_steps / 5 and course.quick.train < course.plan.train
+def test_the_short_form_is_shorter(demo: DemoTask, tmp_path: Path) -> None:
+    long, short = demo_config(demo, tmp_path, 0), demo_config(demo, tmp_path, 0, demo.quick_overrides)
+    assert short.grpo.max_steps < long.grpo.max_steps / 5 and demo.quick_sizes.train < demo.sizes.train
 
 
-def test_the_same_seed_makes_the_same_bytes(course: DemoTask, tmp_path: Path) -> None:
+def test_the_same_seed_makes_the_same_bytes(demo: DemoTask, tmp_path: Path) -> None:
     for folder in ("a", "b"):
-        course.make(tmp_path / folder, dataclasses.replace(SMALL, train=2), seed=3)
+        demo.make(tmp_path / folder, dataclasses.replace(SMALL, train=2), seed=3)
     files = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*") if p.is_file())
     assert files
     for file in files:
@@ -65,4 +65,4 @@ def test_the_same_seed_makes_the_same_bytes(course: DemoTask, tmp_path: Path) ->
 @pytest.mark.parametrize(("world", "task", "hint"), [("shape", "qa", "shapes"), ("digits", "prefrence", "preference")])
 def test_what_there_is_not(world: str, task: str, hint: str) -> None:
     with pytest.raises(InputError, match=f"did you mean '{hint}'"):
-        course_of(world, task)
+        get_demo(world, task)

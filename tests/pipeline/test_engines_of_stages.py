@@ -81,14 +81,14 @@ def test_the_stages_run_on_vllm(stirred: Path, tmp_path: Path, monkeypatch: pyte
     ours.rejection_sampling()
     assert (ours.run.path / RL_FILE).read_text().count("\n") == 6, "an untrained model judges nothing right"
     ours.grpo()
-    ours.measure("grpo")
+    ours.evaluate_stage("grpo")
     gc.collect()
     assert [ref() for ref in opened] == [None] * 5, "one for each, two ears, and none is left"
     steps = [json.loads(line) for line in (ours.run.path / "metrics.jsonl").open()]
     assert [step["sampler_logprob_gap"] < 1e-3 for step in steps if step["stage"] == "grpo"] == [True, True]
     theirs = pipeline(tmp_path / "transformers", stirred, engine={"name": "transformers"})
     shutil.copytree(ours.run.checkpoint("grpo"), theirs.run.checkpoint("grpo"))
-    theirs.measure("grpo")
+    theirs.evaluate_stage("grpo")
     assert texts(ours) == texts(theirs) and len(opened) == 5
 
 
@@ -111,8 +111,11 @@ def test_a_listener_on_vllm_believes_what_one_on_transformers_believes(
 @pytest.mark.parametrize(
     ("listener", "message"),
     [
-        ({"path": "policy"}, r"listener.engine is vllm, but the policy hears itself; name a model as listener.path"),
-        ({"endpoint": {"urls": ["http://127.0.0.1:9/v1"]}}, r"listener.engine is vllm, but a server hears; name a"),
+        ({"path": "policy"}, r"listener.engine is vllm, but listener.path is policy; name a model as listener.path"),
+        (
+            {"endpoint": {"urls": ["http://127.0.0.1:9/v1"]}},
+            r"listener.engine is vllm, but listener.endpoint is set",
+        ),
     ],
 )
 def test_a_listener_that_cannot_be_on_vllm(
@@ -147,9 +150,9 @@ def test_a_server_answers_where_nothing_is_trained(
     for run in (asked, here):
         shutil.copytree(stirred, run.run.checkpoint("grpo"))
     said_by_server, before = _measured(asked, served=True), served[0].answered()
-    assert said_by_server == _measured(here) and "measured in this process" not in capsys.readouterr().err
+    assert said_by_server == _measured(here) and "evaluated in this process" not in capsys.readouterr().err
     assert _measured(asked) == said_by_server and served[0].answered() == before
-    assert "measured in this process: a server does not have what was just trained" in capsys.readouterr().err
+    assert "evaluated in this process: the server does not have the new weights" in capsys.readouterr().err
     asked.config = asked.config.model_copy(
         update={"grpo": asked.config.grpo.model_copy(update={"rewards": "hard_format_result"})}
     )
@@ -158,5 +161,5 @@ def test_a_server_answers_where_nothing_is_trained(
 
 
 def _measured(run: Pipeline, **how: Any) -> list[str]:
-    run.measure("grpo", **how)
+    run.evaluate_stage("grpo", **how)
     return texts(run)

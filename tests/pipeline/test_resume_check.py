@@ -9,13 +9,13 @@ import pytest
 from reasoner_rm.cli import main
 from reasoner_rm.config import Config
 from reasoner_rm.errors import InputError
-from reasoner_rm.pipeline.pocket import config_of, course_of
+from reasoner_rm.pipeline.pocket import demo_config, get_demo
 from reasoner_rm.pipeline.resume_check import check_unchanged
 from reasoner_rm.training.run_dir import RunDir
 
 
 def config(out: Path, *overrides: str) -> Config:
-    return config_of(course_of("shapes", "preference"), out, 0, overrides)
+    return demo_config(get_demo("shapes", "preference"), out, 0, overrides)
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_what_a_stage_does_not_depend_on_may_change(run: RunDir, override: str) 
 
 def test_what_it_depends_on_may_not(run: RunDir) -> None:
     now = config(run.path, "grpo.num_generations=4", "model.min_pixels=784", "run.seed=3")
-    with pytest.raises(InputError, match=r"began with other settings: .*run\.seed was 0 and is 3") as caught:
+    with pytest.raises(InputError, match=r"was started with other settings: .*run\.seed was 0 and is 3") as caught:
         check_unchanged(run, "grpo", now)
     assert "grpo.num_generations was 8 and is 4" in str(caught.value) and "\n" not in str(caught.value)
     check_unchanged(run, "rejection_sampling", config(run.path, "run.seed=3"))  # nothing of it is under way

@@ -35,8 +35,9 @@ from reasoner_rm.evaluation.runner import run as evaluated
 from reasoner_rm.models.judge_checkpoint import JudgeConfig, save_judge
 from reasoner_rm.models.loading import Vlm, load_vlm, set_pixels
 from reasoner_rm.release.hub import upload
+from reasoner_rm.release.model_card import SETTINGS
 from reasoner_rm.release.prepare import prepare
-from reasoner_rm.release.verify import check
+from reasoner_rm.release.verify import verify
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import load_template
 
@@ -95,7 +96,7 @@ def release(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_release_judges_as_its_run(run: Path, release: Path) -> None:
-    found = check(release, run, 4, max_tokens=16)
+    found = verify(release, run, 4, max_tokens=16)
     assert (found.asked, found.same) == (8, 8)
     card = Judge.from_pretrained(release).card
     assert (card.template.name, card.temperature, card.max_pixels) == ("brief", 1.5, 84 * 84)
@@ -112,8 +113,8 @@ def test_a_release_that_judges_otherwise_is_found_out(run: Path, release: Path, 
         {k: v + 0.2 * torch.randn(v.shape, generator=noise) for k, v in weights.items()},
         other / "model.safetensors", metadata={"format": "pt"},
     )  # fmt: skip
-    with pytest.raises(InputError, match=r"answers \d+ of 4 questions otherwise than its run"):
-        check(other, run, 2, max_tokens=16)
+    with pytest.raises(InputError, match=r"\d+ of 4 texts of the release differ from the run's"):
+        verify(other, run, 2, max_tokens=16)
 
 
 def test_the_folder_is_whole_and_names_no_path_of_the_machine(run: Path, release: Path) -> None:
@@ -128,6 +129,12 @@ def test_the_folder_is_whole_and_names_no_path_of_the_machine(run: Path, release
             assert str(run.parent).encode() not in file.read_bytes(), file.name
 
 
+def test_the_card_lists_settings_that_exist() -> None:
+    config = Config.model_validate({"task": "image_preference", "model": {"path": "a/b"}}).model_dump()
+    for section, keys in SETTINGS.items():
+        assert set(keys) <= config[section].keys()
+
+
 def test_the_model_card(release: Path) -> None:
     text = (release / "README.md").read_text()
     head = yaml.safe_load(text.split("---")[1])
@@ -140,7 +147,7 @@ def test_the_model_card(release: Path) -> None:
     )
     for part in (
         "| cold start | held-out | 76.5% | 71.0% to 81.0% | 60.0% | 99.0% | 2 |", "cc-by-4.0", "My pairs",
-        "a &lt;b>red&lt;/b> thing \\| 1", "learning_rate 2.5e-06", "weakest on mistakes of the kind “relation”: 50.0%",
+        "a &lt;b>red&lt;/b> thing \\| 1", "learning_rate 2.5e-06", "Lowest by type of corruption: “relation”, 50.0%",
         "vllm serve me/judge", "![Image 2](example/2.png)", "Qwen/Qwen2.5-VL-3B-Instruct",
     ):  # fmt: skip
         assert part in text, part
@@ -214,17 +221,17 @@ def test_an_adapter_is_merged(run: Path, tiny_folder: Path, tmp_path: Path, pict
 
 
 def test_what_is_no_run(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no trained judge there"):
+    with pytest.raises(InputError, match="no trained judge in this directory"):
         prepare(tmp_path, tmp_path / "x", "me/judge")
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "thesis.txt").write_text("dear")
-    with pytest.raises(InputError, match="in the way, and no release"):
+    with pytest.raises(InputError, match="the folder exists and is not a release"):
         prepare(run, tmp_path / "taken", "me/judge")
     assert (tmp_path / "taken" / "thesis.txt").read_text() == "dear"
     broken = tmp_path / "broken"
     shutil.copytree(run, broken)
     (broken / "summary.json").write_text("{")
-    with pytest.raises(InputError, match="not a whole run"):
+    with pytest.raises(InputError, match="incomplete run directory"):
         prepare(broken, tmp_path / "y", "me/judge")
     assert not (tmp_path / "y").exists()
 
@@ -254,24 +261,24 @@ def test_a_dropped_connection_is_taken_up_again(hub: Hub, release: Path, capsys:
     from huggingface_hub import constants  # noqa: F401
 
     hub.dropped = 8
-    upload(release, "me/judge", wait=0.01)
+    upload(release, "me/judge", backoff=0.01)
     assert set(hub.repos["me/judge"]) == {str(f.relative_to(release)) for f in release.rglob("*") if f.is_file()}
     assert len(hub.commits) == 1
     puts = sum(call.startswith("PUT") for call in hub.calls)
-    upload(release, "me/judge", wait=0.01)
+    upload(release, "me/judge", backoff=0.01)
     assert sum(call.startswith("PUT") for call in hub.calls) == puts, "what is there is not sent again"
 
 
 def test_a_hub_that_refuses_or_is_gone(hub: Hub, release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_stranger")
     with pytest.raises(InputError, match=r"the hub refuses .*hf auth login"):
-        upload(release, "me/judge", wait=0.01)
+        upload(release, "me/judge", backoff=0.01)
     assert not hub.repos
-    with pytest.raises(InputError, match="is no repository name"):
-        upload(release, "me/ju dge", wait=0.01)
+    with pytest.raises(InputError, match="is not a valid repository name"):
+        upload(release, "me/ju dge", backoff=0.01)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(InputError, match="HF_HUB_OFFLINE is set"):
-        upload(release, "me/judge", wait=0.01)
+        upload(release, "me/judge", backoff=0.01)
 
 
 def test_published_and_loaded_by_name_from_the_shell(hub: Hub, run: Path, tmp_path: Path) -> None:

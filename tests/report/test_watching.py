@@ -112,5 +112,5 @@ def test_ctrl_c_from_the_shell(run: RunDir) -> None:
     os.kill(process.pid, signal.SIGINT)
     said, errors = process.communicate(timeout=30)
     assert process.returncode == 0 and said.strip() == str(run.path / "report.html")
-    assert errors == "no longer watched\n"
+    assert errors == "stopped watching\n"
     assert json.loads((run.path / "metrics.jsonl").read_text())["step"] == 1 and (run.path / "report.html").is_file()

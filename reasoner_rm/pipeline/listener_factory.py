@@ -62,5 +62,5 @@ def open_listener(config: Config, template: Template, policy: Vlm | None = None)
         yield frozen_listener(vlm, template, **settings)
         return
     share = {"dtype": "auto", "gpu_memory_utilization": section.gpu_memory_utilization}
-    with closing(VllmEngine(vlm, config.engine.model_copy(update=share))) as engine:
-        yield Listener(engine, template, **settings)
+    with closing(VllmEngine(vlm, config.engine.model_copy(update=share))) as vllm_engine:
+        yield Listener(vllm_engine, template, **settings)

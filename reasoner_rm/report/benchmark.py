@@ -81,7 +81,7 @@ DIAGNOSTICS = (
 
 def format_value(metric: Mapping[str, Any]) -> str:
     """
-    >>> format_value({"value": 0.5, "share": True}).replace(SPACE, " "), format_value({"value": 3.25, "share": False})
+    >>> format_value({"value": 0.5, "share": True}).replace("\u00a0", " "), format_value({"value": 3.25, "share": False})
     ('50.0 %', '3.25')
     """
     return percent(metric["value"]) if metric["share"] else format_number(metric["value"])
@@ -96,7 +96,7 @@ def format_interval(metric: Mapping[str, Any]) -> str:
 
 def format_metric(metric: Mapping[str, Any]) -> str:
     """
-    >>> format_metric({"value": 0.5, "interval": [0.25, 0.75], "n": 4, "share": True}).replace(SPACE, " ")
+    >>> format_metric({"value": 0.5, "interval": [0.25, 0.75], "n": 4, "share": True}).replace("\u00a0", " ")
     '50.0 %  [25.0 % – 75.0 %]  n 4'
     """
     value = "no value" if metric["value"] is None else format_value(metric)

@@ -26,7 +26,7 @@ def demo(request: pytest.FixtureRequest) -> DemoTask:
 
 def test_a_recipe_fits_its_data(demo: DemoTask, tmp_path: Path) -> None:
     config = demo_config(demo, tmp_path, seed=1)
-    demo.make(tmp_path / "data", SMALL, seed=1)
+    demo.build(tmp_path / "data", SMALL, seed=1)
     template = load_template(config.task, config.template)
     seen: dict[str, set[str]] = {}
     for name in ("cold_start", "train", "heldout", "ood"):
@@ -54,7 +54,7 @@ def test_the_short_form_is_shorter(demo: DemoTask, tmp_path: Path) -> None:
 
 def test_the_same_seed_makes_the_same_bytes(demo: DemoTask, tmp_path: Path) -> None:
     for folder in ("a", "b"):
-        demo.make(tmp_path / folder, dataclasses.replace(SMALL, train=2), seed=3)
+        demo.build(tmp_path / folder, dataclasses.replace(SMALL, train=2), seed=3)
     files = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*") if p.is_file())
     assert files
     for file in files:

@@ -86,7 +86,7 @@
     const reasoning = answer.text === undefined ? el("p", "thinking", answer.thinking) : el("pre", "thinking", answer.text);
     return el(
       "div", `vote ${outcome(answer)}`,
-      single ? null : el("h4", "", answer.order === "given" ? "as given" : "swapped"),
+      single ? null : el("h4", "", answer.order === "given" ? "given order" : "swapped order"),
       media(views, answer.boxes ?? []),
       el(/^[[{]/.test(answer.answer) ? "code" : "b", "verdict", `${answer.answer ?? "no readable answer"}${score}`),
       answer.parse_error ? el("span", "chip malformed", answer.parse_error) : null,

@@ -81,8 +81,8 @@ DIAGNOSTICS = (
 
 def format_value(metric: Mapping[str, Any]) -> str:
     """
-    >>> format_value({"value": 0.5, "share": True}).replace("\u00a0", " "), format_value({"value": 3.25, "share": False})
-    ('50.0 %', '3.25')
+    >>> format_value({"value": 3.25, "share": False})
+    '3.25'
     """
     return percent(metric["value"]) if metric["share"] else format_number(metric["value"])
 

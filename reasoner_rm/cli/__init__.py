@@ -10,14 +10,12 @@ import sys
 from typing import NoReturn
 
 from reasoner_rm.cli import (
-    calibrate,
     data,
     doctor,
     evaluation,
     judge,
     pocket,
-    publish,
-    rank,
+    release,
     rewards,
     serve,
     stages,
@@ -25,7 +23,7 @@ from reasoner_rm.cli import (
 from reasoner_rm.cli.common import adder
 from reasoner_rm.errors import InputError, RunInterrupted, ServiceError
 
-GROUPS = (pocket, stages, evaluation, judge, rank, serve, calibrate, publish, rewards, data, doctor)
+GROUPS = (pocket, stages, evaluation, judge, serve, release, rewards, data, doctor)
 """Modules with ``add_verbs``, in the order of `--help`."""
 
 

@@ -1,15 +1,25 @@
-"""The verb `judge`."""
+"""The verbs of a judge: `judge` decides between two images, `rank` orders several, `screen` filters labels."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
+from pathlib import Path
 
 from reasoner_rm.cli.common import Add, add_engine, libraries_to_stderr
 from reasoner_rm.errors import InputError
 
+BATCH_SIZE = 64
+"""Samples per batch."""
+
 
 def add_verbs(verb: Add) -> None:
+    _add_judge(verb)
+    _add_rank_and_screen(verb)
+
+
+def _add_judge(verb: Add) -> None:
     judge = verb("judge", _judge, "decide which of two images matches a caption better")
     judge.add_argument("--model", required=True, help="a run, a checkpoint folder, or a hub id")
     judge.add_argument("--caption", required=True)
@@ -23,6 +33,28 @@ def add_verbs(verb: Add) -> None:
     judge.add_argument("--max-tokens", type=int, default=1024)
     add_engine(judge)
     judge.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _add_rank_and_screen(verb: Add) -> None:
+    rank = verb("rank", _rank, "rank images by how well they match a caption, best first")
+    rank.add_argument("--caption", required=True)
+    rank.add_argument("images", nargs="+", metavar="IMAGE")
+    rank.add_argument("--method", default="auto", help="auto, round_robin, swiss or merge (default: auto)")
+    screen = verb("screen", _screen, "keep the labelled comparisons whose label a judge agrees with")
+    screen.add_argument("file", type=Path, metavar="FILE.jsonl")
+    screen.add_argument("--out", type=Path, required=True, metavar="KEPT.jsonl")
+    screen.add_argument(
+        "--sure",
+        type=float,
+        default=0.5,
+        help="keep a comparison if the share of votes for its label is above this (default: 0.5)",
+    )
+    for sub in (rank, screen):
+        sub.add_argument("--model", required=True, help="a run, a checkpoint folder, or a hub id")
+        sub.add_argument("--votes", type=int, default=1, help="votes per order (default: 1)")
+        sub.add_argument("--max-tokens", type=int, default=1024)
+        sub.add_argument("--json", action="store_true", help="print one JSON object")
+        add_engine(sub)
 
 
 def _judge(args: argparse.Namespace) -> None:
@@ -51,3 +83,50 @@ def _judge(args: argparse.Namespace) -> None:
     if verdict.consistent is not None:
         print(f"both orders agree: {'yes' if verdict.consistent else 'no'}")
     print(f"reasoning: {verdict.reasoning}")
+
+
+def _rank(args: argparse.Namespace) -> None:
+    from reasoner_rm.judge import Judge
+
+    with libraries_to_stderr():
+        judge = Judge.from_pretrained(args.model, args.engine, url=args.url, max_tokens=args.max_tokens)
+        result = judge.tournament(args.caption, args.images, args.method, votes=args.votes)
+    if args.json:
+        row = {"order": result.order, "method": result.method, "comparisons": result.comparisons}
+        print(json.dumps({**row, "points": result.points, "unreadable": result.unread}))
+        return
+    for rank, i in enumerate(result.order, 1):
+        print(f"{rank}. {args.images[i]}")
+    unread = f", {result.unread} of them unreadable" if result.unread else ""
+    print(f"{result.method}, {result.comparisons} comparisons{unread}", file=sys.stderr)
+
+
+def _screen(args: argparse.Namespace) -> None:
+    from tqdm.auto import tqdm
+
+    from reasoner_rm.data.io import load_samples, write_samples
+    from reasoner_rm.judge import Judge
+    from reasoner_rm.judge.temperature_scaling import gold_of
+
+    if args.out.exists():
+        raise InputError("exists already", file=args.out, remedy="give another --out, or remove the file")
+    if not 0.5 <= args.sure < 1:
+        raise InputError(f"--sure is {args.sure}", remedy="give a share from 0.5 to below 1")
+    samples = load_samples(args.file)
+    kept, ties, unread = [], 0, 0
+    with libraries_to_stderr():
+        judge = Judge.from_pretrained(args.model, args.engine, url=args.url, max_tokens=args.max_tokens)
+        for start in tqdm(range(0, len(samples), BATCH_SIZE), desc="screening", unit="batch"):
+            batch = samples[start : start + BATCH_SIZE]
+            for sample, verdict in zip(batch, judge.verdicts(batch, args.votes), strict=True):
+                gold = gold_of(sample)
+                if gold is None or gold == 0.5:
+                    ties += 1
+                elif verdict.p_first is None:
+                    unread += 1
+                elif (verdict.p_first if gold > 0.5 else 1 - verdict.p_first) > args.sure:
+                    kept.append(sample)
+    write_samples(args.out, kept)
+    counts = {"read": len(samples), "kept": len(kept), "without_label": ties, "unreadable": unread}
+    counts["disagreed"] = len(samples) - sum((len(kept), ties, unread))
+    print(json.dumps(counts) if args.json else ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in counts.items()))

@@ -353,7 +353,7 @@ def test_a_model_teaches_from_the_shell(taught: tuple[Path, Path], tmp_path: Pat
     assert all(s.target == verdict(1) for s in load_samples(tmp_path / "o.jsonl"))
     with pytest.raises(SystemExit):
         main(asking(*taught, "transformers", tmp_path / "p.jsonl", "--budget", 1))
-    assert "--budget and --prices go with --url" in capsys.readouterr().err
+    assert "--budget and --prices need --url" in capsys.readouterr().err
 
 
 @pytest.mark.vllm

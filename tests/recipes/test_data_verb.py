@@ -32,7 +32,10 @@ def test_each_recipe_has_its_own_help_with_defaults(capsys: pytest.CaptureFixtur
     _, hpdv3, _ = shell(capsys, "build", "hpdv3", "--help")
     _, pairs, _ = shell(capsys, "build", "pairs", "--help")
     assert "--min-confidence" in hpdv3 and "default: 0.0" in hpdv3 and "MizzenAI/HPDv3" in hpdv3
-    assert "--min-confidence" not in pairs and "whole prompts and images (default: 0.1)" in " ".join(pairs.split())
+    assert (
+        "--min-confidence" not in pairs
+        and "pairs that share a prompt or image stay together (default: 0.1)" in " ".join(pairs.split())
+    )
     code, listed, _ = shell(capsys, "list")
     assert code == 0 and {"pocket", "pairs", "hpdv2", "mapped"} <= {line.split()[0] for line in listed.splitlines()}
 

@@ -1,6 +1,6 @@
-"""10,000 hostile completions for every reward: faults, payments, and milliseconds of this process per text.
+"""10,000 malformed completions for every reward: faults, rewarded texts, and CPU milliseconds per text.
 
-Formulas are compared in a child process, so theirs are by the clock on the wall, and a busy machine lengthens them.
+Formulas are compared in a child process, so theirs are wall time and depend on the load of the machine.
 
 python benchmarks/fuzz_rewards.py --json benchmarks/results/fuzz_rewards.json
 """
@@ -33,15 +33,15 @@ def main() -> None:
     jobs.append(("accuracy, formulas", "accuracy", (MATH,), {}))
     for title, name, samples, params in jobs:
         clock = time.perf_counter if samples == (MATH,) else time.process_time
-        found = fuzz(REWARDS[name], args.texts, samples, params, clock=clock)
-        milliseconds = {f"p{share:g}": 1000 * percentile(found.seconds, share / 100) for share in (50, 99)}
+        result = fuzz(REWARDS[name], args.texts, samples, params, clock=clock)
+        milliseconds = {f"p{share:g}": 1000 * percentile(result.seconds, share / 100) for share in (50, 99)}
         rows[title] = {
-            "texts": args.texts, "faults": found.faults, "paid": found.paid,
-            "ms": {k: round(v, 4) for k, v in milliseconds.items()} | {"max": round(1000 * max(found.seconds), 2)},
+            "texts": args.texts, "faults": result.faults, "paid": result.paid,
+            "ms": {k: round(v, 4) for k, v in milliseconds.items()} | {"max": round(1000 * max(result.seconds), 2)},
         }  # fmt: skip
         print(
-            f"{title:22} {args.texts} texts, {len(found.faults)} faults, {found.paid} paid; "
-            f"p50 {milliseconds['p50']:.3f} ms, p99 {milliseconds['p99']:.2f} ms (bar: 10)",
+            f"{title:22} {args.texts} texts, {len(result.faults)} faults, {result.paid} paid; "
+            f"p50 {milliseconds['p50']:.3f} ms, p99 {milliseconds['p99']:.2f} ms (requirement: 10)",
             flush=True,
         )
     if args.json:

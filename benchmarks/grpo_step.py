@@ -3,10 +3,10 @@
     python benchmarks/grpo_step.py --json benchmarks/results/grpo_step.json
     python benchmarks/grpo_step.py --grid --json benchmarks/results/grpo_grid.json --plot docs/grpo_grid.png
 
-Both take turns in one process; figures are medians. TRL's trainer runs its own code, driven by hand so that phases can
-be timed: `_generate` is its rollout, `compute_loss` and the backward pass its update. Every completion has exactly C
-tokens: the stop tokens are banned in both. β is 0, TRL's default. `limit` is what the update could gain if nothing but
-floating-point operations cost time: those of the repeated form over those of the shared one.
+Both alternate in one process; results are medians. TRL's trainer runs its own code, called phase by phase for timing:
+`_generate` is its rollout, `compute_loss` and the backward pass its update. Every completion has exactly C tokens: the
+stop tokens are banned in both. β is 0, TRL's default. `limit` is the ratio of floating-point operations of the repeated
+form to those of the shared form, the speed-up of the update if only operations took time.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ WORDS = "a red square left of two small blue circles on grey paper seen from abo
 
 @dataclass(frozen=True)
 class Shape:
-    """What one step looks like."""
+    """The sizes of one step."""
 
     groups: int
     group_size: int
@@ -108,7 +108,7 @@ def prompts_of(vlm: Any, shape: Shape) -> list[Any]:
 
 
 def pay(texts: list[str]) -> list[float]:
-    """A reward that costs nothing and varies."""
+    """A reward that takes no time and varies within a group."""
     return [hashlib.sha256(t.encode()).digest()[0] / 255 for t in texts]
 
 
@@ -116,7 +116,7 @@ def pay(texts: list[str]) -> list[float]:
 
 
 class Clock:
-    """Seconds by phase, one entry a repetition."""
+    """Seconds by phase, one entry per repetition."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, list[float]] = defaultdict(list)
@@ -139,7 +139,7 @@ def synchronize() -> None:
 
 
 class Side:
-    """One trainer driven by hand: rollouts and scores, then the update, then the optimizer."""
+    """One trainer, called phase by phase: rollouts and scores, update, optimiser step."""
 
     optimizer: torch.optim.Optimizer
 
@@ -153,7 +153,7 @@ class Side:
         raise NotImplementedError
 
     def step(self) -> None:
-        """A whole step, timed by phase."""
+        """A complete step, timed by phase."""
         with self.clock.phase("step"):
             with self.clock.phase("prepare"):
                 prepared = self.prepare()
@@ -163,7 +163,7 @@ class Side:
             self.optimizer.zero_grad()
 
     def rollout_timed(self, owner: Any, method: str) -> None:
-        """Count what a method of the trainer takes as the rollout."""
+        """Time a method of the trainer as the rollout."""
         generate = getattr(owner, method)
 
         def timed(*given: Any) -> Any:
@@ -312,7 +312,7 @@ def same_completions(ours: Ours, micro: Any, inputs: Any) -> Any:
 
 
 def agreement(ours: Ours, trl: Trl, micro: Any, inputs: Any) -> dict[str, float]:
-    """The greatest difference of a log-probability, and the relative error of the whole gradient."""
+    """The greatest difference of a log-probability, and the relative error of the gradient."""
     from reasoner_rm.models.group_logprobs import group_logprobs
 
     vlm = ours.vlm
@@ -325,7 +325,7 @@ def agreement(ours: Ours, trl: Trl, micro: Any, inputs: Any) -> dict[str, float]
         )[0]
         part = micro.packs[0][0]
         unbanned = copy.copy(vlm)
-        unbanned.banned_token_ids = ()  # TRL normalises over the whole vocabulary
+        unbanned.banned_token_ids = ()  # TRL normalises over the full vocabulary
         mine = group_logprobs(unbanned, ours.trainer.encoder.batch(part.prompts), part.token_ids).logprobs
     banned, vlm.banned_token_ids = vlm.banned_token_ids, ()
     try:
@@ -348,7 +348,7 @@ def agreement(ours: Ours, trl: Trl, micro: Any, inputs: Any) -> dict[str, float]
 
 
 def peak_mb(work: Callable[[], None]) -> float:
-    """What the work needed at its peak beyond what was held before, in MB."""
+    """Peak memory of the call above the level before it, in MB."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -396,7 +396,7 @@ def operations(vlm: Any, shape: Shape) -> dict[str, float]:
 
 
 def limit(vlm: Any, shape: Shape) -> float:
-    """Operations of the repeated form over those of the shared one."""
+    """The ratio of operations of the repeated form to those of the shared form."""
     ops, g = operations(vlm, shape), shape.group_size
     rest = ops["completions"] + ops["head"]
     return (g * (ops["vision"] + ops["prompt"]) + rest) / (ops["vision"] + ops["prompt"] + rest)
@@ -406,7 +406,7 @@ def limit(vlm: Any, shape: Shape) -> float:
 
 
 def measure(vlm: Any, shape: Shape, repetitions: int, listener: bool = True) -> dict[str, Any]:
-    """Whole steps in turns, then equality and memory of the update."""
+    """Complete steps, alternating; then equality and memory of the update."""
     prompts = prompts_of(vlm, shape)
     with tempfile.TemporaryDirectory() as folder:
         trl, ours = Trl(vlm, prompts, shape, folder), Ours(vlm, prompts, shape)
@@ -416,14 +416,14 @@ def measure(vlm: Any, shape: Shape, repetitions: int, listener: bool = True) -> 
         for _ in range(repetitions):
             ours.step()
             trl.step()
-        heard = hear(vlm, ours, repetitions) if listener else None
+        listener_seconds = listener_pass(vlm, ours, repetitions) if listener else None
         inputs, micro = trl.prepare(), ours.prepare()
         micro = same_completions(ours, micro, inputs)
         equal = agreement(ours, trl, micro, inputs)
         mine, theirs = ([peak_mb(lambda s=side, w=work: s.update(w)) for _ in range(3)]
                         for side, work in ((ours, micro), (trl, inputs)))  # fmt: skip
     a, b = ours.clock.medians(), trl.clock.medians()
-    found = {
+    result = {
         "update_speedup": b["update"] / a["update"],
         "rollout_speedup": b["rollout"] / a["rollout"],
         "step_speedup": b["step"] / a["step"],
@@ -434,13 +434,13 @@ def measure(vlm: Any, shape: Shape, repetitions: int, listener: bool = True) -> 
         "peak_mb": {"ours": statistics.median(mine), "trl": statistics.median(theirs)},
         "operations": operations(vlm, shape),
     }
-    if heard is not None:
-        found["listener_over_update"] = heard / a["update"]
-    return found
+    if listener_seconds is not None:
+        result["listener_over_update"] = listener_seconds / a["update"]
+    return result
 
 
 def growth(vlm: Any, shape: Shape, repetitions: int) -> dict[str, float]:
-    """Seconds of our whole step with 4 and with 16 completions a group, and their ratio."""
+    """Seconds of our complete step with 4 and with 16 completions per group, and their ratio."""
     seconds = {}
     for group_size in (4, 16):
         ours = Ours(vlm, prompts_of(vlm, shape), dataclasses.replace(shape, group_size=group_size))
@@ -451,7 +451,7 @@ def growth(vlm: Any, shape: Shape, repetitions: int) -> dict[str, float]:
 
 
 def frozen(vlm: Any, shape: Shape, repetitions: int) -> dict[str, float]:
-    """Seconds of our whole step with a frozen vision tower, and with one that keeps its features."""
+    """Seconds of our complete step with a frozen vision tower, and with cached features."""
     from reasoner_rm.models.vision_cache import cache_features
 
     tower, seconds = vlm.model.model.visual, {}
@@ -466,8 +466,8 @@ def frozen(vlm: Any, shape: Shape, repetitions: int) -> dict[str, float]:
     return seconds | {"ratio": seconds["computed"] / seconds["kept"]}
 
 
-def hear(vlm: Any, ours: Ours, repetitions: int) -> float:
-    """Seconds of a pass of a listener of the same size over one step's completions."""
+def listener_pass(vlm: Any, ours: Ours, repetitions: int) -> float:
+    """Seconds of a listener's forward pass over one step's completions; the listener has the policy's size."""
     from reasoner_rm.models.packing import forward_groups
 
     ((part, _),) = ours.prepare().packs
@@ -520,8 +520,8 @@ def grid(args: argparse.Namespace) -> Iterator[dict[str, float]]:
         for group_size in (4, 8, 16):
             for completion in (64, 256):
                 shape = Shape(1, group_size, args.prompt_tokens, completion, 448)
-                found = update_only(vlm, shape, args.repetitions)
-                row = {"vocab": vocab, "group_size": group_size, "completion_tokens": completion, **found}
+                result = update_only(vlm, shape, args.repetitions)
+                row = {"vocab": vocab, "group_size": group_size, "completion_tokens": completion, **result}
                 line = "vocab {vocab:7d}  G {group_size:2d}  C {completion_tokens:3d}   ours {ours:7.3f} s"
                 line += "   TRL {trl:7.3f} s   {update_speedup:5.2f}x of {limit:5.2f}x"
                 print(line.format(**row), flush=True)
@@ -579,22 +579,22 @@ def machine(device: str) -> dict[str, Any]:
     }
 
 
-def show(found: dict[str, Any]) -> None:
-    """The table."""
-    a, b = found["seconds"]["ours"], found["seconds"]["trl"]
+def show(result: dict[str, Any]) -> None:
+    """Print the results."""
+    a, b = result["seconds"]["ours"], result["seconds"]["trl"]
     print(f"{'':10}{'ours':>10}{'TRL':>10}{'speed-up':>10}")
     for phase in ("rollout", "update", "step"):
         print(f"{phase:10}{a[phase]:9.3f}s{b[phase]:9.3f}s{b[phase] / a[phase]:9.2f}x")
-    print(f"limit of the update by operations {found['limit']:.2f}x")
+    print(f"limit of the update by operations {result['limit']:.2f}x")
     print(
-        f"greatest difference of a log-probability {found['max_logprob_diff']:.1e}, "
-        f"gradient {found['grad_rel_err']:.1e}"
+        f"greatest difference of a log-probability {result['max_logprob_diff']:.1e}, "
+        f"gradient {result['grad_rel_err']:.1e}"
     )
-    print(f"peak memory of the update {found['peak_mb']['ours']:.0f} MB against {found['peak_mb']['trl']:.0f} MB")
-    print("our step from G = 4 to G = 16 grows {ratio:.2f} times".format(**found["step_from_G4_to_G16"]))
-    print("features kept by a frozen tower: our step {ratio:.2f} times as fast".format(**found["frozen_tower"]))
-    if "listener_over_update" in found:
-        print(f"a listener of the same size takes {found['listener_over_update']:.2f} of our update")
+    print(f"peak memory of the update {result['peak_mb']['ours']:.0f} MB against {result['peak_mb']['trl']:.0f} MB")
+    print("our step from G = 4 to G = 16 grows {ratio:.2f} times".format(**result["step_from_G4_to_G16"]))
+    print("features kept by a frozen tower: our step {ratio:.2f} times as fast".format(**result["frozen_tower"]))
+    if "listener_over_update" in result:
+        print(f"a listener of the same size takes {result['listener_over_update']:.2f} of our update")
 
 
 def main() -> None:
@@ -616,10 +616,10 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     about = {"machine": machine(args.device), "arguments": {k: str(v) for k, v in vars(args).items() if k != "json"}}
 
-    def keep(found: dict[str, Any]) -> None:
+    def keep(result: dict[str, Any]) -> None:
         if args.json:
             args.json.parent.mkdir(parents=True, exist_ok=True)
-            args.json.write_text(json.dumps(found | about, indent=1) + "\n")
+            args.json.write_text(json.dumps(result | about, indent=1) + "\n")
 
     if args.grid:
         rows: list[dict[str, float]] = []
@@ -632,20 +632,20 @@ def main() -> None:
     else:
         shape = Shape(args.groups, args.group_size, args.prompt_tokens, args.completion_tokens, args.image_side)
         vlm = real_model(args.model, args.device) if args.model else random_model(PINNED, args.vocab, args.device)
-        found = measure(vlm, shape, args.repetitions)
-        found["step_from_G4_to_G16"] = growth(vlm, shape, args.repetitions)
-        found["frozen_tower"] = frozen(vlm, shape, args.repetitions)
-        show(found)
+        result = measure(vlm, shape, args.repetitions)
+        result["step_from_G4_to_G16"] = growth(vlm, shape, args.repetitions)
+        result["frozen_tower"] = frozen(vlm, shape, args.repetitions)
+        show(result)
         if args.device == "cuda" and not args.model:
             print("\nthe shape of Qwen2.5-VL-3B, random weights, bf16")
             del vlm
             torch.cuda.empty_cache()
             large = random_model(THREE_B, 151936, args.device, torch.bfloat16)
             at_3b = Shape(1, 8, 800, 256, 512)  # two 512-pixel images are 684 tokens
-            found["qwen2.5-vl-3b"] = measure(large, at_3b, args.repetitions)
-            update, bound = found["qwen2.5-vl-3b"]["update_speedup"], found["qwen2.5-vl-3b"]["limit"]
+            result["qwen2.5-vl-3b"] = measure(large, at_3b, args.repetitions)
+            update, bound = result["qwen2.5-vl-3b"]["update_speedup"], result["qwen2.5-vl-3b"]["limit"]
             print(f"update {update:.2f}x of {bound:.2f}x")
-        keep(found)
+        keep(result)
 
 
 if __name__ == "__main__":

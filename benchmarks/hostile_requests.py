@@ -1,10 +1,9 @@
-"""Malformed requests against a served judge: what each is answered with, how long it takes, what memory it leaves.
+"""Malformed requests to a judge's server: status codes, response times, and memory.
 
     python benchmarks/hostile_requests.py --model RUN --json benchmarks/results/hostile_requests.json
 
-Hand-made ones (tests/helpers/malformed_requests.py) and changed forms of them,
-and cases that schemathesis draws from the OpenAPI document
-to break it. A changed or drawn request may turn out valid: then it may be answered with 200.
+The requests are hand-written (tests/helpers/malformed_requests.py), mutations of those, and negative cases that
+schemathesis generates from the OpenAPI document. A mutated or generated request may be valid and get 200.
 """
 
 from __future__ import annotations
@@ -29,31 +28,31 @@ from server import _server  # noqa: E402
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--requests", type=int, default=5000, help="a fifth of them by schemathesis")
+    parser.add_argument("--requests", type=int, default=5000, help="total; a fifth of them from schemathesis")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    by_hand = args.requests - args.requests // 5
-    sure = len(list(bodies()))
+    hand_written = args.requests - args.requests // 5
+    always_invalid = len(list(bodies()))
     statuses: collections.Counter[str] = collections.Counter()
     seconds, faults = [], []
     with _server(args.model) as server, httpx.Client(base_url=server.url, timeout=120) as client:
-        began, memory = time.perf_counter(), sum(server.memory().values())
-        for i, bad in enumerate(itertools.islice(endlessly(), by_hand)):
-            started, worked = time.perf_counter(), sum(server.worked().values())
+        start, memory = time.perf_counter(), sum(server.memory().values())
+        for i, bad in enumerate(itertools.islice(endlessly(), hand_written)):
+            started, cpu = time.perf_counter(), sum(server.cpu_seconds().values())
             answer = client.post(bad.path, content=bad.content, headers={"content-type": bad.kind})
-            seconds.append((sum(server.worked().values()) - worked, time.perf_counter() - started))
+            seconds.append((sum(server.cpu_seconds().values()) - cpu, time.perf_counter() - started))
             statuses[f"hand-made {answer.status_code}"] += 1
-            if answer.status_code >= 500 or (i < sure and answer.status_code < 400):
+            if answer.status_code >= 500 or (i < always_invalid and answer.status_code < 400):
                 faults.append((bad.name, answer.status_code))
-        drawn, bad_drawn = _schemathesis(server.url, args.requests - by_hand)
-        statuses.update({f"schemathesis {status}": n for status, n in drawn.items()})
+        generated, generated_faults = _schemathesis(server.url, args.requests - hand_written)
+        statuses.update({f"schemathesis {status}": n for status, n in generated.items()})
         health = client.get("/health").json()
         rss = [sum(memory.values()) for memory in server.rss]
         result = {
-            "requests": by_hand + sum(drawn.values()),
+            "requests": hand_written + sum(generated.values()),
             "answers": dict(sorted(statuses.items())),
-            "faults": faults + bad_drawn,
-            "seconds": round(time.perf_counter() - began, 1),
+            "faults": faults + generated_faults,
+            "seconds": round(time.perf_counter() - start, 1),
             "slowest_s": {"core": round(max(s for s, _ in seconds), 2), "clock": round(max(s for _, s in seconds), 2)},
             "rss_mb": {"before": round(memory), "most": round(max(rss)), "after": round(rss[-1])},
             "in_flight_afterwards": health["in_flight"],
@@ -64,7 +63,7 @@ def main() -> None:
 
 
 def _schemathesis(url: str, n: int) -> tuple[collections.Counter[int], list[tuple[str, int]]]:
-    """About ``n`` cases that break the document, spread over its operations; their statuses, and what is a fault."""
+    """About ``n`` negative cases over all operations: status codes, and the cases with a status of 500 or more."""
     import schemathesis
     from hypothesis import HealthCheck, Phase, given, settings
     from schemathesis import GenerationMode

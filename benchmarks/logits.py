@@ -1,12 +1,11 @@
-"""What the log-probabilities of a completion's tokens hold at a vocabulary of 151,936, forward and backward.
+"""Peak memory and time of a completion's token log-probabilities at a vocabulary of 151,936, forward and backward.
 
     python benchmarks/logits.py --json benchmarks/results/logits.json
 
-Three forms take turns on the same states, head and tokens, in fp32 on the CPU: `whole` is log_softmax over all logits;
-`parts` the same over 2^25 logits at a time, each part computed again in the backward pass, its gradient left to
-autograd; `closed` is ours (models/token_logprobs.py). Bytes are torch's
-allocator's, beyond what was held before; seconds are
-medians.
+Three forms alternate on the same states, head and tokens, in fp32 on the CPU. `whole` is log_softmax over all logits.
+`parts` is the same over chunks of 2^25 logits, recomputed in the backward pass, with autograd's gradient. `closed` is
+this project's (models/token_logprobs.py), with the gradient in closed form. Memory is the peak of torch's allocator
+above its level before the call; seconds are medians.
 """
 
 from __future__ import annotations
@@ -33,22 +32,22 @@ VOCABULARY, WIDTH, BANNED = 151_936, 256, tuple(range(151_900, 151_936))
 
 
 def whole(hidden: Tensor, weight: Tensor, ids: Tensor) -> Tensor:
-    """The form of books."""
+    """log_softmax over all logits."""
     logits = (hidden @ weight.T).float()
     logits[:, list(BANNED)] = -torch.inf
     return logits.log_softmax(-1).gather(1, ids[:, None])[:, 0]
 
 
 def parts(hidden: Tensor, weight: Tensor, ids: Tensor) -> Tensor:
-    """The same, part by part."""
+    """The same in chunks of `MAX_LOGITS`, with checkpointing."""
     from reasoner_rm.models.token_logprobs import MAX_LOGITS
 
     pairs = zip(hidden.split(MAX_LOGITS // VOCABULARY), ids.split(MAX_LOGITS // VOCABULARY), strict=True)
-    return torch.cat([checkpoint(whole, states, weight, some, use_reentrant=False) for states, some in pairs])
+    return torch.cat([checkpoint(whole, states, weight, targets, use_reentrant=False) for states, targets in pairs])
 
 
 def closed(hidden: Tensor, weight: Tensor, ids: Tensor) -> Tensor:
-    """Ours, with the entropy, which the others do without."""
+    """This project's form; it also computes the entropy."""
     from reasoner_rm.models.token_logprobs import chunked_token_logprobs
 
     return chunked_token_logprobs(hidden, weight, ids, BANNED, 1.0, entropy=True).logprobs
@@ -58,7 +57,7 @@ FORMS: dict[str, Callable[..., Tensor]] = {"whole": whole, "parts": parts, "clos
 
 
 def measure(tokens: int, rounds: int) -> dict[str, Any]:
-    """Peaks and times of each form."""
+    """Peak memory and time of each form."""
     from peak_memory import peak_bytes
 
     torch.manual_seed(0)
@@ -77,9 +76,9 @@ def measure(tokens: int, rounds: int) -> dict[str, Any]:
     for _ in range(rounds):
         for name, form in FORMS.items():
             hidden.grad = weight.grad = None
-            began = time.perf_counter()
+            start = time.perf_counter()
             step(form)
-            seconds[name].append(time.perf_counter() - began)
+            seconds[name].append(time.perf_counter() - start)
     return {
         "tokens": tokens,
         "vocabulary": VOCABULARY,
@@ -96,12 +95,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    found = measure(args.tokens, args.rounds)
+    result = measure(args.tokens, args.rounds)
     for name in FORMS:
-        print(f"{name:7} {found['peak_mb'][name]:8.1f} MB {found['seconds'][name]:6.2f} s")
+        print(f"{name:7} {result['peak_mb'][name]:8.1f} MB {result['seconds'][name]:6.2f} s")
     if args.json:
         machine = {"cpus": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
-        args.json.write_text(json.dumps({"machine": machine, **found}, indent=1) + "\n")
+        args.json.write_text(json.dumps({"machine": machine, **result}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

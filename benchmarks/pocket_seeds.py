@@ -1,11 +1,11 @@
-"""How well `reasoner-rm pocket` does, over seeds: medians of its figures, its time and its memory.
+"""`reasoner-rm pocket` over several seeds: medians of its metrics, time and memory.
 
     python benchmarks/pocket_seeds.py --json benchmarks/results/pocket_seeds.json
     python benchmarks/pocket_seeds.py --task detection --json benchmarks/results/pocket_seeds_detection.json
     python benchmarks/pocket_seeds.py --world digits --json benchmarks/results/pocket_seeds_digits.json
 
-Each seed is a run of its own from the shell: other data, other rollouts, same committed base and listener. Prints a
-table; the JSON holds every run's summary as it was written.
+Each seed is a run of its own: other data and rollouts, the same committed base and listener. Prints a table; the JSON
+has the summary of every run.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any
 
 STAGES = ("cold_start", "rejection_sampling", "grpo")
-FIGURES = ("accuracy", "mean_ap", "consistency", "first_position", "well_formed", "contradiction")
+METRICS = ("accuracy", "mean_ap", "consistency", "first_position", "well_formed", "contradiction")
 
 
 def run(seed: int, folder: Path, extra: list[str]) -> dict[str, Any]:
-    """One pocket run; its summary."""
+    """Run one seed and return its summary."""
     out = folder / f"seed-{seed}"
     command = [
         sys.executable,
@@ -44,16 +44,16 @@ def run(seed: int, folder: Path, extra: list[str]) -> dict[str, Any]:
 
 
 def median(values: list[float | None]) -> float | None:
-    """None where a task has no such figure."""
-    known = [v for v in values if v is not None]
-    return statistics.median(known) if known else None
+    """The median of the values that are not None; None if there are none."""
+    numbers = [v for v in values if v is not None]
+    return statistics.median(numbers) if numbers else None
 
 
 def medians(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """The median over seeds of everything that the table shows."""
+    """The medians over seeds."""
     table: dict[str, Any] = {
         stage: {
-            split: {f: median([r["stages"][stage][split].get(f) for r in runs]) for f in FIGURES}
+            split: {f: median([r["stages"][stage][split].get(f) for r in runs]) for f in METRICS}
             for split in ("heldout", "ood")
         }
         for stage in STAGES
@@ -66,10 +66,10 @@ def medians(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 def show(runs: list[dict[str, Any]], table: dict[str, Any]) -> None:
     """Print the table, and each seed's held-out accuracies with their intervals."""
-    print(f"{'':12}{'split':9}" + "".join(f"{f:>16}" for f in FIGURES))
+    print(f"{'':12}{'split':9}" + "".join(f"{f:>16}" for f in METRICS))
     for stage in STAGES:
         for split in ("heldout", "ood"):
-            print(f"{stage:12}{split:9}" + "".join(_cell(table[stage][split][f]) for f in FIGURES))
+            print(f"{stage:12}{split:9}" + "".join(_cell(table[stage][split][f]) for f in METRICS))
     for r in runs:
         spans = (r["stages"][s]["heldout"] for s in STAGES)
         print(

@@ -1,11 +1,11 @@
-"""What the recipes and the validation can do on this machine, as JSON.
+"""Speed and memory of recipes and validation, and resuming after kills, as JSON.
 
     python benchmarks/recipes.py rows|memory|kills|images [--json FILE.json]
 
-- rows: rows a second from a dataset's file to JSONL, without opening images, one process; several families.
-- memory: peak memory of building 10⁴, 10⁵ and 10⁶ rows, each in a process of its own.
-- kills: builds killed at random moments and taken up again, compared byte by byte with one that was left alone.
-- images: images of 512 pixels that `validate` opens in a second, JPEG and on disk already.
+- rows: rows per second from a dataset's file to JSONL, without opening images, one process; several families.
+- memory: peak memory of a build of 10⁴, 10⁵ and 10⁶ rows, each in a separate process.
+- kills: builds killed at random moments and resumed, compared byte by byte with an uninterrupted one.
+- images: JPEG images of 512 pixels per second in `validate`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ROWS = 40_000
 
 
 def hpdv3(folder: Path, n: int) -> None:
-    """A JSON array, written as it is read: without holding it."""
+    """A JSON array, written row by row."""
     picture(folder / "w.jpg", 0), picture(folder / "l.jpg", 1)
     row = {"path1": "w.jpg", "path2": "l.jpg", "choice_dist": [9, 1], "confidence": 0.9, "model1": "a", "model2": "b"}
     with (folder / "train.json").open("w") as out:
@@ -47,7 +47,7 @@ def hpdv3(folder: Path, n: int) -> None:
 
 
 def rlaif_v(folder: Path, n: int) -> None:
-    """Parquet with the pictures inside: they are referred to, not read."""
+    """Parquet with embedded images, which samples refer to."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -71,7 +71,7 @@ def m_haldetect(folder: Path, n: int) -> None:
 
 
 def llava(folder: Path, n: int) -> None:
-    """Text alone: no image column at all."""
+    """Text only, without an image column."""
     turns = [
         {"from": "human", "value": "How many legs has a spider, and why?"},
         {"from": "gpt", "value": "Eight. " * 20},
@@ -96,7 +96,7 @@ def picture(file: Path, seed: int, side: int = 512) -> None:
 
 
 def rows(work: Path) -> dict[str, Any]:
-    found: dict[str, Any] = {"rows": ROWS}
+    result: dict[str, Any] = {"rows": ROWS}
     for name, (make, options) in FAMILIES.items():
         data = work / name
         data.mkdir()
@@ -107,58 +107,62 @@ def rows(work: Path) -> dict[str, Any]:
             build(recipe, data, work / f"{name}-{attempt}", Settings(), recipe.chosen(**options))
             best = max(best, ROWS / (time.perf_counter() - start))
             cpu = max(cpu, ROWS / (time.process_time() - used))
-        found[name] = {"rows_per_second": round(best), "rows_per_cpu_second": round(cpu)}
-    return found
+        result[name] = {"rows_per_second": round(best), "rows_per_cpu_second": round(cpu)}
+    return result
 
 
 def memory(work: Path) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for n in (10**4, 10**5, 10**6):
         data = work / str(n)
         data.mkdir()
         hpdv3(data, n)
-        command = [sys.executable, __file__, "one", "--data", str(data), "--to", str(work / f"out-{n}")]
+        command = [sys.executable, __file__, "build", "--data", str(data), "--to", str(work / f"out-{n}")]
         peak = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-        found[f"{n} rows"] = peak
+        result[f"{n} rows"] = peak
         for file in (*data.iterdir(), *(work / f"out-{n}").glob("*")):
             file.unlink()
-    return found
+    return result
 
 
-def one(data: Path, out: Path, part: int) -> dict[str, Any]:
-    """Build in this process; its peak memory."""
+def build_once(data: Path, out: Path, part: int) -> dict[str, Any]:
+    """Build in this process and return its peak memory."""
     build(get_recipe("hpdv3"), data, out, Settings(part=part, heldout=0.1), command="c")
     return {"peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)}
 
 
 def kills(work: Path, times: int = 20) -> dict[str, Any]:
-    """Each round kills a build once at a random moment of its life and takes it up again."""
+    """Each round kills a build once at a random moment and resumes it."""
     data = work / "data"
     data.mkdir()
     hpdv3(data, 5_000)
     start = time.perf_counter()
-    whole = [sys.executable, __file__, "one", "--data", str(data), "--part", "100", "--to"]
-    subprocess.run([*whole, str(work / "whole" / "set")], check=True, capture_output=True)
-    alive = time.perf_counter() - start
+    command = [sys.executable, __file__, "build", "--data", str(data), "--part", "100", "--to"]
+    subprocess.run([*command, str(work / "uninterrupted" / "set")], check=True, capture_output=True)
+    duration = time.perf_counter() - start
     rng, rounds = random.Random(0), []
-    due = content(work / "whole" / "set")
+    expected = content(work / "uninterrupted" / "set")
     for i in range(times):
         out = work / f"{i}" / "set"
-        with subprocess.Popen([*whole, str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        with subprocess.Popen([*command, str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             while process.poll() is None and not (out / ".train.building").is_dir():
                 time.sleep(0.005)
-            time.sleep(rng.uniform(0, alive / 2))
+            time.sleep(rng.uniform(0, duration / 2))
             process.send_signal(signal.SIGKILL)
         parts = len(list((out / ".train.building").glob("*.account.json")))
         done = (out / "train.jsonl").is_file() and not (
             out / ".train.building"
-        ).is_dir()  # then it says so and tidies up
-        subprocess.run([*whole, str(out)], check=not done, capture_output=True)
+        ).is_dir()  # a completed build refuses to run again and removes its parts
+        subprocess.run([*command, str(out)], check=not done, capture_output=True)
         rounds.append(
-            {"killed": process.returncode == -signal.SIGKILL, "parts": parts, "same": (found := content(out)) == due}
+            {
+                "killed": process.returncode == -signal.SIGKILL,
+                "parts": parts,
+                "same": (built := content(out)) == expected,
+            }
         )
-        if found != due:
-            rounds[-1]["differs"] = sorted(n for n in {*found, *due} if found.get(n) != due.get(n))
+        if built != expected:
+            rounds[-1]["differs"] = sorted(n for n in {*built, *expected} if built.get(n) != expected.get(n))
     return {"kills": sum(r["killed"] for r in rounds), "identical": sum(r["same"] for r in rounds), "rounds": rounds}
 
 
@@ -197,20 +201,20 @@ def images(work: Path, n: int = 1500) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("rows", "memory", "kills", "images", "one"))
-    parser.add_argument("--json", type=Path, help="write the JSON here too")
+    parser.add_argument("what", choices=("rows", "memory", "kills", "images", "build"))
+    parser.add_argument("--json", type=Path, help="also write the JSON to this file")
     parser.add_argument("--data", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--to", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--part", type=int, default=20_000, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.what == "one":
-        print(json.dumps(one(args.data, args.to, args.part)))
+    if args.what == "build":
+        print(json.dumps(build_once(args.data, args.to, args.part)))
         return
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as work:
         measured = {"rows": rows, "memory": memory, "kills": kills, "images": images}[args.what](Path(work))
-    found = {"what": args.what, "load_before": round(load, 2), "cores": os.cpu_count(), **measured}
-    text = json.dumps(found, indent=1)
+    result = {"what": args.what, "load_before": round(load, 2), "cores": os.cpu_count(), **measured}
+    text = json.dumps(result, indent=1)
     print(text)
     if args.json:
         args.json.write_text(text + "\n")

@@ -1,7 +1,7 @@
-"""Seconds to count a benchmark again from stored votes: 1,250 pairs, both orders, five votes each (12,500 texts).
+"""Seconds to score stored votes of a benchmark: 1,250 pairs, both orders, five votes each (12,500 texts).
 
-Reading the files, reading every verdict, all figures with 2,000 bootstrap rounds, groups, baselines, the curve over K,
-and writing `scores.json` are timed; the page, whose pictures take longer, beside it. Medians of several runs.
+Timed are reading the files, parsing every verdict, all metrics with 2,000 bootstrap rounds, subgroups, baselines, the
+majority curve, and writing `scores.json`; separately, the HTML page with its images. Medians of several runs.
 
 python benchmarks/rescore.py --json benchmarks/results/rescore.json
 """
@@ -44,19 +44,19 @@ def items() -> list[Sample]:
 
 
 def timed(work: Callable[[], object]) -> dict[str, float]:
-    """Medians: of the clock on the wall, and of the process, which a busy machine lengthens less."""
-    wall, own = [], []
+    """Median wall and CPU seconds; other load on the machine affects the CPU time less."""
+    wall, cpu = [], []
     for _ in range(RUNS):
-        began, used = time.perf_counter(), time.process_time()
+        start, used = time.perf_counter(), time.process_time()
         work()
-        wall.append(time.perf_counter() - began)
-        own.append(time.process_time() - used)
-    return {"wall": round(statistics.median(wall), 3), "process": round(statistics.median(own), 3)}
+        wall.append(time.perf_counter() - start)
+        cpu.append(time.process_time() - used)
+    return {"wall": round(statistics.median(wall), 3), "process": round(statistics.median(cpu), 3)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="where to write the figures")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
     args = parser.parse_args()
     rng = random.Random(0)
     prose = " ".join(rng.choice(("the", "answer", "image", "shows", "therefore", "red")) for _ in range(WORDS))
@@ -72,20 +72,20 @@ def main() -> None:
         run(
             benchmark,
             items(),
-            EvaluatedModel(CallablePredictor(judge), {"model": "a coin"}),
+            EvaluatedModel(CallablePredictor(judge), {"model": "random"}),
             protocol,
             folder,
             batch=500,
         )
-        figures: dict[str, object] = {"pairs": PAIRS, "votes": PAIRS * 2 * VOTES}
+        result: dict[str, object] = {"pairs": PAIRS, "votes": PAIRS * 2 * VOTES}
         for name in ("both_orders", "official", "unifiedreward", "r1_reward", "lmms_eval"):
-            knobs = {"votes": VOTES} if name in ("both_orders", "official") else {}
-            figures[f"{name}, seconds"] = timed(lambda name=name, knobs=knobs: rescore(folder, name, **knobs))
-        figures["page, seconds"] = timed(lambda: write_benchmark_report(folder))
-    figures["machine"] = f"{platform.machine()}, {platform.python_version()}"
-    print(json.dumps(figures, indent=1))
+            options = {"votes": VOTES} if name in ("both_orders", "official") else {}
+            result[f"{name}, seconds"] = timed(lambda name=name, options=options: rescore(folder, name, **options))
+        result["page, seconds"] = timed(lambda: write_benchmark_report(folder))
+    result["machine"] = f"{platform.machine()}, {platform.python_version()}"
+    print(json.dumps(result, indent=1))
     if args.json:
-        args.json.write_text(json.dumps(figures, indent=1) + "\n")
+        args.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

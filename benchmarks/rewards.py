@@ -1,7 +1,7 @@
 """Seconds to score a batch of 512 completions of about 512 tokens, 64 groups of 8, by every rule-based preset.
 
-Reading, scoring and mixing are timed; what a listener or a scorer takes is not. Medians of several runs, in seconds of
-one core, the child process for formulas included; beside them the clock on the wall, which a busy machine lengthens.
+Timed are parsing, scoring and weighting, without listener and scorer. Medians of several runs, in CPU seconds with the
+child process for formulas, and in wall seconds, which depend on the load of the machine.
 
 python benchmarks/rewards.py --json benchmarks/results/rewards.json
 """
@@ -71,8 +71,8 @@ def formula(rng: random.Random) -> str:
     return rng.choice(forms)
 
 
-def found(rng: random.Random, sample: Sample, close: int) -> str:
-    """Boxes: the true ones moved a little, and some of their own."""
+def predicted_boxes(rng: random.Random, sample: Sample, close: int) -> str:
+    """Boxes: the gold boxes moved by up to ``close`` pixels, and random ones."""
     moved = [[v + rng.randint(-close, close) for v in item["bbox_2d"]] for item in sample.gold["boxes"]]
     items = [
         {"bbox_2d": row, "label": item["label"]}
@@ -89,11 +89,11 @@ def verdict(rng: random.Random, sample: Sample) -> str:
 
 
 def located(rng: random.Random, sample: Sample) -> str:
-    return f"<think>{prose(rng, WORDS // 3)}</think>\n<answer>{found(rng, sample, 8)}</answer>"
+    return f"<think>{prose(rng, WORDS // 3)}</think>\n<answer>{predicted_boxes(rng, sample, 8)}</answer>"
 
 
 def bare(rng: random.Random, sample: Sample) -> str:
-    return found(rng, sample, 8)
+    return predicted_boxes(rng, sample, 8)
 
 
 def spotted(rng: random.Random, sample: Sample) -> str:
@@ -121,17 +121,17 @@ CASES = {
     "guards": ({"overlong": 1.0, "banned": 1.0, "degenerate": 1.0, "leak": 1.0}, pair, verdict, 1.0),
     "hard, formulas": ("hard", sum_of, solved, 5.0),
 }  # fmt: skip
-"""By name: mixture, question, completion, and the bar in seconds."""
+"""By name: rewards, question, completion, and the required time in seconds."""
 
 
 def core_seconds() -> float:
-    """What this process and its children have taken of a core."""
+    """CPU seconds of this process and its children."""
     here = psutil.Process()
     return sum(p.cpu_times().user + p.cpu_times().system for p in (here, *here.children()))
 
 
 def seconds(name: str, seed: int) -> tuple[float, float]:
-    """Core and wall of one batch, of texts that no earlier batch had."""
+    """CPU and wall seconds of one batch with new texts."""
     spec, question, answer, _ = CASES[name]
     rng, mixture = random.Random(f"{name}/{seed}"), parse_spec(spec)  # type: ignore[arg-type]
     batch = []
@@ -140,14 +140,14 @@ def seconds(name: str, seed: int) -> tuple[float, float]:
         texts = [answer(rng, sample) for _ in range(SIZE)]
         batch.append(Group(sample, tuple(Completion(t, (1,) * 512, (0.0,) * 512, "stop") for t in texts)))
     context = RewardContext(beliefs=(Belief(("1", "2"), (0.7, 0.3), 1.0),) * SIZE)
-    began, core = time.perf_counter(), core_seconds()
+    start, core = time.perf_counter(), core_seconds()
     jobs = [
         (group, [get_task(group.sample.task).parse(c.text, group.sample) for c in group.completions], context)
         for group in batch
     ]
     for outputs in score_groups(mixture, jobs):
         weighted_sum(weights(mixture), {name: output.values for name, output in outputs.items()})
-    return core_seconds() - core, time.perf_counter() - began
+    return core_seconds() - core, time.perf_counter() - start
 
 
 def main() -> None:
@@ -162,7 +162,7 @@ def main() -> None:
         rows[name] = {"core": [round(t, 4) for t in cores], "wall": [round(t, 4) for t in walls], "bar": bar,
                       "median": round(median, 4)}  # fmt: skip
         print(
-            f"{name:34} {median:.3f} s of a core (bar: {bar:g}), {statistics.median(walls):.3f} s on the wall",
+            f"{name:34} {median:.3f} CPU s (required: {bar:g}), {statistics.median(walls):.3f} wall s",
             flush=True,
         )
     if args.json:

@@ -1,11 +1,11 @@
-"""Rollouts and listening by engine: the same model, prompts, images, G and C, taking turns in one process.
+"""Rollouts and listener beliefs by engine: the same model, prompts, images, G and C, alternating in one process.
 
     python benchmarks/rollouts.py --json benchmarks/results/rollouts.json
     python benchmarks/rollouts.py --model Qwen/Qwen2.5-VL-3B-Instruct --prompts 32 --tokens 512 --json OUT   # CUDA
 
-Every completion has exactly C tokens: nothing stops it. Prompts are new in every run, so that the prefix cache can only
-hold what a group shares; images are processed before the clock starts. Figures are medians over the runs; on a machine
-with other work CPU seconds say more than wall time, and ratios are of these (on CUDA: of wall time).
+Every completion has exactly C tokens, because there are no stop tokens. Prompts are new in every run, so that the
+prefix cache can only hold what a group shares. Images are processed before the measurement. Results are medians over
+the runs. Ratios are of CPU time, which depends less on other load of the machine (on CUDA: of wall time).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def picture(rng: np.random.Generator, side: int) -> Image.Image:
 
 
 def prompt_of(rng: np.random.Generator, words: int, side: int) -> Prompt:
-    """Two images and some words."""
+    """Two images and ``words`` random words."""
     text = " ".join(rng.choice(WORDS, words))
     return Prompt((picture(rng, side), " ", picture(rng, side), text), (True, False, True, False))
 
@@ -68,7 +68,7 @@ def median(costs: Sequence[Cost]) -> Cost:
 def roll_out(
     engines: dict[str, RolloutEngine], encoder: PromptEncoder, args: argparse.Namespace, size: int, words: int
 ) -> dict[str, Any]:
-    """One point: G completions of some prompts, by every engine."""
+    """Generate G completions per prompt with every engine."""
     costs: dict[str, list[Cost]] = {name: [] for name in engines}
     lengths, shares = [], []
     for run in range(args.runs + 1):  # the first warms up
@@ -84,7 +84,7 @@ def roll_out(
             if run:
                 costs[name].append(cost)
                 shares.append(hits(engine) - before if name == "vllm" else np.zeros(2))
-    known, asked = np.sum(shares, 0)
+    cached, queried = np.sum(shares, 0)
     row: dict[str, Any] = {"group_size": size, "prompt_tokens": round(statistics.mean(lengths))}
     for name in engines:
         wall, cpu = median(costs[name])
@@ -93,18 +93,18 @@ def roll_out(
             "prompts_per_s": round(args.prompts / wall, 2),
             "tokens_per_cpu_s": round(args.prompts * size * args.tokens / cpu, 1),
         }
-    row["vllm"]["prefix_hits"] = round(known / max(1, asked), 3)
+    row["vllm"]["prefix_hits"] = round(cached / max(1, queried), 3)
     row["ratio"] = ratio(costs)
     return row
 
 
 def hits(engine: Any) -> np.ndarray:
-    """Prompt tokens that the prefix cache had, and all that it was asked for."""
+    """Prompt tokens found in the prefix cache, and all that were looked up."""
     return np.array(engine.cached_tokens()) if isinstance(engine, VllmEngine) else np.zeros(2)
 
 
 def ratio(costs: dict[str, list[Cost]]) -> float:
-    """How much faster vLLM is, run by run."""
+    """The median over runs of transformers' time divided by vLLM's."""
     which = 0 if torch.cuda.is_available() else 1
     return round(statistics.median(a[which] / b[which] for a, b in zip(*costs.values(), strict=True)), 2)
 
@@ -112,7 +112,7 @@ def ratio(costs: dict[str, list[Cost]]) -> float:
 def listen(
     listeners: dict[str, Listener], encoder: PromptEncoder, args: argparse.Namespace, size: int, words: int
 ) -> dict[str, Any]:
-    """One point: G different reasonings of some comparisons, read by every listener."""
+    """Compute beliefs for G different reasonings per comparison with every listener."""
     costs: dict[str, list[Cost]] = {name: [] for name in listeners}
     template = load_template("image_preference", "brief")
     for run in range(args.runs + 1):
@@ -150,10 +150,12 @@ def main() -> None:
     parser.add_argument("--model", default="builtin:pocket-base")
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--prompts", type=int, default=8)
-    parser.add_argument("--tokens", type=int, default=48, help="C")
-    parser.add_argument("--groups", type=int, nargs="+", default=[1, 4, 8, 16], help="G")
-    parser.add_argument("--words", type=int, nargs="+", default=[16, 200, 800], help="of a prompt, beside two images")
-    parser.add_argument("--side", type=int, default=56, help="of an image, in pixels")
+    parser.add_argument("--tokens", type=int, default=48, help="completion length C")
+    parser.add_argument("--groups", type=int, nargs="+", default=[1, 4, 8, 16], help="group sizes G")
+    parser.add_argument(
+        "--words", type=int, nargs="+", default=[16, 200, 800], help="words of a prompt, in addition to two images"
+    )
+    parser.add_argument("--side", type=int, default=56, help="side of an image, in pixels")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -161,9 +163,9 @@ def main() -> None:
 
     vlm: Vlm = dataclasses.replace(load_vlm(args.model, dtype=args.dtype), stop_token_ids=())
     encoder = PromptEncoder(vlm)
-    began = time.perf_counter()
+    start = time.perf_counter()
     engine = VllmEngine(vlm, EngineSection(gpu_memory_utilization=0.6), encoder, stats=True)
-    started = time.perf_counter() - began
+    started = time.perf_counter() - start
     engines: dict[str, RolloutEngine] = {"transformers": TransformersEngine(vlm, encoder), "vllm": engine}
     template = load_template("image_preference", "brief")
     reader = frozen_listener(vlm, template, min_mass=0.0)
@@ -172,7 +174,7 @@ def main() -> None:
         "transformers": reader,
         "vllm": Listener(engine, template, min_mass=0.0),
     }
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         "model": args.model,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "cpu",
         "threads": torch.get_num_threads(),
@@ -184,13 +186,13 @@ def main() -> None:
     }
     for words in args.words:
         for size in args.groups:
-            found["rollouts"].append(roll_out(engines, encoder, args, size, words))
-            print(json.dumps(found["rollouts"][-1]), file=sys.stderr, flush=True)
+            result["rollouts"].append(roll_out(engines, encoder, args, size, words))
+            print(json.dumps(result["rollouts"][-1]), file=sys.stderr, flush=True)
     for size in args.groups:
-        found["listening"].append(listen(listeners, encoder, args, size, 60))
-        print(json.dumps(found["listening"][-1]), file=sys.stderr, flush=True)
+        result["listening"].append(listen(listeners, encoder, args, size, 60))
+        print(json.dumps(result["listening"][-1]), file=sys.stderr, flush=True)
     if args.json:
-        args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        args.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

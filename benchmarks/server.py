@@ -1,9 +1,9 @@
-"""The server against `compare_batch`: the same pairs, by real `openai` clients, with memory and what a SIGTERM leaves.
+"""The server against `compare_batch`: the same pairs through `openai` clients, with memory and a SIGTERM under load.
 
     python benchmarks/server.py --model RUN --rounds 6 --json benchmarks/results/server.json
 
-Every answer is compared, word for word, with what the judge says when it is asked directly, in one batch. That is done
-with several numbers of rows at a time; the quickest counts, and is asked once more after the server.
+Every text is compared with that of the judge called directly in one batch. The direct call is measured with several
+batch sizes; the fastest is the baseline, and is measured again after the server.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ from reasoner_rm.schema import Sample
 
 MAX_TOKENS = 96
 ROWS = (32, 64, 128, 256)
-"""How many rows the direct calls hold at a time."""
+"""The batch sizes of the direct calls."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, required=True, help="a pocket run, --quick will do")
+    parser.add_argument("--model", type=Path, required=True, help="a pocket run (--quick suffices)")
     parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--clients", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=1, help="how often all of them are sent again, for the memory")
+    parser.add_argument("--rounds", type=int, default=1, help="how often all requests are sent")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -58,19 +58,19 @@ def main() -> None:
         best = min(direct, key=lambda rows: direct[rows].seconds)
         expected = direct[best].texts
         with _server(args.model) as server:
-            warm = _ask(server.url, bodies[:64], args.clients)
-            assert not warm.errors
-            runs, before, asked = _runs(server), server.worked(), time.process_time()
+            warm_up = _ask(server.url, bodies[:64], args.clients)
+            assert not warm_up.errors
+            runs, before, client_cpu = _runs(server), server.cpu_seconds(), time.process_time()
             server.rss.clear()
             rounds = [_ask(server.url, bodies, args.clients) for _ in range(args.rounds)]
             memory = list(server.rss)
-            served = {name: (now - before[name]) / args.rounds for name, now in server.worked().items()}
-            asked = (time.process_time() - asked) / args.rounds
-            together = [now - then for now, then in zip(_runs(server), runs, strict=True)]
+            served = {name: (now - before[name]) / args.rounds for name, now in server.cpu_seconds().items()}
+            client_cpu = (time.process_time() - client_cpu) / args.rounds
+            run_callers = [now - then for now, then in zip(_runs(server), runs, strict=True)]
             stopped = _stop_under_load(server, bodies, args.clients)
-        again = _direct(args.model, samples, best)
-    each = 1000 / args.requests
-    baseline = min(direct[best].seconds, again.seconds)
+        repeated = _direct(args.model, samples, best)
+    ms_per_request = 1000 / args.requests
+    baseline = min(direct[best].seconds, repeated.seconds)
     seconds = statistics.median(r.seconds for r in rounds)
     latencies = [s for r in rounds for s in r.latencies]
     result = {
@@ -83,16 +83,16 @@ def main() -> None:
         "ratio": round(baseline / seconds, 3),
         "torch_threads": {"direct": torch.get_num_threads(), "server": int(os.environ["OMP_NUM_THREADS"])},
         "ms_per_request": {
-            "direct_by_rows": {rows: round(each * run.seconds, 1) for rows, run in direct.items()},
-            "direct_again": round(each * again.seconds, 1),
-            "server": [round(each * r.seconds, 1) for r in rounds],
+            "direct_by_rows": {rows: round(ms_per_request * run.seconds, 1) for rows, run in direct.items()},
+            "direct_again": round(ms_per_request * repeated.seconds, 1),
+            "server": [round(ms_per_request * r.seconds, 1) for r in rounds],
         },
         "core_ms_per_request": {
-            "direct": [round(each * run.worked, 1) for run in (direct[best], again)],
-            **{f"server_{name}": round(each * worked, 1) for name, worked in served.items()},
-            "clients": round(each * asked, 1),
+            "direct": [round(ms_per_request * run.cpu_seconds, 1) for run in (direct[best], repeated)],
+            **{f"server_{name}": round(ms_per_request * cpu, 1) for name, cpu in served.items()},
+            "clients": round(ms_per_request * client_cpu, 1),
         },
-        "requests_under_way": round(together[1] / together[0], 1),
+        "requests_under_way": round(run_callers[1] / run_callers[0], 1),
         "load": os.getloadavg(),
         "latency_ms": {f"p{q}": round(1000 * _quantile(latencies, q / 100)) for q in (50, 95, 99)},
         "server_rss_mb": _memory(memory),
@@ -111,38 +111,38 @@ def _message(sample: Sample) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Direct:
-    """What the judge says in one batch, and the seconds it took: on the clock, and of the processor."""
+    """The judge's texts in one batch, with wall seconds and CPU seconds."""
 
     texts: list[str]
     seconds: float
-    worked: float
+    cpu_seconds: float
 
 
 def _direct(model: Path, samples: Sequence[Sample], rows: int) -> Direct:
-    """In one order, as the chat is asked. No image was seen before."""
+    """One candidate order, as in the chat route, with empty image caches."""
     judge = Judge.from_pretrained(model, "transformers", max_tokens=MAX_TOKENS)
     assert isinstance(judge.engine.engine, TransformersEngine)
     judge.engine.engine.rows = rows
-    began, worked = time.perf_counter(), time.process_time()
+    start, cpu = time.perf_counter(), time.process_time()
     ballots = judge.ballots(samples, both_orders=False)
-    seconds, worked = time.perf_counter() - began, time.process_time() - worked
-    return Direct([row[0].completion.text for row in ballots], seconds, worked)
+    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+    return Direct([row[0].completion.text for row in ballots], seconds, cpu)
 
 
 @dataclass
 class Server:
-    """A server, and the process of its model; their memory is looked at once a second, in MB."""
+    """A server process and its model process; their memory is recorded once a second, in MB."""
 
     process: subprocess.Popen[str]
     url: str
     rss: list[dict[str, float]] = field(default_factory=list)
 
-    def worked(self) -> dict[str, float]:
-        """Seconds of the processor so far, of the server and of its model's process."""
+    def cpu_seconds(self) -> dict[str, float]:
+        """CPU seconds so far, of the server's and the model's process."""
         return self._of_both(lambda process: sum(process.cpu_times()[:2]))
 
     def memory(self) -> dict[str, float]:
-        """MB now, of both."""
+        """Resident memory of both processes, in MB."""
         return self._of_both(lambda process: process.memory_info().rss / 2**20)
 
     def watch(self) -> None:
@@ -151,13 +151,13 @@ class Server:
                 self.rss.append(self.memory())
                 time.sleep(1)
 
-    def _of_both(self, what: Callable[[psutil.Process], float]) -> dict[str, float]:
+    def _of_both(self, measure: Callable[[psutil.Process], float]) -> dict[str, float]:
         http = psutil.Process(self.process.pid)
-        return {"http": what(http), "model": sum(map(what, http.children(recursive=True)))}
+        return {"http": measure(http), "model": sum(map(measure, http.children(recursive=True)))}
 
 
 def _memory(rss: Sequence[dict[str, float]]) -> dict[str, Any]:
-    """Whether it grows: the medians of quarters, of equally many seconds each."""
+    """Medians of four equal quarters of the time, and the ratio of the last to the first."""
     size = -(-len(rss) // 4)
     quarters = [
         {name: round(statistics.median(memory[name] for memory in rss[i : i + size])) for name in rss[0]}
@@ -186,8 +186,8 @@ def _server(model: Path) -> Iterator[Server]:
 
 
 @dataclass
-class Told:
-    """What clients got: a text for each request or None, the seconds of each, and their errors."""
+class ClientResults:
+    """Text (or None) and latency of each request, errors, and total seconds."""
 
     texts: list[str | None]
     latencies: list[float]
@@ -195,28 +195,28 @@ class Told:
     seconds: float
 
 
-def _ask(url: str, bodies: Sequence[Any], clients: int) -> Told:
+def _ask(url: str, bodies: Sequence[Any], clients: int) -> ClientResults:
     texts: list[str | None] = [None] * len(bodies)
     latencies, errors = [0.0] * len(bodies), []
 
-    def one(i: int) -> None:
-        began = time.perf_counter()
+    def send(i: int) -> None:
+        start = time.perf_counter()
         try:
             answer = client.chat.completions.create(model="judge", messages=bodies[i])
             texts[i] = answer.choices[0].message.content
         except openai.OpenAIError as error:
             errors.append(repr(error)[:200])
-        latencies[i] = time.perf_counter() - began
+        latencies[i] = time.perf_counter() - start
 
     with openai.OpenAI(base_url=f"{url}v1", api_key="none", max_retries=0, timeout=600) as client:
-        began = time.perf_counter()
+        start = time.perf_counter()
         with ThreadPoolExecutor(clients) as threads:
-            list(threads.map(one, range(len(bodies))))
-        return Told(texts, latencies, errors, time.perf_counter() - began)
+            list(threads.map(send, range(len(bodies))))
+        return ClientResults(texts, latencies, errors, time.perf_counter() - start)
 
 
 def _stop_under_load(server: Server, bodies: Sequence[Any], clients: int) -> dict[str, Any]:
-    """SIGTERM while all clients ask: what was accepted has to be answered, whole."""
+    """Send SIGTERM while all clients send requests; every accepted request must be answered."""
     done: dict[str, int] = {"answered": 0, "closing_503": 0, "no_connection": 0, "broken": 0}
     lock, stop = threading.Lock(), threading.Event()
 
@@ -262,13 +262,13 @@ def _stop_under_load(server: Server, bodies: Sequence[Any], clients: int) -> dic
 
 
 def _accepted(server: Server) -> int:
-    """Chats that the server counted so far."""
+    """The number of chat requests so far."""
     return int(_counted(server, 'reasoner_rm_requests_total{route="/v1/chat'))
 
 
 def _runs(server: Server) -> list[float]:
-    """Runs of the model so far, and the callers that shared them."""
-    return [_counted(server, f"reasoner_rm_run_callers_{what} ") for what in ("count", "sum")]
+    """The number of model runs so far, and of the callers that shared them."""
+    return [_counted(server, f"reasoner_rm_run_callers_{suffix} ") for suffix in ("count", "sum")]
 
 
 def _counted(server: Server, name: str) -> float:

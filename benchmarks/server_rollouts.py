@@ -1,10 +1,10 @@
-"""The http engine against a bare client of the same vLLM server: same requests, same concurrency, side by side.
+"""The http engine against a bare client of the same vLLM server: same requests, same concurrency, alternating.
 
     python benchmarks/server_rollouts.py --json benchmarks/results/server_rollouts.json
 
-The bare client posts bodies that were encoded beforehand and throws the answers away: what the server itself can do.
-Rounds alternate, each with seeds of its own; the figure is the median of the rounds' ratios. Beside it stand the CPU
-seconds of each client, which a busy machine does not change: what the engine adds is their difference.
+The bare client posts pre-encoded request bodies and discards the responses: the throughput of the server itself. Rounds
+alternate, each with its own seeds; the result is the median of the rounds' ratios. The CPU seconds of both clients,
+which do not depend on other load of the machine, are reported too: their difference is the engine's overhead.
 """
 
 from __future__ import annotations
@@ -38,31 +38,31 @@ from reasoner_rm.tasks.render import Prompt
 
 def requests(prompts: int, count: int, round_: int) -> list[GenerationRequest]:
     rng = np.random.default_rng(0)
-    made = []
+    result = []
     for i in range(prompts):
-        one, two = (Image.fromarray(rng.integers(0, 256, (112, 112, 3), dtype=np.uint8)) for _ in range(2))
-        content = ("Image 1: ", one, "Image 2: ", two, f"Caption {i}: a red circle above a small star")
+        first, second = (Image.fromarray(rng.integers(0, 256, (112, 112, 3), dtype=np.uint8)) for _ in range(2))
+        content = ("Image 1: ", first, "Image 2: ", second, f"Caption {i}: a red circle above a small star")
         seeds = tuple(1000 * (round_ * prompts + i) + g for g in range(count))
-        made.append(GenerationRequest(Prompt(content, (False, True, False, True, False)), seeds))
-    return made
+        result.append(GenerationRequest(Prompt(content, (False, True, False, True, False)), seeds))
+    return result
 
 
-def ours(engine: HttpEngine, asked: list[GenerationRequest], sampling: SamplingParams) -> int:
-    """How many tokens were drawn."""
-    return sum(len(c.token_ids) for group in engine.generate(asked, sampling) for c in group)
+def ours(engine: HttpEngine, requested: list[GenerationRequest], sampling: SamplingParams) -> int:
+    """The number of generated tokens."""
+    return sum(len(c.token_ids) for group in engine.generate(requested, sampling) for c in group)
 
 
 async def bare(url: str, bodies: list[bytes], concurrency: int) -> int:
-    """How many tokens were drawn."""
-    room = asyncio.Semaphore(concurrency)
+    """The number of generated tokens."""
+    semaphore = asyncio.Semaphore(concurrency)
 
-    async def one(client: httpx.AsyncClient, body: bytes) -> int:
-        async with room:
+    async def post(client: httpx.AsyncClient, body: bytes) -> int:
+        async with semaphore:
             answer = await client.post(url + CHAT, content=body, headers={"Content-Type": "application/json"})
             return int(answer.json()["usage"]["completion_tokens"])
 
     async with httpx.AsyncClient(timeout=600, limits=httpx.Limits(max_connections=concurrency)) as client:
-        return sum(await asyncio.gather(*(one(client, body) for body in bodies)))
+        return sum(await asyncio.gather(*(post(client, body) for body in bodies)))
 
 
 def timed(work: Callable[[], int]) -> dict[str, float]:
@@ -80,17 +80,17 @@ def measured(args: argparse.Namespace) -> dict[str, Any]:
             engine, sampling = HttpEngine(OpenAIClient(section)), SamplingParams(1.0, args.tokens)
             rounds = []
             for r in range(args.rounds + 1):
-                asked = requests(args.prompts, args.generations, r)
-                bodies = [json.dumps(engine._body(request, sampling, 0)).encode() for request in asked]
+                requested = requests(args.prompts, args.generations, r)
+                bodies = [json.dumps(engine._body(request, sampling, 0)).encode() for request in requested]
                 pair = {}
                 for name in ("ours", "bare") if r % 2 else ("bare", "ours"):
                     if name == "ours":
-                        pair[name] = timed(functools.partial(ours, engine, asked, sampling))
+                        pair[name] = timed(functools.partial(ours, engine, requested, sampling))
                     else:
-                        asking = functools.partial(bare, server.url, bodies, args.concurrency)
-                        pair[name] = timed(lambda asking=asking: asyncio.run(asking()))  # type: ignore[misc]
-                told = (f"{k} {v['tokens_per_second']:.0f} tokens/s" for k, v in sorted(pair.items()))
-                print(f"round {r}: " + ", ".join(told), flush=True)
+                        send = functools.partial(bare, server.url, bodies, args.concurrency)
+                        pair[name] = timed(lambda send=send: asyncio.run(send()))  # type: ignore[misc]
+                rates = (f"{k} {v['tokens_per_second']:.0f} tokens/s" for k, v in sorted(pair.items()))
+                print(f"round {r}: " + ", ".join(rates), flush=True)
                 if r:  # the first one warms up
                     rounds.append(pair)
         finally:
@@ -108,7 +108,7 @@ def measured(args: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="pocket-base", help="of the models that are shipped")
+    parser.add_argument("--model", default="pocket-base", help="a model of the package")
     parser.add_argument("--prompts", type=int, default=32)
     parser.add_argument("--generations", type=int, default=8)
     parser.add_argument("--tokens", type=int, default=64)
@@ -116,11 +116,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    figures = measured(args)
-    print(f"the http engine reaches {figures['ratio']:.1%} of the bare client (median of {args.rounds} rounds)")
-    print("CPU seconds of a round: " + ", ".join(f"{k} {v:.2f}" for k, v in figures["cpu_seconds"].items()))
+    result = measured(args)
+    print(f"the http engine reaches {result['ratio']:.1%} of the bare client (median of {args.rounds} rounds)")
+    print("CPU seconds per round: " + ", ".join(f"{k} {v:.2f}" for k, v in result["cpu_seconds"].items()))
     if args.json:
-        args.json.write_text(json.dumps(figures, indent=1) + "\n")
+        args.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

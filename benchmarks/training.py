@@ -1,4 +1,4 @@
-"""What a training has to hold, each on real runs from the shell.
+"""Equality over processes, resuming after kills, and stability of GRPO training, on runs of the command line.
 
     python benchmarks/training.py equal  --json benchmarks/results/training_equal.json
     python benchmarks/training.py kills  --json benchmarks/results/training_kills.json
@@ -6,8 +6,8 @@
 
 `equal`: two processes (DDP, ZeRO-2, ZeRO-3) against one, over 20 steps of the same global batches and the same
 completions. `kills`: a GRPO run on the pocket world is killed with SIGKILL at random moments, 20 times in all, and
-resumed, against one that nobody touched. `steady`: 200 steps of the pocket recipe: memory of the process over time,
-and where a step's time goes.
+resumed, and compared with an uninterrupted run. `steady`: 200 steps of the pocket recipe: memory over time, and the
+shares of a step's time.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ STEPS = 20
 TIMED = "time/"
 
 
-# --- two processes and one ----------------------------------------------------------------------------------------
+# --- two processes against one ----------------------------------------------------------------------------------------
 
 
 def equal(folder: Path) -> dict[str, Any]:
-    """The greatest differences of two processes from one, by how they share the work."""
+    """The greatest differences of two processes from one, for DDP, ZeRO-2 and ZeRO-3."""
     from launch_helpers import apart, train
 
     from reasoner_rm.models.tiny import make_tiny
@@ -47,7 +47,7 @@ def equal(folder: Path) -> dict[str, Any]:
     model = make_tiny(folder / "model", ["Image 1 is better than a square picture <think></think><answer></answer>"])
     section: dict[str, Any] = {"max_steps": STEPS, "loss_type": "dapo", "max_tokens_per_forward": 150, "beta": 0.04}
     alone = train(folder / "alone", {"model": str(model), "section": section | {"gradient_accumulation_steps": 2}})
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for kind in ("ddp", "zero2", "zero3"):
         both = train(
             folder / kind,
@@ -57,7 +57,7 @@ def equal(folder: Path) -> dict[str, Any]:
         assert (alone["world"], both["world"]) == (1, 2) and both["sampled"] == alone["sampled"]
         pairs = list(zip(both["log"], alone["log"], strict=True))
         columns = {name: [(b[name], a[name]) for b, a in pairs] for name in ("loss", "kl", "entropy", "grad_norm")}
-        found[kind] = {
+        result[kind] = {
             "steps": len(pairs),
             "world": both["world"],
             "distributed_type": both["kind"],
@@ -66,22 +66,22 @@ def equal(folder: Path) -> dict[str, Any]:
             | {"weights": apart(both, alone)},
             "two_and_one": columns,
         }
-        print(f"{kind:6} {both['kind']:10} " + ", ".join(f"{n} {v:.1e}" for n, v in found[kind]["apart"].items()))
-    return found
+        print(f"{kind:6} {both['kind']:10} " + ", ".join(f"{n} {v:.1e}" for n, v in result[kind]["apart"].items()))
+    return result
 
 
 # --- kills ----------------------------------------------------------------------------------------------------------
 
 
 def kills(folder: Path, count: int = 20, steps: int = 16) -> dict[str, Any]:
-    """Runs that were killed at random moments, five times each, and end as the one that was left alone."""
+    """Runs that are killed at random moments, five times each, resumed, and compared with an uninterrupted one."""
     from reasoner_rm.training.checkpoints import Checkpoints
 
     config = pocket_config(folder, {"grpo": {"max_steps": steps, "save_steps": 2, "prompts_per_device": 8}})
-    began = time.monotonic()
-    whole = _grpo(config, folder / "whole")
-    training = sum(row["time/step"] for row in rows_of(folder / "whole"))
-    print(f"left alone: {time.monotonic() - began:.0f} s, {training:.0f} s of them training")
+    start = time.monotonic()
+    expected = _grpo(config, folder / "uninterrupted")
+    training = sum(row["time/step"] for row in rows_of(folder / "uninterrupted"))
+    print(f"uninterrupted: {time.monotonic() - start:.0f} s, of which training {training:.0f} s")
     rng, moments, runs = random.Random(time.time_ns()), [], []
     while len(moments) < count:
         out = folder / f"run-{len(runs)}"
@@ -99,15 +99,15 @@ def kills(folder: Path, count: int = 20, steps: int = 16) -> dict[str, Any]:
             moments.append({"run": len(runs), "rows": len(rows_of(out)), "states": kept, "readable": readable(out)})
             print(moments[-1])
         _grpo(config, out)
-        same = weights(out).keys() == whole.keys() and all(_equal(weights(out)[n], whole[n]) for n in whole)
-        rows = strip(rows_of(out)) == strip(rows_of(folder / "whole"))
+        same = weights(out).keys() == expected.keys() and all(_equal(weights(out)[n], expected[n]) for n in expected)
+        rows = strip(rows_of(out)) == strip(rows_of(folder / "uninterrupted"))
         runs.append({"weights_bitwise": same, "metrics_equal": rows, "steps": len(rows_of(out))})
         print(runs[-1])
     return {"kills": len(moments), "steps": steps, "training_seconds": training, "moments": moments, "runs": runs}
 
 
 def readable(out: Path) -> bool:
-    """Whether the report of a run that was killed can be made."""
+    """Whether the report of a killed run can be written."""
     from reasoner_rm.report import write_report
 
     return write_report(out).stat().st_size > 0
@@ -126,7 +126,7 @@ def _equal(a: Any, b: Any) -> bool:
 
 
 def strip(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of metrics without what a clock says."""
+    """Rows of metrics without times."""
     return [{k: v for k, v in row.items() if not k.startswith(TIMED)} for row in rows]
 
 
@@ -134,7 +134,7 @@ def strip(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def steady(folder: Path, steps: int = 200) -> dict[str, Any]:
-    """Memory by step, and shares of the time by phase, of the pocket recipe's GRPO from the shipped base."""
+    """Memory by step, and shares of time by phase, of GRPO in the pocket recipe."""
     config, out = pocket_config(folder, {"grpo": {"max_steps": steps}}), folder / "run"
     process = _start(config, out)
     by_step: dict[int, list[int]] = {}
@@ -143,7 +143,7 @@ def steady(folder: Path, steps: int = 200) -> dict[str, Any]:
         with contextlib.suppress(psutil.Error):
             by_step.setdefault(len(rows_of(out)), []).append(watched.memory_info().rss)
         time.sleep(0.5)
-    assert process.returncode == 0, said(out)
+    assert process.returncode == 0, log_tail(out)
     rows = rows_of(out)
     memory = [statistics.median(by_step[s]) / 2**20 for s in sorted(by_step) if 0 < s < steps]
     half = (len(memory) - len(memory) // 5) // 2  # of the steps after the first fifth
@@ -168,8 +168,8 @@ def steady(folder: Path, steps: int = 200) -> dict[str, Any]:
 
 
 def held(memory: list[float], span: int = 20, warm: int = 40) -> list[float]:
-    """What stays from step to step: the least in each ``span`` of them, after ``warm``, when every image has been seen
-    and is remembered. What a step takes for itself depends on the prompts that it draws."""
+    """The memory held between steps: the minimum of each ``span`` steps. The first ``warm`` steps, which fill the image
+    caches, are left out."""
     return [round(min(memory[i : i + span]), 1) for i in range(warm, len(memory), span)]
 
 
@@ -177,7 +177,7 @@ def held(memory: list[float], span: int = 20, warm: int = 40) -> list[float]:
 
 
 def pocket_config(folder: Path, changes: dict[str, dict[str, Any]]) -> Path:
-    """The pocket world's preference recipe after a short cold start, its data made, little of it held out."""
+    """The configuration of the pocket preference recipe, with its data built and a short cold start trained."""
     from reasoner_rm.pipeline.demos import DatasetSizes
     from reasoner_rm.pipeline.pocket import demo_config, get_demo
 
@@ -187,40 +187,40 @@ def pocket_config(folder: Path, changes: dict[str, dict[str, Any]]) -> Path:
     demo.build(folder / "data", DatasetSizes(cold_start=600, train=320, heldout=16, ood=16), 0)
     file, start = folder / "config.yaml", folder / "start"
     file.write_text(config.yaml())
-    assert _start(file, start, "sft", "sft.max_steps=140").wait() == 0, said(start)
-    begun = config.model.model_copy(update={"path": str(start / "checkpoints" / "cold_start")})
-    file.write_text(config.model_copy(update={"model": begun}).yaml())
+    assert _start(file, start, "sft", "sft.max_steps=140").wait() == 0, log_tail(start)
+    started = config.model.model_copy(update={"path": str(start / "checkpoints" / "cold_start")})
+    file.write_text(config.model_copy(update={"model": started}).yaml())
     return file
 
 
 def _start(config: Path, out: Path, verb: str = "grpo", *sets: str) -> subprocess.Popen[bytes]:
     out.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "reasoner_rm", verb, str(config), "--resume"]
-    for one in (f"run.out={out}", *sets):
-        command += ["--set", one]
+    for override in (f"run.out={out}", *sets):
+        command += ["--set", override]
     with (out.parent / f"{out.name}.log").open("ab") as log:
         return subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"})
 
 
-def said(out: Path) -> str:
-    """The end of what a run printed."""
+def log_tail(out: Path) -> str:
+    """The end of a run's output."""
     return (out.parent / f"{out.name}.log").read_text()[-3000:]
 
 
 def _grpo(config: Path, out: Path) -> dict[str, Any]:
-    """Run to the end; the weights that it leaves."""
+    """Run to the end and return the final weights."""
     process = _start(config, out)
-    assert process.wait() == 0, said(out)
+    assert process.wait() == 0, log_tail(out)
     return weights(out)
 
 
 def rows_of(out: Path) -> list[dict[str, Any]]:
-    """The whole lines of a run's metrics."""
+    """The complete lines of a run's metrics."""
     file = out / "metrics.jsonl"
-    return list(_whole_lines(file)) if file.is_file() else []
+    return list(_complete_lines(file)) if file.is_file() else []
 
 
-def _whole_lines(file: Path) -> Iterator[dict[str, Any]]:
+def _complete_lines(file: Path) -> Iterator[dict[str, Any]]:
     for line in file.read_text().splitlines():
         with contextlib.suppress(json.JSONDecodeError):
             yield json.loads(line)
@@ -232,10 +232,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        found = {"equal": equal, "kills": kills, "steady": steady}[args.what](Path(scratch))
+        result = {"equal": equal, "kills": kills, "steady": steady}[args.what](Path(scratch))
     if args.json:
         machine = {"cpus": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
-        args.json.write_text(json.dumps({"machine": machine, **found}, indent=1) + "\n")
+        args.json.write_text(json.dumps({"machine": machine, **result}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

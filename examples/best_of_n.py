@@ -10,13 +10,13 @@ from reasoner_rm import Judge, Sample
 
 
 def best(judge: Judge, n: int = 6) -> int:
-    """The index of the drawing that wins the knock-out."""
+    """The index of the drawing that wins the knockout tournament."""
     colours = sorted(COLOURS)
     return judge.best_of("a red circle", [draw(colours[i % len(colours)], i) for i in range(n)])
 
 
 def agreed(judge: Judge) -> list[str]:
-    """Ids of the pairs whose label the judge shares in both orders."""
+    """Ids of the pairs with whose label the judge agrees in both orders."""
     samples = [
         Sample(f"pair-{i}", "image_preference", "a red circle", (draw("red", i), draw("blue", i)), gold={"p_first": p})
         for i, p in enumerate((1.0, 0.0, 1.0))
@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--model", required=True)
     args = parser.parse_args(argv)
     judge = Judge.from_pretrained(args.model, max_tokens=96)
-    print(f"best: {best(judge)}; the judge shares the labels of {agreed(judge)}")
+    print(f"best: {best(judge)}; the judge agrees with the labels of {agreed(judge)}")
 
 
 if __name__ == "__main__":

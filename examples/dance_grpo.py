@@ -1,4 +1,4 @@
-"""DanceGRPO: a scalar for each image; a reward that failed is -1; advantages over the group."""
+"""DanceGRPO: one scalar per image; a failed reward is -1; advantages within the group."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Flow-GRPO and DDPO: rewards are asked in a thread while the next images are sampled, advantages are per prompt."""
+"""Flow-GRPO and DDPO: rewards are computed in a thread while the next images are sampled; advantages are per prompt."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reasoner_rm.judge.adapters import as_flow_grpo, as_multi_score
 
 
 def brightness(images: torch.Tensor, prompts: Any, metadata: Any) -> tuple[list[float], dict[str, Any]]:
-    """Another reward of the same convention."""
+    """Another reward with the same signature."""
     return images.mean((1, 2, 3)).tolist(), {}
 
 

@@ -24,7 +24,7 @@ BATCH = 64
 
 
 def remote_score(url: str) -> Callable[..., tuple[list[float], dict[str, Any]]]:
-    """A reward function of Flow-GRPO that asks a server."""
+    """A reward function of Flow-GRPO that sends requests to a server."""
     session = requests.Session()
     session.mount("http://", HTTPAdapter(max_retries=Retry(total=10, status_forcelist=[500], allowed_methods=False)))
 

@@ -1,4 +1,4 @@
-"""OpenRLHF-style remote rewards: the trainer posts whole texts and their prompts, and gets a number for each.
+"""OpenRLHF-style remote rewards: the trainer posts complete texts with their prompts, and gets one reward per text.
 
 reasoner-rm serve --model MODEL --port 8000 &
 python examples/openrlhf.py --url http://127.0.0.1:8000
@@ -16,8 +16,8 @@ import httpx
 from drawing import draw
 
 
-def ask(url: str, answers: list[str]) -> dict[str, Any]:
-    """Rewards of the answers to one question, as OpenRLHF's multimodal forks ask for them."""
+def request_rewards(url: str, answers: list[str]) -> dict[str, Any]:
+    """Rewards of the answers to one question, with the request format of OpenRLHF's multimodal forks."""
     out = io.BytesIO()
     draw("red", 1).save(out, "PNG")
     image = f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
@@ -26,15 +26,15 @@ def ask(url: str, answers: list[str]) -> dict[str, Any]:
     query = [f"<|im_start|>user\nWhat is there?<|im_end|>\n<|im_start|>assistant\n{a}<|im_end|>" for a in answers]
     answer = httpx.post(f"{url}/get_reward_mllm", json={"query": query, "prompts": [prompt] * len(query)}, timeout=180)
     answer.raise_for_status()
-    found: dict[str, Any] = answer.json()
-    return found
+    result: dict[str, Any] = answer.json()
+    return result
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", required=True)
     args = parser.parse_args(argv)
-    print(ask(args.url, ["A red circle.", "A blue square."]))
+    print(request_rewards(args.url, ["A red circle.", "A blue square."]))
 
 
 if __name__ == "__main__":

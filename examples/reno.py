@@ -1,6 +1,6 @@
-"""ReNO, DRaFT, AlignProp: the reward's gradient flows into what the generator starts from. Here that is a small latent
-picture which a fixed decoder blows up. The model is a plain one (builtin:pocket-base will do): a judge that was trained
-to reason is refused, because sampled words have no gradient.
+"""ReNO, DRaFT, AlignProp: the gradient of the reward optimises the generator's latents. Here these are a small latent
+image that a fixed decoder upsamples. The model is a base model (builtin:pocket-base works): a judge that was trained to
+reason is refused, because sampled tokens have no gradient.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def optimise(judge: Judge, steps: int = 5, rate: float = 0.3) -> list[float]:
     torch.manual_seed(0)
     latent = (0.1 * torch.randn(1, 3, 14, 14)).requires_grad_()
     optimiser = torch.optim.Adam([latent], lr=rate)
-    seen = []
+    probs = []
     for _ in range(steps):
         image = torch.nn.functional.interpolate(latent, scale_factor=4, mode="bilinear").sigmoid()
         p = reward(image, ["a red circle"])
@@ -28,13 +28,13 @@ def optimise(judge: Judge, steps: int = 5, rate: float = 0.3) -> list[float]:
         loss.backward()
         torch.nn.utils.clip_grad_norm_([latent], 0.1)
         optimiser.step()
-        seen.append(float(p.detach()))
-    return seen
+        probs.append(float(p.detach()))
+    return probs
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", required=True, help="a plain model")
+    parser.add_argument("--model", required=True, help="a base model")
     args = parser.parse_args(argv)
     judge = Judge.from_pretrained(args.model, "transformers")
     print("P(yes):", [round(p, 4) for p in optimise(judge)])

@@ -14,7 +14,7 @@ from reasoner_rm.judge.adapters import as_trl_reward, as_trl_reward_async
 
 
 def step(reward: Any, answers: list[str]) -> tuple[list[float | None], dict[str, float]]:
-    """Rewards of one prompt's completions, and what was logged."""
+    """Rewards of one prompt's completions, and the logged metrics."""
     image, logged = draw("red", 1), {}
     question = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What is there?"}]}]
     inputs: dict[str, Any] = {
@@ -26,20 +26,20 @@ def step(reward: Any, answers: list[str]) -> tuple[list[float | None], dict[str,
         "log_extra": lambda column, values: None,
         "log_metric": logged.__setitem__,
     }
-    found = reward(**inputs)
-    if inspect.isawaitable(found):
+    rewards = reward(**inputs)
+    if inspect.isawaitable(rewards):
         import asyncio
 
         async def wait() -> Any:
-            return await found
+            return await rewards
 
-        found = asyncio.run(wait())
-    return found, logged
+        rewards = asyncio.run(wait())
+    return rewards, logged
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", required=True, help="a judge of response_preference, or a plain model")
+    parser.add_argument("--model", required=True, help="a judge of response_preference, or a base model")
     args = parser.parse_args(argv)
     judge = Judge.from_pretrained(args.model, max_tokens=96)
     answers = ["A red circle.", "A blue square.", "Nothing."]

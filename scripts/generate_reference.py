@@ -24,7 +24,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 
 def configuration() -> str:
-    """The configuration's keys, a table for each section."""
+    """The configuration's keys, one table per section."""
     head = (
         "# Configuration\n\nEvery key of a run's YAML; `--set a.b=c` overrides one. "
         "Written by `python scripts/generate_reference.py`.\n"
@@ -40,7 +40,7 @@ def _section(path: str, model: type[BaseModel]) -> Iterator[str]:
         if section is not None:
             nested.append((f"{path}.{name}".lstrip("."), section))
         rows.append(f"| `{name}` | {_type(field.annotation)} | {_default(field)} | {_meaning(model, name, section)} |")
-    yield f"## {f'`{path}`' if path else 'The whole'}\n"
+    yield f"## {f'`{path}`' if path else 'Top level'}\n"
     yield _line(inspect.getdoc(model)) + "\n"
     yield "| key | type | default | meaning |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
     for name, section in nested:
@@ -48,7 +48,7 @@ def _section(path: str, model: type[BaseModel]) -> Iterator[str]:
 
 
 def _model_of(annotation: Any) -> type[BaseModel] | None:
-    """The section that a field holds, perhaps optional or in a sequence."""
+    """The section class in a field's annotation, also in an optional or a sequence; None for other types."""
     if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
         return annotation
     return next((m for arg in typing.get_args(annotation) if (m := _model_of(arg)) is not None), None)
@@ -89,7 +89,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def _meaning(model: type[BaseModel], name: str, section: type[BaseModel] | None) -> str:
-    """The field's docstring, or that of the section that it was inherited from, or what it holds."""
+    """The docstring of the field (of this class or a base class), or else of its section."""
     for base in model.__mro__:
         if issubclass(base, BaseModel) and name in base.model_fields and base.model_fields[name].description:
             return _line(base.model_fields[name].description)
@@ -103,7 +103,7 @@ def _line(text: str | None) -> str:
 
 
 def metrics() -> str:
-    """The metrics of training, one table."""
+    """The metrics of training in one table."""
     rows = [f"| `{m.name}` | {m.stages} | {_line(m.meaning)} |" for m in METRICS]
     return (
         "# Metrics\n\nWhat `metrics.jsonl` and the trackers get after each step, in the order of "

@@ -1,7 +1,7 @@
-"""What the shapes' models are taught: each skill makes a question and its reply from a scene.
+"""The pre-training skills of the shapes' models: each skill generates a question and its reply from a scene.
 
-The base describes, points, answers simple questions and says what one image or two show of a caption; the listener
-hears a reasoning, right or wrong, and gives the verdict.
+The base model learns to describe, to point, to answer simple questions, and to state which parts of a caption one or
+two images show. The listener learns to give the verdict after a correct or a wrong reasoning.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from reasoner_rm.tasks.render import load_template, render
 
 T = TypeVar("T")
 VOCABULARIES = (COLOURS, SHAPES, SIZES, *claims.RELATIONS, NUMBERS[1:])
-"""What a careless reader confuses: words of one row."""
+"""Words that can replace each other in a wrong reasoning, one list per kind."""
 STYLES = {(False, False): 3, (True, False): 1, (False, True): 1}
-"""How often paper is dark and shapes are outlines. Both at once is `ood`'s own style."""
+"""Weights of (dark paper, outlined shapes). Both at once is the style of `ood`."""
 COUNTED, RELATED, CHANGED = 0.15, 0.6, 0.75
-"""How often a caption tells a number; one that names two things, how they stand; and an image something else."""
+"""Probability that a caption has a count; that one of two objects has their relation; that an image is changed."""
 DEPTHS: dict[Level, int] = {1: 2, 2: 2, 3: 1}
-"""How often a scene is of each level."""
+"""Weights of the levels."""
 REWORDED = 0.15
-"""How often a relation is called what captions of `ood` call it, so that the words at least are known."""
+"""Probability of the wording of a relation in `ood`, so that its words occur in training."""
 WRONG = 0.35
-"""How often the reasoning that a listener is taught with says something false; it may still lead to the truth."""
+"""Probability that a reasoning for the listener has a false statement; its verdict may still be correct."""
 
 
 @dataclass(frozen=True)
 class World:
-    """Rows of every skill, from one split of the pocket world. A thousand by a thousand is Qwen3-VL's box space."""
+    """Rows of every skill, from one split of the pocket world. ``thousand``: boxes from 0 to 1000, as in Qwen3-VL."""
 
     split: Split
     side: int
@@ -52,7 +52,7 @@ class World:
     # --- seeing -------------------------------------------------------------------------------------------------
 
     def describe(self, rng: random.Random) -> Row:
-        """What stands where, in reading order, in one image or two."""
+        """The objects of one or two images with their positions, in reading order."""
         said, images = [], []
         for k in range(1, rng.choice((1, 1, 2)) + 1):
             level, scene = self.scene(rng)
@@ -63,7 +63,7 @@ class World:
         return Row(ask(rng.choice(("Describe each image.", "What does each image show?")), images), " ".join(said))
 
     def where(self, rng: random.Random) -> Row:
-        """Where one or two things stand, in one image or in two that show the same things in other places."""
+        """The positions of one or two objects, in one image or in two with the same objects at other positions."""
         level, scene = self.scene(rng, 2)
         scenes = [scene, placed(rng, scene, self.split)][: rng.choice((1, 2, 2))]
         asked = rng.sample(range(len(scene.things)), rng.choice((1, 2, 2)))
@@ -75,7 +75,7 @@ class World:
         return Row(ask(text, [self.drawn(rng, s, level).image(self.side) for s in scenes]), " ".join(said))
 
     def point(self, rng: random.Random) -> Row:
-        """The box of every thing, or of one that is named."""
+        """The boxes of all objects, or of a named one."""
         level, scene = self.scene(rng)
         picture, order = self.drawn(rng, scene, level), reading(scene, range(len(scene.things)))
         text = "List all things."
@@ -86,7 +86,7 @@ class World:
         return Row(ask(text, [picture.image(self.side)]), json.dumps(boxes, separators=(",", ":")))
 
     def question(self, rng: random.Random) -> Row:
-        """A simple question, answered in a word."""
+        """A simple question with an answer of one word."""
         asker = rng.choice(list(questions.SIMPLE.values()))
         yes = rng.random() < 0.5
         while True:
@@ -95,13 +95,13 @@ class World:
                 return Row(ask(asked.text, [self.drawn(rng, scene, level).image(self.side)]), asked.answer)
 
     def shown(self, rng: random.Random) -> Row:
-        """What one image shows of a caption, in the caption's words, and whether that is what it asks for."""
+        """What one image shows of a caption, in the caption's words, and whether it matches."""
         level, claim, [(scene, found)] = self.variants(rng, 1)
         text = f"Caption: {captioned(claim, rng)}\nDoes the image fit?"
         return Row(ask(text, [self.drawn(rng, scene, level).image(self.side)]), compared(str(claim), [str(found)]))
 
     def each(self, rng: random.Random) -> Row:
-        """What each of two images shows of a caption, and no verdict. Both may fit, or neither."""
+        """What each of two images shows of a caption, without a verdict. Both, one or none may match."""
         level, claim, seen = self.variants(rng, 2)
         images = [self.drawn(rng, scene, level).image(self.side) for scene, _ in seen]
         text = f"Caption: {captioned(claim, rng)}\nWhat does each image show of it?"
@@ -110,7 +110,7 @@ class World:
     # --- words alone --------------------------------------------------------------------------------------------
 
     def match(self, rng: random.Random) -> Row:
-        """Whether what was seen is what was asked for."""
+        """Whether the described images match a caption, from text only."""
         claim = self.contrast(rng)[2]
         asked = str(claim)
         seen = [asked if rng.random() < 0.45 else misread(asked, rng) for _ in range(rng.choice((1, 2)))]
@@ -120,17 +120,17 @@ class World:
     # --- the listener's own: a verdict after a reasoning ----------------------------------------------------------
 
     def hear_pair(self, rng: random.Random) -> Row:
-        """Which image is better, after a reasoning that is wrong one time in three."""
+        """The better image, after a reasoning that is wrong with probability `WRONG`."""
         sample, said = self.heard_pair(rng, WRONG)
         return _verdict(sample, f"{said}\n<answer>Image ", f"{sample.meta['truth']} is better</answer>")
 
     def hear_answer(self, rng: random.Random) -> Row:
-        """The answer to a question, after a reasoning that is wrong one time in three."""
+        """The answer to a question, after a reasoning that is wrong with probability `WRONG`."""
         sample, said = self.heard_answer(rng, WRONG)
         return _verdict(sample, f"{said}\n<answer>", f"{sample.gold['answer']}</answer>")
 
     def heard_pair(self, rng: random.Random, wrong: float) -> tuple[Sample, str]:
-        """A pair and a reasoning about it that says something false with the chance ``wrong``."""
+        """A pair and a reasoning about it that has a false statement with probability ``wrong``."""
         level, right, claim, other_scene, found = self.contrast(rng)
         seen = [(right, str(claim)), (other_scene, str(found))]
         rng.shuffle(seen)
@@ -151,7 +151,7 @@ class World:
         return sample, f"<think>{compared(str(claim), said)}</think>"
 
     def heard_answer(self, rng: random.Random, wrong: float) -> tuple[Sample, str]:
-        """A question and a reasoning about it that says something false with the chance ``wrong``."""
+        """A question and a reasoning about it that has a false statement with probability ``wrong``."""
         setting = Setting(split=self.split, side=self.side)
         while True:
             scene, level, _, question = questions.ask(rng, setting)
@@ -172,7 +172,7 @@ class World:
     # --- scenes -------------------------------------------------------------------------------------------------
 
     def scene(self, rng: random.Random, least: int = 1) -> tuple[Level, Scene]:
-        """A scene of at least so many things, and its level."""
+        """A scene of at least ``n`` objects, and its level."""
         level = drawn(rng, DEPTHS)
         low, high = LEVELS[level].things
         return level, compose(rng, self.split, level, things=(max(low, least), high))
@@ -186,9 +186,9 @@ class World:
         return level, *contrast(rng, self.split, level, kind or rng.choice(CORRUPTIONS))
 
     def variants(self, rng: random.Random, n: int) -> tuple[Level, Claim, list[tuple[Scene, Claim]]]:
-        """A claim and so many scenes with what each shows of it: few of its words can be had by repeating it.
+        """A claim and ``n`` scenes, each with what it shows of the claim: the claim's words cannot just be copied.
 
-        Of two things that a claim names, either may have changed, and they may have changed places.
+        Of two objects in a claim, one or both may be changed, or their positions may be swapped.
         """
         if rng.random() < COUNTED:
             level, right, claim, wrong, found = self.contrast(rng, "count")
@@ -211,7 +211,7 @@ class World:
         return level, claim_of(scene), found
 
     def changed(self, rng: random.Random, scene: Scene, sized: bool) -> Scene:
-        """The scene with one of its first two things recast, or both, or in each other's places."""
+        """The scene with one or both of its first two objects changed, or with their positions swapped."""
         for _ in range(8 * TRIES):
             made = exchanged(scene, 0, 1) if rng.random() < 0.5 else scene
             for i in (0, 1):
@@ -226,7 +226,7 @@ class World:
         return Picture(scene, Look.draw(rng, dark=dark, hollow=hollow, clutter=LEVELS[level].clutter))
 
     def box(self, picture: Picture, index: int) -> list[int]:
-        """Where a thing is, in the numbers that the family writes."""
+        """An object's box in the family's coordinates."""
         x = picture.box(index, self.side)
         return [round(v * 1000 / self.side) for v in x] if self.thousand else x
 
@@ -236,18 +236,18 @@ def _verdict(sample: Sample, given: str, reply: str) -> Row:
 
 
 def drawn(rng: random.Random, shares: Mapping[T, int]) -> T:
-    """One of the keys, as often as its share says."""
+    """A key, sampled by weight."""
     return rng.choices(list(shares), list(shares.values()))[0]
 
 
 def captioned(claim: Claim, rng: random.Random) -> str:
-    """A caption, now and then in another's words for a relation."""
+    """A caption, sometimes with the wording of a relation in `ood`."""
     text = claims.reworded(claim) if rng.random() < REWORDED else str(claim)
     return rng.choice(claims.FRAMES).format(text)
 
 
 def compared(asked: str, seen: Sequence[str], *, fits: bool = True) -> str:
-    """What was asked for, what each image shows, and whether it fits: what a judge's reasoning is made of."""
+    """The caption, what each image shows of it, and whether it matches: the form of a judge's reasoning."""
     said = []
     for k, text in enumerate(seen, start=1):
         fit = f": {'yes' if text == asked else 'no'}" if fits else ""
@@ -256,7 +256,7 @@ def compared(asked: str, seen: Sequence[str], *, fits: bool = True) -> str:
 
 
 def misread(text: str, rng: random.Random) -> str:
-    """The text with one of its words taken for another of the same kind.
+    """The text with one word replaced by another of its kind.
 
     >>> misread("two red crosses", random.Random(4))
     'two green crosses'

@@ -1,11 +1,11 @@
 """Pre-trains the two tiny models that `reasoner-rm pocket --world digits` starts from.
 
-    python scripts/pretrain_digits.py base       # sees printed digits only; reads, describes, looks up; no judge
+    python scripts/pretrain_digits.py base       # printed digits only; no judging
     python scripts/pretrain_digits.py listener   # other seed, size and data (its own split of the scans)
 
-Both are written to `reasoner_rm/models/assets/`, with the log and the held-out figures of every skill.
-The base never sees a scan and never sees a pair being judged. The listener is taught to answer from the images and
-a given reasoning, right or wrong; it trusts its eyes as far as they serve it.
+Both are written to `reasoner_rm/models/assets/`, with the log and the held-out metrics of every skill. The base model
+is trained without scans and without verdicts on pairs. The listener is trained to answer from the images and a given
+reasoning, correct or wrong.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ BATCH, RATE, POOL = 64, 2e-3, 3000
 
 @functools.cache
 def fonts() -> tuple[str, ...]:
-    """The scalable text fonts that matplotlib carries."""
+    """The scalable text fonts of matplotlib."""
     import matplotlib
 
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
@@ -51,7 +51,7 @@ def fonts() -> tuple[str, ...]:
 
 
 def printed(digit: int, rng: random.Random) -> np.ndarray:
-    """Ink 0..1 [n, n] of a printed digit, sheared, squeezed and coarse."""
+    """Ink 0..1 [n, n] of a printed digit, sheared, scaled and downsampled."""
     font = ImageFont.truetype(rng.choice(fonts()), 52)
     sheet = Image.new("L", (72, 72), 0)
     ImageDraw.Draw(sheet).text((36, 36), str(digit), fill=255, font=font, anchor="mm")
@@ -71,7 +71,7 @@ def printed(digit: int, rng: random.Random) -> np.ndarray:
 
 
 def pool(role: str, seed: int, n: int = POOL) -> list[tuple[int, Image.Image]]:
-    """Drawn digits: printed ones, and for the listener its own split of the scans as well."""
+    """Digit images: printed ones, and for the listener also its own split of the scans."""
     rng = random.Random(f"{role}/{seed}")
     scans = digits.scans("listener") if role == "listener" else ()
     drawn = []
@@ -100,19 +100,19 @@ THINGS = (*"0123456789", *digits.WORDS)
 
 
 def statements(rng: random.Random, n: int) -> tuple[list[str], str]:
-    """n different things and a text that says which image shows which."""
+    """n different objects and a text that states which image shows which."""
     things = rng.sample(THINGS, n)
     return things, " ".join(f"Image {k} shows a {thing}." for k, thing in enumerate(things, start=1))
 
 
 def repeat(drawn: Pool, rng: random.Random) -> Row:
-    """Copying is what looking up is made of, and it is learnt sooner: every token of the reply teaches it."""
+    """Copy a text. Copying is part of look-up and is learnt earlier, because every token of the reply trains it."""
     text = statements(rng, rng.choice((2, 3, 4)))[1]
     return Row(ask(f"Repeat: {text}"), text)
 
 
 def look_up(drawn: Pool, rng: random.Random) -> Row:
-    """Which image shows what, for all of them in another order: several look-ups a row."""
+    """The image of every object, asked in another order: several look-ups per row."""
     things, text = statements(rng, rng.choice((2, 2, 3, 4)))
     asked = rng.sample(things, len(things))
     found = " ".join(f"a {thing}: Image {things.index(thing) + 1}." for thing in asked)
@@ -120,7 +120,7 @@ def look_up(drawn: Pool, rng: random.Random) -> Row:
 
 
 def fits(drawn: Pool, rng: random.Random) -> Row:
-    """Whether what was seen is what was asked for, in words alone: the matching that a judge's reasoning is made of."""
+    """Whether a described digit matches the caption, from text only: the last step of a judge's reasoning."""
     asked = rng.randrange(10)
     shown = [asked if rng.random() < 0.4 else rng.randrange(10) for _ in range(rng.choice((1, 2, 2, 3)))]
     seen = " ".join(f"Image {k} shows a {d}." for k, d in enumerate(shown, start=1))
@@ -146,7 +146,7 @@ def compare(drawn: Pool, rng: random.Random) -> Row:
 
 
 def judge_heard(drawn: Pool, rng: random.Random) -> Row:
-    """The listener's own skill: the verdict from the images and a reasoning that is wrong one time in three."""
+    """The listener's skill: the verdict from the images and a reasoning that is wrong in one of three cases."""
     (one, first), (two, second) = rng.sample(drawn, 2)
     while one == two:
         (one, first), (two, second) = rng.sample(drawn, 2)
@@ -175,7 +175,7 @@ SKILLS: dict[str, Mixture] = {
 
 
 def corpus() -> Iterator[str]:
-    """What the tokenizer should know as whole words."""
+    """Texts whose words become single tokens of the tokenizer."""
     rng = random.Random(0)
     blank = Image.new("RGB", (56, 56))
     drawn = [(d, blank) for d in range(10)]
@@ -194,7 +194,7 @@ def corpus() -> Iterator[str]:
 
 
 def start(role: str, folder: Path | None) -> tuple[Vlm, list[dict[str, Any]]]:
-    """A model from its seed, or one that was trained so far with its log."""
+    """A new model from its seed, or a partly trained one with its log."""
     if folder is not None:
         return load_vlm(folder, dtype="float32"), json.loads((folder / "pretraining.json").read_text())["log"]
     seed, size = ROLES[role]["seed"], ROLES[role]["size"]
@@ -204,10 +204,10 @@ def start(role: str, folder: Path | None) -> tuple[Vlm, list[dict[str, Any]]]:
 
 
 def pretrain(role: str, out: Path, begun: Path | None = None) -> None:
-    """Train one of the two models and write it with its log: words, then everything, then what fits what.
+    """Train one of the two models in three phases (text, all skills, matching) and write it with its log.
 
     Args:
-        begun: a model that went through the first two phases; it goes on with the third.
+        begun: a model that has completed the first two phases; only the third is run.
     """
     seed = ROLES[role]["seed"]
     torch.manual_seed(seed)
@@ -223,7 +223,9 @@ def pretrain(role: str, out: Path, begun: Path | None = None) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("role", choices=ROLES)
-    parser.add_argument("--from", dest="begun", type=Path, help="go on from a model that ended the second phase")
+    parser.add_argument(
+        "--from", dest="begun", type=Path, help="continue from a model that has completed the second phase"
+    )
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     pretrain(args.role, args.out or ASSETS / f"digits-{args.role}", args.begun)

@@ -1,13 +1,13 @@
 """Pre-trains the tiny models that `reasoner-rm pocket` starts from.
 
-    python scripts/pretrain_pocket.py base         # sees, describes, points, matches, counts a little; is no judge
+    python scripts/pretrain_pocket.py base         # describe, point, match, count; no judging
     python scripts/pretrain_pocket.py listener     # other seed, size, scenes; answers after right and wrong reasonings
     python scripts/pretrain_pocket.py base-qwen3   # the base's skills in the Qwen3-VL architecture
 
-A tower learns to see first (`pretrain_vision`), then the language model to say what it sees (the listener: to match
-words), then everything comes together. Each is written to `reasoner_rm/models/assets/`, with its log and the held-out
-figures of every skill. The base sees `train` scenes only and is never asked which of two images is better; the
-listener has a split of scenes to itself.
+The vision tower is trained first (`pretrain_vision`), then the language model to describe images (the listener: to
+match texts), then all skills together. Each model is written to `reasoner_rm/models/assets/`, with its log and the
+held-out metrics of every skill. The base model is trained on `train` scenes and without verdicts on pairs; the listener
+has its own split of scenes.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ RATE = 2e-3
 
 @dataclass(frozen=True)
 class Role:
-    """A model to be made: its seed, its shape, the scenes it sees, its tower's steps, then its phases."""
+    """A model to train: seed, shape, split of the scenes, steps of the vision tower, and phases."""
 
     seed: int
     size: TinySize
@@ -82,9 +82,9 @@ ROLES = {
 
 
 def corpus() -> Iterator[str]:
-    """What the tokenizer should know as whole words: every task's prompts and targets, and the skills'.
+    """Texts whose words become single tokens of the tokenizer: prompts and targets of all tasks and skills.
 
-    No tag stands before a word, or `>red` would become a token and an answer's options with it.
+    No tag precedes a word directly; otherwise `>red` would become a token, and the options would not be single tokens.
     """
     rng, world = random.Random(0), World("train", 56)
     for skill in (World.describe, World.point, World.question, World.match, World.shown):
@@ -102,7 +102,7 @@ def corpus() -> Iterator[str]:
 
 
 def heard(folder: Path, n: int = 600) -> dict[str, Any]:
-    """How a listener does on unseen scenes: its accuracy and calibration after right reasonings, wrong ones, both."""
+    """Accuracy and calibration of a listener on unseen scenes, after correct, wrong and mixed reasonings."""
     vlm, world = load_vlm(folder, dtype="float32"), World("heldout", 56)
     figures: dict[str, Any] = {}
     for said in (World.heard_pair, World.heard_answer):
@@ -125,10 +125,10 @@ def heard(folder: Path, n: int = 600) -> dict[str, Any]:
 
 
 def pretrain(name: str, out: Path, begun: Path | None = None) -> None:
-    """Make one of the models and write it with its log.
+    """Train one of the models and write it with its log.
 
     Args:
-        begun: what an earlier call left; only the phases that it has not been through are run.
+        begun: the folder of an earlier call; only the remaining phases are run.
     """
     role = ROLES[name]
     torch.manual_seed(role.seed)
@@ -155,7 +155,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("role", choices=ROLES)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--go-on", type=Path, metavar="FOLDER", help="a model whose last phases are still ahead of it")
+    parser.add_argument(
+        "--go-on", type=Path, metavar="FOLDER", help="continue with a model that has not completed all phases"
+    )
     args = parser.parse_args()
     torch.set_num_threads(1)
     pretrain(args.role, args.out or ASSETS / f"pocket-{args.role}", args.go_on)

@@ -1,9 +1,9 @@
-"""Teaches a vision tower to see before a language model looks through it, as real ones are taught.
+"""Pre-trains a vision tower before the language model is attached, as is done for real models.
 
-A probe that is thrown away afterwards is asked about points of an image: it reads the tower's tokens by attention and
-says which colour, shape and size the thing there has (or that there is none), and how far its box reaches. Each image
-answers several questions, and no word is written: that is what makes it fast. The probe is not told which token comes
-from where: a token has to say it, as the language model will want to know.
+A temporary probe attends to the tower's tokens. For given points of an image it predicts colour, shape and size of the
+object there (or that there is none) and the extent of its box. Each image has several query points and no text is
+generated, which makes the training fast. The probe gets no positions of the tokens: the tokens themselves must encode
+them, as the language model needs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from reasoner_rm.models.prompt_encoder import PromptEncoder, batch_images
 
 KINDS = (COLOURS, SHAPES, SIZES)
 POINTS = 6
-"""How many points of an image are asked about."""
+"""The number of queried points per image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Points:
 
 
 class Probe(nn.Module):
-    """Reads visual tokens [N, T, D] at points [N, Q, 2]."""
+    """A probe that predicts from visual tokens [N, T, D] at points [N, Q, 2]."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -60,7 +60,7 @@ class Probe(nn.Module):
 
 
 def points_of(pictures: Sequence[Picture], side: int, rng: random.Random) -> Points:
-    """Questions about each picture: two of three at a thing, the others at an empty cell where there is one."""
+    """Queries per image: two of three at an object, the others at an empty cell if there is one."""
     at, kinds, reach = [], [], []
     for picture in pictures:
         scene = picture.scene
@@ -95,7 +95,7 @@ def train_vision(
     batch: int = 192,
     rate: float = 2e-3,
 ) -> list[dict[str, Any]]:
-    """Train the tower in place; the log, with the share of unseen things whose colour, shape and size are right."""
+    """Train the tower in place and return the log, with the accuracy of colour, shape and size on unseen objects."""
     torch.manual_seed(seed)
     tower, encoder = vlm.model.model.visual, PromptEncoder(vlm, cache_bytes=0)
     probe = Probe(vlm.model.config.text_config.hidden_size)

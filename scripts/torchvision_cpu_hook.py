@@ -1,4 +1,4 @@
-"""Lets a CUDA build of torchvision be imported beside a CPU-only torch.
+"""Makes a CUDA build of torchvision importable with a CPU-only torch.
 
 torchvision's compiled operators do not load there, and `import torchvision` stops at "operator torchvision::nms does
 not exist": it describes two operators that nobody has declared. Declared, they can still not be *called*, but the

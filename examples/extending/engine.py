@@ -1,4 +1,4 @@
-"""An engine: completions that were written before, by the text of their prompt."""
+"""An engine: recorded completions, by the text of their prompt."""
 
 from collections.abc import Mapping, Sequence
 
@@ -20,6 +20,6 @@ class RecordedEngine(RolloutEngine):
         parts = zip(request.prompt.content, request.prompt.is_image, strict=True)
         text = "".join(str(part) for part, is_image in parts if not is_image)
         if text not in self.recorded:
-            raise InputError(f"nothing was recorded for the prompt {text[:60]!r}")
+            raise InputError(f"no completion is recorded for the prompt {text[:60]!r}")
         texts = self.recorded[text][: len(request.seeds)]
         return tuple(Completion(t, (), (), "stop") for t in texts)

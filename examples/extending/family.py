@@ -1,4 +1,4 @@
-"""A model family: a relative of Qwen2.5-VL that writes boxes from 0 to 1000."""
+"""A model family: a variant of Qwen2.5-VL with box coordinates from 0 to 1000."""
 
 from reasoner_rm.models.families import Family
 

@@ -17,8 +17,8 @@ class OddOneOut(Task):
             raise InputError(f"sample {sample.id!r}: gold.odd is {odd!r}", remedy="give the number of an image")
 
     def parse_answer(self, answer: str, sample: Sample) -> int | None:
-        said = answer.strip()
-        return int(said) if said in self.options(sample) else None
+        number = answer.strip()
+        return int(number) if number in self.options(sample) else None
 
     def grade(self, answer: str, sample: Sample) -> float | None:
         return float(self.parse_answer(answer, sample) == sample.gold["odd"])

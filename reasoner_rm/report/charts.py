@@ -18,7 +18,7 @@ from reasoner_rm.report.formatting import (
     stage_name,
     stage_order,
 )
-from reasoner_rm.report.summary import Reliability, Scores, Summary
+from reasoner_rm.report.summary import Reliability, SplitMetrics, Summary
 from reasoner_rm.report.svg import INK, MUTED, SERIES, Plot, draw, placeholder_color
 
 if TYPE_CHECKING:
@@ -81,7 +81,9 @@ def subgroup_plots(summary: Summary) -> list[Plot]:
         for split in SPLIT_COLOURS:
             names = _distinct(name for s in stages for name in _subgroups(summary, s, split, facet))
             if names:
-                rows = [[(s, _subgroups(summary, s, split, facet).get(n, Scores())) for s in stages] for n in names]
+                rows = [
+                    [(s, _subgroups(summary, s, split, facet).get(n, SplitMetrics())) for s in stages] for n in names
+                ]
                 svg = _draw_subgroups(f"{facet} {split}", names, rows, summary)
                 plots.append(Plot(f"By {facet}", split_name(split), svg, legend))
     return plots
@@ -91,7 +93,7 @@ def reliability_plots(summary: Summary) -> list[Plot]:
     """Accuracy against confidence of the judge and its listener on held-out data: one diagram per stage."""
     plots = []
     for stage in _stages(summary):
-        calibration = summary.stages[stage].get("heldout", Scores()).calibration
+        calibration = summary.stages[stage].get("heldout", SplitMetrics()).calibration
         curves = {k: calibration[k] for k in CONFIDENCE_COLORS if k in calibration and calibration[k].bins}
         if curves:
             names = {"judge": artifact_name(summary.task), "listener": "listener"}
@@ -105,7 +107,7 @@ def reliability_plots(summary: Summary) -> list[Plot]:
 
 
 def _draw_subgroups(
-    title: str, names: Sequence[str], rows: Sequence[Sequence[tuple[str, Scores]]], summary: Summary
+    title: str, names: Sequence[str], rows: Sequence[Sequence[tuple[str, SplitMetrics]]], summary: Summary
 ) -> Markup:
     def paint(axes: Axes) -> None:
         for y, row in enumerate(rows):
@@ -169,14 +171,14 @@ def _stages(summary: Summary) -> list[str]:
     return sorted(summary.stages, key=stage_order)
 
 
-def _scores(summary: Summary, stage: str, split: str) -> Scores | None:
+def _scores(summary: Summary, stage: str, split: str) -> SplitMetrics | None:
     """The scores of a stage on a split; None if it was not evaluated there."""
     scores = summary.stages[stage].get(split)
     return scores if scores is not None and scores.accuracy is not None else None
 
 
-def _subgroups(summary: Summary, stage: str, split: str, facet: str) -> dict[str, Scores]:
-    return dict(summary.stages[stage].get(split, Scores()).by.get(facet, {}))
+def _subgroups(summary: Summary, stage: str, split: str, facet: str) -> dict[str, SplitMetrics]:
+    return dict(summary.stages[stage].get(split, SplitMetrics()).by.get(facet, {}))
 
 
 def _stage_colour(stage: str) -> str:

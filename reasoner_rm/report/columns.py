@@ -10,7 +10,7 @@ from reasoner_rm.report.summary import Summary
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One metric: its field in `Scores`, its heading, and its definition."""
+    """One metric: its field in `SplitMetrics`, its heading, and its definition."""
 
     key: str
     heading: str

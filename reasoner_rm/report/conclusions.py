@@ -16,7 +16,7 @@ from reasoner_rm.report.formatting import (
     stage_name,
     stage_order,
 )
-from reasoner_rm.report.summary import Scores, Summary
+from reasoner_rm.report.summary import SplitMetrics, Summary
 
 Tone = Literal["good", "warn", "bad", "plain"]
 
@@ -115,14 +115,14 @@ def _diagnostics(summary: Summary) -> Iterator[Remark]:
         )
 
 
-def _evaluated_stages(summary: Summary, split: str) -> list[tuple[str, Scores]]:
+def _evaluated_stages(summary: Summary, split: str) -> list[tuple[str, SplitMetrics]]:
     """The stages with a main metric on a split, in the order in which they ran."""
     stages = sorted(summary.stages, key=stage_order)
     pairs = [(stage, summary.stages[stage].get(split)) for stage in stages]
     return [(stage, scores) for stage, scores in pairs if scores is not None and scores.accuracy is not None]
 
 
-def _disjoint(low: Scores, high: Scores) -> bool | None:
+def _disjoint(low: SplitMetrics, high: SplitMetrics) -> bool | None:
     """Whether the interval of ``high`` lies above that of ``low``; None without intervals."""
     if low.accuracy_interval is None or high.accuracy_interval is None:
         return None

@@ -1,4 +1,4 @@
-"""The answers of an evaluation as a report reads them: `evaluations/<stage>-<split>.jsonl`, a line per ballot."""
+"""The answers of an evaluation as a report reads them: `evaluations/<stage>-<split>.jsonl`, a line per vote."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ _SAMPLE = {f.name for f in dataclasses.fields(Sample)}
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One ballot. ``sample`` is in shown order, its gold the truth where that is known; ``answer`` is None when
-    nothing could be read, ``correct`` (0..1) when the gold is a tie, ``preferred`` when no option was chosen.
+    """One vote. ``sample`` has its candidates in shown order, and the ground truth as gold label if there is one.
+    ``answer`` is None if unreadable, ``correct`` (0..1) if the gold label is a tie, ``preferred`` if the answer is no
+    option.
 
-    ``listener`` and ``confidence`` are probabilities over the task's options, empty where nobody was asked.
+    ``listener`` and ``confidence`` are probabilities over the task's options, empty if they were not computed.
     """
 
     sample: Sample
@@ -41,7 +42,7 @@ class Answer:
 
     @classmethod
     def from_row(cls, row: Row, run: Path) -> Answer:
-        """A line of the file; images are found from the run directory.
+        """A line of the file; media references are relative to the run directory.
 
         Raises:
             InputError, AttributeError, KeyError, TypeError, ValueError: the row has another shape.
@@ -51,7 +52,7 @@ class Answer:
         preferred = row.get("preferred")
         return cls(
             sample=sample,
-            by={str(facet): str(kind) for facet, kind in mapping(row, "by").items()},
+            by={str(facet): str(name) for facet, name in mapping(row, "by").items()},
             order=str(row.get("order") or "given"),
             text=str(row["text"]),
             thinking=_text(row.get("thinking")),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from reasoner_rm.report.formatting import STAGE_NAMES, format_int, stage_name, stage_order
 from reasoner_rm.report.run_reader import Run
-from reasoner_rm.report.summary import Scores, Summary
+from reasoner_rm.report.summary import SplitMetrics, Summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def stage_summaries(run: Run, rewards: list[str]) -> list[StageSummary]:
             description=descriptions.get(stage, ""),
             steps=max((series.steps[-1] for series in run.metrics.get(stage, {}).values()), default=None),
             seconds=summary.stage_seconds.get(stage),
-            accuracy=summary.stages.get(stage, {}).get("heldout", Scores()).accuracy,
+            accuracy=summary.stages.get(stage, {}).get("heldout", SplitMetrics()).accuracy,
         )
         for stage in stages_of(run)
     ]

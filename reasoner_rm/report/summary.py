@@ -1,4 +1,4 @@
-"""`summary.json` as plain records: the figures of a run."""
+"""`summary.json` as plain records: the metrics of a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reasoner_rm.report.lenient_json import Row, mapping, number
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """How far probabilities are from frequencies; ``bins`` are (confidence, accuracy, n)."""
+    """The calibration of one source of probabilities; ``bins`` are (confidence, accuracy, n)."""
 
     ece: float | None = None
     brier: float | None = None
@@ -23,10 +23,10 @@ class Reliability:
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
-    """The figures of one stage on one split: shares in 0..1, None where nothing was counted.
+class SplitMetrics:
+    """The metrics of one stage on one split: shares in 0..1, None where there is no value.
 
-    ``by`` holds the scores of each kind of sample, by facet and kind; ``calibration`` that of `judge` and `listener`.
+    ``by`` has the metrics of each subgroup, by facet and name; ``calibration`` those of `judge` and `listener`.
     """
 
     accuracy: float | None = None
@@ -41,30 +41,32 @@ class Scores:
     ap50: float | None = None
     n: float | None = None
     ties: float | None = None
-    by: Mapping[str, Mapping[str, Scores]] = field(default_factory=dict)
+    by: Mapping[str, Mapping[str, SplitMetrics]] = field(default_factory=dict)
     calibration: Mapping[str, Reliability] = field(default_factory=dict)
 
     @classmethod
-    def from_row(cls, row: Row) -> Scores:
+    def from_row(cls, row: Row) -> SplitMetrics:
         low, high = (number(v) for v in row.get("accuracy_interval") or (None, None))
         shares = {key: number(row.get(key)) for key in _SHARES}
         return cls(
             accuracy_interval=None if low is None or high is None else (low, high),
             by={
-                facet: {kind: cls.from_row(scores) for kind, scores in mapping(row["by"], facet).items()}
+                facet: {name: cls.from_row(metrics) for name, metrics in mapping(row["by"], facet).items()}
                 for facet in mapping(row, "by")
             },
-            calibration={who: Reliability.from_row(found) for who, found in mapping(row, "calibration").items()},
+            calibration={
+                source: Reliability.from_row(values) for source, values in mapping(row, "calibration").items()
+            },
             **shares,
         )
 
 
-_SHARES = [key for key in Scores.__slots__ if key not in ("accuracy_interval", "by", "calibration")]
+_SHARES = [key for key in SplitMetrics.__slots__ if key not in ("accuracy_interval", "by", "calibration")]
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """`summary.json`: ``stages`` maps stage and split to scores, in the order in which the stages ran."""
+    """`summary.json`: ``stages`` maps stage and split to metrics, in the order in which the stages ran."""
 
     task: str = ""
     base: str = ""
@@ -73,10 +75,10 @@ class Summary:
     seconds: float | None = None
     peak_rss_mb: float | None = None
     chance: float | None = None
-    blind: Scores = field(default_factory=Scores)
+    blind: SplitMetrics = field(default_factory=SplitMetrics)
     data: Mapping[str, float] = field(default_factory=dict)
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
-    stages: Mapping[str, Mapping[str, Scores]] = field(default_factory=dict)
+    stages: Mapping[str, Mapping[str, SplitMetrics]] = field(default_factory=dict)
 
     @classmethod
     def from_row(cls, row: Row) -> Summary:
@@ -93,11 +95,11 @@ class Summary:
             seconds=number(row.get("seconds")),
             peak_rss_mb=number(row.get("peak_rss_mb")),
             chance=number(row.get("chance")),
-            blind=Scores.from_row(mapping(row, "blind")),
+            blind=SplitMetrics.from_row(mapping(row, "blind")),
             data=_numbers(mapping(row, "data")),
             stage_seconds=_numbers(mapping(row, "stage_seconds")),
             stages={
-                stage: {split: Scores.from_row(scores) for split, scores in (splits or {}).items() if scores}
+                stage: {split: SplitMetrics.from_row(metrics) for split, metrics in (splits or {}).items() if metrics}
                 for stage, splits in mapping(row, "stages").items()
             },
         )

@@ -119,7 +119,7 @@ def test_examples_of_answers_and_filters() -> None:
     assert best_of_n.best(seeing_judge()) in range(6)
     assert best_of_n.agreed(seeing_judge()) in ([], ["pair-0", "pair-2"])
     with serving(create_app(judge)) as url:
-        found = openrlhf.ask(url, ["A red circle.", "A blue square."])
+        found = openrlhf.request_rewards(url, ["A red circle.", "A blue square."])
     assert found == {"rewards": [0.5, 0.5], "unread": []}
     seen = {len(r.prompt.images) for r in judge.engine.engine.asked}  # type: ignore[attr-defined]
     assert seen == {1}, "the image travelled with the question"

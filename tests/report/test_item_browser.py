@@ -21,7 +21,7 @@ from reasoner_rm.report.evaluations import Answer, Evaluated
 from reasoner_rm.report.item_browser import browse, flags
 from reasoner_rm.report.media import ThumbnailCache
 from reasoner_rm.report.rollouts import Rollout
-from reasoner_rm.report.summary import Scores, Summary
+from reasoner_rm.report.summary import SplitMetrics, Summary
 
 TASKS = ("image_preference", "caption_critic", "detection", "qa")
 
@@ -74,7 +74,7 @@ def test_charts_by_kind(pages: dict[str, str]) -> None:
 
 
 def test_numbers_in_the_accuracy_chart_do_not_meet(monkeypatch: pytest.MonkeyPatch) -> None:
-    scores = {"heldout": Scores(accuracy=0.931), "ood": Scores(accuracy=0.93)}
+    scores = {"heldout": SplitMetrics(accuracy=0.931), "ood": SplitMetrics(accuracy=0.93)}
     summary = Summary(chance=0.5, stages={f"stage {i}": scores for i in range(5)})
     apart: list[bool] = []
 

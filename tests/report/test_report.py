@@ -26,7 +26,7 @@ from reasoner_rm.report.curves import running_mean
 from reasoner_rm.report.formatting import clip
 from reasoner_rm.report.page import MAX_BYTES
 from reasoner_rm.report.rollouts import section_ranges
-from reasoner_rm.report.summary import Scores, Summary
+from reasoner_rm.report.summary import SplitMetrics, Summary
 
 HOSTILE = '<think>Image 1 <script>alert("pwned")</script> shows a 7.</think>'
 STEPS, PROMPTS, G = 30, 4, 6
@@ -435,9 +435,9 @@ def test_a_page_stays_small(run: Path) -> None:
 # --- its parts ------------------------------------------------------------------------------------------------
 
 
-def scored(stage: str, accuracy: float, half: float | None = None) -> dict[str, dict[str, Scores]]:
+def scored(stage: str, accuracy: float, half: float | None = None) -> dict[str, dict[str, SplitMetrics]]:
     interval = None if half is None else (accuracy - half, accuracy + half)
-    return {stage: {"heldout": Scores(accuracy=accuracy, accuracy_interval=interval)}}
+    return {stage: {"heldout": SplitMetrics(accuracy=accuracy, accuracy_interval=interval)}}
 
 
 @pytest.mark.parametrize(
@@ -455,7 +455,7 @@ def test_what_a_change_means(before: Any, after: Any, tone: str, words: str) -> 
 
 
 def test_chance_and_blindness_are_remarked() -> None:
-    blind = Scores(accuracy=0.6, accuracy_interval=(0.55, 0.65))
+    blind = SplitMetrics(accuracy=0.6, accuracy_interval=(0.55, 0.65))
     said = [r.text for r in remarks(Summary(stages=scored("grpo", 0.52, 0.05), chance=0.5, blind=blind))]
     assert "is not significantly above chance" in said[0] and "the text alone predicts the label" in said[1]
 

@@ -44,7 +44,7 @@ def _add_rank_and_screen(verb: Add) -> None:
     screen.add_argument("file", type=Path, metavar="FILE.jsonl")
     screen.add_argument("--out", type=Path, required=True, metavar="KEPT.jsonl")
     screen.add_argument(
-        "--sure",
+        "--threshold",
         type=float,
         default=0.5,
         help="keep a comparison if the share of votes for its label is above this (default: 0.5)",
@@ -110,8 +110,8 @@ def _screen(args: argparse.Namespace) -> None:
 
     if args.out.exists():
         raise InputError("exists already", file=args.out, remedy="give another --out, or remove the file")
-    if not 0.5 <= args.sure < 1:
-        raise InputError(f"--sure is {args.sure}", remedy="give a share from 0.5 to below 1")
+    if not 0.5 <= args.threshold < 1:
+        raise InputError(f"--threshold is {args.threshold}", remedy="give a share from 0.5 to below 1")
     samples = load_samples(args.file)
     kept, ties, unread = [], 0, 0
     with libraries_to_stderr():
@@ -124,7 +124,7 @@ def _screen(args: argparse.Namespace) -> None:
                     ties += 1
                 elif verdict.p_first is None:
                     unread += 1
-                elif (verdict.p_first if gold > 0.5 else 1 - verdict.p_first) > args.sure:
+                elif (verdict.p_first if gold > 0.5 else 1 - verdict.p_first) > args.threshold:
                     kept.append(sample)
     write_samples(args.out, kept)
     counts = {"read": len(samples), "kept": len(kept), "without_label": ties, "unreadable": unread}

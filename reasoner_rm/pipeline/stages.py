@@ -87,8 +87,8 @@ class Pipeline(RunContext):
         """Sample, split the rows, write both parts, and return the SFT rows. The engine is closed before training."""
         samples = self.samples("train")
         section, seed = self.config.rejection_sampling, self.config.run.seed
-        with self.engine(self.config.engine) as (engine, canvas):
-            split = split_by_pass_rate(engine, self.template, samples, section, seed=seed, canvas=canvas)
+        with self.engine(self.config.engine) as (engine, box_converter):
+            split = split_by_pass_rate(engine, self.template, samples, section, seed=seed, canvas=box_converter)
         if distributed.is_main():
             write_samples(self.run.path / SFT_FILE, split.sft)
             write_samples(self.run.path / RL_FILE, split.rl)  # last: if it exists, so does the other
@@ -152,34 +152,35 @@ class Pipeline(RunContext):
         metrics = summary.setdefault("stages", {}).setdefault(stage, {})
         with (
             open_listener(self.config, self.template) as listener,
-            self.engine(settings, self.run.checkpoint(stage)) as subject,
+            self.engine(settings, self.run.checkpoint(stage)) as (engine, box_converter),
         ):
-            self_listener = Listener(subject[0], self.template)
+            self_listener = Listener(engine, self.template)
             for split in splits:
                 samples = self.samples(split)[: self.config.eval.limit]
-                result = self._evaluate(
-                    *subject, samples, f"{stage} on {split}", listener=listener, self_listener=self_listener
-                )
+                listeners = {"listener": listener, "self_listener": self_listener}
+                result = self._evaluate(engine, box_converter, samples, f"{stage} on {split}", **listeners)
                 self._write_evaluation(f"{stage}-{split}", result)
                 metrics[split] = result.metrics.as_json()
                 self.add_counts(**{split: len(samples)})
             if blind and self.config.eval.blank_images:
                 samples = blank_images(self.samples(splits[0])[: self.config.eval.limit])
-                summary["blind"] = self._evaluate(*subject, samples, "blind").metrics.as_json()
+                summary["blind"] = self._evaluate(engine, box_converter, samples, "blind").metrics.as_json()
         self.update_summary(**{k: summary[k] for k in ("stages", "blind") if k in summary})
 
     def _evaluate(
         self,
         engine: RolloutEngine,
-        canvas: BoxConverter,
+        box_converter: BoxConverter,
         samples: list[Sample],
-        what: str,
+        title: str,
         **listeners: Listener | None,
     ) -> Evaluation:
         orders = ", both orders" if self.config.task in PAIRWISE_TASKS else ""
-        print(f"evaluating {what}: {len(samples)} samples{orders}", file=sys.stderr)
+        print(f"evaluating {title}: {len(samples)} samples{orders}", file=sys.stderr)
         length, seed = self.config.eval.max_completion_length, self.config.run.seed
-        return evaluate(engine, self.template, samples, box_converter=canvas, max_tokens=length, seed=seed, **listeners)
+        return evaluate(
+            engine, self.template, samples, box_converter=box_converter, max_tokens=length, seed=seed, **listeners
+        )
 
     def report(self) -> Path:
         """Write `report.html`."""

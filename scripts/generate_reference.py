@@ -107,7 +107,7 @@ def metrics() -> str:
     rows = [f"| `{m.name}` | {m.stages} | {_line(m.meaning)} |" for m in METRICS]
     return (
         "# Metrics\n\nWhat `metrics.jsonl` and the trackers get after each step, in the order of "
-        "`reasoner_rm/training/metric_names.py`. `NAME` stands for a component, a kind or a phase. "
+        "`reasoner_rm/training/metric_names.py`. `NAME` is a placeholder for a component, a type or a phase. "
         "`python scripts/generate_reference.py`.\n\n| name | stage | meaning |\n|---|---|---|\n"
         + "\n".join(rows)
         + "\n"

@@ -1,4 +1,4 @@
-"""What every section is made of: a strict model, and numbers with bounds."""
+"""The base class of all sections, and number types with bounds."""
 
 from __future__ import annotations
 

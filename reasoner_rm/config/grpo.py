@@ -11,12 +11,12 @@ from reasoner_rm.config.training import TrainSection
 
 
 class LengthStage(Section):
-    """So many steps with completions of at most this length and this many of them a prompt."""
+    """One stage of the length schedule: steps, completion length and group size."""
 
     max_completion_length: Count
     """The most tokens of a completion."""
     num_generations: Annotated[int, Field(ge=2)]
-    """Completions of a prompt."""
+    """Completions per prompt."""
     steps: Count
     """Optimiser steps of this stage."""
 
@@ -27,106 +27,106 @@ AlarmName = Literal[
 
 
 class AlarmSection(Section):
-    """Warnings, once each, by the means over the last `steps` steps and over the first. A limit of `null` is never
-    reached."""
+    """Warnings, once each, that compare the means over the last `steps` steps with those over the first. `null`
+    disables an alarm."""
 
     steps: Count = 20
-    """Steps that the means are taken over."""
+    """Steps of each mean."""
     entropy_share: Share | None = 0.1
-    """Entropy below this share of what it was at first."""
+    """Warn if the entropy falls below this share of its first mean."""
     length_ratio: Positive | None = 2.0
-    """Completions longer than this many times their first length."""
+    """Warn if completions become longer than this multiple of their first mean length."""
     format_rise: Share | None = 0.1
-    """The format reward risen by more than this, with no more right answers than at first."""
+    """Warn if the format reward rises by more than this while accuracy does not rise."""
     zero_variance: Share | None = 0.8
-    """More than this share of groups without any difference in reward."""
+    """Warn if more than this share of groups has no reward variance."""
     sampler_logprob_gap: Positive | None = 0.05
-    """Nats between the engine's log-probabilities and the trainer's."""
+    """Warn if the mean log-probability gap between engine and trainer exceeds this, in nats."""
     kl: Positive | None = 1.0
-    """Nats a token from the reference."""
+    """Warn if the KL divergence from the reference exceeds this, in nats per token."""
     stop_on: tuple[AlarmName, ...] = ()
-    """Alarms that end the run; its state is saved."""
+    """Alarms that stop the run, with a saved state."""
 
 
 class GrpoSection(TrainSection):
-    """Group relative policy optimisation. A step sees prompts_per_device x accumulation prompts a device, each
-    answered num_generations times, and trains on them num_iterations times."""
+    """Group relative policy optimisation. A rollout batch has prompts_per_device x gradient_accumulation_steps
+    prompts per device with num_generations completions each, and num_iterations optimiser steps use it."""
 
     rewards: str | dict[str, float | list[tuple[float, float]] | dict[str, Any]] = "listener"
-    """A preset, a component, or a mapping of them to weights. A setting {weight: 0.5, name: value} gives parameters;
-    a weight [[0, 1.0], [200, 0.0]] runs straight between these steps."""
+    """A preset, a component, or a mapping of them to weights. {weight: 0.5, name: value} sets parameters; a weight
+    [[0, 1.0], [200, 0.0]] is interpolated linearly between these steps."""
     prompts_per_device: Count = 1
-    """Prompts of a micro-batch on each device."""
+    """Prompts per micro-batch and device."""
     num_generations: Annotated[int, Field(ge=2)] = 8
-    """Completions of a prompt (G)."""
+    """Completions per prompt (G)."""
     gradient_accumulation_steps: Count = 8
     num_iterations: Count = 1
     """Optimiser steps on each rollout batch (μ)."""
     both_orders: bool = False
-    """Every comparison is in its rollout batch twice, as it is and with the candidates exchanged, as two prompts of
-    `prompts_per_device`. Position bias then earns nothing; a random imbalance of the orders would reward it."""
+    """Each comparison is in its rollout batch twice, with the candidates in both orders, as two prompts of
+    `prompts_per_device`. Position bias then has no advantage; a random imbalance of the orders would reward it."""
     epochs: Positive = 1.0
     learning_rate: Positive = 1e-6
     lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "constant_with_warmup"
     warmup_ratio: Share = 0.0
     beta: NonNegative = 0.04
-    """Weight of the KL term; 0: no reference is needed."""
+    """Weight of the KL term; 0: no reference model."""
     epsilon: Positive = 0.2
-    """The ratio to the sampling policy is clipped at 1 - epsilon below."""
+    """The lower clipping bound of the probability ratio is 1 - epsilon."""
     epsilon_high: Positive | None = None
-    """And at 1 + epsilon_high above; None: epsilon."""
+    """The upper clipping bound is 1 + epsilon_high; None: 1 + epsilon."""
     loss_type: Literal["grpo", "dr_grpo", "bnpo", "dapo", "gspo", "cispo", "sapo"] = "grpo"
-    """The surrogate and what it is a mean over; see `reasoner_rm.training.losses`."""
+    """The surrogate loss and its normalisation; see `reasoner_rm.training.losses`."""
     scale_rewards: Literal["group", "none"] = "group"
-    """`group`: advantages are divided by the group's standard deviation; `none`: not (Dr. GRPO)."""
+    """`group`: advantages are divided by the group's standard deviation; `none`: they are not (Dr. GRPO)."""
     temperature: Positive = 1.0
-    """Of the sampling, and of the log-probabilities."""
+    """Temperature of sampling and of log-probabilities."""
     max_completion_length: Count = 1024
     """The most tokens of a completion."""
     length_schedule: tuple[LengthStage, ...] = ()
-    """Progressive thinking suppression (Vision-R1, arXiv 2503.06749: 4096 x 16, then 8192 x 8, 100 steps each): they
-    replace num_generations and max_completion_length; max_steps is their sum unless it is set."""
+    """Progressive thinking suppression (Vision-R1, arXiv 2503.06749: 4096 x 16, then 8192 x 8, 100 steps each).
+    Replaces num_generations and max_completion_length; max_steps defaults to the sum of the stages' steps."""
     reward_aggregation: Literal["sum", "decoupled", "pareto"] = "sum"
-    """What advantages are made of: the weighted sum of the rewards; of rewards that were normalised within the group
-    first (GDPO); or the sum, for the completions alone that no other of the group beats (Parrot)."""
+    """`sum`: the weighted sum of the rewards. `decoupled`: each reward is normalised within the group before the sum
+    (GDPO). `pareto`: the sum, with zero advantages for completions that another one dominates (Parrot)."""
     filter_metric: str = "accuracy"
-    """The component that groups are filtered by, and that says whether answers are right."""
+    """The component that decides whether a completion is correct, for filters and metrics."""
     filter_epsilon: NonNegative | None = None
-    """Groups whose values of that component differ by no more than this get zero advantages. None: no filter."""
+    """Groups in which that component varies by at most this get zero advantages. None: no filter."""
     max_resample_ratio: NonNegative = 0.0
-    """Dynamic sampling (DAPO, arXiv 2503.14476): such groups are replaced by other prompts, of which up to this many
-    times the rollout batch's number are rolled out for it."""
+    """Dynamic sampling (DAPO, arXiv 2503.14476): filtered groups are replaced by groups of other prompts. At most
+    this multiple of the rollout batch's prompts is rolled out as replacements."""
     sync_ref_model: bool = False
     """TR-DPO (arXiv 2404.09656): move the reference towards the policy."""
     ref_model_mixup_alpha: Share = 0.6
-    """The share of the way that the reference moves."""
+    """The weight of the policy in the update of the reference."""
     ref_model_sync_steps: Count = 512
-    """Steps between two such moves."""
+    """Steps between two updates of the reference."""
     alarms: AlarmSection = AlarmSection()
-    """Warnings of a training that goes wrong."""
+    """Warnings about failing training."""
     scorers: dict[str, str] = Field(default_factory=dict)
     """Models that rewards such as `judged` call: names to functions, path/to/file.py:function."""
     scorer_timeout: Positive = 120.0
-    """Seconds that the awaited rewards of a rollout batch have; what has not answered by then is not scored."""
+    """Seconds for the asynchronous rewards of a rollout batch; a reward that takes longer is None."""
     mask_truncated_completions: bool = False
-    """Completions that were cut off bear no loss."""
+    """Exclude truncated completions from the loss."""
     importance_sampling_correction: (
         Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"] | None
     ) = None
-    """Importance weights for an engine whose probabilities differ from the trainer's; costs one more forward pass."""
+    """Importance weights that correct for the engine's different probabilities; costs one more forward pass."""
     max_tokens_per_forward: Count | None = None
-    """The most prompt and completion tokens of a forward pass of the update. A larger group is divided, its prompt
-    computed once in each part; the gradient stays exact."""
+    """The most prompt and completion tokens of a forward pass in the update. A larger group is split into parts, with
+    the prompt computed once in each; the gradient stays exact."""
     shared_prefix: bool = True
-    """Compute each prompt once for all its completions; off: once for each."""
+    """Compute each prompt once for all of its completions; false: once per completion."""
     log_rollouts_every: Count = 10
-    """Rollouts are written to `rollouts.jsonl` every so many steps."""
+    """Write rollouts to `rollouts.jsonl` every N steps."""
     shuffle_rewards: bool = False
-    """A sanity check: rewards are permuted within each group, so that nothing can be learnt."""
+    """A control experiment: permute the rewards within each group, so that nothing can be learnt."""
 
     @property
     def last_step(self) -> int:
-        """How many steps there are; -1: as many as the epochs hold."""
+        """The number of optimiser steps; -1: determined by `epochs`."""
         return (
             sum(s.steps for s in self.length_schedule)
             if self.length_schedule and self.max_steps < 0
@@ -134,7 +134,7 @@ class GrpoSection(TrainSection):
         )
 
     def lengths(self, step: int) -> tuple[int, int]:
-        """The completions a prompt gets at a step, and how long they may be. After the last stage it goes on."""
+        """(num_generations, max_completion_length) at a step; after the last stage, those of the last stage."""
         for stage in self.length_schedule:
             if step < stage.steps or stage is self.length_schedule[-1]:
                 return stage.num_generations, stage.max_completion_length

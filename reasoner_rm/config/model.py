@@ -11,38 +11,38 @@ Quantization = Literal["nf4", "int8"]
 
 
 class LoraSection(Section):
-    """Low-rank layers beside the language model's linear ones, instead of training all weights."""
+    """Low-rank adapters of the language model's linear layers, instead of training all weights."""
 
     r: Count = 16
     """The rank."""
     alpha: Positive = 32.0
-    """The scale: the layers' output is multiplied by alpha / r."""
+    """The scale: the adapters' output is multiplied by alpha / r."""
     dropout: Share = 0.0
-    """Dropout of the layers' input while they are trained."""
+    """Dropout of the adapters' input in training."""
     targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-    """The linear layers, by the end of their name."""
+    """The adapted linear layers, by the end of their name."""
 
 
 class ModelSection(Section):
-    """The policy, and the bounds of an image for policy, listener and judge alike."""
+    """The policy, and the pixel bounds of images for policy, listener and judge."""
 
     path: str = "Qwen/Qwen2.5-VL-3B-Instruct"
     """A checkpoint, a run, a hub id, or `builtin:pocket-base`."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """The precision of the weights; `auto`: the checkpoint's."""
     attn_implementation: str | None = None
-    """As transformers names it; None: SDPA."""
+    """An attention implementation by transformers' name; None: SDPA."""
     min_pixels: Count | None = None
-    """The least pixels of a processed image; None: the processor's own."""
+    """The fewest pixels of a processed image; None: the processor's value."""
     max_pixels: Count | None = None
-    """The most pixels of a processed image; None: the processor's own."""
+    """The most pixels of a processed image; None: the processor's value."""
     freeze: tuple[ModelPart, ...] = ()
     """Parts that are not trained: `vision` (the tower), `merger` (the projection into the language model),
-    `language_model` (its embeddings and head, too)."""
+    `language_model` (with its embeddings and head)."""
     keep_features: bool = False
     """With a frozen vision tower and merger: compute the features of every image once, up to 1 GB of them."""
     lora: LoraSection | None = None
-    """Train low-rank layers instead of all weights."""
+    """Train low-rank adapters instead of all weights."""
     quantize: Quantization | None = None
-    """With `lora`, while it is trained: the language model's own weights in 4 bits (QLoRA) or 8. The checkpoint that a
-    stage leaves is not quantised."""
+    """With `lora`, in training: store the language model's base weights in 4 bits (QLoRA) or 8. The checkpoint of a
+    stage is not quantised."""

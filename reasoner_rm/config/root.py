@@ -1,4 +1,4 @@
-"""A whole configuration: a section per stage, and what the stages share."""
+"""The configuration of a run: a section per stage, and the sections that stages share."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class RunSection(Section):
     out: Path = Path("runs/run")
     """The run directory."""
     seed: int = 0
-    """Of everything that is drawn."""
+    """The seed of all random choices."""
     deepspeed: Path | None = None
-    """A DeepSpeed configuration (ZeRO), for processes that `torchrun` starts; `accelerate launch` brings its own."""
+    """A DeepSpeed configuration (ZeRO), for use with `torchrun`; `accelerate launch` has its own configuration."""
     report_to: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
-    """Trackers beside `metrics.jsonl`; they write into the run's `trackers/`, offline unless their own variables say
-    otherwise."""
+    """Trackers in addition to `metrics.jsonl`. They write into the run's `trackers/` and stay offline unless their
+    environment variables say otherwise."""
 
 
 class DataSection(Section):
@@ -41,7 +41,7 @@ class DataSection(Section):
     ood: Path | None = None
     """Samples of another distribution to evaluate on."""
     workers: Annotated[int, Field(ge=0)] = 0
-    """Processes that process the next batch's images while this one is trained on."""
+    """Worker processes that preprocess the images of the next batch."""
 
 
 class EvalSection(Section):
@@ -56,13 +56,13 @@ class EvalSection(Section):
 
 
 class Config(Section):
-    """Everything a run needs."""
+    """The sections and the task of a run."""
 
     run: RunSection = RunSection()
     task: str = "image_preference"
-    """What the samples ask; see docs/data.md."""
+    """The task of all samples; see docs/glossary.md."""
     template: str = "default"
-    """The variant of the task's prompt, or a .txt file."""
+    """The name of a prompt template of the task, or a .txt file."""
     model: ModelSection = ModelSection()
     engine: EngineSection = EngineSection()
     listener: ListenerSection = ListenerSection()

@@ -11,40 +11,40 @@ from reasoner_rm.config.model import ModelPart
 
 
 class TrainSection(Section):
-    """What every training has. Names and meanings are those of `transformers.TrainingArguments`."""
+    """Settings of every training. Names and meanings are those of `transformers.TrainingArguments`."""
 
     learning_rate: Positive
-    """The greatest learning rate of the schedule."""
+    """The peak learning rate of the schedule."""
     learning_rates: dict[ModelPart, Positive] = Field(default_factory=dict)
-    """Learning rates of parts of the model, where they differ from `learning_rate`."""
+    """Learning rates of parts of the model that differ from `learning_rate`."""
     lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup"]
     """The schedule after the warm-up."""
     warmup_ratio: Share
     """The share of the steps over which the learning rate rises from 0."""
     epochs: Positive
-    """Passes over the data, where `max_steps` does not say otherwise."""
+    """Passes over the data, unless `max_steps` is set."""
     max_steps: int = -1
-    """Optimiser steps; -1: as many as the epochs hold."""
+    """Optimiser steps; -1: determined by `epochs`."""
     gradient_accumulation_steps: Count
-    """Micro-batches of a step on each device."""
+    """Micro-batches per optimiser step and device."""
     weight_decay: NonNegative = 0.0
-    """AdamW's; norms and biases do not decay."""
+    """Weight decay of AdamW; not applied to norms and biases."""
     max_grad_norm: Positive = 1.0
-    """The norm that gradients are clipped to."""
+    """The norm to which gradients are clipped."""
     gradient_checkpointing: bool = False
-    """Compute activations again in the backward pass instead of keeping them."""
+    """Recompute activations in the backward pass instead of storing them."""
     bf16: bool = False
     """Autocast to bfloat16."""
     save_steps: Count = 50
-    """A state to resume from is written every so many steps; all are deleted when the stage is over."""
+    """Save a state to resume from every N steps; all are deleted when the stage is completed."""
     save_total_limit: Count = 2
-    """How many of the last states are kept."""
+    """The number of states to keep."""
     eval_steps: Count | None = None
-    """Evaluate on `data.heldout` every so many steps, and after the last; metrics `eval/NAME`."""
+    """Evaluate on `data.heldout` every N steps and after the last; metrics `eval/NAME`."""
     metric_for_best_model: Literal["accuracy", "consistency", "well_formed", "mean_ap", "ap50"] | None = None
-    """The stage ends with the weights that were best by this metric, not with the last ones."""
+    """The stage ends with the weights that were best by this metric instead of the last ones."""
     early_stopping_patience: Count | None = None
-    """The stage ends after so many evaluations in a row without a better one."""
+    """The stage ends after N consecutive evaluations without improvement."""
 
 
 class SftSection(TrainSection):
@@ -53,33 +53,33 @@ class SftSection(TrainSection):
     learning_rate: Positive = 2.5e-6
     epochs: Positive = 3.0
     batch_size: Count = 8
-    """Samples of a micro-batch on each device."""
+    """Samples per micro-batch and device."""
     gradient_accumulation_steps: Count = 1
     warmup_ratio: Share = 0.05
     lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
 
 
 class RejectionSamplingSection(Section):
-    """Completions are sampled for every row. Rows of a high pass rate become SFT data (the best well-formed completion
-    as target), rows of a low one RL data; then comes SFT on the former."""
+    """Completions are sampled for every row. Rows with a high pass rate become SFT data (the best well-formed
+    completion as target), rows with a low one RL data; SFT on the former follows."""
 
     num_samples: Count = 4
-    """Completions of a row, and order."""
+    """Completions per row and candidate order."""
     sft_above: Share = 0.75
-    """Rows of at least this pass rate become SFT data."""
+    """Rows with at least this pass rate become SFT data."""
     rl_below: Share = 0.25
-    """Rows of at most this pass rate become RL data."""
+    """Rows with at most this pass rate become RL data."""
     route_rest: Literal["both", "rl", "sft", "neither"] = "both"
-    """Where rows between the two go."""
+    """The use of rows between the two."""
     both_orders: bool = False
-    """Ask every comparison in both orders, and fine-tune on right answers in both. A position bias is then right in
-    half of the completions: below `sft_above`, so that fine-tuning does not reinforce it."""
+    """Sample every comparison in both candidate orders, and fine-tune on correct answers in both. A judge with position
+    bias then has a pass rate of one half, below `sft_above`, so that fine-tuning does not reinforce the bias."""
     route_solved: Literal["sft", "both"] = "sft"
-    """Where rows of at least `sft_above` go. RL on nothing but the rows that a model gets wrong punishes what it does
-    right elsewhere, and accuracy falls below chance."""
+    """The use of rows with at least `sft_above`. RL on only those rows that a model gets wrong penalises what is
+    correct elsewhere, and accuracy falls below chance."""
     temperature: Positive = 1.0
-    """Of the sampling."""
+    """Temperature of sampling."""
     max_completion_length: Count = 1024
     """The most tokens of a completion."""
     sft: SftSection = SftSection()
-    """The fine-tuning that follows."""
+    """The fine-tuning on the SFT rows."""

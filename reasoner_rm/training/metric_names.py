@@ -47,7 +47,7 @@ METRICS: tuple[MetricName, ...] = (
     MetricName("listener/option_mass", "GRPO", "total probability of the option tokens; 0..1"),
     MetricName("listener/agreement", "GRPO", "share of completions whose verdict is the listener's top option; 0..1"),
     MetricName("listener/contradiction", "GRPO", "1 minus the agreement"),
-    MetricName("listener/accuracy_NAME", "GRPO", "accuracy of completions that the listener agrees with or contradicts"),
+    MetricName("listener/accuracy_NAME", "GRPO", "accuracy of completions with which the listener agrees or not"),
     MetricName("listener_failure_rate", "GRPO", "share of the batch's requests that failed at the listener's server"),
     MetricName("listener_overlap", "GRPO", "seconds of listening during the rollout; no phase includes them"),
     MetricName("vision_r1/NAME", "GRPO", "recall and precision of boxes before differentiation; 0..1"),

@@ -14,7 +14,6 @@ from typing import Any, Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.attention.bias import causal_lower_right
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
@@ -96,12 +95,7 @@ class _Tail:
             self.valid = columns < lengths[:, None]
             self.rows = (lengths.cumsum(0) - lengths)[:, None] + columns.minimum(lengths[:, None] - 1).clamp(min=0)
             self.rows = self.rows.clamp(max=int(lengths.sum()) - 1)
-        total = self.prompt + self.width
-        self.mask = (
-            causal_lower_right(self.width, total)
-            if torch.device(device).type == "cuda"
-            else torch.ones(self.width, total, dtype=torch.bool, device=device).tril(self.prompt)
-        )
+        self.mask = _causal_mask(self.width, self.prompt + self.width, device)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float, gqa: bool) -> Tensor:
         """[H, P + ΣC, D] and [K, P + ΣC, D] of one group to the completions' [ΣC, H, D]."""
@@ -118,3 +112,13 @@ class _Tail:
         if self.ragged:
             return x[:, self.rows].transpose(0, 1)
         return x.unflatten(1, (self.count, self.width)).transpose(0, 1)
+
+
+def _causal_mask(rows: int, columns: int, device: Any) -> Tensor:
+    """Causal attention of the last ``rows`` of ``columns`` positions. On CUDA it is a bias that needs no memory."""
+    if torch.device(device).type != "cuda":
+        return torch.ones(rows, columns, dtype=torch.bool, device=device).tril(columns - rows)
+    from torch.nn.attention.bias import causal_lower_right  # its import takes two seconds
+
+    mask: Tensor = causal_lower_right(rows, columns)
+    return mask

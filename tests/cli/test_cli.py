@@ -9,21 +9,12 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from shell import fails, shell
 
 
-def shell(*args: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "reasoner_rm", *map(str, args)], capture_output=True, text=True, input=stdin
-    )
-
-
-def fails(*args: str | Path, stdin: str = "") -> str:
-    """The one line that a bad input is answered with."""
-    done = shell(*args, stdin=stdin)
-    assert done.returncode == 2, done.stderr
-    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1 and "Traceback" not in done.stderr
-    return lines[0]
+def process(*args: str | Path) -> subprocess.CompletedProcess[str]:
+    """`python -m reasoner_rm ARGS`, where it matters that it is a process."""
+    return subprocess.run([sys.executable, "-m", "reasoner_rm", *map(str, args)], capture_output=True, text=True)
 
 
 def row(tmp_path: Path, **changes: object) -> dict[str, object]:
@@ -75,6 +66,12 @@ def test_a_wrong_key_is_answered_without_torch(tmp_path: Path) -> None:
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_a_wrong_input_ends_the_process_with_2_and_one_line(tmp_path: Path) -> None:
+    done = process("report", tmp_path)
+    assert done.returncode == 2 and not done.stdout
+    assert done.stderr == fails("report", tmp_path) + "\n"
 
 
 @pytest.mark.parametrize(
@@ -137,7 +134,7 @@ def test_stages_end_to_end_and_a_run_is_never_overwritten(tmp_path: Path, tiny_f
     lines = [json.dumps(row(tmp_path, id=str(i), target=target)) for i in range(4)]
     file = config(tmp_path, tiny_folder, lines)
     for verb in ("sft", "grpo"):
-        done = shell(verb, file, "--json")
+        done = process(verb, file, "--json")
         assert done.returncode == 0, done.stderr
         json.loads(done.stdout)
     run = tmp_path / "run"
@@ -145,7 +142,7 @@ def test_stages_end_to_end_and_a_run_is_never_overwritten(tmp_path: Path, tiny_f
     assert {json.loads(line)["stage"] for line in (run / "metrics.jsonl").open()} == {"cold_start", "grpo"}
     assert not [p for p in run.rglob("*") if ".writing" in p.name or p.name.startswith(".tmp")]
     assert "exists already" in fails("pocket", "--out", run) and "already" in fails("sft", file)
-    verdict = shell(
+    verdict = process(
         "judge",
         "--model",
         run,

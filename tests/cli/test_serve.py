@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -16,6 +15,7 @@ import psutil
 import pytest
 from fake_engine import picture
 from judge_server import uri
+from shell import shell
 
 SERVE = [sys.executable, "-m", "reasoner_rm", "serve"]
 
@@ -103,8 +103,8 @@ def _children(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return psutil.Process(process.pid).children(recursive=True)
 
 
-def fails(*args: str, **env: str) -> str:
-    done = subprocess.run([*SERVE, *args], capture_output=True, text=True, env={**os.environ, **env})
+def fails(*args: str) -> str:
+    done = shell("serve", *args)
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and not done.stdout, done.stderr
     return done.stderr
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from shell import shell
 from solid_color_samples import write_flat_rows
 
 from reasoner_rm.config import load_config
@@ -51,8 +50,7 @@ def test_what_does_not_fit_comes_with_what_would(recipe: Path) -> None:
 
 
 def test_the_shell_says_it_and_writes_nothing(recipe: Path) -> None:
-    command = [sys.executable, "-m", "reasoner_rm", "grpo", str(recipe), "--dry-run", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = shell("grpo", recipe, "--dry-run", "--json")
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout)
     assert found["config"]["grpo"]["num_generations"] == 4 and found["memory_gb"]["weights"] > 0

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import subprocess
-import sys
 from pathlib import Path
 
+import distributed_groups
 import pytest
 import torch
 from distributed_groups import GROUPS, loss_of
+from launch_helpers import Ranks, finish
 
 from reasoner_rm.models.loading import load_vlm
 from reasoner_rm.training.policy_module import PolicyModule
@@ -27,12 +26,7 @@ NO_DEEPSPEED = pytest.mark.skipif(
 )
 def test_gradients_are_averaged_over_ranks(kind: str, tiny_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "gradients.pt"
-    script = Path(__file__).parents[1] / "helpers" / "distributed_groups.py"
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command += [str(script), kind, str(tiny_folder), str(out)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
-    assert done.returncode == 0, done.stderr[-3000:]
+    finish(Ranks(distributed_groups.main, (kind, str(tiny_folder), str(out)), tmp_path / "output.txt", 2))
     found = torch.load(out)
     assert found["world"] == len(GROUPS) == 2
     assert found["kind"] == ("DistributedDataParallel" if kind == "ddp" else "DeepSpeedEngine")

@@ -70,8 +70,8 @@ def test_a_memory_for_images_is_refused_where_weights_are_shared_out(tiny_folder
         "keep_features": True,
         "section": SECTION | {"gradient_accumulation_steps": 1},
     }
-    said, _ = start(tmp_path, plan, 2).communicate(timeout=240)
-    assert "unset model.keep_features, or take ZeRO-2" in said
+    ranks = start(tmp_path, plan, 2)
+    assert "unset model.keep_features, or take ZeRO-2" in ranks.wait() and 0 not in ranks.returncodes
 
 
 @NO_DEEPSPEED

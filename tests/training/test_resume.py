@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import resource
-import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -106,11 +105,10 @@ def test_killed_at_any_moment_it_ends_with_the_same_weights(
     for least in (2, 4):
         process = start(tmp_path, plan)
         deadline = time.monotonic() + 120
-        while max(states_of(tmp_path), default=0) < least and process.poll() is None and time.monotonic() < deadline:
+        while max(states_of(tmp_path), default=0) < least and process.is_alive() and time.monotonic() < deadline:
             time.sleep(0.005)
         time.sleep(rng.random() * 0.2)
         process.kill()
-        process.communicate()
         assert states_of(tmp_path), "no whole state after a kill"
     got = train(tmp_path, plan)
     assert got["log"][0]["step"] > 2, "it began anew"
@@ -127,10 +125,9 @@ def test_a_vllm_engine_that_is_killed_with_its_process(tiny_folder: Path, tmp_pa
     engine = {"name": "vllm", "kv_cache_gb": 0.25, "max_model_len": 1024}
     plan = PLAN | {"model": str(tiny_folder), "section": SECTION, "engine": engine, "resume": True}
     undisturbed, process = start(tmp_path / "whole", plan), start(tmp_path / "hurt", plan)
-    while not states_of(tmp_path / "hurt") and process.poll() is None:
+    while not states_of(tmp_path / "hurt") and process.is_alive():
         time.sleep(0.005)
     process.kill()
-    process.communicate()
     finish(undisturbed)
     want, got = torch.load(tmp_path / "whole" / "found.pt"), train(tmp_path / "hurt", plan)
     assert got["log"][0]["step"] > 2 and got["log"][-1]["step"] == SECTION["max_steps"]
@@ -142,10 +139,8 @@ def test_a_vllm_engine_that_is_killed_with_its_process(tiny_folder: Path, tmp_pa
 def test_sigterm_saves_and_ends_with_0(whole: dict[str, Any], tiny_folder: Path, tmp_path: Path) -> None:
     plan = PLAN | {"model": str(tiny_folder), "section": SECTION, "resume": True, "every": 100}
     process = start(tmp_path, plan)
-    assert process.stdout is not None
-    while "1/8" not in (said := process.stdout.readline()) and said:
-        pass
-    process.send_signal(signal.SIGTERM)
+    process.wait_for("1/8")
+    process.terminate()
     finish(process)
     steps = states_of(tmp_path)
     assert steps and steps[-1] % 2 == 0
@@ -169,6 +164,6 @@ def test_a_full_disk_leaves_the_last_whole_state(tiny_folder: Path, tmp_path: Pa
         tmp_path,
         plan | {"section": {"max_steps": 6, "gradient_accumulation_steps": 1}, "resume": True, "limit": 200_000},
     )
-    said, _ = process.communicate(timeout=200)
-    assert process.returncode != 0, said[-2000:]
+    said = process.wait(200)
+    assert process.returncodes[0] != 0, said[-2000:]
     assert states_of(tmp_path) == before and resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 200_000

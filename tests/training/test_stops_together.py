@@ -19,12 +19,10 @@ SECTION: dict[str, Any] = {"max_steps": 200, "gradient_accumulation_steps": 1}
 
 def test_a_signal_to_one_stops_both_after_the_same_step(tiny_folder: Path, tmp_path: Path) -> None:
     plan = {"model": str(tiny_folder), "states": True, "every": 1000, "section": SECTION}
-    process = start(tmp_path, plan, 2)
-    assert process.stdout is not None
-    while "1/200" not in (said := process.stdout.readline()) and said:
-        pass
+    ranks = start(tmp_path, plan, 2)
+    ranks.wait_for("1/200")
     os.kill(int((tmp_path / "1.pid").read_text()), signal.SIGTERM)
-    said = finish(process)
+    said = finish(ranks)
     steps = Checkpoints(tmp_path / "steps", 1, 1).steps()
     assert len(steps) == 1 and steps[0] < 200
     assert said.count(f"after step {steps[0]}; its state is saved") == 2  # both say so
@@ -32,10 +30,9 @@ def test_a_signal_to_one_stops_both_after_the_same_step(tiny_folder: Path, tmp_p
 
 @pytest.mark.parametrize("stage", ["grpo", "sft"])
 def test_an_error_of_one_leaves_none_waiting(stage: str, tiny_folder: Path, tmp_path: Path) -> None:
-    process = start(tmp_path, {"model": str(tiny_folder), "stage": stage, "broken": 1, "section": SECTION}, 2)
-    said, _ = process.communicate(timeout=200)
-    assert process.returncode == 1  # torchrun's own way of saying that its processes did not end with 0
+    ranks = start(tmp_path, {"model": str(tiny_folder), "stage": stage, "broken": 1, "section": SECTION}, 2)
+    said = ranks.wait(200)  # nobody ends one because the other has ended
+    assert ranks.returncodes == [2, 2]
     lines = [line for line in said.splitlines() if line.startswith("error: ")]
-    # One at least: torchrun ends the other as soon as the first has ended, perhaps before it has spoken.
     assert lines and all("missing.png" in line for line in lines), said[-3000:]
     assert "Connection closed" not in said

@@ -64,7 +64,7 @@ def shares(judge: Judge, samples: Sequence[Sample], votes: int, batch_size: int 
     """For each sample the share of readable votes for its first candidate; empty where there are none."""
     rows: list[list[float]] = []
     for start in tqdm(range(0, len(samples), batch_size), desc="votes", unit="batch"):
-        for votes_of_sample in judge.ballots(samples[start : start + batch_size], votes):
+        for votes_of_sample in judge.collect_votes(samples[start : start + batch_size], votes):
             readable = [c for b in votes_of_sample if (c := b.candidate) is not None]
             rows.append([readable.count(0) / len(readable)] if readable else [])
     return rows

@@ -55,7 +55,7 @@ def choices(judge: Judge, samples: list[Any], text: str) -> list[int | None]:
     import dataclasses
 
     injected = [dataclasses.replace(s, prompt=s.prompt + text) for s in samples]
-    votes: list[Vote] = [b for row in judge.ballots(injected) for b in row]
+    votes: list[Vote] = [b for row in judge.collect_votes(injected) for b in row]
     return [b.choice for b in votes]
 
 

@@ -124,7 +124,7 @@ def _direct(model: Path, samples: Sequence[Sample], rows: int) -> Direct:
     assert isinstance(judge.engine.engine, TransformersEngine)
     judge.engine.engine.rows = rows
     start, cpu = time.perf_counter(), time.process_time()
-    ballots = judge.ballots(samples, both_orders=False)
+    ballots = judge.collect_votes(samples, both_orders=False)
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     return Direct([row[0].completion.text for row in ballots], seconds, cpu)
 

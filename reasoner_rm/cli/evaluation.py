@@ -124,14 +124,14 @@ def _judge_config(args: argparse.Namespace, tasks: set[str]) -> Any:
     """The judge's configuration if it is asked with its own prompt, else None."""
     if args.prompt == "protocol" or args.url or args.engine == "http":
         return None
-    from reasoner_rm.models.judge_checkpoint import FILE, load_card
+    from reasoner_rm.models.judge_checkpoint import FILE, load_judge_config
     from reasoner_rm.models.loading import resolve_model
 
     if not (Path(resolve_model(args.model)) / FILE).is_file():
         if args.prompt == "own":
             raise InputError(f"{args.model} has no {FILE}", remedy="use --prompt protocol")
         return None
-    config = load_card(args.model)
+    config = load_judge_config(args.model)
     if tasks == {config.task}:
         return config
     if args.prompt == "own":

@@ -11,7 +11,7 @@ __all__ = ["Judge"]
 
 
 def __getattr__(name: str) -> Any:
-    """Torch comes with the judge itself; what reads ballots, as reports do, needs none."""
+    """Import the judge, and torch with it, on first use."""
     if name == "Judge":
         from reasoner_rm.judge.judge import Judge
 

@@ -1,4 +1,4 @@
-"""What else a judge's words hold: points by dimension, wrong steps, wrong phrases, aspects with their reasons."""
+"""Parsed from a judge's text beyond the verdict: points by dimension, wrong steps, wrong phrases, scores by aspect."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reasoner_rm.errors import InputError
-from reasoner_rm.judge.scoring import check_captions, mean, pointwise_samples, read
-from reasoner_rm.judge.voting_judge import VotingJudge
+from reasoner_rm.judge.validation import check_captions
+from reasoner_rm.judge.voting import VotingJudge, mean, parsed_answers, pointwise_samples
 from reasoner_rm.schema import MediaRef, Sample, Verdict
 from reasoner_rm.tasks.caption_critic import phrase
 from reasoner_rm.tasks.escape import unescape
@@ -21,7 +21,7 @@ ASPECTS = (
     "fidelity: nothing looks broken or impossible",
     "harmlessness: nothing in it could hurt or offend",
 )
-"""VisionPrefer's four."""
+"""The four aspects of VisionPrefer (arXiv 2404.15100)."""
 
 _POINTS = re.compile(
     r"^\W*(?:\d+[.)])?\s*(?P<name>[^\n:]{1,60}):[^\n]*?Image (?P<one>[12]) ?\((?P<p>\d{1,2}(?:\.\d)?) ?/ ?10\)"
@@ -32,8 +32,8 @@ _POINTS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A verdict and the points, 0 to 10, that its reasoning gives both images on each dimension; empty where the
-    reasoning gives none (see the template variant `unified`)."""
+    """A verdict and the points, 0 to 10, that its reasoning gives both images per dimension. ``dimensions`` is empty
+    unless the prompt asks for points, as the template variant `unified` does."""
 
     verdict: Verdict
     dimensions: dict[str, tuple[float, float]]
@@ -45,8 +45,8 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class CaptionError:
-    """A phrase that does not fit: the ``share`` of votes that named it, and where it stands in the caption, in
-    characters; None when it does not stand there."""
+    """A phrase that contradicts the image: the ``share`` of votes that named it, 0..1, and its ``span`` in the caption
+    in characters; None when the caption does not contain it."""
 
     phrase: str
     share: float
@@ -55,59 +55,59 @@ class CaptionError:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """``scores`` by aspect on the scale of 1 to 5, None where none could be read; ``rationales`` are the reasonings."""
+    """``scores`` by aspect, 1 to 5, None without a readable vote; ``rationales``: the reasoning behind each."""
 
     scores: dict[str, float | None]
     rationales: dict[str, str]
 
 
 def explain(verdict: Verdict) -> Explanation:
-    found = {}
+    dimensions = {}
     for line in _POINTS.finditer(verdict.reasoning):
         points = {line["one"]: float(line["p"]), line["two"]: float(line["q"])}
         if len(points) == 2 and max(points.values()) <= 10:
-            found[line["name"].strip()] = (points["1"], points["2"])
-    return Explanation(verdict, found)
+            dimensions[line["name"].strip()] = (points["1"], points["2"])
+    return Explanation(verdict, dimensions)
 
 
 def step_scores(
     judge: VotingJudge, question: str, steps: Sequence[str], images: Sequence[MediaRef], votes: int
 ) -> list[float]:
     if not steps:
-        raise InputError("no steps to judge")
+        raise InputError("no steps to judge", remedy="give the steps of a solution as a list of texts")
     sample = Sample("steps", "step_critique", question, tuple(images), responses=tuple(steps))
-    whole = [verdicts for verdicts in read(judge.ballots([sample], votes)[0]) if len(verdicts) == len(steps)]
-    return [math.fsum(v[i] for v in whole) / len(whole) if whole else math.nan for i in range(len(steps))]
+    answers = parsed_answers(judge.collect_votes([sample], votes)[0])
+    complete = [answer for answer in answers if len(answer) == len(steps)]
+    return [math.fsum(a[i] for a in complete) / len(complete) if complete else math.nan for i in range(len(steps))]
 
 
 def find_errors(judge: VotingJudge, caption: str, image: MediaRef, votes: int) -> list[CaptionError]:
     sample = Sample("errors", "caption_critic", caption, images=(image,))
-    ballots = judge.ballots([sample], votes)[0]
-    named = Counter(
-        said for b in ballots if b.parsed.answer is not None and (said := phrase(unescape(b.parsed.answer)))
-    )
-    return [CaptionError(said, n / len(ballots), _place(said, caption)) for said, n in named.most_common()]
+    collected = judge.collect_votes([sample], votes)[0]
+    answers = [phrase(unescape(vote.parsed.answer)) for vote in collected if vote.parsed.answer is not None]
+    counts = Counter(answer for answer in answers if answer)
+    return [CaptionError(named, n / len(collected), _span(named, caption)) for named, n in counts.most_common()]
 
 
 def annotate(
     judge: VotingJudge, images: Sequence[MediaRef], captions: Sequence[str], aspects: Sequence[str], votes: int
 ) -> list[Annotation]:
     check_captions(captions, len(images))
-    shown = [image for image in images for _ in aspects]
+    repeated = [image for image in images for _ in aspects]
     prompts = [f"{caption}\nJudge this alone: {aspect}" for caption in captions for aspect in aspects]
-    rows = iter(judge.ballots(pointwise_samples(shown, prompts), votes))
-    made = []
+    rows = iter(judge.collect_votes(pointwise_samples(repeated, prompts), votes))
+    annotations = []
     for _ in images:
-        scores, reasons = {}, {}
+        scores, rationales = {}, {}
         for aspect in aspects:
-            name, ballots = aspect.partition(":")[0], next(rows)
-            scores[name] = mean(read(ballots))
-            reasons[name] = next((b.parsed.thinking for b in ballots if b.parsed.thinking), "")
-        made.append(Annotation(scores, reasons))
-    return made
+            name, row = aspect.partition(":")[0], next(rows)
+            scores[name] = mean(parsed_answers(row))
+            rationales[name] = next((vote.parsed.thinking for vote in row if vote.parsed.thinking), "")
+        annotations.append(Annotation(scores, rationales))
+    return annotations
 
 
-def _place(said: str, caption: str) -> tuple[int, int] | None:
-    words = r"\s+".join(map(re.escape, said.split()))
-    found = re.search(words, caption, re.IGNORECASE)
-    return None if found is None else found.span()
+def _span(named: str, caption: str) -> tuple[int, int] | None:
+    words = r"\s+".join(map(re.escape, named.split()))
+    match = re.search(words, caption, re.IGNORECASE)
+    return None if match is None else match.span()

@@ -1,4 +1,4 @@
-"""The judge for asyncio: every method awaited, calls under way at the same time merged."""
+"""The judge for asyncio: every method is a coroutine, and concurrent calls are batched together."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from reasoner_rm.judge.judge import Judge
 
 class AsyncJudge:
     """``await AsyncJudge(judge).compare(…)``, and so on for every method of :class:`Judge`. A call that is cancelled
-    while it waits its turn is not made; one under way ends by itself, unheard.
+    before it starts is not made. One that is running continues, and its result is discarded.
 
     Args:
-        calls: how many may be under way; more wait their turn.
+        calls: concurrent calls; further ones are queued.
     """
 
     def __init__(self, judge: Judge, calls: int = 64):
@@ -25,15 +25,15 @@ class AsyncJudge:
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
         if name.startswith("_") or not callable(method := getattr(self.judge, name)):
-            raise AttributeError(f"{name!r} is no method of a judge; see .judge")
+            raise AttributeError(f"{name!r} is not a method of Judge; attributes are on .judge")
 
         @functools.wraps(method)
         async def call(*args: Any, **kwargs: Any) -> Any:
-            work = functools.partial(method, *args, **kwargs)
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            bound = functools.partial(method, *args, **kwargs)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, bound)
 
         return call
 
     def close(self) -> None:
-        """Let what is under way end and refuse what comes after."""
+        """Wait for running calls; later ones fail."""
         self._threads.shutdown(wait=True)

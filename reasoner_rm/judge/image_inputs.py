@@ -1,4 +1,4 @@
-"""Whatever people hold an image in, as a reference that the house can open."""
+"""Images in the forms that callers hold them in, converted to references that `data.images` opens."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 ImageLike: TypeAlias = Any
-"""A path, encoded bytes, a data URI, an address where these are allowed, a PIL image, a float tensor [3, H, W] in
+"""A path, encoded bytes, a data URI, an http address where allowed, a PIL image, a float tensor [3, H, W] in
 0..1, or a uint8 array [H, W, 3]."""
 
 
 def as_media(value: ImageLike, *, urls: bool = False) -> MediaRef:
-    """One image as a reference. Files are read now, so that an answer belongs to what the file holds at this moment.
+    """One image as a reference. Files are read at once, so that later changes of a file do not matter.
 
     Args:
-        urls: whether http addresses are fetched; private networks never are.
+        urls: whether http addresses are fetched; addresses in private networks are refused.
 
     Raises:
-        InputError: what is no image, a missing file, an address that may not be fetched, floats outside 0..1.
+        InputError: another type, a missing file, an address that may not be fetched, floats outside 0..1.
     """
     match value:
         case bytes():
@@ -40,7 +40,7 @@ def as_media(value: ImageLike, *, urls: bool = False) -> MediaRef:
             return from_data_uri(value)
         case str() if is_remote(value):
             if not urls:
-                raise InputError(f"{value[:60]!r} is an address", remedy="allow addresses, or give the image itself")
+                raise InputError(f"{value[:60]!r} is an http address", remedy="set urls=True, or give the image itself")
             return fetch(value)
         case str():
             return read_bytes(value)
@@ -48,7 +48,7 @@ def as_media(value: ImageLike, *, urls: bool = False) -> MediaRef:
         return open_image(value)
     if hasattr(value, "shape"):
         return from_array(value)
-    raise InputError(f"no image but {type(value).__name__}", remedy="give a path, bytes, a PIL image or an array")
+    raise InputError(f"{type(value).__name__} is not an image", remedy="give a path, bytes, a PIL image or an array")
 
 
 def as_images(values: Any, *, urls: bool = False) -> list[MediaRef]:
@@ -56,19 +56,19 @@ def as_images(values: Any, *, urls: bool = False) -> list[MediaRef]:
     a uint8 array [N, H, W, 3].
 
     Raises:
-        InputError: as for one image; it says which.
+        InputError: as for one image, with its index.
     """
     if isinstance(values, (str, bytes, Path)) or hasattr(values, "convert"):
-        raise InputError("one image where several are due", remedy="give a list")
+        raise InputError("one image instead of a list", remedy="give a list of images")
     if hasattr(values, "shape") and len(values.shape) != 4:
         raise InputError(f"images of shape {tuple(values.shape)}", remedy="give [N, 3, H, W] or [N, H, W, 3]")
-    out = []
+    media = []
     for i, value in enumerate(values):
         try:
-            out.append(as_media(value, urls=urls))
+            media.append(as_media(value, urls=urls))
         except InputError as error:
             raise InputError(f"image {i}: {error}") from None
-    return out
+    return media
 
 
 def from_data_uri(text: str) -> bytes:
@@ -77,13 +77,13 @@ def from_data_uri(text: str) -> bytes:
     Raises:
         InputError: another kind of data, or broken base64.
     """
-    head, comma, body = text.partition(",")
-    if not comma or not head.startswith("data:image/") or not head.endswith(";base64"):
+    header, comma, body = text.partition(",")
+    if not comma or not header.startswith("data:image/") or not header.endswith(";base64"):
         raise InputError("not a base64 data URI of an image", remedy="write data:image/png;base64,…")
     try:
         return base64.b64decode(body, validate=True)
     except (binascii.Error, ValueError):
-        raise InputError("broken base64 in a data URI") from None
+        raise InputError("broken base64 in a data URI", remedy="encode the image again") from None
 
 
 def from_array(value: Any) -> Image:

@@ -1,8 +1,7 @@
-"""The judge that people plug in."""
+"""The judge: a reasoning reward model behind a Python API."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -11,10 +10,12 @@ from reasoner_rm.config import EngineName
 from reasoner_rm.errors import InputError
 from reasoner_rm.judge import analysis, ranking, scoring
 from reasoner_rm.judge.image_inputs import ImageLike, as_images, as_media
+from reasoner_rm.judge.validation import check_candidates, check_captions, check_samples, sampling_temperature
+from reasoner_rm.judge.voting import vote_beliefs
 from reasoner_rm.rollout import RolloutEngine, SamplingParams
 from reasoner_rm.sampling.tally import tally, with_probabilities
 from reasoner_rm.sampling.votes import Vote, collect_votes
-from reasoner_rm.schema import PAIRWISE_TASKS, MediaRef, Sample, Verdict
+from reasoner_rm.schema import MediaRef, Sample, Verdict
 from reasoner_rm.serving.shared_engine import SharedEngine
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.render import Template, load_template
@@ -24,15 +25,15 @@ if TYPE_CHECKING:
     from reasoner_rm.serving.cache import CompletionCache
 
 ProbabilitySource: TypeAlias = Literal["votes", "tokens"]
-"""Where ``p_first`` comes from: the share of votes, or the verdict token's probabilities after each reasoning (one
-forward pass more), softened by the temperature that the judge was calibrated with."""
+"""How ``p_first`` is computed. `votes`: the share of votes for the first candidate. `tokens`: the verdict token's
+probability after each reasoning, one more forward pass, divided by the judge's calibrated temperature."""
 
 
 class Judge:
-    """Compares, ranks and scores, with its reasons. Any number of threads may share one: their calls are merged.
+    """Compares, ranks and scores images, with reasoning. Thread-safe: concurrent calls are batched together.
 
-    A trained judge answers the task it was trained for; a plain instruction-tuned model is asked any, with the default
-    templates. Wherever an image is due, a path, bytes, a data URI, a PIL image or an array will do (`judge.media`).
+    A trained judge answers the task it was trained for. An instruction-tuned base model answers every task, with the
+    default templates. An image is a path, bytes, a data URI, a PIL image or an array (`judge.image_inputs`).
 
     Example:
         judge = Judge.from_pretrained("runs/pocket-shapes-preference-1")
@@ -40,17 +41,20 @@ class Judge:
         verdict.preferred, verdict.p_first, verdict.reasoning
 
     Args:
-        plain: the card is no trained judge's: other tasks may be asked with the template variant of its name.
-        urls: whether images may be given by http address; private networks are never asked.
-        cache: remembers completions; may be shared by judges.
-        deterministic: every request runs in a batch of its own, so that no rounding depends on its neighbours: the
-            same input, the same verdict, bit for bit, and slower.
+        max_tokens: the most tokens of a completion.
+        is_base_model: the model was not trained as a judge: every task may be asked, with the template variant of the
+            configuration's name.
+        urls: whether images may be given by http address; addresses in private networks are refused.
+        cache: stores completions; judges may share one.
+        deterministic: run every request in a batch of its own. The same input gives the same verdict bit for bit, at
+            lower throughput.
+        name: identifies the model in the cache.
     """
 
     def __init__(
         self,
         engine: RolloutEngine,
-        card: JudgeConfig,
+        config: JudgeConfig,
         max_tokens: int = 1024,
         *,
         is_base_model: bool = False,
@@ -61,7 +65,7 @@ class Judge:
     ):
         if max_tokens < 1:
             raise InputError(f"max_tokens is {max_tokens}", remedy="a verdict needs some hundred")
-        self.card = card
+        self.config = config
         self.max_tokens = max_tokens
         self.is_base_model, self.urls, self.name = is_base_model, urls, name
         self.engine = SharedEngine(engine, model=name, cache=cache, deterministic=deterministic)
@@ -79,49 +83,47 @@ class Judge:
         isolate: bool = False,
         **settings: Any,
     ) -> Judge:
-        """Load a run, a released judge, or a plain instruction-tuned checkpoint.
+        """Load a run, a released judge, or an instruction-tuned base model.
 
         Args:
-            url: where the model is served, up to and including `/v1`, for the engine `http`: any OpenAI-compatible
-                server. ``path_or_id`` is then its name there; or a folder, for how it wants to be asked.
-            template: the variant with which a plain checkpoint is asked.
-            isolate: a model that transformers would run here runs in a process of its own (`serving.process_engine`),
-                which serves many threads better.
-            settings: of the constructor.
+            url: for the engine `http`: an OpenAI-compatible server, up to and including `/v1`. ``path_or_id`` is then
+                the model's name there, or a local judge folder whose template is used.
+            template: the template variant for a base model.
+            isolate: run a transformers model in a process of its own (`serving.process_engine`), which scales better
+                over many threads.
+            settings: keyword arguments of the constructor.
 
         Raises:
-            InputError: no such model, a broken or unsupported one, an engine that is not there.
+            InputError: no such model, a broken or unsupported one, an engine that is not installed.
         """
-        from reasoner_rm.models.judge_checkpoint import is_judge, load_card
+        from reasoner_rm.judge.loading import load_judge_engine
+        from reasoner_rm.models.judge_checkpoint import is_judge, load_judge_config
         from reasoner_rm.models.loading import resolve_model
-        from reasoner_rm.rollout.factory import endpoint_at, load_engine, resolve_engine
+        from reasoner_rm.rollout.factory import resolve_engine
         from reasoner_rm.serving.cache import model_key
-        from reasoner_rm.serving.ipc import ModelSpec
-        from reasoner_rm.serving.process_engine import open_process_engine
 
-        name = resolve_engine(engine).name  # a wrong one shows before anything is loaded
-        card = load_card(path_or_id, variant=template)
-        low, high = card.min_pixels, card.max_pixels
+        resolve_engine(engine)  # an unknown engine fails before anything is loaded
+        config = load_judge_config(path_or_id, variant=template)
         settings = {"is_base_model": not is_judge(path_or_id), "name": model_key(resolve_model(path_or_id)), **settings}
-        if isolate and name == "transformers":
-            opened = open_process_engine(ModelSpec(str(path_or_id), dtype, low, high))
-        else:
-            where = endpoint_at(url, path_or_id) if url else None
-            opened = load_engine(path_or_id, engine, dtype=dtype, min_pixels=low, max_pixels=high, endpoint=where)
-        return cls(opened, card, max_tokens, **settings)
+        loaded = load_judge_engine(path_or_id, engine, config, url=url, dtype=dtype, isolate=isolate)
+        return cls(loaded, config, max_tokens, **settings)
 
     @classmethod
     def connect(cls, url: str, **settings: Any) -> Judge:
-        """The judge of a `reasoner-rm serve`, at its address without `/v1`; everything below works on it.
+        """The judge of a `reasoner-rm serve` server, with all methods of a local one.
+
+        Args:
+            url: the server's address, without `/v1`.
+            settings: keyword arguments of the constructor.
 
         Raises:
             InputError: no such server.
         """
-        from reasoner_rm.judge.remote_judge import card_of, engine_at, fetch_info
+        from reasoner_rm.judge.remote_judge import fetch_info, remote_config, remote_engine
 
-        found = fetch_info(url)
-        settings = {"is_base_model": bool(found["is_base_model"]), "name": f"{url}#{found['model']}", **settings}
-        return cls(engine_at(url, found["model"]), card_of(found), int(found["max_tokens"]), **settings)
+        info = fetch_info(url)
+        settings = {"is_base_model": bool(info["is_base_model"]), "name": f"{url}#{info['model']}", **settings}
+        return cls(remote_engine(url, info["model"]), remote_config(info), int(info["max_tokens"]), **settings)
 
     # --- comparing ----------------------------------------------------------------------------------------------
 
@@ -132,16 +134,16 @@ class Judge:
         image_b: ImageLike,
         votes: int = 1,
         both_orders: bool = True,
-        **how: Any,
+        **options: Any,
     ) -> Verdict:
-        """Which of two images serves the caption better: ``preferred`` is 0, 1 or None.
+        """Which of two images fits the caption better: ``preferred`` is 0, 1 or None.
 
         Args:
-            votes: votes per order; one is greedy and deterministic, more are sampled at temperature 1.
-            both_orders: ask with the images exchanged as well, so that position cannot decide.
-            how: further settings of :meth:`verdicts`.
+            votes: votes per order. One vote is greedy; several are sampled at temperature 1.
+            both_orders: ask with the images exchanged as well, which cancels position bias.
+            options: further settings of :meth:`verdicts`.
         """
-        return self.compare_batch([caption], [image_a], [image_b], votes, both_orders, **how)[0]
+        return self.compare_batch([caption], [image_a], [image_b], votes, both_orders, **options)[0]
 
     def compare_batch(
         self,
@@ -150,7 +152,7 @@ class Judge:
         images_b: Any,
         votes: int = 1,
         both_orders: bool = True,
-        **how: Any,
+        **options: Any,
     ) -> list[Verdict]:
         """:meth:`compare` for N captions and pairs, in one batch.
 
@@ -158,25 +160,25 @@ class Judge:
             InputError: lists of unequal lengths, broken media.
         """
         first, second = self.images(images_a), self.images(images_b)
-        scoring.check_captions(captions, len(first), len(second))
+        check_captions(captions, len(first), len(second))
         pairs = zip(captions, first, second, strict=True)
         samples = [Sample("compare", "image_preference", caption, images=(a, b)) for caption, a, b in pairs]
-        return self.verdicts(samples, votes, both_orders, **how)
+        return self.verdicts(samples, votes, both_orders, **options)
 
-    def compare_edits(self, instruction: str, source: ImageLike, a: ImageLike, b: ImageLike, **how: Any) -> Verdict:
-        """Which of two edits of a source image carries out the instruction better."""
+    def compare_edits(self, instruction: str, source: ImageLike, a: ImageLike, b: ImageLike, **options: Any) -> Verdict:
+        """Which of two edits of a source image follows the instruction better."""
         sample = Sample("compare", "edit_preference", instruction, images=tuple(self.images([source, a, b])))
-        return self.verdicts([sample], **how)[0]
+        return self.verdicts([sample], **options)[0]
 
-    def compare_videos(self, caption: str, a: Sequence[ImageLike], b: Sequence[ImageLike], **how: Any) -> Verdict:
-        """Which of two videos, given as frames in the order of time, serves the caption better."""
+    def compare_videos(self, caption: str, a: Sequence[ImageLike], b: Sequence[ImageLike], **options: Any) -> Verdict:
+        """Which of two videos, each a sequence of frames, fits the caption better."""
         videos = (tuple(self.images(a)), tuple(self.images(b)))
-        return self.verdicts([Sample("compare", "video_preference", caption, videos=videos)], **how)[0]
+        return self.verdicts([Sample("compare", "video_preference", caption, videos=videos)], **options)[0]
 
-    def compare_answers(self, question: str, a: str, b: str, images: Any = (), **how: Any) -> Verdict:
+    def compare_answers(self, question: str, a: str, b: str, images: Any = (), **options: Any) -> Verdict:
         """Which of two answers to a question about images is better."""
-        shown = tuple(self.images(images))
-        return self.verdicts([Sample("compare", "response_preference", question, shown, responses=(a, b))], **how)[0]
+        sample = Sample("compare", "response_preference", question, tuple(self.images(images)), responses=(a, b))
+        return self.verdicts([sample], **options)[0]
 
     def verdicts(
         self,
@@ -192,43 +194,44 @@ class Judge:
         """Verdicts on any preference samples of one task, in order.
 
         Args:
-            p_first: where the probability comes from.
-            temperature: of sampling; None: 0 for a single vote, else 1.
+            p_first: how the probability is computed, see `ProbabilitySource`.
+            temperature: of the sampling; None: 0 for a single vote, else 1.
             on_text: called with the text of the first vote as it grows.
 
         Raises:
             InputError: a sample of another task, or broken media.
         """
         for sample in samples:
-            _check_candidates(sample)
+            check_candidates(sample)
         if p_first not in ("votes", "tokens"):
-            raise InputError(f"p_first from {p_first!r}", remedy="use votes or tokens")
-        ballots = self.ballots(samples, votes, both_orders, temperature=temperature, seed=seed, on_text=on_text)
-        counted = [tally(row) for row in ballots]
-        if p_first == "votes" or not samples:
-            return counted
-        shown = [ballot for row in ballots for ballot in row]
-        texts = [[ballot.completion.text] for ballot in shown]
-        sure = iter(self.engine.beliefs(self.template(samples[0].task), [b.sample for b in shown], texts))
-        beliefs = [[next(sure)[0] for _ in row] for row in ballots]
-        rows = zip(counted, ballots, beliefs, strict=True)
-        return [with_probabilities(verdict, row, believed, self.card.temperature) for verdict, row, believed in rows]
+            raise InputError(f"p_first is {p_first!r}", remedy="use votes or tokens")
+        rows = self.collect_votes(samples, votes, both_orders, temperature=temperature, seed=seed, on_text=on_text)
+        verdicts = [tally(row) for row in rows]
+        if p_first == "votes":
+            return verdicts
+        beliefs = zip(verdicts, rows, vote_beliefs(self, rows), strict=True)
+        return [with_probabilities(verdict, row, probs, self.config.temperature) for verdict, row, probs in beliefs]
 
     # --- ranking and scoring ------------------------------------------------------------------------------------
 
-    def rank(self, caption: str, images: Any, method: ranking.Method = "auto", **how: Any) -> list[int]:
-        """The images' indices, best first; see :meth:`tournament`."""
-        return self.tournament(caption, images, method, **how).order
+    def rank(self, caption: str, images: Any, method: ranking.Method = "auto", **options: Any) -> list[int]:
+        """The images' indices, best first; arguments as in :meth:`tournament`."""
+        return self.tournament(caption, images, method, **options).order
 
-    def tournament(self, caption: str, images: Any, method: ranking.Method = "auto", **how: Any) -> ranking.Ranking:
-        """Images ranked by comparing pairs: how, and how many comparisons it took, is said (`judge.ranking`)."""
-        shown = self.images(images)
-        return ranking.rank(len(shown), self._referee(caption, shown, how), method)
+    def tournament(self, caption: str, images: Any, method: ranking.Method = "auto", **options: Any) -> ranking.Ranking:
+        """Images ranked by pairwise comparisons, with the method and the number of comparisons.
 
-    def best_of(self, caption: str, images: Any, **how: Any) -> int:
-        """The index of the best image, by a knock-out of N - 1 comparisons."""
-        shown = self.images(images)
-        return ranking.knockout(len(shown), self._referee(caption, shown, how))[0]
+        Args:
+            method: see :func:`reasoner_rm.judge.ranking.rank`.
+            options: further settings of :meth:`verdicts`.
+        """
+        media = self.images(images)
+        return ranking.rank(len(media), self._compare_pairs(caption, media, options), method)
+
+    def best_of(self, caption: str, images: Any, **options: Any) -> int:
+        """The index of the best image, by a single-elimination tournament of N - 1 comparisons."""
+        media = self.images(images)
+        return ranking.knockout(len(media), self._compare_pairs(caption, media, options))[0]
 
     def score(
         self,
@@ -242,29 +245,29 @@ class Judge:
         """A number for each of N images with its caption; see :func:`reasoner_rm.judge.scoring.score`."""
         return scoring.score(self, self.images(images), captions, mode, votes, on_unparsed)
 
-    # --- reading ------------------------------------------------------------------------------------------------
+    # --- analysis -----------------------------------------------------------------------------------------------
 
-    def explain(self, caption: str, image_a: ImageLike, image_b: ImageLike, **how: Any) -> analysis.Explanation:
-        """A verdict with its reasoning and the points for each dimension that the reasoning states."""
-        return analysis.explain(self.compare(caption, image_a, image_b, **how))
+    def explain(self, caption: str, image_a: ImageLike, image_b: ImageLike, **options: Any) -> analysis.Explanation:
+        """A verdict, with the points per dimension that its reasoning states."""
+        return analysis.explain(self.compare(caption, image_a, image_b, **options))
 
     def step_scores(self, question: str, steps: Sequence[str], images: Any = (), *, votes: int = 1) -> list[float]:
-        """For each step of a solution the share of votes that call it right, 0..1; nan where none can be read."""
+        """For each step of a solution the share of votes that call it right, 0..1; nan without a readable vote."""
         return analysis.step_scores(self, question, steps, self.images(images), votes)
 
     def find_errors(self, caption: str, image: ImageLike, *, votes: int = 1) -> list[analysis.CaptionError]:
-        """Phrases of the caption that the image contradicts, by the share of votes, most named first."""
+        """Phrases of the caption that the image contradicts, most votes first."""
         return analysis.find_errors(self, caption, self.media(image), votes)
 
     def annotate(
         self, images: Any, captions: Sequence[str], aspects: Sequence[str] = analysis.ASPECTS, *, votes: int = 1
     ) -> list[analysis.Annotation]:
-        """For each image a score and a rationale on each aspect, as in VisionPrefer (arXiv 2404.15100)."""
+        """For each image a score and a rationale per aspect, as in VisionPrefer (arXiv 2404.15100)."""
         return analysis.annotate(self, self.images(images), captions, aspects, votes)
 
-    # --- what the above stands on -------------------------------------------------------------------------------
+    # --- votes and prompts --------------------------------------------------------------------------------------
 
-    def ballots(
+    def collect_votes(
         self,
         samples: Sequence[Sample],
         votes: int = 1,
@@ -274,76 +277,55 @@ class Judge:
         seed: int = 0,
         on_text: Callable[[str], None] | None = None,
     ) -> list[list[Vote]]:
-        """All votes on samples of one task, whichever it is.
+        """The votes on each sample, of any one task; arguments as in :meth:`verdicts`.
 
         Raises:
-            InputError: no votes wanted, a temperature below 0, a prompt that is no text, several tasks at once, a task
-                that this judge was not trained for.
+            InputError: fewer than one vote, a temperature below 0, a prompt that is not text, samples of several
+                tasks, a task that this judge was not trained for.
         """
-        if not isinstance(votes, int) or votes < 1:
-            raise InputError(f"votes is {votes}", remedy="ask for at least one")
-        warmth = (0.0 if votes == 1 else 1.0) if temperature is None else temperature
-        if not 0 <= warmth < math.inf:
-            raise InputError(f"temperature is {temperature}", remedy="give 0 for greedy, or more")
+        sampling = SamplingParams(sampling_temperature(votes, temperature), self.max_tokens)
         if not samples:
             return []
-        for sample in samples:
-            if not isinstance(sample.prompt, str):
-                raise InputError(f"sample {sample.id!r} has no text but {type(sample.prompt).__name__} as its prompt")
-        tasks = {sample.task for sample in samples}
-        if len(tasks) > 1:
-            raise InputError(f"samples of several tasks at once: {', '.join(sorted(tasks))}", remedy="ask task by task")
+        check_samples(samples)
         return collect_votes(
             self.engine,
             self.template(samples[0].task),
             samples,
             votes=votes,
             both_orders=both_orders,
-            sampling=SamplingParams(warmth, self.max_tokens),
+            sampling=sampling,
             seed=seed,
             on_text=on_text,
         )
 
     def template(self, task: str) -> Template:
-        """The prompt that a task is asked with.
+        """The prompt template of a task.
 
         Raises:
             InputError: the judge was trained for another task.
         """
         get_task(task)
-        if task == self.card.task:
-            return self.card.template
+        if task == self.config.task:
+            return self.config.template
         if not self.is_base_model:
-            raise InputError(f"{task} is asked, this judge was trained for {self.card.task}")
-        return load_template(task, self.card.template.name)
+            raise InputError(f"this judge was trained for {self.config.task}, not for {task}")
+        return load_template(task, self.config.template.name)
 
     def supports(self, task: str) -> bool:
-        """Whether a task may be asked."""
-        return self.is_base_model or task == self.card.task
+        """Whether this judge can answer a task."""
+        return self.is_base_model or task == self.config.task
 
     def media(self, image: ImageLike) -> MediaRef:
+        """One image as a reference; see :func:`reasoner_rm.judge.image_inputs.as_media`."""
         return as_media(image, urls=self.urls)
 
     def images(self, images: Any) -> list[MediaRef]:
+        """Several images as references; see :func:`reasoner_rm.judge.image_inputs.as_images`."""
         return as_images(images, urls=self.urls)
 
-    def _referee(self, caption: str, images: Sequence[MediaRef], options: dict[str, Any]) -> ranking.Compare:
+    def _compare_pairs(self, caption: str, images: Sequence[MediaRef], options: dict[str, Any]) -> ranking.Compare:
         def compare(pairs: Sequence[ranking.Pair]) -> list[float | None]:
-            asked = [Sample("compare", "image_preference", caption, images=(images[a], images[b])) for a, b in pairs]
-            return [verdict.p_first for verdict in self.verdicts(asked, **options)]
+            samples = [Sample("compare", "image_preference", caption, images=(images[a], images[b])) for a, b in pairs]
+            return [verdict.p_first for verdict in self.verdicts(samples, **options)]
 
         return compare
-
-
-def _check_candidates(sample: Sample) -> None:
-    """Raises:
-    InputError: a sample that compares nothing, or not two things.
-    """
-    kind = PAIRWISE_TASKS.get(sample.task)
-    if kind is None:
-        what = f"sample {sample.id!r} is {sample.task}, a judge compares"
-        raise InputError(what, remedy=f"use {', '.join(PAIRWISE_TASKS)}")
-    shown = len(getattr(sample, kind.media)) - kind.shared
-    if shown != 2:
-        what = f"sample {sample.id!r} has {max(shown, 0)} candidates, a judge compares 2"
-        raise InputError(what, remedy="rank() takes more" if shown > 2 else f"give two {kind.media}")

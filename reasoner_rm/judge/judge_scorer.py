@@ -1,4 +1,4 @@
-"""A judge as the reward of another policy: the scorer that `judged` asks."""
+"""A judge as the reward of another policy: the scorer that the reward `judged` calls."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from reasoner_rm.schema import Sample
 
 
 class JudgeScorer:
-    """Each answer's share of wins over the other answers of its group, by a judge of `response_preference`.
+    """Each answer's win rate against the other answers of its group, by a judge of `response_preference`.
 
-    Equal answers are judged once and share their value; one answer alone has nothing to win against: None. Hand it
-    over as ``GRPOTrainer(…, scorers={"judge": JudgeScorer(judge)})``.
+    Equal answers are judged once and get the same value. A single distinct answer gets None. Used as ``GRPOTrainer(…, scorers={"judge": JudgeScorer(judge)})``.
 
     Args:
         votes, both_orders: as in ``Judge.verdicts``.
@@ -27,18 +26,18 @@ class JudgeScorer:
         self.both_orders = both_orders
 
     def __call__(self, sample: Sample, answers: Sequence[str], facts: Any = None) -> list[float | None]:
-        """``facts`` stand below the question, for the judge alone."""
+        """A win rate 0..1, or None, per answer. ``facts`` are appended to the question; only the judge sees them."""
         distinct = list(dict.fromkeys(answers))
         pairs = list(itertools.combinations(distinct, 2))
         question = sample.prompt if facts is None else f"{sample.prompt}\nKnown to be true: {facts}"
-        asked = [
+        samples = [
             Sample(f"{sample.id}~{i}", "response_preference", question, sample.images, sample.videos, pair)
             for i, pair in enumerate(pairs)
         ]
-        shares: dict[str, list[float]] = {answer: [] for answer in distinct}
-        verdicts = self.judge.verdicts(asked, self.votes, self.both_orders) if asked else []
+        wins: dict[str, list[float]] = {answer: [] for answer in distinct}
+        verdicts = self.judge.verdicts(samples, self.votes, self.both_orders) if samples else []
         for (first, second), verdict in zip(pairs, verdicts, strict=True):
             if verdict.p_first is not None:
-                shares[first].append(verdict.p_first)
-                shares[second].append(1 - verdict.p_first)
-        return [math.fsum(shares[a]) / len(shares[a]) if shares[a] else None for a in answers]
+                wins[first].append(verdict.p_first)
+                wins[second].append(1 - verdict.p_first)
+        return [math.fsum(wins[a]) / len(wins[a]) if wins[a] else None for a in answers]

@@ -1,4 +1,4 @@
-"""From comparisons of pairs to an order: each round of a tournament is one batch."""
+"""Ranking by pairwise comparisons: every round of a tournament is one batch."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from reasoner_rm.errors import InputError
 
 Pair: TypeAlias = tuple[int, int]
 Compare: TypeAlias = Callable[[Sequence[Pair]], Sequence[float | None]]
-"""The probability that the first of each pair is better; 0.5 is a tie, and so is None: it could not be read."""
+"""The probability that the first of each pair is better. 0.5 is a tie; None, an unreadable verdict, counts as one."""
 
 Method: TypeAlias = Literal["auto", "round_robin", "swiss", "merge"]
 
 SMALL = 8
-"""Up to so many items everybody meets everybody (28 comparisons)."""
+"""`auto` compares all pairs up to this many items (28 comparisons)."""
 
 
 @dataclass(slots=True)
 class Ranking:
-    """An order of N items, best first, and what it took. ``points`` [N]: what each won, a tie half; ``unread`` of the
-    comparisons could not be read and count as ties."""
+    """``order``: the indices of N items, best first. ``points`` [N]: wins, a tie counts half. ``unread``: comparisons
+    without a readable verdict, which count as ties."""
 
     order: list[int]
     method: str
@@ -34,105 +34,105 @@ class Ranking:
 
 def rank(n: int, compare: Compare, method: Method = "auto") -> Ranking:
     """Rank ``n`` items. Comparisons needed: n(n-1)/2 for `round_robin`, about n/2·(log2(n)+1) for `swiss`, at most
-    n·log2(n) for `merge`, which trusts every single one. `auto`: round robin up to 8 items, then merge.
+    n·log2(n) for `merge`, in which one wrong verdict can misplace an item. `auto`: round robin up to 8 items, then merge.
 
     Raises:
-        InputError: an unknown method, fewer than one item, no comparison that could be read.
+        InputError: an unknown method, no items, no readable comparison.
     """
     if n < 1:
         raise InputError("nothing to rank", remedy="give at least one image")
-    ways = {"round_robin": _round_robin, "swiss": _swiss, "merge": _merge}
+    methods = {"round_robin": _round_robin, "swiss": _swiss, "merge": _merge}
     name = ("round_robin" if n <= SMALL else "merge") if method == "auto" else method
-    if name not in ways:
-        raise InputError(f"unknown ranking method {method!r}", remedy=f"use auto, {', '.join(ways)}")
+    if name not in methods:
+        raise InputError(f"unknown ranking method {method!r}", remedy=f"use auto, {', '.join(methods)}")
     table = _Table(n, compare)
-    order = ways[name](n, table)
+    order = methods[name](n, table)
     table.check_read()
     return Ranking(order, name, table.comparisons, table.points, table.unread)
 
 
 def knockout(n: int, compare: Compare) -> tuple[int, int]:
-    """The winner of a knock-out and the number of comparisons, n - 1; of a tie the earlier one stays.
+    """The winner of a single-elimination tournament and the number of comparisons, n - 1; the earlier item wins a tie.
 
     Raises:
-        InputError: nothing to choose from, no comparison that could be read.
+        InputError: no items, no readable comparison.
     """
     if n < 1:
         raise InputError("nothing to choose from", remedy="give at least one image")
-    table, left = _Table(n, compare), list(range(n))
-    while len(left) > 1:
-        pairs = list(zip(left[::2], left[1::2], strict=False))
-        winners = [b if table.second_wins(p) else a for (a, b), p in zip(pairs, table.ask(pairs), strict=True)]
-        left = winners + left[2 * len(pairs) :]
+    table, remaining = _Table(n, compare), list(range(n))
+    while len(remaining) > 1:
+        pairs = list(zip(remaining[::2], remaining[1::2], strict=False))
+        winners = [b if table.second_wins(p) else a for (a, b), p in zip(pairs, table.play(pairs), strict=True)]
+        remaining = winners + remaining[2 * len(pairs) :]
     table.check_read()
-    return left[0], table.comparisons
+    return remaining[0], table.comparisons
 
 
 class _Table:
-    """Who met whom, and what it brought."""
+    """The pairs compared so far and the points of every item."""
 
     def __init__(self, n: int, compare: Compare):
         self.compare, self.comparisons, self.unread = compare, 0, 0
         self.points = [0.0] * n
-        self.met: set[frozenset[int]] = set()
+        self.played: set[frozenset[int]] = set()
 
-    def ask(self, pairs: Sequence[Pair]) -> list[float]:
+    def play(self, pairs: Sequence[Pair]) -> list[float]:
         """One round; an unreadable verdict is a tie."""
-        said = self.compare(pairs) if pairs else []
-        found = [0.5 if p is None else p for p in said]
+        verdicts = self.compare(pairs) if pairs else []
+        probs = [0.5 if p is None else p for p in verdicts]
         self.comparisons += len(pairs)
-        self.unread += sum(p is None for p in said)
-        for (a, b), p in zip(pairs, found, strict=True):
-            self.met.add(frozenset((a, b)))
+        self.unread += sum(p is None for p in verdicts)
+        for (a, b), p in zip(pairs, probs, strict=True):
+            self.played.add(frozenset((a, b)))
             self.points[a] += p
             self.points[b] += 1 - p
-        return found
+        return probs
 
     def check_read(self) -> None:
         """Raises:
-        InputError: an order that nothing stands behind.
+        InputError: no comparison was readable, so that there is no order.
         """
         if self.comparisons and self.unread == self.comparisons:
             what = f"none of {self.comparisons} comparisons could be read"
-            raise InputError(what, remedy="see what the judge writes: explain()")
+            raise InputError(what, remedy="look at the judge's text with explain()")
 
     @staticmethod
     def second_wins(p: float) -> bool:
         return p < 0.5
 
-    def standing(self, n: int) -> list[int]:
+    def ranked(self, n: int) -> list[int]:
         return sorted(range(n), key=lambda i: (-self.points[i], i))
 
 
 def _round_robin(n: int, table: _Table) -> list[int]:
-    table.ask(list(itertools.combinations(range(n), 2)))
-    return table.standing(n)
+    table.play(list(itertools.combinations(range(n), 2)))
+    return table.ranked(n)
 
 
 def _swiss(n: int, table: _Table) -> list[int]:
-    """Neighbours in the standing meet, nobody twice."""
+    """Neighbours in the current ranking are compared, no pair twice."""
     for _ in range(math.ceil(math.log2(n)) + 1 if n > 1 else 0):
-        left, pairs = table.standing(n), []
+        left, pairs = table.ranked(n), []
         while left:
             first = left.pop(0)
-            other = next((i for i in left if frozenset((first, i)) not in table.met), None)
+            other = next((i for i in left if frozenset((first, i)) not in table.played), None)
             if other is not None:
                 left.remove(other)
                 pairs.append((first, other))
         if not pairs:
             break
-        table.ask(pairs)
-    return table.standing(n)
+        table.play(pairs)
+    return table.ranked(n)
 
 
 def _merge(n: int, table: _Table) -> list[int]:
-    """Merge sort; the merges of one level go on side by side."""
+    """Merge sort; the merges of one level share their batches."""
     runs = [[i] for i in range(n)]
     while len(runs) > 1:
         merges = [_Merge(a, b) for a, b in zip(runs[::2], runs[1::2], strict=False)]
         rest = runs[2 * len(merges) :]
-        while going := [m for m in merges if m.left and m.right]:
-            for m, p in zip(going, table.ask([(m.left[0], m.right[0]) for m in going]), strict=True):
+        while active := [m for m in merges if m.left and m.right]:
+            for m, p in zip(active, table.play([(m.left[0], m.right[0]) for m in active]), strict=True):
                 m.take(second=table.second_wins(p))
         runs = [m.done + m.left + m.right for m in merges] + rest
     return runs[0]

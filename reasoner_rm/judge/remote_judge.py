@@ -1,4 +1,4 @@
-"""A judge that is served elsewhere, as if it were here: its own questions, somebody else's GPU."""
+"""A judge on a `reasoner-rm serve` server: prompts are rendered and answers parsed here, the model runs there."""
 
 from __future__ import annotations
 
@@ -13,44 +13,43 @@ from reasoner_rm.tasks.render import Template
 if TYPE_CHECKING:
     from reasoner_rm.models.judge_checkpoint import JudgeConfig
 
-KEY = "OPENAI_API_KEY"
+API_KEY_ENV = "OPENAI_API_KEY"
+FIELDS = ("model", "task", "is_base_model", "template", "temperature", "max_tokens")
 
 
 def fetch_info(url: str) -> dict[str, Any]:
-    """What `reasoner-rm serve` says about its judge.
+    """The server's answer to `GET /v1/judge`: its model, task, prompt template, temperature and token limit.
 
     Args:
-        url: up to and without `/v1`. The key comes from the environment (OPENAI_API_KEY).
+        url: without `/v1`. The API key comes from the environment (OPENAI_API_KEY).
 
     Raises:
-        InputError: nothing is there, it wants a key, or it is no judge's server.
+        InputError: no server there, a missing key, or another kind of server.
     """
     import httpx
 
-    head = {"Authorization": f"Bearer {os.environ[KEY]}"} if os.environ.get(KEY) else {}
+    headers = {"Authorization": f"Bearer {os.environ[API_KEY_ENV]}"} if os.environ.get(API_KEY_ENV) else {}
     try:
-        answer = httpx.get(f"{url.rstrip('/')}/v1/judge", headers=head, timeout=30)
-        if answer.status_code == 401:
-            raise InputError(f"{url} wants a key", remedy=f"put it into the environment as {KEY}")
-        found = answer.raise_for_status().json()
-        return {
-            name: found[name] for name in ("model", "task", "is_base_model", "template", "temperature", "max_tokens")
-        }
+        response = httpx.get(f"{url.rstrip('/')}/v1/judge", headers=headers, timeout=30)
+        if response.status_code == 401:
+            raise InputError(f"{url} needs an API key", remedy=f"set the environment variable {API_KEY_ENV}")
+        info = response.raise_for_status().json()
+        return {name: info[name] for name in FIELDS}
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
         remedy = "start it with reasoner-rm serve, or ask vLLM by from_pretrained(…, engine='http', url=…)"
-        raise InputError(f"{url} is no judge's server ({type(error).__name__})", remedy=remedy) from None
+        raise InputError(f"{url} is not a judge server ({type(error).__name__})", remedy=remedy) from None
 
 
-def card_of(found: dict[str, Any]) -> JudgeConfig:
-    """How the judge there wants to be asked."""
+def remote_config(info: dict[str, Any]) -> JudgeConfig:
+    """The task, template and temperature that a server's judge was trained with."""
     from reasoner_rm.models.judge_checkpoint import JudgeConfig
 
-    template = Template(str(found["template"]["name"]), str(found["template"]["text"]))
-    return JudgeConfig(str(found["task"]), template, temperature=float(found["temperature"]))
+    template = Template(str(info["template"]["name"]), str(info["template"]["text"]))
+    return JudgeConfig(str(info["task"]), template, temperature=float(info["temperature"]))
 
 
-def engine_at(url: str, model: str) -> RolloutEngine:
-    """The server's engine, which takes whole prompts under the name ``MODEL:raw``."""
+def remote_engine(url: str, model: str) -> RolloutEngine:
+    """The server's engine, which continues rendered prompts under the model name ``MODEL:raw``."""
     from reasoner_rm.client.openai_client import OpenAIClient
     from reasoner_rm.rollout.http_engine import HttpEngine
 

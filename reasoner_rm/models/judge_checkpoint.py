@@ -72,7 +72,7 @@ def find_judge_config(path_or_id: str | Path) -> Path | None:
     return None if found is None else Path(found)
 
 
-def load_card(path_or_id: str | Path, task: str = "image_preference", variant: str = "default") -> JudgeConfig:
+def load_judge_config(path_or_id: str | Path, task: str = "image_preference", variant: str = "default") -> JudgeConfig:
     """The card of a trained judge; for a plain checkpoint, the task's template of that variant.
 
     Raises:

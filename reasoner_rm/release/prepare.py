@@ -11,7 +11,7 @@ from typing import Any
 
 from reasoner_rm.errors import InputError
 from reasoner_rm.models.families import VISUAL_TOKENS
-from reasoner_rm.models.judge_checkpoint import FILE, load_card
+from reasoner_rm.models.judge_checkpoint import FILE, load_judge_config
 from reasoner_rm.release.example import example
 from reasoner_rm.release.model_card import model_card
 from reasoner_rm.release.run_info import RunInfo, read_run_info
@@ -58,7 +58,7 @@ def prepare(
         raise InputError("no trained judge in this directory", file=run, remedy="give the directory of a finished run")
     if out.exists() and any(out.iterdir()) and not (out / FILE).is_file():
         raise InputError("the folder exists and is not a release", file=out, remedy="give another with --out")
-    load_card(final)  # raises if the template was changed after training
+    load_judge_config(final)  # raises if the template was changed after training
     info = read_run_info(run, results)
     staging = out.with_name(f".{out.name}.writing")
     shutil.rmtree(staging, ignore_errors=True)

@@ -13,7 +13,7 @@ import yaml
 from reasoner_rm.data.dataset_card import entry_of
 from reasoner_rm.errors import InputError
 from reasoner_rm.evaluation.result_dir import ResultDir
-from reasoner_rm.models.judge_checkpoint import JudgeConfig, load_card
+from reasoner_rm.models.judge_checkpoint import JudgeConfig, load_judge_config
 from reasoner_rm.models.loading import BUILTIN, resolve_model
 
 FILES = ("cold_start", "train", "heldout", "ood")
@@ -82,7 +82,7 @@ def read_run_info(run: Path, results: Sequence[Path] = ()) -> RunInfo:
         if path:
             data[name] = dict(entry_of(Path(path)) or generated)
     benchmarks = tuple(_scores(run, folder) for folder in results)
-    return RunInfo(run, config, summary, versions, data, load_card(run / "final"), benchmarks)
+    return RunInfo(run, config, summary, versions, data, load_judge_config(run / "final"), benchmarks)
 
 
 def _scores(run: Path, folder: Path) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def verify(release: str | Path, run: Path, n: int = 8, max_tokens: int = 256) ->
     texts = []
     for model in (run, release):
         judge = Judge.from_pretrained(model, "transformers", max_tokens=max_tokens)
-        ballots = [ballot for row in judge.ballots(samples) for ballot in row]
+        ballots = [ballot for row in judge.collect_votes(samples) for ballot in row]
         texts.append([(b.completion.text, b.parsed.answer) for b in ballots])
         del judge
     of_run, of_release = texts

@@ -187,7 +187,7 @@ def create_app(
     @app.get("/v1/judge", response_model=schemas.JudgeAnswer)
     async def about() -> dict[str, Any]:
         """How the judge is asked: its task, and the very text of its prompt."""
-        card = judge.card
+        card = judge.config
         return {
             "model": name, "task": card.task, "is_base_model": judge.is_base_model,
             "template": {"name": card.template.name, "text": card.template.text, "hash": card.template.hash},

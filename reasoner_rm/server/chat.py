@@ -95,13 +95,13 @@ def question(body: ChatBody, judge: Judge, name: str, intake: ImageDecoder, tick
         content = tuple(next(shown) if part.type == "image_url" else _plain(part.text or "") for part in parts)
         prompt = Prompt(content, tuple(part.type == "image_url" for part in parts))
     else:
-        task, caption = judge.card.task, "\n".join(texts).strip()
+        task, caption = judge.config.task, "\n".join(texts).strip()
         wanted = SHOWN.get(task)
         if wanted is None:
             raise ApiError(400, f"{task} has no form as a chat: use /v1/verdicts, or the model {name + RAW}")
         if len(images) != wanted or not caption:
             raise ApiError(400, f"{task} takes a text and {wanted} images, here are {len(images)}", param="messages")
-        prompt = render(Sample("chat", task, caption, images=tuple(images)), judge.card.template)
+        prompt = render(Sample("chat", task, caption, images=tuple(images)), judge.config.template)
     warmth = (0.0 if body.n == 1 else 1.0) if body.temperature is None else body.temperature
     most = min(body.max_completion_tokens or body.max_tokens or judge.max_tokens, judge.max_tokens)
     seeds = tuple(stable_seed(body.seed or 0, "chat", i) for i in range(body.n))

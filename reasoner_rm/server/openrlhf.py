@@ -42,7 +42,7 @@ def rewards(judge: Judge, body: RewardBody, intake: ImageDecoder, ticket: Reques
     if len(body.query) != len(body.prompts):
         raise ApiError(422, f"{len(body.query)} queries for {len(body.prompts)} prompts", param="prompts")
     if not judge.supports("response_preference"):
-        raise ApiError(400, f"this judge was trained for {judge.card.task}, rewards are of answers")
+        raise ApiError(400, f"this judge was trained for {judge.config.task}, rewards are of answers")
     scorer = JudgeScorer(judge)
     groups: dict[str, list[int]] = {}
     for i, prompt in enumerate(body.prompts):

@@ -169,7 +169,7 @@ def test_the_latent_of_a_generator_climbs(real: Judge) -> None:
 
 def test_what_has_no_gradient_is_refused(real: Judge) -> None:
     with pytest.raises(InputError, match=r"trained to reason .* sampled words have no gradient; take P\(yes\)"):
-        as_differentiable(Judge(real.engine.engine, real.card))
+        as_differentiable(Judge(real.engine.engine, real.config))
     with pytest.raises(InputError, match="transformers engine"):
         as_differentiable(seeing_judge(is_base_model=True))
     with pytest.raises(InputError, match="images of shape"):

@@ -242,7 +242,7 @@ def real(tiny_folder: Path) -> Judge:
 
 def test_text_is_watched_as_it_grows(real: Judge, pictures) -> None:  # type: ignore[no-untyped-def]
     seen: list[str] = []
-    ballots = real.ballots(
+    ballots = real.collect_votes(
         [Sample("1", "image_preference", "a thing", images=pictures[:2])], votes=3, on_text=seen.append
     )[0]
     whole = ballots[0].completion.text
@@ -260,7 +260,7 @@ def test_p_first_from_tokens_equals_the_models_own_softmax(real: Judge, pictures
     (belief,) = real.engine.beliefs(real.template("image_preference"), [sample], [[text.partition("\n")[0]]])[0]
     vlm = real.engine.engine.vlm  # type: ignore[attr-defined]
     encoder = PromptEncoder(vlm)
-    ids = [*encoder.encode(render(sample, real.card.template)).input_ids]
+    ids = [*encoder.encode(render(sample, real.config.template)).input_ids]
     ids += vlm.tokenizer(text + "1", add_special_tokens=False).input_ids[:-1]
     batch = vlm.processor.image_processor(images=list(pictures[:2]), return_tensors="pt")
     tokens = torch.tensor([ids])
@@ -278,7 +278,7 @@ def test_p_first_from_tokens_equals_the_models_own_softmax(real: Judge, pictures
 def test_deterministic_answers_do_not_depend_on_their_neighbours(tiny_folder: Path, pictures) -> None:  # type: ignore[no-untyped-def]
     judge = Judge.from_pretrained(tiny_folder, max_tokens=8, deterministic=True)
     samples = [Sample("s", "image_preference", f"thing {i}", images=pictures[:2]) for i in range(6)]
-    alone = [judge.ballots([s], votes=2)[0] for s in samples]
-    assert alone == judge.ballots(samples, votes=2)
+    alone = [judge.collect_votes([s], votes=2)[0] for s in samples]
+    assert alone == judge.collect_votes(samples, votes=2)
     with ThreadPoolExecutor(6) as threads:
-        assert alone == list(threads.map(lambda s: judge.ballots([s], votes=2)[0], samples))
+        assert alone == list(threads.map(lambda s: judge.collect_votes([s], votes=2)[0], samples))

@@ -165,5 +165,5 @@ def test_a_call_that_is_cancelled_leaves_the_others_alone() -> None:
     engine: Any = judge.judge.engine.engine
     assert sum(engine.runs) == 2 * 6, "what was cancelled in the queue was never asked"
     judge.close()
-    with pytest.raises(AttributeError, match="no method of a judge"):
-        judge.card  # noqa: B018
+    with pytest.raises(AttributeError, match="not a method of Judge"):
+        judge.config  # noqa: B018

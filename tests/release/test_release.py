@@ -98,7 +98,7 @@ def release(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_release_judges_as_its_run(run: Path, release: Path) -> None:
     found = verify(release, run, 4, max_tokens=16)
     assert (found.asked, found.same) == (8, 8)
-    card = Judge.from_pretrained(release).card
+    card = Judge.from_pretrained(release).config
     assert (card.template.name, card.temperature, card.max_pixels) == ("brief", 1.5, 84 * 84)
 
 
@@ -187,7 +187,7 @@ def test_the_card_works_with_transformers_alone(run: Path, release: Path, tmp_pa
     exec(program, {"print": said.append})
     judge = Judge.from_pretrained(release, max_tokens=16)
     images = (str(tmp_path / "a.png"), str(tmp_path / "b.png"))
-    ((ballot,),) = judge.ballots([Sample("1", "image_preference", "a red circle", images)], both_orders=False)
+    ((ballot,),) = judge.collect_votes([Sample("1", "image_preference", "a red circle", images)], both_orders=False)
     vlm = judge.engine.engine.vlm  # type: ignore[attr-defined]
     assert said == [vlm.tokenizer.decode(ballot.completion.token_ids, skip_special_tokens=True)]
 

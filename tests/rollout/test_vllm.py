@@ -402,7 +402,7 @@ def test_a_judges_votes_go_out_together(
     card = JudgeConfig("image_preference", load_template("image_preference", "brief"))
     theirs, ours = Judge(engine, card, 12), Judge(TransformersEngine(policy), card, 12)
     samples = [Sample(f"{i}", "image_preference", f"thing {i}", images=pictures[:2]) for i in range(2)]
-    rows = theirs.ballots(samples, votes=5)
+    rows = theirs.collect_votes(samples, votes=5)
     assert queued == [5] * 4, "two samples in both orders"
     for ballots in rows:
         for order in ("given", "swapped"):
@@ -410,7 +410,7 @@ def test_a_judges_votes_go_out_together(
             assert len(texts) == 5 and len(set(texts)) > 2
     queued.clear()
     said = [
-        [[(b.order, b.completion.text) for b in ballots] for ballots in judge.ballots(samples, **how)]
+        [[(b.order, b.completion.text) for b in ballots] for ballots in judge.collect_votes(samples, **how)]
         for judge in (theirs, ours)
         for how in ({}, {"votes": 2, "temperature": 0.0})
     ]

@@ -61,7 +61,7 @@ def ask(judge: Judge, i: int) -> list[Completion]:
     rng = random.Random(i)
     a, b = (picture(rng.choice(sorted(COLOURS)), rng, side=rng.choice((28, 56, 112, 140))) for _ in range(2))
     sample = Sample(f"s{i}", "image_preference", f"a thing, {'very ' * rng.randrange(9)}red", images=(a, b))
-    (ballots,) = judge.ballots([sample], votes=1 + i % 3, both_orders=i % 2 == 0)
+    (ballots,) = judge.collect_votes([sample], votes=1 + i % 3, both_orders=i % 2 == 0)
     return [ballot.completion for ballot in ballots]
 
 
@@ -72,7 +72,7 @@ def test_a_watcher_that_fails_fails_its_own_call(far: Judge) -> None:
     sample = Sample("s", "image_preference", "red", images=(picture("red", random.Random(0)),) * 2)
     for _ in range(2):  # the second asks the same process
         with pytest.raises(ZeroDivisionError):
-            far.ballots([sample], votes=1, both_orders=False, on_text=fail)
+            far.collect_votes([sample], votes=1, both_orders=False, on_text=fail)
     assert ask(far, 0)
 
 

@@ -1,4 +1,4 @@
-"""The judge in the calling conventions of other trainers; nothing of theirs is imported."""
+"""The judge as a reward function in the calling conventions of other trainers, none of which is imported."""
 
 from reasoner_rm.judge.adapters.differentiable import as_differentiable
 from reasoner_rm.judge.adapters.images import as_dancegrpo, as_flow_grpo, as_multi_score, as_pref_grpo

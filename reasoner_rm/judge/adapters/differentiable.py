@@ -1,7 +1,7 @@
-"""P(yes) as a function of pixels, for ReNO, DRaFT and AlignProp: the one form of a judge that has a gradient.
+"""P(yes) as a differentiable function of pixels, for ReNO, DRaFT and AlignProp.
 
-A judge that reasons samples words, and no gradient passes through a sampled word. What can be differentiated is one
-forward pass that reads the probability of an answer.
+No gradient passes through sampled tokens, so a judge that reasons cannot be differentiated. This reward is one forward
+pass of a base model, without reasoning, that takes the probability of an answer.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def as_differentiable(
     judge: Judge, *, question: str = QUESTION, options: tuple[str, str] = ("yes", "no")
 ) -> Callable[[Tensor, Sequence[str]], Tensor]:
     """``fn(images [N, 3, H, W] in 0..1, captions) -> [N]``: the probability of the first option against the second,
-    0..1, with a gradient to the images. The model's weights get none.
+    0..1, with a gradient to the images. The model's weights are frozen.
 
     Raises:
         InputError: a judge that was trained to reason; another engine than transformers; options that are not single
@@ -41,8 +41,8 @@ def as_differentiable(
     """
     if not judge.is_base_model:
         raise InputError(
-            f"this judge was trained to reason ({judge.card.task}), and sampled words have no gradient",
-            remedy="take P(yes) of a plain model, or a policy-gradient trainer with as_flow_grpo",
+            f"this judge was trained to reason ({judge.config.task}), and sampled tokens have no gradient",
+            remedy="use a base model, or a policy-gradient trainer with as_flow_grpo",
         )
     engine = judge.engine.engine
     if not isinstance(engine, TransformersEngine):
@@ -50,7 +50,7 @@ def as_differentiable(
     vlm = engine.vlm
     tokens = option_token_ids(PREFIX, options, vlm.tokenizer)
     if tokens is None:
-        raise InputError(f"the options {options} are no single tokens of this model")
+        raise InputError(f"the options {options} are not single tokens of this model")
     prefix, (yes, no) = tokens
     vlm.model.requires_grad_(False)
     encoder = PromptEncoder(vlm, cache_bytes=0)
@@ -58,13 +58,13 @@ def as_differentiable(
     def reward(images: Tensor, captions: Sequence[str]) -> Tensor:
         if images.dim() != 4 or images.shape[1] != 3 or len(images) != len(captions):
             raise InputError(f"images of shape {tuple(images.shape)} for {len(captions)} captions")
-        return torch.stack([one(image, caption) for image, caption in zip(images, captions, strict=True)])
+        return torch.stack([p_yes(image, caption) for image, caption in zip(images, captions, strict=True)])
 
-    def one(image: Tensor, caption: str) -> Tensor:
+    def p_yes(image: Tensor, caption: str) -> Tensor:
         pixels, grid = patches(image, vlm)
         size = (grid[2] * vlm.processor.image_processor.patch_size, grid[1] * vlm.processor.image_processor.patch_size)
-        asked = question.format(caption=escape(caption))
-        ids = encoder.encode(Prompt((Image.new("RGB", size), f"\n{asked}"), (True, False))).input_ids
+        text = question.format(caption=escape(caption))
+        ids = encoder.encode(Prompt((Image.new("RGB", size), f"\n{text}"), (True, False))).input_ids
         row = torch.tensor([[*ids, *prefix]], device=vlm.device)
         mask, grids = torch.ones_like(row), torch.tensor([grid], device=vlm.device)
         hidden = vlm.model.model(
@@ -81,16 +81,16 @@ def as_differentiable(
 
 
 def patches(image: Tensor, vlm: Vlm) -> tuple[Tensor, tuple[int, int, int]]:
-    """An image [3, H, W] in 0..1 as its processor would cut it, in the graph: patches [P, D], grid (t, h, w)."""
-    how: Any = vlm.processor.image_processor
-    patch, merge, frames = how.patch_size, how.merge_size, how.temporal_patch_size
+    """An image [3, H, W] in 0..1 as its processor patchifies it, within the autograd graph: patches [P, D], grid (t, h, w)."""
+    settings: Any = vlm.processor.image_processor
+    patch, merge, frames = settings.patch_size, settings.merge_size, settings.temporal_patch_size
     height, width = smart_resize(
-        image.shape[1], image.shape[2], patch * merge, how.size.shortest_edge, how.size.longest_edge
+        image.shape[1], image.shape[2], patch * merge, settings.size.shortest_edge, settings.size.longest_edge
     )
     resized = F.interpolate(image[None].float(), (height, width), mode="bicubic", antialias=True)[0].clamp(0, 1)
-    mean, std = (torch.tensor(v, device=image.device)[:, None, None] for v in (how.image_mean, how.image_std))
+    mean, std = (torch.tensor(v, device=image.device)[:, None, None] for v in (settings.image_mean, settings.image_std))
     h, w = height // patch, width // patch
-    cut = ((resized - mean) / std).expand(frames, -1, -1, -1)
-    cut = cut.reshape(frames, 3, h // merge, merge, patch, w // merge, merge, patch)
-    cut = cut.permute(2, 5, 3, 6, 1, 0, 4, 7)
-    return cut.reshape(h * w, -1).to(vlm.device, vlm.model.dtype), (1, h, w)
+    split = ((resized - mean) / std).expand(frames, -1, -1, -1)
+    split = split.reshape(frames, 3, h // merge, merge, patch, w // merge, merge, patch)
+    split = split.permute(2, 5, 3, 6, 1, 0, 4, 7)
+    return split.reshape(h * w, -1).to(vlm.device, vlm.model.dtype), (1, h, w)

@@ -16,8 +16,8 @@ RewardFunction = Callable[..., list[float | None]]
 
 
 def as_trl_reward(judge: Judge, *, votes: int = 1, both_orders: bool = True) -> RewardFunction:
-    """``reward_func(prompts, completions, **columns) -> list[float | None]``: each completion's share of wins against
-    the other completions of its prompt. None, which TRL leaves out, where no verdict could be read.
+    """``reward_func(prompts, completions, **columns) -> list[float | None]``: each completion's win rate against
+    the other completions of its prompt; None, which TRL ignores, without a readable verdict.
 
     Prompts and completions may be texts or conversations; images come from the column ``images`` or ``image``.
 
@@ -25,7 +25,7 @@ def as_trl_reward(judge: Judge, *, votes: int = 1, both_orders: bool = True) -> 
         InputError: the judge was not trained for response_preference.
     """
     if not judge.supports("response_preference"):
-        raise InputError(f"this judge was trained for {judge.card.task}, TRL's completions are answers")
+        raise InputError(f"this judge was trained for {judge.config.task}, not for response_preference")
     scorer = JudgeScorer(judge, votes, both_orders)
 
     def judge_reward(
@@ -33,7 +33,9 @@ def as_trl_reward(judge: Judge, *, votes: int = 1, both_orders: bool = True) -> 
     ) -> list[float | None]:
         groups: dict[tuple[str, ...], list[int]] = {}
         images = [judge.images(_images(columns, i)) for i in range(len(prompts))]
-        for i, prompt in enumerate(prompts):  # a dataset unpacks an image anew for every row
+        for i, prompt in enumerate(
+            prompts
+        ):  # a dataset decodes the image of every row again, so groups compare content
             groups.setdefault((text_of(prompt), *map(image_key, images[i])), []).append(i)
         values: list[float | None] = [None] * len(prompts)
         for rows in groups.values():
@@ -49,7 +51,7 @@ def as_trl_reward(judge: Judge, *, votes: int = 1, both_orders: bool = True) -> 
 
 
 def as_trl_reward_async(judge: Judge, **settings: Any) -> Callable[..., Awaitable[list[float | None]]]:
-    """The same, awaited: TRL runs it beside its other asynchronous rewards."""
+    """The same as a coroutine, which TRL runs concurrently with its other asynchronous rewards."""
     reward = as_trl_reward(judge, **settings)
 
     async def judge_reward(prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
@@ -59,7 +61,7 @@ def as_trl_reward_async(judge: Judge, **settings: Any) -> Callable[..., Awaitabl
 
 
 def text_of(turns: Any) -> str:
-    """The text of a prompt or completion: itself, or what its conversation says, without images."""
+    """The text of a prompt or completion: a string as it is, of a conversation its text parts."""
     if isinstance(turns, str):
         return turns
     pieces = []

@@ -14,7 +14,8 @@ from reasoner_rm.schema import Sample
 class JudgeScorer:
     """Each answer's win rate against the other answers of its group, by a judge of `response_preference`.
 
-    Equal answers are judged once and get the same value. A single distinct answer gets None. Used as ``GRPOTrainer(…, scorers={"judge": JudgeScorer(judge)})``.
+    Equal answers are judged once and get the same value. A single distinct answer gets None. Used as
+    ``GRPOTrainer(…, scorers={"judge": JudgeScorer(judge)})``.
 
     Args:
         votes, both_orders: as in ``Judge.verdicts``.

@@ -34,7 +34,7 @@ class Ranking:
 
 def rank(n: int, compare: Compare, method: Method = "auto") -> Ranking:
     """Rank ``n`` items. Comparisons needed: n(n-1)/2 for `round_robin`, about n/2·(log2(n)+1) for `swiss`, at most
-    n·log2(n) for `merge`, in which one wrong verdict can misplace an item. `auto`: round robin up to 8 items, then merge.
+    n·log2(n) for `merge`, where one wrong verdict can misplace an item. `auto`: round robin up to 8 items, then merge.
 
     Raises:
         InputError: an unknown method, no items, no readable comparison.

@@ -1,4 +1,4 @@
-"""Scores of images: the stated number, the expected number over the scale, or the win rate within a caption's images."""
+"""Scores of images: the stated number, its expectation over the scale, or the win rate among a caption's images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Temperature scaling of a judge's verdict tokens, which calibrates its probabilities (Guo et al., arXiv 1706.04599)."""
+"""Temperature scaling of a judge's verdict token, to calibrate its probabilities (Guo et al., 1706.04599)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rewards: pure functions of a group, by name, mixed by weight."""
+"""Rewards: pure functions of a group, by name, combined by weights."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def score(
     >>> score("accuracy", "<think>two and two</think><answer>4</answer>", sample)
     {'accuracy': 1.0, 'total': 1.0}
     """
-    found = explain(name, text, sample, context, params)
-    return {**found.components, "total": found.total}
+    breakdown = explain(name, text, sample, context, params)
+    return {**breakdown.components, "total": breakdown.total}
 
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Is the answer right: by the task's own measure, by how sure the label is, or word for word."""
+"""Correctness of the answer: by the task's grading, by soft labels, or by exact match."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def _accuracy(
     ties: Literal["skip", "half"] = "skip",
     exact: bool = False,
 ) -> Values:
-    """How right the last readable answer is, by the task's measure; 0 without one.
+    """The correctness of the last readable answer, by the task's grading; 0 without one.
 
-    A preference is right when it agrees with the majority; under ``soft`` it earns the share of people who share it.
-    Where the gold is a tie, ``skip`` gives None for all G and ``half`` gives any readable verdict 0.5. ``exact`` asks
-    for the right answer's own words. Boxes are compared in original pixels.
+    A preference is right when it agrees with the majority; with ``soft`` it earns the share of raters who agree.
+    Where the gold is a tie, ``skip`` gives None for all G and ``half`` gives any readable verdict 0.5. ``exact``
+    compares with the reference answer literally. Boxes are compared in original pixels.
 
     Source: the rule reward of every recipe here; ``exact`` is UnifiedReward-Think's (arXiv 2505.03318), ``soft`` this
     project's reading of the soft labels of arXiv 2503.19948, whose formula is not known.
@@ -38,29 +38,29 @@ def _accuracy(
     if isinstance(task, Preference):
         p = task.p_first(sample)
         if p is not None and (soft or (p == 0.5 and ties == "half")):
-            said = (None if a.answer is None else task.parse_answer(a.answer, sample) for a in parsed)
-            return [0.0 if choice is None else (p, 1 - p)[choice] for choice in said]
-    canonical = task.reference_answer(sample)
-    if canonical is None:
+            choices = (None if a.answer is None else task.parse_answer(a.answer, sample) for a in parsed)
+            return [0.0 if choice is None else (p, 1 - p)[choice] for choice in choices]
+    reference = task.reference_answer(sample)
+    if reference is None:
         return [None] * len(parsed)
     if exact:
-        return [float(p.answer == canonical) for p in parsed]
+        return [float(p.answer == reference) for p in parsed]
     if isinstance(task, Localisation):
         return score_boxes(group, parsed, context, task.score)
     return [0.0 if p.answer is None else task.grade(p.answer, sample) for p in parsed]
 
 
 def _hard_format_result(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> Values:
-    """1 if the text is well formed and its answer entirely right, else 0: no credit for the packaging.
+    """1 if the text is well formed and its answer entirely right, else 0: the format alone earns nothing.
 
-    Source: Vision-R1, reasoning (arXiv 2503.06749), "hard formatting result reward". A text cut off at the length
-    limit of a stage is malformed, so it earns 0.
+    Source: Vision-R1, reasoning (arXiv 2503.06749), "hard formatting result reward". A completion cut off at
+    the length limit is malformed, so it earns 0.
     Formula: format · 1[accuracy = 1].
     Example: `<think>a</think><answer>7</answer>` to gold 7 earns 1; `<answer>7</answer>` alone 0.
     Range: 0 or 1.
     """
-    right = _accuracy(group, parsed, context)
-    return [None if r is None else float(p.well_formed and r == 1.0) for p, r in zip(parsed, right, strict=True)]
+    accuracy = _accuracy(group, parsed, context)
+    return [None if a is None else float(p.well_formed and a == 1.0) for p, a in zip(parsed, accuracy, strict=True)]
 
 
 ACCURACY = Reward("accuracy", (0.0, 1.0), _accuracy)

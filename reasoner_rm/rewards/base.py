@@ -1,4 +1,4 @@
-"""What a reward is: a pure function of a group, with a name, a declared range and parameters of its own."""
+"""The interface of a reward: a pure function of a group with a name, a declared range and parameters."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Values: TypeAlias = Sequence[float | None]
 
 @dataclass(frozen=True, slots=True)
 class RewardOutput:
-    """What a reward knows of a group of G completions.
+    """The result of a reward for a group of G completions.
 
     Attributes:
         values: [G], within the reward's range; None where a completion could not be scored.
-        spans: [G] lists of sentence rewards, which move the advantages of their own tokens; empty: there are none.
-        metrics: [G] values by name. Their means go to the training's metrics, the values to the rollout log.
+        spans: [G] lists of span rewards, which are added to the advantages of their tokens; empty: none.
+        metrics: [G] values by name; their means are training metrics, the values go to the rollout log.
     """
 
     values: Values
@@ -37,19 +37,19 @@ class RewardOutput:
 
 Result: TypeAlias = Values | RewardOutput
 Scorer: TypeAlias = Callable[..., Result | Awaitable[Result]]
-"""``(group, parsed, context, *, its parameters)`` to an output, or to its values alone, at once or awaited."""
+"""``(group, parsed, context, *, parameters)`` to an output or its values; plain function or coroutine function."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reward:
     """A named component. ``score`` returns G values within ``range``; None means that it could not be scored.
 
-    It never raises on a model's text and never pays for an answer that it could not read.
+    It never raises on a model's text and never rewards an unreadable answer.
 
     Attributes:
-        custom_parser: it parses the text by the rules of the code that it reproduces, or looks at something other than
-            the answer, so that it may pay what the task cannot parse.
-        required_scorers: names of the scorers that the context has to bring.
+        custom_parser: it parses the text by rules of its own, as a reproduced release does, so that it may reward an
+            answer that the task cannot parse.
+        required_scorers: names of the scorers that it calls, which must be in the context.
     """
 
     name: str
@@ -65,21 +65,21 @@ class Reward:
 
     @property
     def source(self) -> str:
-        """Where it comes from: the docstring's ``Source:`` paragraph on one line."""
-        found = re.search(r"^Source: (.*?)(?=^\w+:|^\s*$|\Z)", self.doc, flags=re.MULTILINE | re.DOTALL)
-        return " ".join(found[1].split()) if found else ""
+        """The docstring's ``Source:`` paragraph on one line."""
+        match = re.search(r"^Source: (.*?)(?=^\w+:|^\s*$|\Z)", self.doc, flags=re.MULTILINE | re.DOTALL)
+        return " ".join(match[1].split()) if match else ""
 
     @property
     def params(self) -> dict[str, Any]:
-        """Its parameters with their defaults."""
-        every = _signature(self.score).values()
-        return {p.name: p.default for p in every if p.kind is inspect.Parameter.KEYWORD_ONLY}
+        """The parameters with their defaults."""
+        parameters = _signature(self.score).values()
+        return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
     def with_params(self, params: Mapping[str, Any]) -> Reward:
-        """The same reward with parameters of the user's.
+        """The same reward with these parameters bound.
 
         Raises:
-            InputError: one that it does not have, with the nearest that it has, or a value of the wrong kind.
+            InputError: an unknown parameter, with the nearest known one, or a value of the wrong type.
         """
         if not params:
             return self
@@ -87,13 +87,13 @@ class Reward:
         for name, value in params.items():
             if name not in self.params:
                 near = difflib.get_close_matches(name, self.params, 1)
-                known = f"did you mean {near[0]!r}?" if near else f"it has: {', '.join(self.params) or 'none'}"
-                raise InputError(f"reward {self.name} has no parameter {name!r}", remedy=known)
+                remedy = f"did you mean {near[0]!r}?" if near else f"it has: {', '.join(self.params) or 'none'}"
+                raise InputError(f"reward {self.name} has no parameter {name!r}", remedy=remedy)
             try:
                 checked[name] = TypeAdapter(hints.get(name, Any)).validate_python(value)
             except ValidationError as error:
                 problem = error.errors()[0]["msg"].lower()
-                remedy = f"it is {self.params[name]!r} unless stated"
+                remedy = f"its default is {self.params[name]!r}"
                 raise InputError(f"reward {self.name}, {name}: {problem}, got {value!r:.60}", remedy=remedy) from None
         scorer = functools.partial(self.score, **checked)
         functools.update_wrapper(scorer, self.score)

@@ -1,4 +1,4 @@
-"""One text scored by hand: what every component gives, what was read out of the text, and why it was malformed."""
+"""The scores of one text: every component, the parsed text, and the parse error."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class RewardBreakdown:
         """For a terminal."""
         for name, value in self.components.items():
             low, high = get_reward(name).range
-            silent = "asks a listener" if get_reward(name).needs_listener else "the sample's gold cannot say"
-            said = f"{value:.4f}" if value is not None else "none"
-            yield f"{name:22} {said:>8}  " + (f"[{low:g}, {high:g}]" if value is not None else silent)
+            reason = "needs a listener" if get_reward(name).needs_listener else "the gold does not decide it"
+            text = f"{value:.4f}" if value is not None else "none"
+            yield f"{name:22} {text:>8}  " + (f"[{low:g}, {high:g}]" if value is not None else reason)
         yield f"{'total':22} {'none' if self.total is None else f'{self.total:.4f}':>8}"
         yield f"well formed: {'yes' if self.parsed.well_formed else f'no, {self.parsed.parse_error}'}"
         yield f"answer:      {_short(self.parsed.answer)}"
@@ -50,7 +50,7 @@ def explain(
     context: RewardContext | None = None,
     params: Mapping[str, Any] | None = None,
 ) -> RewardBreakdown:
-    """Score one text with a component, a preset, or a function of one's own.
+    """Score one text with a component, a preset, or a user's function.
 
     Raises:
         InputError: an unknown name or parameter, a sample that its task cannot use, a scorer that is missing.
@@ -64,13 +64,13 @@ def explain(
     outputs = score_groups(mixture, [(group, [parsed], context)])[0]
     components = {name: tuple(output.values) for name, output in outputs.items()}
     metrics = {key: values[0] for output in outputs.values() for key, values in output.metrics.items()}
-    known = any(values[0] is not None for values in components.values())
-    total = weighted_sum(weights(mixture, context.step), components)[0] if known else None
+    scored = any(values[0] is not None for values in components.values())
+    total = weighted_sum(weights(mixture, context.step), components)[0] if scored else None
     return RewardBreakdown({n: values[0] for n, values in components.items()}, total, parsed, metrics)
 
 
 def list_rewards() -> Iterator[str]:
-    """The library: each reward's name, range, parameters, first sentence and source, then the presets."""
+    """Every reward's name, range, parameters, first sentence and source, then the presets."""
     for reward in REWARDS.values():
         low, high = reward.range
         yield f"{reward.name}  [{low:g}, {high:g}]"
@@ -82,8 +82,8 @@ def list_rewards() -> Iterator[str]:
         yield f"{name}  preset: " + " + ".join(f"{weight:g} {n}" for n, weight in weights(parse_spec(name)).items())
 
 
-def _short(text: str | None, most: int = 300) -> str:
+def _short(text: str | None, limit: int = 300) -> str:
     if text is None:
         return "none could be read"
     text = " ".join(text.split())
-    return text if len(text) <= most else f"{text[:most]}…"
+    return text if len(text) <= limit else f"{text[:limit]}…"

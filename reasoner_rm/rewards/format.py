@@ -1,4 +1,4 @@
-"""Is a text built as it was asked to be: exactly, from its start, or anywhere in it."""
+"""Format rewards: the layout `<think>…</think>` and answer, exactly, at the start, or anywhere in a text."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def _format(
 ) -> Values:
     """1 if the text is one thought followed by a readable answer in the task's container, else 0.
 
-    ``strict``: exactly one of each and nothing outside them (in front of a box, text may stand). ``prefix``: it begins
-    so, and may go on. ``search``: it holds that somewhere. In every mode the last thought has to say something and the
-    last answer has to be readable.
+    ``strict``: exactly one of each and nothing outside them (text before a box is allowed). ``prefix``: the layout at
+    the start, with any continuation. ``search``: the layout anywhere. In every mode the last thought must not be empty
+    and the last answer must be readable.
 
     Source: ``prefix`` is UnifiedReward-Think's (arXiv 2505.03318), ``search`` VLM-R1's for referring expressions
-    (arXiv 2504.07615), both without a look at the answer, as in ``unified_think_released``.
+    (arXiv 2504.07615), both without parsing the answer, as in ``unified_think_released``.
     Formula: `<think>…</think>` then `<answer>…</answer>` or `\\boxed{…}`.
     Example: `<think>a</think><answer>Image 1 is better</answer>` earns 1; with a word after it 0, or 1 by ``prefix``.
     Range: 0 or 1.
@@ -35,15 +35,15 @@ def _format(
         return [float(p.well_formed) for p in parsed]
     container = get_task(group.sample.task).container
     return [
-        float(p.answer is not None and bool(p.thinking) and shaped(c.text, container, from_start=mode == "prefix"))
+        float(p.answer is not None and bool(p.thinking) and has_layout(c.text, container, from_start=mode == "prefix"))
         for c, p in zip(group.completions, parsed, strict=True)
     ]
 
 
-def shaped(text: str, container: AnswerFormat, from_start: bool) -> bool:
-    """Whether a thought and then the container stand in a text, at its start or anywhere. One pass over any text.
+def has_layout(text: str, container: AnswerFormat, from_start: bool) -> bool:
+    """Whether a text has a thought followed by the container, at its start or anywhere. Linear time.
 
-    >>> shaped("<think>a</think> <answer>b</answer> c", "answer", True), shaped("so <think>", "answer", False)
+    >>> has_layout("<think>a</think> <answer>b</answer> c", "answer", True), has_layout("so <think>", "answer", False)
     (True, False)
     """
     start = text.find("<think>")

@@ -1,4 +1,4 @@
-"""Rewards that look at a completion's length and at how it repeats itself."""
+"""Length and repetition rewards."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from reasoner_rm.schema import Completion, Group, ParsedCompletion, RewardContex
 
 Signed = Annotated[float, Field(ge=-1, le=1)]
 
-CHARACTERS = 4
-"""A token's length in a text that was never tokenised."""
-MAX_READ = 50_000
-"""Repetition is looked for in the first so many characters."""
+CHARACTERS_PER_TOKEN = 4
+"""An estimate for a text without token ids."""
+MAX_CHARACTERS = 50_000
+"""The characters of a text that repetition is computed over."""
 
 
 def tokens(completion: Completion) -> int:
-    """How many tokens a completion has; of a text scored by hand, a quarter of its characters."""
-    return len(completion.token_ids) or math.ceil(len(completion.text) / CHARACTERS)
+    """The number of tokens of a completion; without token ids, a quarter of its characters."""
+    return len(completion.token_ids) or math.ceil(len(completion.text) / CHARACTERS_PER_TOKEN)
 
 
 def _cosine_length(
@@ -37,20 +37,20 @@ def _cosine_length(
     right: tuple[Signed, Signed] = (1.0, 0.5),
     wrong: tuple[Signed, Signed] = (0.0, -0.5),
 ) -> Values:
-    """From one value at no length to another at the longest, along half a cosine; shorter is better.
+    """A half cosine over the length, from one value at length 0 to another at the longest; shorter is better.
 
-    Source: VLM-R1 (arXiv 2504.07615), as intended: its code takes every answer for right and lets the reward rise
-    again beyond the longest length. Here length is clamped and the accuracy is ``accuracy``.
+    Source: VLM-R1 (arXiv 2504.07615), as intended: its code counts every answer as right and its cosine rises
+    again beyond the longest length. Here the length is clamped and the accuracy is ``accuracy``.
     Formula: lo + (hi - lo) · (1 + cos(π · min(L, longest) / longest)) / 2, with (hi, lo) by accuracy ≥ ``correct``.
     Example: right, 512 of 1024 tokens: 0.75; 1024 or more: 0.5; wrong, 1024: -0.5.
     Range: -1..1; -0.5..1 unless ``right`` and ``wrong`` are set.
     """
     accuracy = ACCURACY.score(group, parsed, context)
     values: list[float | None] = []
-    for completion, worth in zip(group.completions, accuracy, strict=True):  # type: ignore[arg-type]
-        high, low = right if worth is not None and worth >= correct else wrong
+    for completion, score in zip(group.completions, accuracy, strict=True):  # type: ignore[arg-type]
+        high, low = right if score is not None and score >= correct else wrong
         share = min(tokens(completion), longest) / longest
-        values.append(None if worth is None else low + (high - low) * (1 + math.cos(math.pi * share)) / 2)
+        values.append(None if score is None else low + (high - low) * (1 + math.cos(math.pi * share)) / 2)
     return values
 
 
@@ -68,17 +68,17 @@ def _repetition(
 
 
 def repeated(answer: str | None, text: str, words: int) -> float:
-    """The share of pieces that stood there before, 0..1."""
+    """The share of pieces that repeat an earlier one, 0..1."""
     pieces: list[object] = _entries(answer)
     if not pieces:
-        said = text[:MAX_READ].lower().split()
-        pieces = [tuple(said[i : i + words]) for i in range(len(said) - words + 1)]
+        tokens = text[:MAX_CHARACTERS].lower().split()
+        pieces = [tuple(tokens[i : i + words]) for i in range(len(tokens) - words + 1)]
     return 1 - len(set(pieces)) / len(pieces) if pieces else 0.0
 
 
 def _entries(answer: str | None) -> list[object]:
-    """The entries of a JSON list, as texts; none where the answer is something else."""
-    if answer is None or not answer.startswith("[") or len(answer) > MAX_READ:
+    """The entries of a JSON list, as texts; none for another answer."""
+    if answer is None or not answer.startswith("[") or len(answer) > MAX_CHARACTERS:
         return []
     try:
         items = json.loads(answer)
@@ -95,7 +95,7 @@ def _overlong(
     longest: Count = 1024,
     buffer: Count = 256,
 ) -> Values:
-    """0 up to a length, then falling to -1 at the longest: a soft punishment before the cut.
+    """0 up to a length, then linear to -1 at the longest: a soft penalty before truncation.
 
     Source: DAPO (arXiv 2503.14476), "soft overlong punishment".
     Formula: 0 for L ≤ longest - buffer; (longest - buffer - L) / buffer up to longest; -1 beyond.
@@ -109,7 +109,7 @@ def _overlong(
 def _length_penalty(
     group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext, *, per_token: Positive = 1 / 1024
 ) -> Values:
-    """Every token costs the same, down to -1.
+    """A constant cost per token, at most 1 in total.
 
     Source: Fact-RLHF (LLaVA-RLHF, arXiv 2309.14525) shapes its reward by length; the constant is this project's.
     Formula: -min(1, per_token · L).
@@ -120,17 +120,17 @@ def _length_penalty(
 
 
 def _no_eos(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> Values:
-    """-1 for a completion that was cut off before it ended.
+    """-1 for a completion that was cut off at the length limit.
 
     Source: Fact-RLHF (LLaVA-RLHF, arXiv 2309.14525), penalty for answers that do not end.
-    Formula: -1[finish reason is the length].
+    Formula: -1[finish reason is length].
     Example: cut off at the length limit: -1; ended by its stop token: 0.
     Range: -1 or 0.
     """
     return [-float(c.finish_reason == "length") for c in group.completions]
 
 
-LENGTHS = (
+LENGTH = (
     Reward("cosine_length", (-1.0, 1.0), _cosine_length),
     Reward("repetition", (-1.0, 0.0), _repetition),
     Reward("overlong", (-1.0, 0.0), _overlong),

@@ -1,4 +1,4 @@
-"""Guards: small punishments for what no recipe wants, whatever its task."""
+"""Penalties for degenerate completions and leaked answers, for any task."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from reasoner_rm.config import Count, Share
 from reasoner_rm.rewards.base import Reward, Values
-from reasoner_rm.rewards.length import MAX_READ, repeated
+from reasoner_rm.rewards.length import MAX_CHARACTERS, repeated
 from reasoner_rm.schema import Group, ParsedCompletion, RewardContext, Sample
 from reasoner_rm.tasks.qa import normalise
 
@@ -17,10 +17,10 @@ CONTROL = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "
 def _banned(
     group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext, *, banned: tuple[str, ...] = CONTROL
 ) -> Values:
-    """-1 for a text that holds one of the banned pieces; control tokens unless others are given.
+    """-1 for a text that contains a banned string; control tokens by default.
 
     Source: this project's; a placeholder for an image in a completion breaks the next forward pass of every trainer.
-    Formula: -1[any piece stands in the text].
+    Formula: -1[any banned string in the text].
     Example: `<think><|image_pad|>` earns -1.
     Range: -1 or 0.
     """
@@ -36,27 +36,27 @@ def _degenerate(
     run: Count = 100,
     words: Count = 6,
 ) -> Values:
-    """-1 for a text that goes round in circles: most of its runs of words stood there before, or one sign fills a line.
+    """-1 for a degenerate text: most of its word n-grams are repeated, or one character is repeated many times.
 
     Source: this project's; ``repetition`` is the graded form.
     Formula: -1[repeated share of ``words``-word runs > ``share``, or one character ``run`` times in a row].
     Example: a sentence written ten times: -1.
     Range: -1 or 0.
     """
-    stuck = re.compile(rf"([^\s])\1{{{run - 1}}}")
+    repetition = re.compile(rf"([^\s])\1{{{run - 1}}}")
     return [
-        -float(repeated(None, c.text, words) > share or stuck.search(c.text[:MAX_READ]) is not None)
+        -float(repeated(None, c.text, words) > share or repetition.search(c.text[:MAX_CHARACTERS]) is not None)
         for c in group.completions
     ]
 
 
 def _leak(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> Values:
-    """-1 for all completions of a question that states its own answer.
+    """-1 for all completions of a question whose text contains the answer.
 
-    It cannot teach within a group; its mean in the log says how much of the data is of this kind.
+    It is constant within a group, so it has no effect on advantages; its mean in the log is the share of such data.
 
     Source: this project's.
-    Formula: -1[the gold answer stands in the prompt, as whole words].
+    Formula: -1[the gold answer is in the prompt, as whole words].
     Example: prompt "The sum is 42. What is it?", gold 42: -1.
     Range: -1 or 0.
     """
@@ -64,7 +64,7 @@ def _leak(group: Group, parsed: Sequence[ParsedCompletion], context: RewardConte
 
 
 def leaked(sample: Sample) -> bool:
-    """Whether a question's own text states its answer. What a list of choices names is no leak.
+    """Whether a question's text contains its answer. Options of a choice are not a leak.
 
     >>> leaked(Sample("1", "qa", "The sum is 42. What is it?", gold={"answer": "42", "kind": "number"}))
     True
@@ -75,7 +75,7 @@ def leaked(sample: Sample) -> bool:
     return re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", normalise(sample.prompt)) is not None
 
 
-GUARDS = (
+PENALTIES = (
     Reward("banned", (-1.0, 0.0), _banned),
     Reward("degenerate", (-1.0, 0.0), _degenerate),
     Reward("leak", (-1.0, 0.0), _leak),

@@ -1,4 +1,4 @@
-"""The library: every reward by name. A new one is a new file and one line here."""
+"""Every reward by name. A new one is a new file and one line here."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from reasoner_rm.errors import InputError
 from reasoner_rm.rewards.accuracy import ACCURACY, HARD
 from reasoner_rm.rewards.base import Reward
 from reasoner_rm.rewards.format import FORMAT
-from reasoner_rm.rewards.length import LENGTHS
+from reasoner_rm.rewards.length import LENGTH
 from reasoner_rm.rewards.listener_belief import LISTENER
-from reasoner_rm.rewards.model_based import JUDGED
-from reasoner_rm.rewards.penalties import GUARDS
-from reasoner_rm.rewards.sentence import DENSE
+from reasoner_rm.rewards.model_based import MODEL_BASED
+from reasoner_rm.rewards.penalties import PENALTIES
+from reasoner_rm.rewards.sentence import SENTENCE
 from reasoner_rm.rewards.unified_think import UNIFIED_THINK
-from reasoner_rm.rewards.user_functions import own_reward
+from reasoner_rm.rewards.user_functions import load_reward
 from reasoner_rm.rewards.vicrit import VICRIT
 from reasoner_rm.rewards.vision_r1 import VISION_R1
 from reasoner_rm.rewards.vlm_r1 import VLM_R1
 from reasoner_rm.utils.user_code import is_in_file
 
 _ALL = (
-    FORMAT, ACCURACY, HARD, *LISTENER, *UNIFIED_THINK, *VICRIT, *VISION_R1, *VLM_R1, *LENGTHS, *JUDGED, *DENSE, *GUARDS,
+    FORMAT, ACCURACY, HARD, *LISTENER, *UNIFIED_THINK, *VICRIT, *VISION_R1, *VLM_R1, *LENGTH, *MODEL_BASED, *SENTENCE,
+    *PENALTIES,
 )  # fmt: skip
 REWARDS: dict[str, Reward] = {reward.name: reward for reward in _ALL}
 
@@ -34,7 +35,7 @@ def get_reward(name: str) -> Reward:
         InputError: an unknown name, with the nearest known one.
     """
     if is_in_file(name):
-        return own_reward(name)
+        return load_reward(name)
     if name not in REWARDS:
         raise unknown("reward", name, REWARDS)
     return REWARDS[name]

@@ -1,4 +1,4 @@
-"""Every component of every group: at once where it is computed, awaited together where it is asked for."""
+"""Scoring of groups: every component of every group, with the coroutines of remote scorers awaited together."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from reasoner_rm.schema import Group, ParsedCompletion, RewardContext
 
 Job: TypeAlias = tuple[Group, Sequence[ParsedCompletion], RewardContext]
 
-DEADLINE = 120.0
-"""Seconds that all awaited rewards of a rollout batch have; what has not answered by then is None."""
+TIMEOUT = 120.0
+"""Seconds for all awaited rewards of a rollout batch; a reward that is late is None."""
 
 
 def score_components(
@@ -28,35 +28,42 @@ def score_components(
     return {name: output.values for name, output in score_groups(mixture, [(group, parsed, context)])[0].items()}
 
 
-def score_groups(mixture: Mixture, jobs: Sequence[Job], deadline: float = DEADLINE) -> list[dict[str, RewardOutput]]:
-    """Every component of several groups. Rewards that are awaited (a remote judge) wait for all groups at once.
+def score_groups(mixture: Mixture, jobs: Sequence[Job], timeout: float = TIMEOUT) -> list[dict[str, RewardOutput]]:
+    """Every component of several groups. Awaited rewards (a remote judge) run concurrently over all groups.
 
     Args:
-        deadline: in seconds; a reward that has not answered by then, or whose connection failed, is None for its group.
+        timeout: in seconds; a reward that is late, or whose connection failed, is None for its group.
 
     Raises:
-        InputError: a reward needs a scorer that the context does not bring, or returned something else than a number
-            within its range, or None, for each completion.
+        InputError: a reward needs a scorer that the context lacks, or did not return one value per completion, None or
+            a number within its range.
     """
-    found: list[dict[str, Result | Awaitable[Result]]] = []
+    results: list[dict[str, Result | Awaitable[Result]]] = []
     for group, parsed, context in jobs:
         check_scorers(mixture, context.scorers)
-        found.append({name: term.reward.score(group, parsed, context) for name, term in mixture.items()})
+        results.append({name: term.reward.score(group, parsed, context) for name, term in mixture.items()})
     waiting = {
-        (i, name): result for i, row in enumerate(found) for name, result in row.items() if inspect.isawaitable(result)
+        (i, name): result
+        for i, row in enumerate(results)
+        for name, result in row.items()
+        if inspect.isawaitable(result)
     }
     if waiting:
-        answers = _run(_all(list(waiting.values()), deadline))
+        answers = _run(_gather(list(waiting.values()), timeout))
         for (i, name), result in zip(waiting, answers, strict=True):
-            found[i][name] = [None] * len(jobs[i][1]) if result is None else result
+            results[i][name] = [None] * len(jobs[i][1]) if result is None else result
     return [
         {name: _checked(mixture[name].reward, result, group.sample.id, len(parsed)) for name, result in row.items()}
-        for row, (group, parsed, _) in zip(found, jobs, strict=True)
+        for row, (group, parsed, _) in zip(results, jobs, strict=True)
     ]
 
 
 def check_scorers(mixture: Mixture, scorers: Container[str]) -> None:
-    """Raise InputError when a reward asks a scorer that is not there."""
+    """Check that every scorer that a reward calls is there.
+
+    Raises:
+        InputError: one is missing.
+    """
     for name, term in mixture.items():
         for needed in term.reward.required_scorers:
             if needed not in scorers:
@@ -64,18 +71,18 @@ def check_scorers(mixture: Mixture, scorers: Container[str]) -> None:
                 raise InputError(f"reward {name} asks a scorer {needed!r}, which is not there", remedy=remedy)
 
 
-async def _all(waiting: Sequence[Awaitable[Result]], deadline: float) -> list[Result | None]:
-    async def one(result: Awaitable[Result]) -> Result | None:
+async def _gather(waiting: Sequence[Awaitable[Result]], timeout: float) -> list[Result | None]:
+    async def wait(result: Awaitable[Result]) -> Result | None:
         try:
-            return await asyncio.wait_for(result, deadline)
-        except (TimeoutError, OSError):  # a connection that failed; anything else is a bug, and shows
+            return await asyncio.wait_for(result, timeout)
+        except (TimeoutError, OSError):  # a failed connection; other errors are bugs and propagate
             return None
 
-    return list(await asyncio.gather(*map(one, waiting)))
+    return list(await asyncio.gather(*map(wait, waiting)))
 
 
 def _run(work: Coroutine[Any, Any, list[Result | None]]) -> list[Result | None]:
-    """Wait for a coroutine, also where a loop is running already (a notebook)."""
+    """Run a coroutine to its end, also inside a running event loop (a notebook)."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -85,14 +92,14 @@ def _run(work: Coroutine[Any, Any, list[Result | None]]) -> list[Result | None]:
 
 
 def _checked(reward: Reward, result: Any, sample: str, size: int) -> RewardOutput:
-    """What a reward returned, if it is what the reward declares."""
+    """A reward's output, its number of values and their range checked."""
     output = result if isinstance(result, RewardOutput) else RewardOutput(result)
     low, high = reward.range
     values = tuple(output.values) if isinstance(output.values, Iterable) else ()
     if len(values) != size or not all(_is_value(v, low, high) for v in values):
         raise InputError(
             f"reward {reward.name} returned {output.values!r:.200} for sample {sample!r}",
-            remedy=f"it has to return {size} values, each None or a number in [{low:g}, {high:g}]",
+            remedy=f"return {size} values, each None or a number in [{low:g}, {high:g}]",
         )
     return dataclasses.replace(output, values=values)
 

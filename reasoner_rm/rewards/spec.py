@@ -1,4 +1,4 @@
-"""Which rewards, with what weights and parameters: presets by paper, and what a configuration says."""
+"""Reward specifications: presets by paper, and a configuration's components with weights and parameters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reasoner_rm.rewards.registry import REWARDS, get_reward, unknown
 from reasoner_rm.utils.user_code import is_in_file
 
 Setting: TypeAlias = "float | Sequence[tuple[float, float]] | Mapping[str, Any]"
-"""A weight, points (step, weight) of one, or ``{weight: …}`` (1 unless stated) beside the reward's own parameters."""
+"""A weight, points (step, weight) of one, or ``{weight: …}`` (default 1) with the reward's parameters."""
 
 _VISION_R1: dict[str, Setting] = {"dual_format": 1.0, "box_recall": 1.0, "box_precision": 1.0}
 
@@ -37,18 +37,19 @@ PRESETS: dict[str, dict[str, Setting]] = {
     "fact_rlhf": {"judged": {"facts": "facts"}, "accuracy": 1.0, "length_penalty": 1.0, "no_eos": 1.0},
     "ui_genie": {"format": 1.0, "yes_no": 1.0},
 }
-"""Mixtures by paper. Where a paper's weights are not known (``fact_rlhf``, ``mocha``, ``ui_genie``) they are round."""
+"""Specifications by paper. The weights of ``fact_rlhf``, ``mocha`` and ``ui_genie`` are this project's."""
 
 
 @dataclass(frozen=True, slots=True)
 class WeightedReward:
-    """A reward, its parameters bound, with its weight: points (step, weight), straight between them."""
+    """A reward with bound parameters and its weight schedule: points (step, weight), linear between them."""
 
     reward: Reward
     points: tuple[tuple[float, float], ...]
 
     def weight(self, step: float) -> float:
-        """
+        """The weight at an optimiser step.
+
         >>> WeightedReward(REWARDS["format"], ((0, 1.0), (100, 0.0))).weight(25)
         0.75
         """
@@ -63,25 +64,25 @@ Mixture: TypeAlias = Mapping[str, WeightedReward]
 
 
 def parse_spec(spec: str | Mapping[str, Setting], params: Mapping[str, Any] | None = None) -> dict[str, WeightedReward]:
-    """The terms of a preset, of one component, or of a mapping of components and presets to their settings.
+    """The weighted rewards of a preset, of one component, or of a mapping of components and presets to settings.
 
-    A preset in a mapping brings its components, their weights times its own.
+    A preset in a mapping adds its components, their weights multiplied by its own.
 
     Args:
-        params: parameters for whichever of the components know them.
+        params: parameters, each passed to the components that have it.
 
     Raises:
-        InputError: an unknown name or parameter, a weight that is none, a component that stands there twice.
+        InputError: an unknown name or parameter, an invalid weight, a component given twice.
     """
     terms: dict[str, WeightedReward] = {}
     for name, setting in ({spec: 1.0} if isinstance(spec, str) else spec).items():
-        points, own = _read(name, setting)
-        for component, term in _terms(name, points, {**own, **(params or {})}).items():
+        points, bound = _parse_setting(name, setting)
+        for component, term in _terms(name, points, {**bound, **(params or {})}).items():
             if component in terms:
-                raise InputError(f"reward {component} stands in the mixture twice", remedy="name it once")
+                raise InputError(f"reward {component} is given twice", remedy="name it once")
             terms[component] = term
     if not terms:
-        raise InputError("the mixture holds no reward", remedy=f"name a preset: {', '.join(PRESETS)}")
+        raise InputError("no reward is given", remedy=f"name a preset: {', '.join(PRESETS)}")
     return terms
 
 
@@ -97,19 +98,19 @@ def _terms(name: str, points: tuple[tuple[float, float], ...], params: Mapping[s
         return {name: WeightedReward(get_reward(name).with_params(params), points)}
     terms = {}
     for component, setting in PRESETS[name].items():
-        base, own = _read(component, setting)
-        known = get_reward(component).params
-        mine = own | {key: value for key, value in params.items() if key in known}
+        base, preset_params = _parse_setting(component, setting)
+        accepted = get_reward(component).params
+        bound = preset_params | {key: value for key, value in params.items() if key in accepted}
         scaled = tuple((step, base[0][1] * weight) for step, weight in points)
-        terms[component] = WeightedReward(get_reward(component).with_params(mine), scaled)
-    every = {key for component in terms for key in get_reward(component).params}
+        terms[component] = WeightedReward(get_reward(component).with_params(bound), scaled)
+    accepted_by_any = {key for component in terms for key in get_reward(component).params}
     for key in params:
-        if key not in every:
-            raise unknown(f"parameter of {name}:", key, sorted(every))
+        if key not in accepted_by_any:
+            raise unknown(f"parameter of {name}:", key, sorted(accepted_by_any))
     return terms
 
 
-def _read(name: str, setting: Setting) -> tuple[tuple[tuple[float, float], ...], dict[str, Any]]:
+def _parse_setting(name: str, setting: Setting) -> tuple[tuple[tuple[float, float], ...], dict[str, Any]]:
     """Points and parameters of a setting."""
     params = dict(setting) if isinstance(setting, Mapping) else {"weight": setting}
     return _points(name, params.pop("weight", 1.0)), params
@@ -125,7 +126,7 @@ def _points(name: str, weight: object) -> tuple[tuple[float, float], ...]:
             points = tuple((float(step), float(value)) for step, value in weight)
             if all(a[0] < b[0] for a, b in itertools.pairwise(points)):
                 return points
-    remedy = "give a number, or points [[step, weight], …] with rising steps"
+    remedy = "give a number, or points [[step, weight], …] with increasing steps"
     raise InputError(f"the weight of {name} is {weight!r:.60}", remedy=remedy)
 
 

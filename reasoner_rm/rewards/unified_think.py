@@ -1,4 +1,4 @@
-"""UnifiedReward-Think's rewards (arXiv 2505.03318), and a check of the sums that its thoughts end in."""
+"""UnifiedReward-Think's rewards (arXiv 2505.03318), and a check of the arithmetic in its thoughts."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reasoner_rm.rewards.base import Reward, Values
-from reasoner_rm.rewards.format import shaped
+from reasoner_rm.rewards.format import has_layout
 from reasoner_rm.schema import PAIRWISE_TASKS, Group, ParsedCompletion, RewardContext
 from reasoner_rm.tasks import get_task
 
 MAX_THOUGHT = 20_000
-"""Longer thoughts state no readable scores, in characters."""
+"""The scores of longer thoughts are not parsed, in characters."""
 _POINTS = r"(\d{1,3}(?:\.\d{1,2})?)"
 
 
 def _unified_think_released(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> Values:
-    """Format and accuracy as the released code adds them up: it reads the first answer, or the text without one.
+    """Format plus accuracy as in the released code, which takes the first answer, or the whole text without one.
 
     Source: the released code of UnifiedReward-Think (arXiv 2505.03318); its paper's form is ``unified_think``.
     Formula: 1[begins with a thought and an answer] + 1[first answer, or else the whole text, is the verdict].
@@ -27,7 +27,7 @@ def _unified_think_released(group: Group, parsed: Sequence[ParsedCompletion], co
     gold = get_task(group.sample.task).reference_answer(group.sample)
     if gold is None:
         return [None] * len(parsed)
-    return [float(shaped(c.text, "answer", True)) + float(_first_answer(c.text) == gold) for c in group.completions]
+    return [float(has_layout(c.text, "answer", True)) + float(_first_answer(c.text) == gold) for c in group.completions]
 
 
 def _first_answer(text: str) -> str:
@@ -37,8 +37,8 @@ def _first_answer(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
-    """What a thought states of two candidates: points by dimension, and the totals with the sums written out."""
+class StatedScores:
+    """The scores of two candidates in a thought: points by dimension, the terms of the sums, and the totals."""
 
     points: tuple[tuple[float, ...], tuple[float, ...]]
     sums: tuple[tuple[float, ...], tuple[float, ...]]
@@ -46,7 +46,7 @@ class Scores:
 
     @property
     def adds_up(self) -> bool:
-        """Whether each total is the sum of its dimensions' points, and of the terms written beside it."""
+        """Whether each total is the sum of its dimensions' points, and of the terms in its sum."""
         return all(
             len(points) > 0 and abs(sum(points) - total) < 1e-6 and (not terms or terms == points)
             for points, terms, total in zip(self.points, self.sums, self.totals, strict=True)
@@ -57,7 +57,7 @@ def _score_arithmetic(group: Group, parsed: Sequence[ParsedCompletion], context:
     """1 if the thought's points add up to its totals and the greater total is the verdict's; 0.5 for one of the two.
 
     Source: this project's check of the layout that UnifiedReward-Think (arXiv 2505.03318) asks for; whether its own
-    rejection sampling did the like is not known.
+    rejection sampling checked this is not known.
     Formula: 0.5 · 1[Σ points = total, for both] + 0.5 · 1[the verdict has the greater total].
     Example: `Image 1 (9/10) … Image 2 (7/10) … Image 1: 9+8=17, Image 2: 7+8=15` and verdict 1 earns 1 if the other
     dimension gave 8 and 8.
@@ -68,7 +68,7 @@ def _score_arithmetic(group: Group, parsed: Sequence[ParsedCompletion], context:
         return [None] * len(parsed)
     task, values = get_task(group.sample.task), []
     for p in parsed:
-        scores = None if p.thinking is None else read_scores(p.thinking, kind.noun)
+        scores = None if p.thinking is None else parse_scores(p.thinking, kind.noun)
         if scores is None or p.answer is None:
             values.append(0.0)
             continue
@@ -79,11 +79,11 @@ def _score_arithmetic(group: Group, parsed: Sequence[ParsedCompletion], context:
     return [*values]
 
 
-def read_scores(thought: str, noun: str) -> Scores | None:
-    """The scores that a thought states, whichever candidate it mentions first; None without one total for each.
+def parse_scores(thought: str, noun: str) -> StatedScores | None:
+    """The scores in a thought, in any order of the candidates; None unless there is a total for each.
 
-    >>> read_scores("1. Style: Image 2 (7/10) - plain; Image 1 (9/10) - rich. Image 1: 9=9 Image 2: 7", "Image")
-    Scores(points=((9.0,), (7.0,)), sums=((9.0,), ()), totals=(9.0, 7.0))
+    >>> parse_scores("1. Style: Image 2 (7/10) - plain; Image 1 (9/10) - rich. Image 1: 9=9 Image 2: 7", "Image")
+    StatedScores(points=((9.0,), (7.0,)), sums=((9.0,), ()), totals=(9.0, 7.0))
     """
     if len(thought) > MAX_THOUGHT:
         return None
@@ -96,7 +96,9 @@ def read_scores(thought: str, noun: str) -> Scores | None:
         totals[int(which) - 1] = (tuple(float(t) for t in re.findall(_POINTS, terms)), float(total))
     if len(totals) != 2:
         return None
-    return Scores((tuple(points[0]), tuple(points[1])), (totals[0][0], totals[1][0]), (totals[0][1], totals[1][1]))
+    return StatedScores(
+        (tuple(points[0]), tuple(points[1])), (totals[0][0], totals[1][0]), (totals[0][1], totals[1][1])
+    )
 
 
 UNIFIED_THINK = (

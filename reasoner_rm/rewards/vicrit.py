@@ -1,4 +1,4 @@
-"""ViCrit's rewards (arXiv 2506.10128): is the changed phrase of a caption found, word for word."""
+"""ViCrit's rewards (arXiv 2506.10128): whether the answer is the changed phrase of a caption."""
 
 from __future__ import annotations
 
@@ -20,63 +20,63 @@ def _vicrit(
     max_extra_words: int = 3,
     max_share: float = 0.5,
 ) -> Result:
-    """1 if the boxed answer is the changed phrase, or a copy of the caption's text around it that is hardly longer.
+    """1 if the boxed answer is the changed phrase, or a slightly longer span of the caption that contains it.
 
-    A longer copy may add up to ``max_extra_words`` words and may hold up to ``max_share`` of the caption's words:
-    without a cap, the whole caption would be right. Case, punctuation and quotation marks do not matter. Logged as
-    ``vicrit/TYPE`` where the gold names the kind of mistake.
+    The span may add up to ``max_extra_words`` words and hold up to ``max_share`` of the caption's words:
+    without these caps, the whole caption would be right. Case, punctuation and quotation marks do not matter. Logged as
+    ``vicrit/TYPE`` where the gold names the kind of error.
 
-    Source: ViCrit (arXiv 2506.10128), which has no cap. The paper weighs it 0.9 beside 0.1 for the format: the preset
+    Source: ViCrit (arXiv 2506.10128), which has no caps. The paper weights it 0.9, and the format 0.1: the preset
     ``vicrit_rl``.
     Formula: phrase ⊆ answer ⊆ caption, as runs of words, and |answer| - |phrase| within the caps.
     Example: "A cat on a wooden chair beside a sign", changed "wooden chair": `\\boxed{wooden chair}` 1, `\\boxed{a
     wooden chair}` 1, `\\boxed{chair}` 0, the whole caption 0.
     Range: 0 or 1.
     """
-    if not _about_captions(group.sample):
+    if not _is_caption_critic(group.sample):
         return [None] * len(parsed)
     caption, changed = words(group.sample.prompt), words(str(group.sample.gold["changed"]))
-    right = get_task(group.sample.task).grade
+    grade = get_task(group.sample.task).grade
 
-    def worth(answer: str | None) -> float:
-        if answer is None or right(answer, group.sample):
+    def score(answer: str | None) -> float:
+        if answer is None or grade(answer, group.sample):
             return float(answer is not None)
-        said = words(phrase(answer) or "")
-        if said == changed:
+        span = words(phrase(answer) or "")
+        if span == changed:
             return 1.0
-        near = len(said) - len(changed) <= max_extra_words and len(said) <= max_share * len(caption)
-        return float(near and within(changed, said) and within(said, caption))
+        capped = len(span) - len(changed) <= max_extra_words and len(span) <= max_share * len(caption)
+        return float(capped and within(changed, span) and within(span, caption))
 
-    values = [worth(p.answer) for p in parsed]
+    values = [score(p.answer) for p in parsed]
     return RewardOutput(values, metrics=_by_type(group.sample, values, "vicrit"))
 
 
 def _vicrit_released(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> Result:
-    """1 if the first word that differs between the original and the changed phrase stands anywhere in the answer.
+    """1 if the first word that differs between the original and the changed phrase is a substring of the answer.
 
-    The answer is the last `\\boxed{}`, or the text's last line; no thought is asked for. A phrase that only lost words
-    has no differing word, on which the original crashes; there the whole changed phrase has to stand in the answer.
+    The answer is the last `\\boxed{}`, or the text's last line; a thought is optional. A phrase that only lost words
+    has no differing word, on which the original crashes; here the whole changed phrase must then be a substring.
 
     Source: the released scorer of ViCrit-Bench; looser than its paper (``vicrit``).
     Formula: first word of the changed phrase after the shared beginning and end are cut off ⊆ answer, in lower case.
-    Example: "plastic chair" changed to "red chair": `\\boxed{coloured}` earns 1, as "red" stands in it.
+    Example: "plastic chair" changed to "red chair": `\\boxed{coloured}` earns 1, as it contains "red".
     Range: 0 or 1.
     """
-    if not _about_captions(group.sample):
+    if not _is_caption_critic(group.sample):
         return [None] * len(parsed)
     original, changed = (str(group.sample.gold[key]).lower().split() for key in ("original", "changed"))
-    wanted = first_difference(original, changed) or " ".join(changed)
-    values = [float(wanted in _released_answer(c.text).lower()) for c in group.completions]
+    substring = first_difference(original, changed) or " ".join(changed)
+    values = [float(substring in _released_answer(c.text).lower()) for c in group.completions]
     return RewardOutput(values, metrics=_by_type(group.sample, values, "vicrit_released"))
 
 
 def _released_answer(text: str) -> str:
-    found = boxes(text)
-    return found[-1][0] if found else text.rstrip().rpartition("\n")[2]
+    boxed = boxes(text)
+    return boxed[-1][0] if boxed else text.rstrip().rpartition("\n")[2]
 
 
 def first_difference(original: Sequence[str], changed: Sequence[str]) -> str | None:
-    """The first word of ``changed`` beside the beginning and the end that both share; None for a pure deletion.
+    """The first word of ``changed`` outside the common prefix and suffix; None for a pure deletion.
 
     >>> first_difference(["a", "plastic", "chair"], ["a", "red", "chair"]), first_difference(["a", "b"], ["a"])
     ('red', None)
@@ -84,12 +84,12 @@ def first_difference(original: Sequence[str], changed: Sequence[str]) -> str | N
     shorter = min(len(original), len(changed))
     head = next((i for i in range(shorter) if original[i] != changed[i]), shorter)
     tail = next((i for i in range(shorter - head) if original[-1 - i] != changed[-1 - i]), shorter - head)
-    rest = changed[head : len(changed) - tail]
-    return rest[0] if rest else None
+    middle = changed[head : len(changed) - tail]
+    return middle[0] if middle else None
 
 
 def words(text: str) -> list[str]:
-    """Words as they are compared: normalised, without punctuation around them.
+    """Words normalised for comparison, without surrounding punctuation.
 
     >>> words("A “red” car, Beside it")
     ['a', 'red', 'car', 'beside', 'it']
@@ -97,14 +97,14 @@ def words(text: str) -> list[str]:
     return [word for raw in normalise(text).split() if (word := phrase(raw[:200]))]
 
 
-def within(part: Sequence[str], whole: Sequence[str]) -> bool:
-    """Whether a run of words stands in another, unbroken."""
+def within(part: Sequence[str], text: Sequence[str]) -> bool:
+    """Whether a sequence of words is a contiguous part of another."""
     if not part:
         return False
-    return any(whole[i : i + len(part)] == part for i in range(len(whole) - len(part) + 1))
+    return any(text[i : i + len(part)] == part for i in range(len(text) - len(part) + 1))
 
 
-def _about_captions(sample: Sample) -> bool:
+def _is_caption_critic(sample: Sample) -> bool:
     return isinstance(get_task(sample.task), CaptionCritic) and {"original", "changed"} <= sample.gold.keys()
 
 

@@ -1,4 +1,4 @@
-"""Vision-R1's criteria for localisation (arXiv 2503.18013): a legal format, how much is found, how well it fits."""
+"""Vision-R1's rewards for localisation (arXiv 2503.18013): dual format, box recall, box precision."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from reasoner_rm.config import Count, Share
 from reasoner_rm.rewards.base import Result, Reward, RewardOutput, Values
 from reasoner_rm.rewards.boxes import gold_boxes, normalize_labels, predicted_boxes
 from reasoner_rm.schema import Group, ParsedCompletion, RewardContext
-from reasoner_rm.tasks.boxes import Array, Boxes, iou_matrix, read_boxes
+from reasoner_rm.tasks.boxes import Array, Boxes, iou_matrix, parse_boxes
 
 Overlap = Literal["iou", "giou"]
 Thresholds = tuple[float, float, float]
-"""ξ0, from which on a box finds its object; ξ1, below which a quality is worth nothing; ξ2, from which on all."""
+"""ξ0: the least IoU of a found object; ξ1: below it a share counts 0; ξ2: from it on a share counts 1."""
 
 BEGINNER: Thresholds = (0.5, 0.5, 0.75)
 ADVANCED: Thresholds = (0.75, 0.75, 0.9)
 
 
 def _dual_format(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> Values:
-    """1 if the answer, bare or in its container, is a list of legal boxes; on an image without objects, if it is `[]`.
+    """1 if the answer, bare or in its container, is a list of valid boxes; on an image without objects, if it is `[]`.
 
-    Where the image's size is known, its boxes have to lie within it, a pixel of rounding aside.
+    Where the image's size is known, boxes must lie within it, up to a pixel of rounding.
 
-    Source: Vision-R1 (arXiv 2503.18013), which asks for template and content in one; on negative samples it turns the
-    reward around, which also pays for babble (``dual_format_released``).
+    Source: Vision-R1 (arXiv 2503.18013), which checks template and content together; on negative samples it inverts
+    the reward, so that any text without boxes earns 1 (``dual_format_released``).
     Formula: template · content.
     Example: `[{"bbox_2d": [0, 0, 5, 5], "label": "cube"}]` earns 1 where there is a cube and 0 where there is none.
     Range: 0 or 1.
@@ -37,24 +37,24 @@ def _dual_format(group: Group, parsed: Sequence[ParsedCompletion], context: Rewa
     if gold is None:
         return [None] * len(parsed)
     return [
-        float(found is not None and bool(len(found)) == bool(len(gold)) and _inside(found, context))
-        for found in _stated(group, parsed, context)
+        float(boxes is not None and bool(len(boxes)) == bool(len(gold)) and _inside(boxes, context))
+        for boxes in _predicted(group, parsed, context)
     ]
 
 
 def _dual_format_released(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> Values:
-    """As ``dual_format``, but turned around as a whole on images without objects: whatever states no box earns 1.
+    """As ``dual_format``, but inverted on images without objects: any text without boxes earns 1.
 
     Source: the released code of Vision-R1 (arXiv 2503.18013).
-    Formula: template · content, or 1 - that where nothing is to be found.
+    Formula: template · content, or 1 - that without objects.
     Example: `none here` earns 1 on an image without objects.
     Range: 0 or 1.
     """
     gold = gold_boxes(group.sample)
     if gold is None:
         return [None] * len(parsed)
-    legal = [float(found is not None and len(found) > 0) for found in _stated(group, parsed, context)]
-    return [value if len(gold) else 1 - value for value in legal]
+    valid = [float(boxes is not None and len(boxes) > 0) for boxes in _predicted(group, parsed, context)]
+    return [value if len(gold) else 1 - value for value in valid]
 
 
 def _box_recall(
@@ -69,32 +69,32 @@ def _box_recall(
     switch_share: Share | None = None,
     switch_cleared: Share | None = None,
 ) -> Result:
-    """The share of objects that a box of their own finds, differentiated per completion.
+    """The share of objects matched by a box, mapped by thresholds.
 
-    Boxes and objects are matched by the Hungarian method; a pair of different labels finds nothing. Nothing found
-    where nothing is: 1. Logged before differentiation as ``vision_r1/recall``.
+    Boxes and objects are matched by the Hungarian algorithm; a pair of different labels counts as IoU 0. Without boxes
+    and objects: 1. The share itself is logged as ``vision_r1/recall``.
 
-    Source: Vision-R1 (arXiv 2503.18013). Qwen2.5-VL did best without a switch of stages, so there is none unless set.
+    Source: Vision-R1 (arXiv 2503.18013). Qwen2.5-VL did best with one stage, the default.
     Formula: f(#(matched, IoU ≥ ξ0) / #objects), f(x) = 1 from ξ2 on, 0 below ξ1, else x.
     Example: 4 objects, matched IoUs 0.9, 0.6, 0.4: 2/4 at ξ0 0.5, f 0.5; at ξ0 0.75 1/4, f 0.
     Range: 0..1.
 
     Args:
         overlap: the paper's IoU or the code's GIoU.
-        beginner, advanced: (ξ0, ξ1, ξ2) of the two stages; (0.5, 0, 1) pays the plain share.
-        switch_step, switch_share: the step, or the share of training, from which on the second stage holds.
-        switch_cleared: the second stage holds once the running recall and precision have both reached this.
+        beginner, advanced: (ξ0, ξ1, ξ2) of the two stages; (0.5, 0, 1) gives the plain share.
+        switch_step, switch_share: the step, or the share of training, at which the second stage begins.
+        switch_cleared: the second stage begins once the running recall and precision have both reached this.
     """
     second = _switched(context, switch_step, switch_share, switch_cleared)
-    reach, low, high = advanced if second else beginner
+    min_overlap, low, high = advanced if second else beginner
 
-    def worth(found: Boxes, gold: Boxes) -> tuple[float, float]:
+    def score(boxes: Boxes, gold: Boxes) -> tuple[float, float]:
         if not len(gold):
-            return (float(not len(found)),) * 2
-        share = float((_matched(found, gold, overlap) >= reach).sum() / len(gold))
+            return (float(not len(boxes)),) * 2
+        share = float((_matched(boxes, gold, overlap) >= min_overlap).sum() / len(gold))
         return share, differentiated(share, low, high)
 
-    return _worth(group, parsed, context, worth, "vision_r1/recall")
+    return _score_pairs(group, parsed, context, score, "vision_r1/recall")
 
 
 def _box_precision(
@@ -121,65 +121,66 @@ def _box_precision(
     Range: 0..1.
     """
     second = _switched(context, switch_step, switch_share, switch_cleared)
-    reach, low, high = advanced if second else beginner
+    min_overlap, low, high = advanced if second else beginner
 
-    def worth(found: Boxes, gold: Boxes) -> tuple[float, float]:
-        if not len(found) or not len(gold):
-            return (float(len(found) == len(gold)),) * 2
-        fits = [fit if fit >= reach else 0.0 for fit in _matched(found, gold, overlap).tolist()]
-        paid = [differentiated(fit, low, high) for fit in fits]
-        return sum(fits) / len(found), sum(paid) / (len(found) if over == "all" else len(fits))
+    def score(boxes: Boxes, gold: Boxes) -> tuple[float, float]:
+        if not len(boxes) or not len(gold):
+            return (float(len(boxes) == len(gold)),) * 2
+        fits = [fit if fit >= min_overlap else 0.0 for fit in _matched(boxes, gold, overlap).tolist()]
+        mapped = [differentiated(fit, low, high) for fit in fits]
+        return sum(fits) / len(boxes), sum(mapped) / (len(boxes) if over == "all" else len(fits))
 
-    return _worth(group, parsed, context, worth, "vision_r1/precision")
+    return _score_pairs(group, parsed, context, score, "vision_r1/precision")
 
 
 def differentiated(x: float, low: float, high: float) -> float:
-    """
+    """Vision-R1's mapping of a share: 0 below ``low``, 1 from ``high`` on, unchanged between them.
+
     >>> [differentiated(x, 0.5, 0.75) for x in (0.49, 0.5, 0.6, 0.75, 0.8)]
     [0.0, 0.5, 0.6, 1.0, 1.0]
     """
     return 1.0 if x >= high else 0.0 if x < low else x
 
 
-def matching(found: Boxes, gold: Boxes, overlap: Overlap = "iou") -> tuple[Array, Array]:
-    """Pairs of box and object of least cost, min(N, M) of them: indices of boxes, and of objects.
+def matching(boxes: Boxes, gold: Boxes, overlap: Overlap = "iou") -> tuple[Array, Array]:
+    """The min(N, M) pairs of box and object of least total cost: indices of boxes, and of objects.
 
-    A pair costs the distance of their corners in pixels, less 1 for the same label and less their overlap; so place
-    decides, and the rest breaks ties.
+    A pair's cost is the L1 distance of the corners in pixels, less 1 for the same label and less the overlap, so that
+    label and overlap only break ties.
     """
-    distance = np.abs(found.xyxy[:, None] - gold.xyxy).sum(-1)
-    return linear_sum_assignment(distance - _same(found, gold) - overlaps(found.xyxy, gold.xyxy, overlap))  # type: ignore[no-any-return]
+    distance = np.abs(boxes.xyxy[:, None] - gold.xyxy).sum(-1)
+    return linear_sum_assignment(distance - _same_label(boxes, gold) - overlaps(boxes.xyxy, gold.xyxy, overlap))  # type: ignore[no-any-return]
 
 
 def overlaps(a: Array, b: Array, kind: Overlap) -> Array:
-    """IoU [N, M], or GIoU: less the share of the surrounding box that neither covers; -1..1."""
+    """IoU [N, M], or GIoU: IoU less the share of the enclosing box that neither covers; -1..1."""
     if kind == "iou":
         return iou_matrix(a, b)
     area_a, area_b = ((x[:, 2:] - x[:, :2]).prod(-1) for x in (a, b))
     shared = (np.minimum(a[:, None, 2:], b[:, 2:]) - np.maximum(a[:, None, :2], b[:, :2])).clip(min=0).prod(-1)
     union = area_a[:, None] + area_b - shared
-    around = (np.maximum(a[:, None, 2:], b[:, 2:]) - np.minimum(a[:, None, :2], b[:, :2])).prod(-1)
-    return np.asarray(shared / union - (around - union) / around)
+    enclosing = (np.maximum(a[:, None, 2:], b[:, 2:]) - np.minimum(a[:, None, :2], b[:, :2])).prod(-1)
+    return np.asarray(shared / union - (enclosing - union) / enclosing)
 
 
-def _same(found: Boxes, gold: Boxes) -> Array:
-    said, true = (np.array(normalize_labels(boxes).labels, dtype=object) for boxes in (found, gold))
-    return np.asarray(said[:, None] == true, dtype=np.float64)
+def _same_label(boxes: Boxes, gold: Boxes) -> Array:
+    labels, gold_labels = (np.array(normalize_labels(b).labels, dtype=object) for b in (boxes, gold))
+    return np.asarray(labels[:, None] == gold_labels, dtype=np.float64)
 
 
-def _matched(found: Boxes, gold: Boxes, overlap: Overlap) -> Array:
-    """The overlap of each pair, clipped to 0..1; 0 where the labels differ."""
-    if not len(found) or not len(gold):
+def _matched(boxes: Boxes, gold: Boxes, overlap: Overlap) -> Array:
+    """The overlap of each matched pair, clipped to 0..1; 0 where the labels differ."""
+    if not len(boxes) or not len(gold):
         return np.zeros(0)
-    pairs = matching(found, gold, overlap)
-    fits = overlaps(found.xyxy, gold.xyxy, overlap) * _same(found, gold)
+    pairs = matching(boxes, gold, overlap)
+    fits = overlaps(boxes.xyxy, gold.xyxy, overlap) * _same_label(boxes, gold)
     return np.asarray(fits[pairs].clip(0.0, 1.0))
 
 
-def _stated(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> list[Boxes | None]:
-    """The boxes of each completion: of its answer, or of a bare text that is nothing but a list of boxes."""
+def _predicted(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> list[Boxes | None]:
+    """The boxes of each completion: of its answer, or of a text that is only a list of boxes."""
     return [
-        predicted_boxes(p if p.answer is not None else _bare(c.text), group.sample, context)
+        predicted_boxes(p if p.answer is not None else _parse_bare(c.text), group.sample, context)
         for c, p in zip(group.completions, parsed, strict=True)
     ]
 
@@ -191,32 +192,32 @@ def _inside(boxes: Boxes, context: RewardContext) -> bool:
     return bool((boxes.xyxy >= -1).all() and (boxes.xyxy <= np.array((width, height) * 2) + 1).all())
 
 
-def _bare(text: str) -> ParsedCompletion:
-    return ParsedCompletion(None, text if read_boxes(text) is not None else None, False)
+def _parse_bare(text: str) -> ParsedCompletion:
+    return ParsedCompletion(None, text if parse_boxes(text) is not None else None, False)
 
 
-def _worth(
+def _score_pairs(
     group: Group,
     parsed: Sequence[ParsedCompletion],
     context: RewardContext,
-    worth: Callable[[Boxes, Boxes], tuple[float, float]],
+    score: Callable[[Boxes, Boxes], tuple[float, float]],
     metric: str,
 ) -> Result:
-    """What each completion's boxes are worth: the second of the pair is paid, the first is a metric."""
+    """``score`` of each completion's boxes: the second value is the reward, the first a metric."""
     gold = gold_boxes(group.sample)
     if gold is None:
         return [None] * len(parsed)
-    pairs = [(0.0, 0.0) if f is None else worth(f, gold) for f in _stated(group, parsed, context)]
-    return RewardOutput([paid for _, paid in pairs], metrics={metric: [raw for raw, _ in pairs]})
+    pairs = [(0.0, 0.0) if boxes is None else score(boxes, gold) for boxes in _predicted(group, parsed, context)]
+    return RewardOutput([reward for _, reward in pairs], metrics={metric: [raw for raw, _ in pairs]})
 
 
 def _switched(context: RewardContext, step: int | None, share: float | None, cleared: float | None) -> bool:
-    """Whether the second stage holds by any of the conditions that are set."""
-    peaks = [context.best_means.get(f"vision_r1/{name}", 0.0) for name in ("recall", "precision")]
+    """Whether any condition for the second stage is met."""
+    best = [context.best_means.get(f"vision_r1/{name}", 0.0) for name in ("recall", "precision")]
     return (
         (step is not None and context.step >= step)
         or (share is not None and context.progress >= share)
-        or (cleared is not None and min(peaks) >= cleared)
+        or (cleared is not None and min(best) >= cleared)
     )
 
 

@@ -17,56 +17,56 @@ from reasoner_rm.tasks.average_precision import COCO_THRESHOLDS, average_precisi
 from reasoner_rm.tasks.boxes import Array, Boxes, iou_matrix
 from reasoner_rm.tasks.qa import MAX_ANSWER, normalise
 
-CORRECT = 0.5
-"""A referred object is found above this IoU."""
+MIN_IOU = 0.5
+"""A referred object counts as found above this IoU."""
 
 
 def _rec_iou(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext, *, hard: bool = False) -> Values:
-    """The IoU of the answer's one box with the true one, in original pixels; ``hard``: 1 above 0.5, else 0.
+    """The IoU of the answer's one box with the gold box, in original pixels; ``hard``: 1 above 0.5, else 0.
 
-    Source: VLM-R1 (arXiv 2504.07615), accuracy of referring expressions. Its code pays the soft form, with pixel
-    conventions mixed by one; its evaluation uses the hard form.
+    Source: VLM-R1 (arXiv 2504.07615), accuracy of referring expressions. Its code uses the soft form, with pixel
+    conventions that differ by one; its evaluation uses the hard form.
     Formula: |A ∩ B| / |A ∪ B|.
     Example: true [0, 0, 10, 10], answer [0, 0, 10, 5]: 0.5; ``hard`` 0.
     Range: 0..1.
     """
 
-    def worth(found: Boxes, gold: Boxes) -> float:
-        if len(found) != 1 or len(gold) != 1:
+    def score(predicted: Boxes, gold: Boxes) -> float:
+        if len(predicted) != 1 or len(gold) != 1:
             return 0.0
-        overlap = min(1.0, float(iou_matrix(found.xyxy, gold.xyxy).item()))
-        return float(overlap > CORRECT) if hard else overlap
+        overlap = min(1.0, float(iou_matrix(predicted.xyxy, gold.xyxy).item()))
+        return float(overlap > MIN_IOU) if hard else overlap
 
-    return score_boxes(group, parsed, context, worth)
+    return score_boxes(group, parsed, context, score)
 
 
 def _od_map(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> Values:
     """COCO's mean average precision of the answer on its one image, mean over IoU 0.50 to 0.95, all confidences 1.
 
-    Boxes stand in the order of the answer. Labels that the image does not hold cost nothing here, and neither does
-    what follows the last right box: ``od_length`` closes that hole.
+    Boxes are ranked in the order of the answer. Boxes of labels that the image does not hold cost nothing, nor do
+    those after the last right box; ``od_length`` penalises them.
 
     Source: VLM-R1 (arXiv 2504.07615), ``od_ap``. Both empty is 1, one empty 0, as in its code.
-    Formula: mean over labels and IoU thresholds of the precision read off at 101 recalls.
+    Formula: mean over labels and IoU thresholds of the precision interpolated at 101 recalls.
     Example: 2 cubes, 1 of them boxed exactly: recall ends at 0.5, 51 of 101 recalls are reached: 0.505.
     Range: 0..1.
     """
-    return score_boxes(group, parsed, context, lambda found, gold: image_ap(found, gold, COCO_THRESHOLDS))
+    return score_boxes(group, parsed, context, lambda predicted, gold: image_ap(predicted, gold, COCO_THRESHOLDS))
 
 
 def _od_map50(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> Values:
     """As ``od_map``, at IoU 0.5 alone.
 
-    Source: VLM-R1 (arXiv 2504.07615), ``od_ap50``; its lab found it the worse reward of the two.
-    Formula: the precision read off at 101 recalls, mean over labels.
+    Source: VLM-R1 (arXiv 2504.07615), ``od_ap50``; which its authors found to be worse than ``od_map``.
+    Formula: the precision interpolated at 101 recalls, mean over labels.
     Example: 1 cube, a wrong box before the right one: precision 1/2 at every recall: 0.5.
     Range: 0..1.
     """
-    return score_boxes(group, parsed, context, lambda found, gold: image_ap(found, gold, COCO_THRESHOLDS[:1]))
+    return score_boxes(group, parsed, context, lambda predicted, gold: image_ap(predicted, gold, COCO_THRESHOLDS[:1]))
 
 
 def _od_length(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> Values:
-    """``od_map``, less for every box more than there are objects.
+    """``od_map`` times a factor below 1 when there are more boxes than objects.
 
     Source: VLM-R1 (arXiv 2504.07615), ``odLength``: without the factor, policies fill images with boxes.
     Formula: mAP · min(1, N_true / N_found).
@@ -87,10 +87,10 @@ def _od_weighted_sum(
     completeness: Share = 0.3,
     threshold: Share = 0.5,
 ) -> Values:
-    """How well boxes lie, and how few are missed or superfluous, weighed. Pairs are made greedily, best overlap first.
+    """A weighted sum of overlap and completeness. Boxes and objects are matched greedily, greatest overlap first.
 
     Source: VLM-R1 (arXiv 2504.07615), ``weighted_sum`` with its weights 0.7, 0.0, 0.3; the middle one, of labels, is
-    0 there. A pair of different labels counts as overlap 0 and keeps both from other pairs.
+    0 there. A pair of different labels counts as overlap 0, and neither is matched again.
     Formula: 0.7 · ΣIoU / N_true + 0.3 · (1 - (missed / N_true + false / N_found) / 2), pairs of IoU ≥ 0.5.
     Example: 2 objects, 3 boxes, one pair of IoU 0.8: 0.7 · 0.4 + 0.3 · (1 - (0.5 + 0.6667) / 2) = 0.405.
     Range: 0..1, as long as the weights add up to 1 at most.
@@ -98,20 +98,20 @@ def _od_weighted_sum(
     if position + completeness > 1:
         raise InputError("od_weighted_sum: position and completeness add up to more than 1", remedy="lower one")
 
-    def worth(found: Boxes, gold: Boxes) -> float:
-        if not len(found) or not len(gold):
-            return float(len(found) == len(gold))
-        ours, theirs = normalize_labels(found).labels, normalize_labels(gold).labels
-        pairs = greedy_pairs(iou_matrix(found.xyxy, gold.xyxy), threshold)
-        lies = sum(overlap for i, j, overlap in pairs if ours[i] == theirs[j]) / len(gold)
-        missed, false = 1 - len(pairs) / len(gold), 1 - len(pairs) / len(found)
-        return position * lies + completeness * (1 - (missed + false) / 2)
+    def score(predicted: Boxes, gold: Boxes) -> float:
+        if not len(predicted) or not len(gold):
+            return float(len(predicted) == len(gold))
+        labels, gold_labels = normalize_labels(predicted).labels, normalize_labels(gold).labels
+        pairs = greedy_pairs(iou_matrix(predicted.xyxy, gold.xyxy), threshold)
+        position_score = sum(overlap for i, j, overlap in pairs if labels[i] == gold_labels[j]) / len(gold)
+        missed, false = 1 - len(pairs) / len(gold), 1 - len(pairs) / len(predicted)
+        return position * position_score + completeness * (1 - (missed + false) / 2)
 
-    return score_boxes(group, parsed, context, worth)
+    return score_boxes(group, parsed, context, score)
 
 
 def _all_match(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> Values:
-    """1 if the answer says what the gold says, whatever the task: same text once both are normalised, else 0.
+    """1 if the answer equals the gold answer, both normalised, for any task; else 0.
 
     Source: VLM-R1 (arXiv 2504.07615), ``all_match``, its reward for GUI tasks and several images.
     Formula: 1[normalise(answer) = normalise(gold)].
@@ -121,30 +121,30 @@ def _all_match(group: Group, parsed: Sequence[ParsedCompletion], context: Reward
     gold = get_task(group.sample.task).reference_answer(group.sample)
     if gold is None:
         return [None] * len(parsed)
-    wanted = normalise(gold)
+    target = normalise(gold)
     return [
-        float(p.answer is not None and len(p.answer) <= MAX_ANSWER and normalise(p.answer) == wanted) for p in parsed
+        float(p.answer is not None and len(p.answer) <= MAX_ANSWER and normalise(p.answer) == target) for p in parsed
     ]
 
 
 def _text_ratio(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> Values:
-    """How alike the answer and the gold are, letter by letter, once both are normalised.
+    """The character-level similarity of the answer and the gold answer, both normalised.
 
-    Source: VLM-R1 (arXiv 2504.07615), what its default accuracy falls back on. Half-right text is paid by half, so
-    that it suits transcription and nothing that has one right answer.
-    Formula: 2 · (longest common subsequence) / (letters of both).
+    Source: VLM-R1 (arXiv 2504.07615), the fallback of its default accuracy. It gives partial credit, which suits
+    transcription but not tasks with one right answer.
+    Formula: 2 · (longest common subsequence) / (characters of both).
     Example: gold `cats`, answer `cat`: 6/7 = 0.857.
     Range: 0..1.
     """
     gold = get_task(group.sample.task).reference_answer(group.sample)
     if gold is None or len(gold) > MAX_ANSWER:
         return [None] * len(parsed)
-    wanted, said = normalise(gold), (p.answer if p.answer and len(p.answer) <= MAX_ANSWER else None for p in parsed)
-    return [0.0 if answer is None else fuzz.ratio(normalise(answer), wanted) / 100 for answer in said]
+    target, answers = normalise(gold), (p.answer if p.answer and len(p.answer) <= MAX_ANSWER else None for p in parsed)
+    return [0.0 if answer is None else fuzz.ratio(normalise(answer), target) / 100 for answer in answers]
 
 
 def greedy_pairs(overlaps: Array, threshold: float) -> list[tuple[int, int, float]]:
-    """Pairs (box, object, overlap) from the greatest overlap down to the threshold, each of either once."""
+    """Pairs (box, object, overlap) by decreasing overlap down to the threshold; each box and object at most once."""
     pairs: list[tuple[int, int, float]] = []
     boxes, objects = np.ones(len(overlaps), bool), np.ones(overlaps.shape[1], bool)
     for flat in np.argsort(-overlaps, axis=None, kind="stable"):
@@ -157,15 +157,18 @@ def greedy_pairs(overlaps: Array, threshold: float) -> list[tuple[int, int, floa
     return pairs
 
 
-def image_ap(found: Boxes, gold: Boxes, thresholds: Array) -> float:
-    """Average precision on one image; nothing found where nothing is: 1."""
-    if not len(found) or not len(gold):
-        return float(len(found) == len(gold))
-    return float(average_precision([normalize_labels(found)], [normalize_labels(gold)], thresholds=thresholds).mean())
+def image_ap(predicted: Boxes, gold: Boxes, thresholds: Array) -> float:
+    """Average precision on one image; 1 without boxes and objects."""
+    if not len(predicted) or not len(gold):
+        return float(len(predicted) == len(gold))
+    return float(
+        average_precision([normalize_labels(predicted)], [normalize_labels(gold)], thresholds=thresholds).mean()
+    )
 
 
 def length_factor(true: int, found: int) -> float:
-    """
+    """The factor min(1, N_true / N_found); 1 without boxes.
+
     >>> length_factor(5, 10), length_factor(5, 3), length_factor(0, 0)
     (0.5, 1.0, 1.0)
     """

@@ -1,1 +1,1 @@
-"""The judge over HTTP: plain JSON, OpenAI's chat completions, a page for people."""
+"""The judge over HTTP: a JSON API, OpenAI's chat completions, remote rewards of other trainers, a web page."""

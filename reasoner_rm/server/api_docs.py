@@ -1,4 +1,4 @@
-"""The routes as a page for people. It asks no other host for scripts, so that it works where there is no network."""
+"""The API reference as one HTML page, rendered from the OpenAPI document. It loads nothing from other hosts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STYLE = (
 
 
 def page(document: Mapping[str, Any]) -> str:
-    """An OpenAPI document as HTML: each route, and the fields of what it takes."""
+    """An OpenAPI document as HTML: each route with the fields of its request body."""
     title = escape(document["info"]["title"])
     routes = (
         "".join(_route(document, method, path, operation))
@@ -26,7 +26,7 @@ def page(document: Mapping[str, Any]) -> str:
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
         f"<title>{title}</title><style>{STYLE}</style><h1>{title}</h1>"
-        f"<p>For programs: <a href=openapi.json>openapi.json</a>.</p>{''.join(routes)}</html>"
+        f"<p>Machine-readable: <a href=openapi.json>openapi.json</a>.</p>{''.join(routes)}</html>"
     )
 
 
@@ -44,10 +44,10 @@ def _route(document: Mapping[str, Any], method: str, path: str, operation: Mappi
 
 
 def _resolved(document: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = schema
+    resolved: Mapping[str, Any] = schema
     if "$ref" in schema:
-        found = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
-    return found
+        resolved = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    return resolved
 
 
 def _kind(field: Mapping[str, Any]) -> str:
@@ -63,5 +63,5 @@ def _kind(field: Mapping[str, Any]) -> str:
 def _bounds(field: Mapping[str, Any]) -> str:
     names = {"minimum": "from", "maximum": "to", "minLength": "characters from", "maxLength": "characters to",
              "minItems": "items from", "maxItems": "items to"}  # fmt: skip
-    told = [f"{words} {field[name]:g}" for name, words in names.items() if name in field]
-    return "; ".join(filter(None, [field.get("description"), *told]))
+    bounds = [f"{words} {field[name]:g}" for name, words in names.items() if name in field]
+    return "; ".join(filter(None, [field.get("description"), *bounds]))

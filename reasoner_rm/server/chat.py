@@ -1,5 +1,5 @@
-"""OpenAI's chat completions. The judge's own name takes a caption and images and asks as the judge was taught to be
-asked; ``NAME:raw`` takes a whole prompt, text and images in reading order, as it stands."""
+"""OpenAI's chat completions. The model NAME takes a caption and images and renders the judge's prompt template;
+``NAME:raw`` takes a rendered prompt of text and images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from reasoner_rm.tasks.render import Prompt, render
 from reasoner_rm.utils.seeding import stable_seed
 
 RAW = ":raw"
-SHOWN = {
+IMAGE_COUNTS = {
     "image_preference": 2,
     "edit_preference": 3,
     "pointwise": 1,
@@ -31,47 +31,47 @@ SHOWN = {
     "grounding": 1,
     "detection": 1,
 }
-"""Images of a question, by the task a judge was trained for. Other tasks have no form as a chat, but for raw."""
-CHANGES = (
+"""Images per request by task. Other tasks are asked with ``NAME:raw`` only."""
+UNSUPPORTED = (
     "tools", "tool_choice", "functions", "response_format", "stop", "logit_bias", "frequency_penalty",
     "presence_penalty", "top_logprobs", "audio", "modalities", "prediction", "top_k", "min_p", "repetition_penalty",
     "length_penalty", "use_beam_search", "min_tokens", "ignore_eos", "stop_token_ids", "allowed_token_ids",
     "guided_json", "guided_regex", "guided_choice", "structured_outputs", "prompt_logprobs", "truncate_prompt_tokens",
     "continue_final_message", "chat_template", "chat_template_kwargs",
 )  # fmt: skip
-"""Fields that would change the answer."""
+"""Fields that would change the completion; rejected unless neutral."""
 NEUTRAL: tuple[Any, ...] = (None, 0, 0.0, [], {}, "none")
 _CONTROL = re.compile(r"<(?=\|[^|<>\\\s]{1,40}\|>)")
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What a chat asks of the engine."""
+class ChatRequest:
+    """A chat as a request to the engine."""
 
     request: GenerationRequest
     sampling: SamplingParams
 
 
 def check(body: ChatBody, name: str) -> None:
-    """Refuse what cannot be done before anything is unpacked.
+    """Validate a chat before its images are decoded.
 
     Raises:
-        Refusal: another model, roles or fields that would change the answer.
+        ApiError: another model, other roles, unsupported fields.
     """
     if body.model not in (None, name, name + RAW):
         raise ApiError(404, f"no model {str(body.model)[:60]!r}, there is {name!r} and {name + RAW!r}", param="model")
-    for field in CHANGES:
+    for field in UNSUPPORTED:
         if body.unknown.get(field) not in NEUTRAL and not (field == "repetition_penalty" and body.unknown[field] == 1):
             raise ApiError(400, f"{field} is not supported", param=field)
     if len(body.messages) != 1 or body.messages[0].role != "user":
-        raise ApiError(400, "a judge is asked by one user message, without a system prompt", param="messages")
+        raise ApiError(400, "a judge takes one user message, without a system prompt", param="messages")
 
 
 def parts_of(body: ChatBody) -> list[Part]:
-    """The message's pieces.
+    """The message's text and image parts.
 
     Raises:
-        Refusal: a piece without its content.
+        ApiError: a part without its content.
     """
     content = body.messages[0].content
     parts = [Part(type="text", text=content)] if isinstance(content, str) else content
@@ -81,61 +81,64 @@ def parts_of(body: ChatBody) -> list[Part]:
     return parts
 
 
-def question(body: ChatBody, judge: Judge, name: str, intake: ImageDecoder, ticket: RequestSlot) -> Question:
-    """The request behind a chat, its images opened.
+def chat_request(body: ChatBody, judge: Judge, name: str, decoder: ImageDecoder, slot: RequestSlot) -> ChatRequest:
+    """A chat as a request to the engine, its images decoded.
 
     Raises:
-        Refusal, InputError: images that cannot be used, or not as many as the judge compares; unusable text.
+        ApiError, InputError: invalid images or another number than the task needs; unusable text.
     """
     parts = parts_of(body)
     texts = [part.text or "" for part in parts if part.type == "text"]
-    images = intake.images([part.image_url.url for part in parts if part.image_url is not None], ticket)
+    images = decoder.images([part.image_url.url for part in parts if part.image_url is not None], slot)
     if body.model == name + RAW:
-        shown = iter(images)
-        content = tuple(next(shown) if part.type == "image_url" else _plain(part.text or "") for part in parts)
+        media = iter(images)
+        content = tuple(next(media) if part.type == "image_url" else _escape(part.text or "") for part in parts)
         prompt = Prompt(content, tuple(part.type == "image_url" for part in parts))
     else:
         task, caption = judge.config.task, "\n".join(texts).strip()
-        wanted = SHOWN.get(task)
-        if wanted is None:
-            raise ApiError(400, f"{task} has no form as a chat: use /v1/verdicts, or the model {name + RAW}")
-        if len(images) != wanted or not caption:
-            raise ApiError(400, f"{task} takes a text and {wanted} images, here are {len(images)}", param="messages")
+        count = IMAGE_COUNTS.get(task)
+        if count is None:
+            raise ApiError(400, f"{task} is not available as a chat: use /v1/verdicts, or the model {name + RAW}")
+        if len(images) != count or not caption:
+            raise ApiError(
+                400, f"{task} takes a text and {count} images, the message has {len(images)}", param="messages"
+            )
         prompt = render(Sample("chat", task, caption, images=tuple(images)), judge.config.template)
-    warmth = (0.0 if body.n == 1 else 1.0) if body.temperature is None else body.temperature
-    most = min(body.max_completion_tokens or body.max_tokens or judge.max_tokens, judge.max_tokens)
+    temperature = (0.0 if body.n == 1 else 1.0) if body.temperature is None else body.temperature
+    max_tokens = min(body.max_completion_tokens or body.max_tokens or judge.max_tokens, judge.max_tokens)
     seeds = tuple(stable_seed(body.seed or 0, "chat", i) for i in range(body.n))
-    return Question(
-        GenerationRequest(prompt, seeds), SamplingParams(warmth, most, 1.0 if body.top_p is None else body.top_p)
+    return ChatRequest(
+        GenerationRequest(prompt, seeds),
+        SamplingParams(temperature, max_tokens, 1.0 if body.top_p is None else body.top_p),
     )
 
 
-def _plain(text: str) -> str:
-    """A text whose control tokens are text; one that was escaped by the renderer stays as it is."""
+def _escape(text: str) -> str:
+    """The text with control tokens escaped; those that the renderer escaped already are unchanged."""
     check_text(text, "chat")
     return _CONTROL.sub("<" + JOINER, text)
 
 
 def completion(body: ChatBody, name: str, completions: tuple[Completion, ...]) -> dict[str, Any]:
-    """The whole answer. ``logprobs`` name tokens by their ids, ``token_ids`` are there with ``return_token_ids``."""
+    """The response body. ``logprobs`` name tokens by id; ``token_ids`` are included on ``return_token_ids``."""
     choices = []
-    for i, drawn in enumerate(completions):
+    for i, sampled in enumerate(completions):
         choice: dict[str, Any] = {
             "index": i,
-            "message": {"role": "assistant", "content": drawn.text},
-            "finish_reason": drawn.finish_reason,
-            "logprobs": _logprobs(drawn) if body.logprobs else None,
+            "message": {"role": "assistant", "content": sampled.text},
+            "finish_reason": sampled.finish_reason,
+            "logprobs": _logprobs(sampled) if body.logprobs else None,
         }
         if body.unknown.get("return_token_ids"):
-            choice["token_ids"] = list(drawn.token_ids)
+            choice["token_ids"] = list(sampled.token_ids)
         choices.append(choice)
     return {**_head(name, "chat.completion"), "choices": choices}
 
 
 async def streamed(
-    gate: AdmissionController, ticket: RequestSlot, name: str, work: Callable[[Callable[[str], None]], Completion]
+    admission: AdmissionController, slot: RequestSlot, name: str, work: Callable[[Callable[[str], None]], Completion]
 ) -> AsyncIterator[str]:
-    """The answer in chunks, as it is written."""
+    """The response as server-sent chunks, while the completion is generated."""
     head, sent = _head(name, "chat.completion.chunk"), 0
 
     def chunk(delta: dict[str, str], finish: str | None = None) -> str:
@@ -143,7 +146,7 @@ async def streamed(
 
     yield chunk({"role": "assistant", "content": ""})
     try:
-        async for piece in stream_text(gate, ticket, work):
+        async for piece in stream_text(admission, slot, work):
             if isinstance(piece, StreamEnd):
                 if rest := piece.result.text[sent:]:
                     yield chunk({"content": rest})
@@ -157,14 +160,14 @@ async def streamed(
 
 
 def models(name: str) -> dict[str, Any]:
-    made = {"object": "model", "created": 0, "owned_by": "reasoner-rm"}
-    return {"object": "list", "data": [{"id": name, **made}, {"id": name + RAW, **made}]}
+    entry = {"object": "model", "created": 0, "owned_by": "reasoner-rm"}
+    return {"object": "list", "data": [{"id": name, **entry}, {"id": name + RAW, **entry}]}
 
 
 def _head(name: str, kind: str) -> dict[str, Any]:
     return {"id": f"chatcmpl-{uuid.uuid4().hex}", "object": kind, "created": int(time.time()), "model": name}
 
 
-def _logprobs(drawn: Completion) -> dict[str, Any]:
-    told = zip(drawn.token_ids, drawn.logprobs, strict=True)
-    return {"content": [{"token": f"token_id:{t}", "logprob": p, "bytes": None, "top_logprobs": []} for t, p in told]}
+def _logprobs(sampled: Completion) -> dict[str, Any]:
+    tokens = zip(sampled.token_ids, sampled.logprobs, strict=True)
+    return {"content": [{"token": f"token_id:{t}", "logprob": p, "bytes": None, "top_logprobs": []} for t, p in tokens]}

@@ -1,4 +1,4 @@
-"""Errors as OpenAI's clients expect them: a status and one JSON object; a request's own content is not sent back."""
+"""Errors in OpenAI's format: a status and one JSON object, which never quotes the request's content."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reasoner_rm.errors import InputError, ServiceError
 
 
 class ApiError(HTTPException):
-    """A request that is turned down. ``param`` names the field at fault; ``retry_after`` is in seconds."""
+    """A rejected request. ``param`` names the invalid field; ``retry_after`` is in seconds."""
 
     def __init__(self, status: int, message: str, *, param: str | None = None, retry_after: int | None = None):
         super().__init__(status, message)
@@ -21,14 +21,14 @@ class ApiError(HTTPException):
 
 
 MODEL_UNAVAILABLE = ApiError(503, "the model does not answer", retry_after=5)
-"""What `ServiceError` comes to. Which service it is, and where, is not told to strangers."""
+"""The response to a `ServiceError`. The service's name and address are not disclosed."""
 
 
-def answer(refusal: ApiError) -> JSONResponse:
-    headers = {} if refusal.retry_after is None else {"Retry-After": str(refusal.retry_after)}
-    if refusal.status in (408, 413):
-        headers["Connection"] = "close"  # the rest of the body is not wanted
-    return JSONResponse(body(refusal.status, refusal.message, refusal.param), refusal.status, headers)
+def response(error: ApiError) -> JSONResponse:
+    headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+    if error.status in (408, 413):
+        headers["Connection"] = "close"  # the rest of the body is not received
+    return JSONResponse(body(error.status, error.message, error.param), error.status, headers)
 
 
 def body(status: int, message: str, param: str | None = None) -> dict[str, Any]:
@@ -37,22 +37,22 @@ def body(status: int, message: str, param: str | None = None) -> dict[str, Any]:
 
 
 def install(app: FastAPI) -> None:
-    """Answer what a handler raises."""
+    """Register a response for every exception that a route can raise."""
 
     @app.exception_handler(ApiError)
-    async def refused(request: Request, error: ApiError) -> JSONResponse:
-        return answer(error)
+    async def rejected(request: Request, error: ApiError) -> JSONResponse:
+        return response(error)
 
     @app.exception_handler(InputError)
-    async def wrong(request: Request, error: InputError) -> JSONResponse:
+    async def invalid_input(request: Request, error: InputError) -> JSONResponse:
         return JSONResponse(body(400, str(error)), 400)
 
     @app.exception_handler(ServiceError)
-    async def gone(request: Request, error: ServiceError) -> JSONResponse:
-        return answer(MODEL_UNAVAILABLE)
+    async def model_unavailable(request: Request, error: ServiceError) -> JSONResponse:
+        return response(MODEL_UNAVAILABLE)
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+    async def invalid_body(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         where = ".".join(str(part)[:40] for part in first["loc"][1:6])
         return JSONResponse(body(422, f"{where or 'body'}: {first['msg'][:200]}", where or None), 422)
@@ -62,5 +62,5 @@ def install(app: FastAPI) -> None:
         return JSONResponse(body(error.status_code, str(error.detail)[:200]), error.status_code, error.headers)
 
     @app.exception_handler(Exception)
-    async def broken(request: Request, error: Exception) -> JSONResponse:
+    async def internal_error(request: Request, error: Exception) -> JSONResponse:
         return JSONResponse(body(500, f"the server failed: {type(error).__name__}"), 500)

@@ -1,4 +1,4 @@
-"""Flow-GRPO's remote rewards: a pickle of images and prompts comes in, a pickle of scores goes out."""
+"""Flow-GRPO's remote rewards: the request is a pickle of images and prompts, the response a pickle of scores."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ from reasoner_rm.server.image_decoder import ImageDecoder
 from reasoner_rm.server.limits import TEXT
 
 BATCH = 64
-"""Images of one request: as many as its clients send."""
+"""The most images of a request, which is what Flow-GRPO's clients send."""
 
 
-def rewards(judge: Judge, body: bytes, intake: ImageDecoder, ticket: RequestSlot) -> bytes:
+def rewards(judge: Judge, body: bytes, decoder: ImageDecoder, slot: RequestSlot) -> bytes:
     """The pickled answer to a pickled ``{"images": [JPEG bytes], "prompts": [str]}``; instead of prompts GenEval's
-    client sends ``meta_datas``, whose ``prompt`` is taken.
+    client sends ``meta_datas``, each with a ``prompt``.
 
     It holds the scores in 0..1 under each name that a client reads (``outputs``, ``scores``, ``rewards``,
     ``strict_rewards``), no groups, and ``parsed_mask``.
 
     Raises:
-        Refusal: a body that is something else, or images that are none.
+        ApiError: another body, or invalid images.
     """
-    images, prompts = _asked(body)
-    scores, info = as_flow_grpo(judge)(intake.images(images, ticket, BATCH), prompts)
+    images, prompts = _unpickle(body)
+    scores, info = as_flow_grpo(judge)(decoder.images(images, slot, BATCH), prompts)
     named = dict.fromkeys(("outputs", "scores", "rewards", "strict_rewards"), scores)
     answer = {**named, "group_rewards": {}, "group_strict_rewards": {}, "parsed_mask": info["parsed_mask"]}
     return pickle.dumps(answer, protocol=4)
 
 
-def _asked(body: bytes) -> tuple[list[bytes], list[str]]:
+def _unpickle(body: bytes) -> tuple[list[bytes], list[str]]:
     try:
-        asked = safe_pickle.read(body)
-        images = asked["images"]
+        request = safe_pickle.read(body)
+        images = request["images"]
         prompts = safe_pickle.texts(
-            asked["prompts"] if "prompts" in asked else [m["prompt"] for m in asked["meta_datas"]]
+            request["prompts"] if "prompts" in request else [m["prompt"] for m in request["meta_datas"]]
         )
     except ValueError as error:
-        raise ApiError(400, f"no pickle of images and prompts: {error}") from None
+        raise ApiError(400, f"the body is not a pickle of images and prompts: {error}") from None
     except (LookupError, TypeError, AttributeError):
         raise ApiError(422, 'pickle {"images": [JPEG bytes], "prompts": [str]}') from None
     if not isinstance(images, list) or not images or not all(isinstance(image, bytes) for image in images):
-        raise ApiError(422, "images are a list of encoded images, as bytes")
+        raise ApiError(422, "images must be a list of encoded images as bytes")
     if max(map(len, prompts), default=0) > TEXT:
         raise ApiError(422, f"a prompt of more than {TEXT} characters")
     if len(images) != len(prompts):
@@ -56,7 +56,7 @@ def _asked(body: bytes) -> tuple[list[bytes], list[str]]:
 
 def check_sender(headers: Any) -> None:
     """Raises:
-    Refusal: a browser's page sent it; trainers have no origin.
+    ApiError: the request has an Origin header, so a web page sent it.
     """
     if "origin" in headers:
-        raise ApiError(403, "no requests from web pages")
+        raise ApiError(403, "requests from web pages are not accepted")

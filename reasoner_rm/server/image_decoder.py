@@ -1,4 +1,4 @@
-"""Images that strangers send: encoded in the request, small by their header before they are unpacked."""
+"""Decoding of untrusted images: format and size are checked in the header before the pixels are decoded."""
 
 from __future__ import annotations
 
@@ -21,66 +21,68 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
-"""What is unpacked. PIL knows more, some of which starts other programs."""
-BYTES_A_PIXEL = 8
-"""What a pixel may hold while it is unpacked: RGBA and its flattened copy."""
+"""Accepted formats. Some of PIL's others start external programs."""
+BYTES_PER_PIXEL = 8
+"""Memory of a pixel while it is decoded: RGBA and its copy without alpha."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageDecoder:
-    """Opens the images of requests, within limits.
+    """Decodes the images of requests, two at a time, within limits.
 
-    urls: whether addresses are fetched; private networks never are.
+    ``urls``: whether http addresses are fetched; addresses in private networks are refused.
     """
 
     limits: Limits
     urls: bool = False
-    _unpacking: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(2))
+    _decoding: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(2))
 
-    def images(self, given: Sequence[str | bytes], ticket: RequestSlot, most: int = IMAGES) -> list[Image]:
+    def images(self, values: Sequence[str | bytes], slot: RequestSlot, limit: int = IMAGES) -> list[Image]:
         """The images of one request, as data URIs, addresses or bytes.
 
         Raises:
-            Refusal: too many, too large, or no images.
+            ApiError: too many images, a too large one, or no image data.
         """
-        if len(given) > most:
-            raise ApiError(400, f"{len(given)} images, {most} are allowed")
-        return [self._image(value, i, ticket) for i, value in enumerate(given)]
+        if len(values) > limit:
+            raise ApiError(400, f"{len(values)} images, the limit is {limit}")
+        return [self._image(value, i, slot) for i, value in enumerate(values)]
 
-    def _image(self, value: str | bytes, i: int, ticket: RequestSlot) -> Image:
+    def _image(self, value: str | bytes, i: int, slot: RequestSlot) -> Image:
         try:
-            return self._unpack(value if isinstance(value, bytes) else self._bytes(value), ticket)
+            return self._decode(value if isinstance(value, bytes) else self._fetch(value), slot)
         except InputError as error:
             raise ApiError(400, f"image {i}: {error}") from None
 
-    def _bytes(self, text: str) -> bytes:
+    def _fetch(self, text: str) -> bytes:
         if text.startswith("data:"):
             return from_data_uri(text)
         if not is_remote(text):
-            raise InputError("neither a data URI nor an address", remedy="write data:image/png;base64,…")
+            raise InputError("neither a data URI nor an http address", remedy="write data:image/png;base64,…")
         if not self.urls:
-            raise InputError("addresses are not fetched here", remedy="send the image as a data URI")
+            raise InputError("http addresses are not fetched by this server", remedy="send the image as a data URI")
         return fetch(text)
 
-    def _unpack(self, data: bytes, ticket: RequestSlot) -> Image:
+    def _decode(self, data: bytes, slot: RequestSlot) -> Image:
         from PIL import Image as PILImage
         from PIL import ImageOps
 
-        with self._unpacking, warnings.catch_warnings():
+        with self._decoding, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
                 with PILImage.open(io.BytesIO(data), formats=FORMATS) as image:
                     self._check_size(image.width, image.height)
-                    ticket.hold(image.width * image.height * BYTES_A_PIXEL)
+                    slot.hold(image.width * image.height * BYTES_PER_PIXEL)
                     return flatten(ImageOps.exif_transpose(image))
             except (InputError, ApiError):
                 raise
             except Exception as error:  # PIL raises many kinds on broken files
-                raise InputError(f"no whole image ({type(error).__name__})", remedy=", ".join(FORMATS)) from None
+                raise InputError(
+                    f"not a complete image ({type(error).__name__})", remedy=f"send {', '.join(FORMATS)}"
+                ) from None
 
     def _check_size(self, width: int, height: int) -> None:
         long, short = max(width, height), min(width, height)
         if width * height > self.limits.pixels or long > self.limits.side:
-            raise InputError(f"{width} by {height} pixels are too many", remedy="send a smaller image")
-        if short < 1 or long > 200 * short:  # the processors' own bound
-            raise InputError(f"{width} by {height} pixels are no image but a strip", remedy="crop it")
+            raise InputError(f"{width} by {height} pixels exceed the limit", remedy="send a smaller image")
+        if short < 1 or long > 200 * short:  # the aspect ratio that image processors accept
+            raise InputError(f"{width} by {height} pixels exceed the aspect ratio of 200", remedy="crop it")

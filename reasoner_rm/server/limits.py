@@ -1,4 +1,4 @@
-"""What a request may cost. Everything that a client decides has a bound here."""
+"""Limits on everything that a client of the server controls."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ from dataclasses import dataclass
 MB = 2**20
 
 TEXT, VOTES, IMAGES, SAMPLES = 20_000, 16, 32, 64
-"""Characters of one text, votes of one order, images and samples of a request; the OpenAPI document states them."""
+"""Limits that the OpenAPI document states: characters of a text, votes per order, images and samples of a request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of the server; see `reasoner-rm serve --help`.
+    """Limits of the server; see `reasoner-rm serve --help`.
 
-    in_flight: requests that are accepted and not yet answered; more get 429.
-    held: bytes that all of them hold together, bodies and decoded images; more get 429.
-    processed: bytes of processed images that are kept in case they come again.
-    body: bytes of one request's body; more get 413.
-    pixels: pixels of one image, from its header, before anything is unpacked.
-    side: pixels of an image's longer side.
-    pairs: comparisons that one request may cause.
-    answer: seconds until a request is answered with 504.
-    upload: seconds that a body may pause.
-    whole: seconds that all of a body may take.
+    Attributes:
+        in_flight: requests that are accepted and not yet answered; further ones get 429.
+        held_bytes: memory of their bodies and decoded images together; further bytes get 429.
+        image_cache_bytes: memory of the cache of processed images.
+        body: bytes of a request's body; more get 413.
+        pixels: pixels of an image, checked in its header before it is decoded.
+        side: pixels of an image's longer side.
+        pairs: comparisons that a request may cause.
+        response_timeout: seconds until a request is answered with 504.
+        idle_timeout: seconds without a byte while a body is received.
+        upload_timeout: seconds for a whole body.
     """
 
     in_flight: int = 128

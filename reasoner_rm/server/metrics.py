@@ -1,15 +1,15 @@
-"""What the server tells Prometheus. Each server has a registry of its own."""
+"""Prometheus metrics. Each server has its own registry."""
 
 from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
-TOGETHER = (1, 2, 4, 8, 16, 32, 64, 128)
+CALLERS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class Metrics:
-    """Counters by route, and how well calls were merged."""
+    """Requests and durations by route, requests in flight, callers and prompts per batch, verdicts."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -17,18 +17,22 @@ class Metrics:
             "reasoner_rm_requests", "Requests answered", ("route", "status"), registry=self.registry
         )
         self._seconds = Histogram(
-            "reasoner_rm_request_seconds", "Time to the end of the answer", ("route",),
+            "reasoner_rm_request_seconds", "Seconds to the end of the response", ("route",),
             buckets=SECONDS, registry=self.registry,
         )  # fmt: skip
-        self._inside = Gauge("reasoner_rm_requests_inside", "Accepted and not yet answered", registry=self.registry)
-        self._held = Gauge("reasoner_rm_held_bytes", "Bodies and images of these", registry=self.registry)
+        self._in_flight = Gauge(
+            "reasoner_rm_requests_in_flight", "Accepted and not yet answered", registry=self.registry
+        )
+        self._held = Gauge(
+            "reasoner_rm_held_bytes", "Bytes of the bodies and images of requests in flight", registry=self.registry
+        )
         self._callers = Histogram(
-            "reasoner_rm_run_callers", "Callers that shared a run of the model", buckets=TOGETHER,
+            "reasoner_rm_run_callers", "Callers that shared a batch of the model", buckets=CALLERS,
             registry=self.registry,
         )  # fmt: skip
-        self._items = Counter("reasoner_rm_run_items", "Prompts that the model was given", registry=self.registry)
+        self._items = Counter("reasoner_rm_run_items", "Prompts that the model ran", registry=self.registry)
         self._verdicts = Counter(
-            "reasoner_rm_verdicts", "Verdicts, by whether any vote could be read", ("parsed",), registry=self.registry
+            "reasoner_rm_verdicts", "Verdicts, by whether any vote could be parsed", ("parsed",), registry=self.registry
         )
 
     def answered(self, route: str, status: int, seconds: float) -> None:
@@ -43,6 +47,6 @@ class Metrics:
         self._verdicts.labels("yes" if parsed else "no").inc()
 
     def text(self, in_flight: int, held_bytes: int) -> bytes:
-        self._inside.set(in_flight)
+        self._in_flight.set(in_flight)
         self._held.set(held_bytes)
         return bytes(generate_latest(self.registry))

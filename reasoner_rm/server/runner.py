@@ -1,4 +1,4 @@
-"""Running the server until it is told to stop, and then until everybody inside has an answer."""
+"""Running the server until a signal, then until the requests in flight are answered."""
 
 from __future__ import annotations
 
@@ -23,45 +23,45 @@ if TYPE_CHECKING:
 
 
 class Server(uvicorn.Server):
-    """SIGTERM and SIGINT close the gate at once: requests on open connections get 503, those inside are answered. A
-    second SIGINT does not wait. The process then goes on, where uvicorn would raise the signal again."""
+    """SIGTERM and SIGINT start a graceful shutdown: new requests get 503, those in flight are answered. A second SIGINT
+    ends it at once. Unlike uvicorn's own server, this one does not raise the signal again afterwards."""
 
-    def __init__(self, config: uvicorn.Config, gate: AdmissionController):
+    def __init__(self, config: uvicorn.Config, admission: AdmissionController):
         super().__init__(config)
-        self.gate = gate
+        self.admission = admission
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.close()
 
     def close(self) -> None:
-        """Let nobody in any more, and end when nobody is inside."""
-        self.gate.closing = self.should_exit = True
+        """Reject new requests, and stop once none is in flight."""
+        self.admission.closing = self.should_exit = True
 
 
 def run(app: FastAPI, host: str, port: int) -> None:
-    """Serve until a signal comes. Port 0 takes a free one; the address is printed once requests are taken.
+    """Serve until a signal. Port 0 chooses a free port. The address is printed when the socket is bound.
 
     Raises:
-        InputError: the address is taken or not this machine's.
-        ServiceError: the model's process ended: whoever waited for it has got 503.
+        InputError: the address is in use or not this machine's.
+        ServiceError: the model's process ended; requests that waited for it got 503.
     """
-    gate: AdmissionController = app.state.gate
+    admission: AdmissionController = app.state.admission
     engine: SharedEngine = app.state.engine
-    listening = bind(host, port)
-    where = f"[{host}]" if ":" in host else host
-    print(f"http://{where}:{listening.getsockname()[1]}/", flush=True)
-    server = Server(configured(app), gate)
+    listener = bind(host, port)
+    authority = f"[{host}]" if ":" in host else host
+    print(f"http://{authority}:{listener.getsockname()[1]}/", flush=True)
+    server = Server(uvicorn_config(app), admission)
     engine.on_failure(server.close)
-    server.run(sockets=[listening])
-    gone = engine.failure
+    server.run(sockets=[listener])
+    failure = engine.failure
     engine.close()
-    print(f"closed: {gate.accepted} requests accepted, {gate.answered} answered", file=sys.stderr)
-    if gone:
-        raise gone
+    print(f"closed: {admission.accepted} requests accepted, {admission.answered} answered", file=sys.stderr)
+    if failure:
+        raise failure
 
 
-def configured(app: FastAPI) -> uvicorn.Config:
+def uvicorn_config(app: FastAPI) -> uvicorn.Config:
     return uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, http=HeaderLimitProtocol, ws="none",
         timeout_keep_alive=20, backlog=512, lifespan="off",
@@ -72,22 +72,22 @@ def bind(host: str, port: int) -> socket.socket:
     """A listening socket.
 
     Raises:
-        InputError: the address is taken or not this machine's.
+        InputError: the address is in use or not this machine's.
     """
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listening = socket.socket(family)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
+        listener = socket.socket(family)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
     except (OSError, OverflowError) as error:
         raise InputError(
             f"cannot listen on {host}:{port} ({error})", remedy="choose another --host or --port"
         ) from None
-    return listening
+    return listener
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address."""
+    """Whether an address is reachable from this machine only."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -95,7 +95,7 @@ def is_loopback(host: str) -> bool:
 
 
 def allowed_hosts(host: str, names: Sequence[str] | None) -> set[str] | None:
-    """The names that a server at an address may be called by: those given, and on loopback its own; None: any."""
+    """The Host headers that are allowed: the given names, and on loopback this machine's own; None: any."""
     if names is None and not is_loopback(host):
         return None
     return {"localhost", "127.0.0.1", "::1", host.lower(), *map(str.lower, names or ())}

@@ -1,9 +1,8 @@
-"""A pickle of plain data, read without running it.
+"""A pickle of plain data, parsed without executing it.
 
-Unpickling calls whatever the bytes name. Even an ``Unpickler`` that admits few names lets them size its memo (gigabytes
-from ten bytes), and numpy's ``__setstate__`` believes what they say about memory. Nothing is called here: the few names
-that an array of numpy's needs stand for themselves, and what they would have made of their arguments is kept as it was
-written; every other name is refused.
+Unpickling calls any function that the bytes name. Even an ``Unpickler`` with an allow-list lets ten bytes allocate
+gigabytes of memo, and numpy's ``__setstate__`` trusts the sizes it is given. Here no function is called: the few names
+that a numpy array needs are kept as symbols, with their arguments as data. Every other name is an error.
 """
 
 from __future__ import annotations
@@ -13,10 +12,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-OPCODES = 100_000
-"""More than any batch of images and prompts needs; it bounds the time."""
-TEXTS = 1000
-"""Texts of one list. A list may hold one long text many times, and every time it is decoded anew."""
+MAX_OPCODES = 100_000
+"""Bounds the time; a batch of images and prompts needs fewer."""
+MAX_TEXTS = 1000
+"""Texts of a list. A list may refer to one long text many times, which is decoded each time."""
 
 _VALUES = {
     "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES",
@@ -25,12 +24,12 @@ _VALUES = {
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _NAMES = re.compile(r"numpy\.(?:_?core\.(?:multiarray|numeric)\.)?(ndarray|dtype|scalar|_reconstruct|_frombuffer)")
-"""Of numpy 1 and 2."""
+"""The names in pickled arrays of numpy 1 and 2."""
 
 
 @dataclass(slots=True, frozen=True)
 class Name:
-    """Something of numpy's that a pickle would have imported."""
+    """A function or class of numpy that the pickle imports."""
 
     of: str
 
@@ -39,48 +38,48 @@ class Name:
         """Raises:
         ValueError: a name that no array of texts needs.
         """
-        known = _NAMES.fullmatch(path)
-        if known is None:
+        match = _NAMES.fullmatch(path)
+        if match is None:
             raise ValueError(f"it names {path[:60]!r}")
-        return cls(known[1])
+        return cls(match[1])
 
 
 @dataclass(slots=True, eq=False)
 class PickledCall:
-    """What a pickle would have made by a call, and the state that it would have been given."""
+    """A call that the pickle makes, as data: the function's name, its arguments, and the state set on the result."""
 
-    by: str
+    name: str
     args: tuple[Any, ...]
     state: Any = None
 
 
 def read(data: bytes) -> Any:
-    """Numbers, texts, bytes, lists, tuples, dicts by text, and arrays of numpy's as `Made`, of protocol 3 or later.
+    """Numbers, texts, bytes, lists, tuples, dicts by text, and numpy arrays as `PickledCall`; protocol 3 or later.
 
     Raises:
-        ValueError: no pickle, a broken one, one that holds more, or too many parts.
+        ValueError: not a pickle, a broken one, one with other contents, or too many opcodes.
     """
     machine = _Machine()
     try:
         for count, (opcode, value, _) in enumerate(pickletools.genops(data)):
             if opcode.name == "STOP":
                 return machine.stack.pop()
-            if count == OPCODES:
-                raise ValueError(f"more than {OPCODES} parts")
+            if count == MAX_OPCODES:
+                raise ValueError(f"more than {MAX_OPCODES} opcodes")
             machine.step(opcode.name, value)
     except (LookupError, TypeError, AttributeError, OverflowError, MemoryError) as error:
         raise ValueError(f"broken ({type(error).__name__})") from None
-    raise ValueError("no end")
+    raise ValueError("it has no STOP opcode")
 
 
 def texts(value: Any) -> list[str]:
-    """The texts in a list, a tuple, or an array of numpy that was pickled.
+    """The texts in a list, a tuple, or a pickled numpy array.
 
     Raises:
-        ValueError: anything else, or more than `TEXTS`.
+        ValueError: anything else, or more than `MAX_TEXTS`.
     """
     match value:
-        case list() | tuple() if len(value) <= TEXTS:
+        case list() | tuple() if len(value) <= MAX_TEXTS:
             return [text for item in value for text in ([item] if isinstance(item, str) else _scalar(item))]
         case PickledCall("_reconstruct", state=(_, _, _, _, list() as items)):
             return texts(items)
@@ -92,7 +91,7 @@ def texts(value: Any) -> list[str]:
 
 
 class _Machine:
-    """What a pickle's opcodes work on: values, those that wait below a mark, and those that may be fetched again."""
+    """The state of the pickle machine: the stack, the stacks below each mark, and the memo."""
 
     def __init__(self) -> None:
         self.stack: list[Any] = []
@@ -111,20 +110,20 @@ class _Machine:
             case "BINPUT" | "LONG_BINPUT":
                 self.memo[value] = self.stack[-1]
             case "APPEND" | "APPENDS":
-                items = [self.stack.pop()] if name == "APPEND" else self._marked()
+                items = [self.stack.pop()] if name == "APPEND" else self._pop_mark()
                 _only(list, self.stack[-1]).extend(items)
             case "SETITEM" | "SETITEMS":
-                items = [self.stack.pop(-2), self.stack.pop()] if name == "SETITEM" else self._marked()
+                items = [self.stack.pop(-2), self.stack.pop()] if name == "SETITEM" else self._pop_mark()
                 keys = [_only(str, key) for key in items[::2]]
                 _only(dict, self.stack[-1]).update(zip(keys, items[1::2], strict=True))
             case "BUILD":
                 state = self.stack.pop()
                 _only(PickledCall, self.stack[-1]).state = state
             case _:
-                made = self._made(name, value)  # first: it may take what is below
-                self.stack.append(made)
+                pushed = self._value(name, value)  # evaluated first: it may pop its arguments
+                self.stack.append(pushed)
 
-    def _made(self, name: str, value: Any) -> Any:
+    def _value(self, name: str, value: Any) -> Any:
         match name:
             case _ if name in _VALUES:
                 return value
@@ -133,7 +132,7 @@ class _Machine:
             case _ if name in _TUPLES:
                 return tuple([self.stack.pop() for _ in range(_TUPLES[name])][::-1])
             case "TUPLE":
-                return tuple(self._marked())
+                return tuple(self._pop_mark())
             case "EMPTY_LIST":
                 return []
             case "EMPTY_DICT":
@@ -146,11 +145,11 @@ class _Machine:
                 attribute, module = self.stack.pop(), self.stack.pop()
                 return Name.checked(f"{_only(str, module)}.{_only(str, attribute)}")
             case "REDUCE":
-                args, by = self.stack.pop(), self.stack.pop()
-                return PickledCall(_only(Name, by).of, _only(tuple, args))
-        raise ValueError(f"{name} is no plain data")
+                args, function = self.stack.pop(), self.stack.pop()
+                return PickledCall(_only(Name, function).of, _only(tuple, args))
+        raise ValueError(f"the opcode {name} is not allowed")
 
-    def _marked(self) -> list[Any]:
+    def _pop_mark(self) -> list[Any]:
         items, self.stack = self.stack, self.below.pop()
         return items
 
@@ -162,19 +161,19 @@ def _only(kind: type[Any], value: Any) -> Any:
 
 
 def _scalar(value: Any) -> list[str]:
-    """A `numpy.str_`, whose width is its length."""
+    """The text of a pickled `numpy.str_`."""
     match value:
         case PickledCall("scalar", (dtype, bytes() as raw)):
-            return _decoded(dtype, raw, most=1) or [""]
+            return _decoded(dtype, raw, limit=1) or [""]
     raise ValueError("not a list of texts")
 
 
-def _decoded(dtype: Any, raw: bytes, most: int = TEXTS) -> list[str]:
-    """The texts of a numpy array of `U`: UTF-32, each as wide as the widest."""
+def _decoded(dtype: Any, raw: bytes, limit: int = MAX_TEXTS) -> list[str]:
+    """The texts of a numpy array of dtype `U`: UTF-32, padded to one width."""
     match dtype:
         case PickledCall("dtype", (str() as kind, *_), (_, str() as order, *_)) if re.fullmatch(r"U\d{1,5}", kind):
             width = max(1, int(kind[1:]))
-            if len(raw) <= 4 * width * most:
+            if len(raw) <= 4 * width * limit:
                 text = raw.decode("utf-32-be" if order == ">" else "utf-32-le")
                 return [text[start : start + width].rstrip("\0") for start in range(0, len(text), width)]
     raise ValueError("not an array of texts")

@@ -1,4 +1,4 @@
-"""The bodies of requests and answers. Images are data URIs (or addresses, where the server fetches them)."""
+"""The bodies of requests and responses. Images are data URIs, or http addresses where the server fetches them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Body(BaseModel):
 
 
 class CompareOptions(Body):
-    """How a comparison is asked."""
+    """Options of every comparison."""
 
     votes: Votes = 1
     both_orders: bool = True
@@ -29,7 +29,7 @@ class CompareOptions(Body):
 
 
 class CompareBody(CompareOptions):
-    """Which of two images serves a caption better. With ``stream`` the reasoning is sent as it is written."""
+    """Which of two images fits a caption better. With ``stream`` the reasoning is sent while it is generated."""
 
     caption: Annotated[str, Field(min_length=1, max_length=TEXT)]
     image_a: ImageText
@@ -70,7 +70,7 @@ class RankBody(CompareOptions):
 
 
 class VerdictAnswer(BaseModel):
-    """``preferred`` is 0, 1 or null: a tie, or nothing could be read (then ``parsed`` is false)."""
+    """``preferred`` is 0, 1 or null: a tie, or no readable vote (then ``parsed`` is false)."""
 
     preferred: int | None
     p_first: float | None
@@ -85,7 +85,7 @@ class VerdictsAnswer(BaseModel):
 
 
 class ScoreAnswer(BaseModel):
-    """``scores`` hold null where nothing could be read."""
+    """``scores`` are null where no vote could be parsed."""
 
     scores: list[float | None]
     parsed_mask: list[bool]
@@ -102,7 +102,7 @@ class RankAnswer(BaseModel):
 
 
 class JudgeAnswer(BaseModel):
-    """How the judge wants to be asked."""
+    """The judge's task, prompt template, pixel bounds, calibrated temperature and token limit."""
 
     model: str
     task: str
@@ -120,7 +120,7 @@ class ImageUrl(BaseModel):
 
 
 class Part(BaseModel):
-    """A piece of a message."""
+    """A text or an image of a message."""
 
     type: Literal["text", "image_url"]
     text: Text | None = None
@@ -133,8 +133,8 @@ class Message(BaseModel):
 
 
 class ChatBody(BaseModel):
-    """OpenAI's chat completions, as far as a judge can answer them. Fields that would change the answer and are not
-    here are refused; others are not looked at."""
+    """OpenAI's chat completions. Unsupported fields that would change the completion are rejected; others are
+    ignored."""
 
     model_config = ConfigDict(extra="allow")
 

@@ -1,4 +1,4 @@
-"""A text that grows in a thread, as an asynchronous stream of pieces with the result at its end."""
+"""Streaming of a text that is generated in a thread: an asynchronous iterator of its pieces, then the result."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class StreamEnd(Generic[T]):
-    """The end of a stream."""
+    """The last item of a stream: what the work returned."""
 
     result: T
 
 
 async def stream_text(
-    gate: AdmissionController, ticket: RequestSlot, work: Callable[[Callable[[str], None]], T]
+    admission: AdmissionController, slot: RequestSlot, work: Callable[[Callable[[str], None]], T]
 ) -> AsyncIterator[str | StreamEnd[T]]:
-    """Pieces of the text that ``work`` tells its watcher of, then its result."""
+    """Yields the new characters at each call of the callback that ``work`` gets, then the result in a `StreamEnd`."""
     loop = asyncio.get_running_loop()
-    told: asyncio.Queue[str | None] = asyncio.Queue()
-    running = asyncio.ensure_future(gate.run(ticket, lambda: work(lambda t: _tell(loop, told, t))))
-    running.add_done_callback(lambda _: told.put_nowait(None))
+    texts: asyncio.Queue[str | None] = asyncio.Queue()
+    task = asyncio.ensure_future(admission.run(slot, lambda: work(lambda text: _put(loop, texts, text))))
+    task.add_done_callback(lambda _: texts.put_nowait(None))
     sent = 0
     try:
-        while (text := await told.get()) is not None:
+        while (text := await texts.get()) is not None:
             if len(text) > sent:
                 yield text[sent:]
                 sent = len(text)
-        yield StreamEnd(running.result())
+        yield StreamEnd(task.result())
     finally:
-        running.cancel()
+        task.cancel()
 
 
 def event(data: Any, name: str | None = None) -> str:
@@ -49,17 +49,17 @@ def event(data: Any, name: str | None = None) -> str:
 
 
 def failure(error: Exception) -> str:
-    """The event that ends a stream which cannot go on: its status is sent already."""
+    """The error event that ends a stream, whose status line was sent already."""
     match errors.MODEL_UNAVAILABLE if isinstance(error, ServiceError) else error:
-        case ApiError() as refusal:
-            return event(errors.body(refusal.status, refusal.message, refusal.param), "error")
+        case ApiError() as rejected:
+            return event(errors.body(rejected.status, rejected.message, rejected.param), "error")
         case InputError():
             return event(errors.body(400, str(error)), "error")
     return event(errors.body(500, f"the server failed: {type(error).__name__}"), "error")
 
 
-def _tell(loop: asyncio.AbstractEventLoop, told: asyncio.Queue[str | None], text: str) -> None:
+def _put(loop: asyncio.AbstractEventLoop, texts: asyncio.Queue[str | None], text: str) -> None:
     try:
-        loop.call_soon_threadsafe(told.put_nowait, text)
-    except RuntimeError:  # the loop is closed: nobody listens
+        loop.call_soon_threadsafe(texts.put_nowait, text)
+    except RuntimeError:  # the loop is closed: the client has disconnected
         return

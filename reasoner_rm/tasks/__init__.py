@@ -1,4 +1,4 @@
-"""The tasks, by name. A new one is a new file, its template beside it, and one line here."""
+"""The tasks, by name. A new task is a new file, its template file, and one line here."""
 
 from __future__ import annotations
 
@@ -6,16 +6,12 @@ import difflib
 
 from reasoner_rm.errors import InputError
 from reasoner_rm.tasks.base import Task
+from reasoner_rm.tasks.box_task import Detection, Grounding
 from reasoner_rm.tasks.caption_critic import CaptionCritic
-from reasoner_rm.tasks.detection import Detection
-from reasoner_rm.tasks.edit_preference import EditPreference
-from reasoner_rm.tasks.grounding import Grounding
-from reasoner_rm.tasks.image_preference import ImagePreference
 from reasoner_rm.tasks.pointwise import Pointwise
+from reasoner_rm.tasks.preference import EditPreference, ImagePreference, ResponsePreference, VideoPreference
 from reasoner_rm.tasks.qa import Qa
-from reasoner_rm.tasks.response_preference import ResponsePreference
 from reasoner_rm.tasks.step_critique import StepCritique
-from reasoner_rm.tasks.video_preference import VideoPreference
 
 _ALL: tuple[Task, ...] = (
     ImagePreference(),

@@ -1,4 +1,4 @@
-"""What a task is: a prompt, a way to read answers, and what counts as right."""
+"""The interface of a task: validation of samples, parsing and grading of answers, options for a listener."""
 
 from __future__ import annotations
 
@@ -12,48 +12,56 @@ from reasoner_rm.tasks.parsing import AnswerFormat, parse
 
 
 class Task(ABC):
-    """A kind of question. One file, one subclass, one line in the registry; the prompt's text is a template file."""
+    """A kind of question. The prompt's text is a template file; see CONTRIBUTING for a new task."""
 
     name: ClassVar[str]
     container: ClassVar[AnswerFormat] = "answer"
     answer_prefix: ClassVar[str] = "<answer>"
-    """What a listener's input ends with, after the reasoning; the option's token comes next."""
+    """The end of a listener's input, after the reasoning; the option's token comes next."""
 
     def parse(self, text: str, sample: Sample) -> ParsedCompletion:
-        """Read a completion's thinking and last answer. Never raises on any text."""
+        """Parse a completion's thinking and last answer. Never raises on any text."""
         return parse(text, self.container, lambda answer: self.parse_answer(answer, sample) is not None)
 
     @abstractmethod
     def validate(self, sample: Sample) -> None:
-        """Raise InputError when the sample lacks what this task needs."""
+        """Check the sample's fields and gold.
+
+        Raises:
+            InputError: a field that this task needs is missing or invalid.
+        """
 
     @abstractmethod
     def parse_answer(self, answer: str, sample: Sample) -> Any | None:
-        """The value that an answer's text states, or None when it states none."""
+        """The parsed value of an answer; None when it is unreadable."""
 
     @abstractmethod
     def grade(self, answer: str, sample: Sample) -> float | None:
-        """How right a readable answer is, 0..1; None when the gold cannot say (a tie)."""
+        """The correctness of an answer, 0..1; None when the gold does not decide it (a tie)."""
 
     @abstractmethod
     def reference_answer(self, sample: Sample) -> str | None:
-        """The right answer in the task's own words; None when the gold cannot say."""
+        """The correct answer in the task's answer format; None when the gold does not decide it."""
 
     def options(self, sample: Sample) -> tuple[str, ...]:
-        """What a listener chooses among, right after ``answer_prefix``. Empty: it cannot be asked."""
+        """The options whose probabilities a listener gives after ``answer_prefix``. Empty: none, so no belief."""
         return ()
 
     def gold_probs(self, sample: Sample) -> tuple[float, ...] | None:
-        """How much of the truth each option holds, summing to 1; None when unknown."""
+        """The gold probability of each option, summing to 1; None when unknown."""
         return None
 
     def option_index(self, answer: str, sample: Sample) -> int | None:
-        """Which option an answer picks."""
+        """The index of the option that an answer picks; None for none."""
         return None
 
 
 def require(gold: Mapping[str, Any], key: str, sample: Sample) -> Any:
-    """``gold[key]``, or an InputError that names the sample."""
+    """``gold[key]``.
+
+    Raises:
+        InputError: there is none; it names the sample.
+    """
     if key not in gold:
         raise InputError(f"sample {sample.id!r} ({sample.task}) has no gold.{key}", remedy=f'add "{key}" to its gold')
     return gold[key]

@@ -1,4 +1,4 @@
-"""Boxes in images: reading them out of text, measuring their overlap, bringing them to original pixels."""
+"""Boxes in images: parsing, IoU, and conversion between a model's box space and original pixels."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from reasoner_rm.schema import BoxSpace
 Array: TypeAlias = NDArray[np.float64]
 
 MAX_TEXT = 32_000
-"""Longer answers are not read, in characters; it holds MAX_BOXES entries with their white space."""
+"""Longer answers are unreadable, in characters; enough for MAX_BOXES entries with white space."""
 MAX_BOXES = 200
 MAX_LABEL = 200
-"""In characters; it keeps comparing labels cheap, as Unicode normalisation takes the square of a run of accents."""
+"""In characters; bounds Unicode normalisation, which is quadratic in a run of combining marks."""
 MAX_COORDINATE = 1e6
-"""No image is larger, in pixels; areas stay far from overflow."""
+"""In pixels; keeps areas far from overflow."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,11 +33,11 @@ class Boxes:
         return len(self.labels)
 
 
-def read_boxes(text: str) -> Boxes | None:
-    """The boxes that a text states as JSON: a list of ``{"bbox_2d": [x1, y1, x2, y2], "label": "…"}``, or one of them.
+def parse_boxes(text: str) -> Boxes | None:
+    """The boxes in a JSON text: a list of ``{"bbox_2d": [x1, y1, x2, y2], "label": "…"}``, or one of them.
 
-    A Markdown fence around it is allowed. The numbers stay in the space in which they were written. None if any
-    entry is no box, or the text or the list is too long: an answer is read as a whole or not at all. Never raises.
+    A Markdown fence around it is allowed. Coordinates are not converted. None if any entry is not a box, or the text or
+    the list is too long. Never raises.
     """
     if len(text) > MAX_TEXT:
         return None
@@ -55,10 +55,10 @@ def boxes_from_json(items: object) -> Boxes:
     """Boxes from parsed JSON.
 
     Raises:
-        ValueError: what is wrong with them, in a few words.
+        ValueError: an entry is not a box, a label is not a text, or there are too many.
     """
     if not isinstance(items, (list, tuple)) or len(items) > MAX_BOXES:
-        raise ValueError(f"boxes are a list of at most {MAX_BOXES}")
+        raise ValueError(f"boxes must be a list of at most {MAX_BOXES}")
     rows, labels = [], []
     for item in items:
         match item:
@@ -68,7 +68,7 @@ def boxes_from_json(items: object) -> Boxes:
                 raise ValueError(f"{item!r:.60} holds no bbox_2d of 4 numbers")
         label = item.get("label", "")
         if not isinstance(label, str) or len(label) > MAX_LABEL:
-            raise ValueError(f"a label is a text of at most {MAX_LABEL} characters")
+            raise ValueError(f"a label must be a text of at most {MAX_LABEL} characters")
         labels.append(label)
     xyxy = np.array(rows, dtype=np.float64).reshape(-1, 4)
     if not (xyxy[:, :2] < xyxy[:, 2:]).all():
@@ -95,7 +95,7 @@ def to_original(xyxy: Array, space: BoxSpace, original: tuple[int, int], process
     """Boxes [N, 4] from the space in which a model family writes them to pixels of the original image.
 
     Args:
-        space: ``processed``: pixels of the image as the model saw it; ``thousand``: 0 to 1000 along either side.
+        space: ``processed``: pixels of the processed image; ``normalized_1000``: 0 to 1000 along either side.
         original, processed: (width, height) in pixels, as ``RewardContext.image_sizes`` holds them.
 
     >>> to_original(np.array([[100.0, 0, 500, 250]]), "normalized_1000", (640, 480), (616, 476)).tolist()
@@ -105,7 +105,7 @@ def to_original(xyxy: Array, space: BoxSpace, original: tuple[int, int], process
 
 
 def from_original(xyxy: Array, space: BoxSpace, original: tuple[int, int], processed: tuple[int, int]) -> Array:
-    """The way back: boxes [N, 4] in original pixels, as the family would write them; arguments as in `to_original`."""
+    """The inverse of :func:`to_original`: boxes [N, 4] in original pixels to the model family's space."""
     return xyxy / _scale(space, original, processed)
 
 

@@ -1,4 +1,4 @@
-"""Which phrase of a caption was changed so that it no longer fits the image."""
+"""ViCrit's task: find the phrase of a caption that was changed so that it contradicts the image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reasoner_rm.tasks.parsing import AnswerFormat
 from reasoner_rm.tasks.qa import normalise
 
 MAX_PHRASE = 1000
-"""Longer answers are not read, in characters."""
+"""Longer answers are unreadable, in characters."""
 
 _LATEX = re.compile(r"\\(?:text|textbf|textit|mathrm)\{([^{}]*)\}")
 _BACKSLASH = re.compile(r"\\([\s!-/:-@\[-`{-~])")
@@ -23,9 +23,9 @@ _PLAIN = str.maketrans("‘’‚‛“”„‟«»", '\'\'\'\'""""""')
 class CaptionCritic(Task):
     """ViCrit (arXiv 2506.10128): ``prompt`` is the corrupted caption; the answer is the phrase, verbatim, in a box.
 
-    Gold is ``changed``, the phrase that stands in the caption; ``original``, what it replaced; and ``type``, the kind
-    of mistake, where it is known. Only the whole phrase and nothing else is right; case, white space, quotation
-    marks, outer punctuation and LaTeX's escapes do not matter.
+    Gold is ``changed``, the phrase in the caption; ``original``, the phrase it replaced; and optionally ``type``, the
+    kind of error. An answer is correct if it equals the phrase up to case, white space, quotation marks, outer
+    punctuation and LaTeX escapes.
     """
 
     name: ClassVar[str] = "caption_critic"
@@ -42,14 +42,14 @@ class CaptionCritic(Task):
             raise InputError(what, remedy="give a word such as color or count, or leave it out")
         original, changed = sample.gold["original"], sample.gold["changed"]
         if phrase(original) == phrase(changed):
-            what = f"sample {sample.id!r}: gold.changed {changed!r:.60} says the same as gold.original"
+            what = f"sample {sample.id!r}: gold.changed {changed!r:.60} equals gold.original"
             raise InputError(what, remedy="drop the row, nothing was changed")
         if changed.casefold() not in sample.prompt.casefold():
-            what = f"sample {sample.id!r}: gold.changed {changed!r:.60} does not stand in the caption"
+            what = f"sample {sample.id!r}: gold.changed {changed!r:.60} is not in the caption"
             raise InputError(what, remedy="prompt is the changed caption, not the original one")
         boxed = self.parse(f"\\boxed{{{escape(changed)}}}", sample).answer
         if boxed is None or not self.grade(boxed, sample):
-            what = f"sample {sample.id!r}: gold.changed {changed!r:.60} cannot stand in \\boxed{{}}"
+            what = f"sample {sample.id!r}: gold.changed {changed!r:.60} cannot be put into \\boxed{{}}"
             raise InputError(what, remedy="balance its braces")
 
     def parse_answer(self, answer: str, sample: Sample) -> str | None:
@@ -59,15 +59,15 @@ class CaptionCritic(Task):
         gold = self.reference_answer(sample)
         if gold is None:
             return None
-        said = phrase(answer)
-        return float(said is not None and said == phrase(gold))
+        predicted = phrase(answer)
+        return float(predicted is not None and predicted == phrase(gold))
 
     def reference_answer(self, sample: Sample) -> str | None:
         return escape(sample.gold["changed"]) if "changed" in sample.gold else None
 
 
 def phrase(text: str) -> str | None:
-    """A phrase without what does not matter; None when nothing is left, or it is too long.
+    """A phrase normalised for comparison; None when nothing is left, or it is too long.
 
     >>> phrase("“A red  Car,”"), phrase(r"\\text{50\\% off}")
     ('a red car', '50% off')

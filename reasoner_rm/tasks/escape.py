@@ -1,7 +1,7 @@
-"""One reversible escape: control text inside data (`<|im_end|>`, `<|image_pad|>`, a quoted `<think>`) stays text.
+"""A reversible escape of control text inside data: `<|im_end|>`, `<|image_pad|>`, a quoted `<think>`.
 
-A word joiner (U+2060, invisible) goes in after the first character, so that neither a tokenizer nor the parser
-takes it for control. Text that already holds joiners there gains one more, which makes the escape injective.
+An invisible word joiner (U+2060) is inserted after the first character, so that neither a tokenizer nor the parser
+matches it. Text that already has joiners there gets one more, which makes the escape injective.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _ESCAPED = re.compile(rf"<{JOINER}({JOINER}*){_BODY}|\\{JOINER}({JOINER}*){_BOXE
 
 
 def escape(text: str) -> str:
-    """Make control text harmless. ``unescape(escape(t)) == t`` for every t."""
+    """Escape control text. ``unescape(escape(t)) == t`` for every t."""
     return _PLAIN.sub(lambda m: m[0][0] + JOINER + m[0][1:], text)
 
 
@@ -29,11 +29,11 @@ def unescape(text: str) -> str:
 
 
 def check_text(text: str, name: str) -> None:
-    """Refuse what no prompt can carry: NUL, which marks image slots, and half characters, which no tokenizer takes.
+    """Reject NUL, which marks image slots in templates, and lone surrogates, which no tokenizer encodes.
 
     Raises:
-        InputError: naming the sample.
+        InputError: the text holds one; it names the sample.
     """
-    if found := _UNUSABLE.search(text):
-        what = "a NUL character" if found[0] == "\x00" else "half a character (a lone surrogate)"
+    if match := _UNUSABLE.search(text):
+        what = "a NUL character" if match[0] == "\x00" else "half a character (a lone surrogate)"
         raise InputError(f"sample {name!r} holds {what}", remedy="remove it from the data")

@@ -1,6 +1,6 @@
-"""Whether two formulas say the same. math-verify judges, in a child process: it may hang, or want all memory.
+"""Equality of formulas by math-verify, in a worker process that is killed when it hangs or runs out of memory.
 
-Its own time limit is an alarm, which only a main thread may set; here the child is ended and started anew.
+math-verify's own time limit is a signal, which only works in a main thread.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from reasoner_rm.errors import InputError
 from reasoner_rm.tasks.parsing import boxes
 
 MAX_FORMULA = 300
-"""Longer answers are not read, in characters."""
+"""Longer answers are unreadable, in characters."""
 MAX_WORDS = 4
-"""A formula may hold a unit or an "and"; more words are prose."""
+"""A formula may hold a unit or an "and"; with more words it is prose."""
 _FOREIGN = re.compile(r'["`]|</?\w+>|\[\s*\{')
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
 _BRACE = re.compile(r"(?<!\\)[{}]")
-DEADLINE = 2.0
-"""Seconds for one comparison; what takes longer is not the same."""
-ROUNDING = Fraction(1, 1000)
-"""Relative; math-verify itself rounds to 6 digits."""
+TIMEOUT = 2.0
+"""Seconds for one comparison; after them the formulas count as different."""
+TOLERANCE = Fraction(1, 1000)
+"""Relative difference below which math-verify, which rounds to 6 digits, decides."""
 _RATIONAL = re.compile(
     r"([+-]?)(?:(\d{1,18})/(\d{1,18})|\\[dt]?frac\{(\d{1,18})\}\{(\d{1,18})\}|(\d{1,300}(?:\.\d{1,18})?))", re.ASCII
 )
-STARTING = 60.0
-"""Seconds for the child's first word: it imports sympy."""
+START_TIMEOUT = 60.0
+"""Seconds for the worker to start: it imports sympy."""
 
 
 def formula(text: str) -> str | None:
@@ -46,13 +46,13 @@ def formula(text: str) -> str | None:
     """
     if len(text) > 2 * MAX_FORMULA:
         return None
-    found = boxes(text)
-    text = (found[-1][0] if found else text).strip().rstrip(".").strip("$").strip()
+    boxed = boxes(text)
+    text = (boxed[-1][0] if boxed else text).strip().rstrip(".").strip("$").strip()
     return text if 0 < len(text) <= MAX_FORMULA and _is_formula(text) else None
 
 
 def _is_formula(text: str) -> bool:
-    """Whether reading is worth the time: no data, no prose, no control signs, and every brace has its partner."""
+    """Whether a text is worth parsing: no markup, no prose, no control characters, balanced braces."""
     if _FOREIGN.search(text) or not text.isprintable() or len(_WORD.findall(text)) > MAX_WORDS:
         return False
     depth = 0
@@ -64,24 +64,25 @@ def _is_formula(text: str) -> bool:
 
 
 @functools.lru_cache(maxsize=65536)
-def same_formula(said: str, gold: str) -> bool:
-    """Whether math-verify takes two formulas for equal; False for what cannot be read or takes too long.
+def same_formula(answer: str, gold: str) -> bool:
+    """Whether math-verify finds two formulas equal; False when one cannot be parsed or the comparison times out.
 
-    Plain fractions and decimals are compared here, unless they are so near that rounding decides.
+    Fractions and decimals are compared here, unless they are within `TOLERANCE`.
     """
-    if said == gold:
+    if answer == gold:
         return True
-    a, b = rational(said), rational(gold)
+    a, b = rational(answer), rational(gold)
     if a is not None and b is not None:
         if a == b:
             return True
-        if abs(a - b) > ROUNDING * max(Fraction(1), abs(b)):
+        if abs(a - b) > TOLERANCE * max(Fraction(1), abs(b)):
             return False
-    return _CHILD.ask(gold, said)
+    return _WORKER.compare(gold, answer)
 
 
 def rational(text: str) -> Fraction | None:
-    r"""
+    r"""A plain fraction or decimal; None for another text.
+
     >>> rational("-1/2"), rational("\\frac{3}{4}"), rational("0.25"), rational("x")
     (Fraction(-1, 2), Fraction(3, 4), Fraction(1, 4), None)
     """
@@ -96,28 +97,28 @@ def rational(text: str) -> Fraction | None:
     return -value if sign == "-" else value
 
 
-class _Child:
-    """One child process, started when it is first asked, ended with this one. Threads ask one after the other."""
+class _Worker:
+    """The worker process, started on first use and ended with this one. Threads take turns."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
         self._owner = 0
         self._lock = threading.Lock()
 
-    def ask(self, gold: str, said: str) -> bool:
+    def compare(self, gold: str, answer: str) -> bool:
         with self._lock:
             try:
-                process = self._running()
+                process = self._started()
                 assert process.stdin is not None
-                process.stdin.write(json.dumps([gold, said]) + "\n")
+                process.stdin.write(json.dumps([gold, answer]) + "\n")
                 process.stdin.flush()
-                return self._line(process, DEADLINE) == "1"
-            except OSError:  # it died
+                return self._read_line(process, TIMEOUT) == "1"
+            except OSError:  # the worker died
                 self.end()
                 return False
 
-    def _running(self) -> subprocess.Popen[str]:
-        """The child; a new one where there is none, or where this process is a fork of the one that started it."""
+    def _started(self) -> subprocess.Popen[str]:
+        """The worker; a new one where there is none, or where this process is a fork of the one that started it."""
         if self._process is None or self._owner != os.getpid() or self._process.poll() is not None:
             script = Path(__file__).with_name("math_worker.py")
             self._process = subprocess.Popen(
@@ -125,12 +126,12 @@ class _Child:
                 stderr=subprocess.DEVNULL, text=True, encoding="utf-8",
             )  # fmt: skip
             self._owner = os.getpid()
-            if self._line(self._process, STARTING) != "ready":
+            if self._read_line(self._process, START_TIMEOUT) != "ready":
                 raise InputError("math-verify does not start", remedy="install it: pip install math-verify")
         return self._process
 
-    def _line(self, process: subprocess.Popen[str], seconds: float) -> str:
-        """The child's next line; empty when it took too long, and then it is ended."""
+    def _read_line(self, process: subprocess.Popen[str], seconds: float) -> str:
+        """The worker's next line; empty after a timeout, which ends the worker."""
         assert process.stdout is not None
         if not select.select([process.stdout], [], [], seconds)[0]:
             self.end()
@@ -144,5 +145,5 @@ class _Child:
         self._process = None
 
 
-_CHILD = _Child()
-atexit.register(_CHILD.end)
+_WORKER = _Worker()
+atexit.register(_WORKER.end)

@@ -1,7 +1,7 @@
-"""The one parser: a completion is a `<think>` block followed by the task's answer container.
+"""Parsing of completions: a `<think>` block followed by the task's answer container.
 
-The verdict is always the *last* complete container; anything that makes the text less than exactly
-`<think>…</think><container>` is named in ``parse_error``.
+The answer is always the *last* complete container. ``parse_error`` names the first deviation from exactly
+`<think>…</think><container>`.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ AnswerFormat = Literal["answer", "boxed"]
 
 BOXED = "\\boxed"
 MAX_BRACES = 10_000
-"""A text with more of them has no readable box: they are walked one by one."""
+"""A text with more of them has no readable box, as they are scanned one by one."""
 
 
 def parse(text: str, container: AnswerFormat, readable: Callable[[str], bool]) -> ParsedCompletion:
-    """Read a completion.
+    """Parse a completion.
 
     Args:
         text: the assistant turn, control text unescaped or not; never raises on any string.
-        container: where the task's answer stands: ``<answer>…</answer>`` or ``\\boxed{…}``.
-        readable: whether the text inside the container is a legal answer of the task.
+        container: what encloses the task's answer: ``<answer>…</answer>`` or ``\\boxed{…}``.
+        readable: whether a text is a valid answer of the task.
     """
     thinking = last_element(text, "think")
     if container == "answer":
         answer = last_element(text, "answer")
     else:
         answer = next((content.strip() for content, _, _ in reversed(boxes(text))), None)
-    parse_error = _fault(text, container, answer, readable)
+    parse_error = _first_error(text, container, answer, readable)
     return ParsedCompletion(
         thinking=thinking,
         answer=answer if answer is not None and readable(answer) else None,
@@ -41,12 +41,12 @@ def parse(text: str, container: AnswerFormat, readable: Callable[[str], bool]) -
     )
 
 
-def _fault(text: str, container: AnswerFormat, answer: str | None, readable: Callable[[str], bool]) -> str:
-    """The first reason why a text is not exactly one thought and one readable answer; empty when it is."""
+def _first_error(text: str, container: AnswerFormat, answer: str | None, readable: Callable[[str], bool]) -> str:
+    """The first reason why a text is not exactly one thought and one readable answer; empty when it is well formed."""
     for tag in ("<think>", "</think>") + (("<answer>", "</answer>") if container == "answer" else ()):
         n = text.count(tag)
         if n != 1:
-            return f"no {tag}" if n == 0 else f"{tag} stands {n} times"
+            return f"no {tag}" if n == 0 else f"{n} times {tag}"
     if not text.lstrip().startswith("<think>"):
         return "text before <think>"
     think, _, rest = text.partition("</think>")
@@ -66,10 +66,10 @@ def _fault(text: str, container: AnswerFormat, answer: str | None, readable: Cal
         if after.strip():
             return "text after </answer>"
     else:
-        found = boxes(rest)
-        if len(found) != 1:
-            return f"\\boxed{{}} stands {len(found)} times" if found else "no complete \\boxed{}"
-        _, start, end = found[0]
+        boxed = boxes(rest)
+        if len(boxed) != 1:
+            return f"{len(boxed)} times \\boxed{{}}" if boxed else "no complete \\boxed{}"
+        _, start, end = boxed[0]
         if "\\boxed{" in rest[:start] + rest[end:]:
             return "\\boxed{} is not closed"
     if answer is None or not readable(answer):
@@ -78,7 +78,7 @@ def _fault(text: str, container: AnswerFormat, answer: str | None, readable: Cal
 
 
 def last_element(text: str, tag: str) -> str | None:
-    """What stands in the last complete ``<tag>…</tag>`` that holds no other ``<tag>``; None without one."""
+    """The content of the last complete ``<tag>…</tag>`` that holds no other ``<tag>``; None without one."""
     start = text.rfind(f"<{tag}>", 0, max(0, text.rfind(f"</{tag}>")))
     if start < 0:
         return None
@@ -87,11 +87,11 @@ def last_element(text: str, tag: str) -> str | None:
 
 
 def boxes(text: str) -> list[tuple[str, int, int]]:
-    """Every complete outermost ``\\boxed{…}`` with balanced braces: (content, start, end). One pass."""
+    """Every complete outermost ``\\boxed{…}`` with balanced braces: (content, start, end). Linear time."""
     if BOXED not in text or text.count("{") + text.count("}") > MAX_BRACES:
         return []
     open_braces: list[tuple[int | None, int]] = []  # (where \\boxed begins, or None for a plain brace; content start)
-    found: list[tuple[int, int, int]] = []  # (start, content start, end); contents are cut out once, at the end
+    complete: list[tuple[int, int, int]] = []  # (start, content start, end)
     for brace in re.finditer("[{}]", text):
         at = brace.start()
         if brace[0] == "{":
@@ -99,7 +99,7 @@ def boxes(text: str) -> list[tuple[str, int, int]]:
         elif open_braces:
             start, content = open_braces.pop()
             if start is not None:
-                while found and found[-1][0] > start:  # those inside this one
-                    found.pop()
-                found.append((start, content, brace.end()))
-    return [(text[content : end - 1], start, end) for start, content, end in found]
+                while complete and complete[-1][0] > start:  # those inside this one
+                    complete.pop()
+                complete.append((start, content, brace.end()))
+    return [(text[content : end - 1], start, end) for start, content, end in complete]

@@ -1,4 +1,4 @@
-"""How good one image is for a caption, as a number on a stated scale."""
+"""A score of one image for a caption, as a number on a scale."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Pointwise(Task):
     """The answer is one number within ``meta.scale`` (1 to 5 unless stated); gold is ``score``.
 
     Correctness falls linearly with the distance from the gold score, from 1 to 0 over the whole scale.
-    A listener is asked where the scale's whole numbers are single digits.
+    A listener has options only where the scale's whole numbers are single digits.
     """
 
     name: ClassVar[str] = "pointwise"
@@ -29,7 +29,7 @@ class Pointwise(Task):
 
     def validate(self, sample: Sample) -> None:
         if len(sample.images) + len(sample.videos) != 1:
-            raise InputError(f"sample {sample.id!r} has {len(sample.images)} images, pointwise judges 1")
+            raise InputError(f"sample {sample.id!r} has {len(sample.images)} images, pointwise needs 1")
         score = require(sample.gold, "score", sample)
         match sample.meta.get("scale", SCALE):
             case [int() | float() as low, int() | float() as high] if -math.inf < low < high < math.inf:
@@ -39,7 +39,7 @@ class Pointwise(Task):
         if not isinstance(score, (int, float)) or not low <= score <= high:
             raise InputError(
                 f"sample {sample.id!r}: gold.score {score!r} is outside its scale {low:g} to {high:g}",
-                remedy="correct the score or state meta.scale as [low, high]",
+                remedy="correct the score or set meta.scale as [low, high]",
             )
 
     def parse_answer(self, answer: str, sample: Sample) -> float | None:

@@ -1,4 +1,4 @@
-"""What the four preferences have in common: two candidates, one of which is better."""
+"""The four pairwise preferences: which of two images, videos, answers or edits is better."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OPTIONS = ("1", "2")
 
 
 class Preference(Task):
-    """Verdict `Image 1 is better` or `Image 2 is better`, by the task's own noun; there is no answer for a tie.
+    """The answer is `Image 1 is better` or `Image 2 is better`, with the task's own noun; ties have no answer.
 
     Gold is ``p_first``, the probability 0..1 that the first candidate is better, or ``ranks`` (1 = best).
     """
@@ -27,11 +27,11 @@ class Preference(Task):
         cls.answer_prefix = f"<answer>{cls.kind.noun} "
 
     def validate(self, sample: Sample) -> None:
-        shown = len(getattr(sample, self.kind.media)) - self.kind.shared
-        if shown != 2:
-            beside = f" beside its {self.kind.shared} source image" if self.kind.shared else ""
+        count = len(getattr(sample, self.kind.media)) - self.kind.shared
+        if count != 2:
+            besides = f" besides its {self.kind.shared} source image" if self.kind.shared else ""
             raise InputError(
-                f"sample {sample.id!r} has {max(shown, 0)} candidates{beside}, a preference compares 2",
+                f"sample {sample.id!r} has {max(count, 0)} candidates{besides}, a preference compares 2",
                 remedy="expand rankings to pairs that share a group_id",
             )
         if "ranks" not in sample.gold:
@@ -47,6 +47,7 @@ class Preference(Task):
                     raise InputError(what, remedy="give 2 numbers, 1 = best")
 
     def p_first(self, sample: Sample) -> float | None:
+        """The gold probability that the first candidate is better, 0..1; 0.5 is a tie, None without gold."""
         if "p_first" in sample.gold:
             return float(sample.gold["p_first"])
         if "ranks" in sample.gold:
@@ -78,3 +79,29 @@ class Preference(Task):
     def reference_answer(self, sample: Sample) -> str | None:
         p = self.p_first(sample)
         return None if p is None or p == 0.5 else f"{self.kind.noun} {1 if p > 0.5 else 2} is better"
+
+
+class ImagePreference(Preference):
+    """Which of two images fits a caption better. ``prompt`` is the caption; ``images`` are the two candidates."""
+
+    name: ClassVar[str] = "image_preference"
+
+
+class VideoPreference(Preference):
+    """Which of two videos fits a caption better. ``videos`` are the two candidates, each a sequence of frames."""
+
+    name: ClassVar[str] = "video_preference"
+
+
+class ResponsePreference(Preference):
+    """Which of two answers to a question is better. ``prompt`` is the question; ``responses`` are the two candidates;
+    images and videos belong to both."""
+
+    name: ClassVar[str] = "response_preference"
+
+
+class EditPreference(Preference):
+    """Which of two edits of an image follows an instruction better. ``prompt`` is the instruction; ``images`` are the
+    source image, then the two results. The results are `Image 1` and `Image 2`; the source has no number."""
+
+    name: ClassVar[str] = "edit_preference"

@@ -14,13 +14,13 @@ from reasoner_rm.tasks.math_answers import formula, same_formula
 
 KINDS = ("choice", "number", "text", "math")
 MAX_ANSWER = 4000
-"""Longer answers are not read: Unicode normalisation takes the square of a run of accents."""
+"""Longer answers are unreadable: Unicode normalisation is quadratic in a run of combining marks."""
 
 
 class Qa(Task):
-    """Gold is ``answer`` and ``kind``; for a choice, ``meta.choices`` lists what may be answered.
+    """Gold is ``answer`` and ``kind``; for a choice, ``meta.choices`` lists the options.
 
-    A formula (``math``) may stand in `\\boxed{}` or dollar signs; what is mathematically equal is right.
+    A formula (``math``) may be in `\\boxed{}` or dollar signs; mathematically equal formulas are correct.
     """
 
     name: ClassVar[str] = "qa"
@@ -35,7 +35,7 @@ class Qa(Task):
             what = f"sample {sample.id!r}: meta.choices is {choices!r}"
             raise InputError(what, remedy="list texts that differ in more than case and punctuation")
         if self.parse_answer(answer, sample) is None:
-            what = f"sample {sample.id!r}: gold.answer {answer!r:.60} cannot be read as a {kind}"
+            what = f"sample {sample.id!r}: gold.answer {answer!r:.60} cannot be parsed as a {kind}"
             raise InputError(what, remedy="list it in meta.choices" if kind == "choice" else "correct it, or its kind")
 
     def parse_answer(self, answer: str, sample: Sample) -> str | float | None:
@@ -65,10 +65,10 @@ class Qa(Task):
     def grade(self, answer: str, sample: Sample) -> float | None:
         if "answer" not in sample.gold:
             return None
-        said, gold = self.parse_answer(answer, sample), self.parse_answer(str(sample.gold["answer"]), sample)
-        if isinstance(said, str) and isinstance(gold, str) and sample.gold.get("kind") == "math":
-            return float(same_formula(said, gold))
-        return float(said is not None and said == gold)
+        predicted, gold = self.parse_answer(answer, sample), self.parse_answer(str(sample.gold["answer"]), sample)
+        if isinstance(predicted, str) and isinstance(gold, str) and sample.gold.get("kind") == "math":
+            return float(same_formula(predicted, gold))
+        return float(predicted is not None and predicted == gold)
 
     def reference_answer(self, sample: Sample) -> str | None:
         return escape(str(sample.gold["answer"])) if "answer" in sample.gold else None
@@ -87,6 +87,6 @@ def number(text: str) -> float | None:
 
 
 def normalise(text: str) -> str:
-    """Case, Unicode form, escapes, outer punctuation and runs of white space do not matter."""
+    """The text for comparison: NFKC, case-folded, unescaped, without outer punctuation and repeated white space."""
     text = unicodedata.normalize("NFKC", unescape(text)).casefold()
     return " ".join(text.split()).strip(" .!?\"'")

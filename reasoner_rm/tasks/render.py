@@ -1,4 +1,4 @@
-"""The one renderer: a sample becomes the same prompt, byte for byte, in SFT, RL, evaluation and judge."""
+"""Rendering of prompts: a sample gives the same prompt, byte for byte, in SFT, RL, evaluation and judge."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from reasoner_rm.tasks.frames import frames
 
 FOLDER = Path(__file__).parent / "templates"
 HIDDEN_CAPTION = "hidden_caption"
-_SLOT = re.compile("\x00(\\d+)\x00")  # NUL is refused in data, so no text can forge a slot
+_SLOT = re.compile("\x00(\\d+)\x00")  # data may not hold NUL, so no text can imitate a slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +47,21 @@ class Prompt:
         return tuple(part for part, image in zip(self.content, self.is_image, strict=True) if image)
 
     def messages(self) -> list[dict[str, Any]]:
-        """The turn in the form that `apply_chat_template` reads; images stand as bare placeholders."""
+        """The turn in the form that `apply_chat_template` takes, with images as placeholders."""
         parts = zip(self.content, self.is_image, strict=True)
         content = [{"type": "image"} if image else {"type": "text", "text": part} for part, image in parts]
         return [{"role": "user", "content": content}]
 
 
 def load_template(task: str, variant: str = "default") -> Template:
-    """`templates/<task>.<variant>.txt`, or a path to a file of one's own.
+    """`templates/<task>.<variant>.txt`, or a path to a template file.
 
     Raises:
         InputError: no such template; the known variants are named.
     """
     get_task(task)
-    own = Path(variant)
-    path = own if own.suffix else FOLDER / f"{task}.{variant}.txt"
+    file = Path(variant)
+    path = file if file.suffix else FOLDER / f"{task}.{variant}.txt"
     if not path.is_file():
         known = sorted(p.name.split(".")[1] for p in FOLDER.glob(f"{task}.*.txt"))
         raise InputError(f"no template {variant!r} for {task}", remedy=f"known: {', '.join(known)}, or a .txt file")
@@ -69,14 +69,14 @@ def load_template(task: str, variant: str = "default") -> Template:
 
 
 def render(sample: Sample, template: Template) -> Prompt:
-    """Fill a template with a sample. Control text in the sample is escaped; every image must be placed once.
+    """Fill a template with a sample. Control text in the sample is escaped; every image must be placed exactly once.
 
-    A video becomes its frames, one image after the other: no model's own video input is used yet. Where
-    ``meta.hidden_caption`` is, raters did not see the caption, and ``prompt`` is what they were asked instead.
+    A video becomes a sequence of images; no model's own video input is used. ``meta.hidden_caption`` is the caption
+    that raters did not see; ``prompt`` is then the question they were asked.
 
     Raises:
-        InputError: NUL characters in the sample's text, a template that drops or repeats an image or knows no hidden
-            caption where one is, a video that has no frames.
+        InputError: NUL characters in the sample's text, a template that drops or repeats an image or has no case
+            for a hidden caption, a video without frames.
     """
     if HIDDEN_CAPTION in sample.meta and HIDDEN_CAPTION not in template.text:
         what = f"template {template.name!r} always shows a caption, and the raters of sample {sample.id!r} saw none"
@@ -111,7 +111,7 @@ def render(sample: Sample, template: Template) -> Prompt:
 
 
 def _escaped(value: Any, sample: Sample) -> Any:
-    """The value with every text in it escaped, however deep."""
+    """The value with every text in it escaped, recursively."""
     match value:
         case str():
             check_text(value, sample.id)

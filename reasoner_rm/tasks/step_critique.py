@@ -1,4 +1,4 @@
-"""Which steps of a solution are right."""
+"""Which steps of a solution are correct."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reasoner_rm.tasks.base import Task, require
 
 MAX_STEPS = 256
 MAX_TEXT = 4000
-"""Longer answers are not read, in characters."""
+"""Longer answers are unreadable, in characters."""
 
 
 class StepCritique(Task):
@@ -43,17 +43,17 @@ class StepCritique(Task):
     def grade(self, answer: str, sample: Sample) -> float | None:
         if "steps" not in sample.gold:
             return None
-        said, true = self.parse_answer(answer, sample), list[int](sample.gold["steps"])
-        if said is None or len(said) != len(true):
+        predicted, gold = self.parse_answer(answer, sample), list[int](sample.gold["steps"])
+        if predicted is None or len(predicted) != len(gold):
             return 0.0
-        return sum(s == t for s, t in zip(said, true, strict=True)) / len(true)
+        return sum(p == g for p, g in zip(predicted, gold, strict=True)) / len(gold)
 
     def reference_answer(self, sample: Sample) -> str | None:
         return json.dumps(list(sample.gold["steps"])) if "steps" in sample.gold else None
 
 
 def verdicts(value: object) -> list[int] | None:
-    """The value as a list of 0 and 1; None when it is something else. True is no 1."""
+    """The value as a list of 0 and 1; None for anything else. True is not 1."""
     if not isinstance(value, list) or not 1 <= len(value) <= MAX_STEPS:
         return None
     return value if all(type(v) is int and v in (0, 1) for v in value) else None

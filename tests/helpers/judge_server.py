@@ -14,14 +14,14 @@ import uvicorn
 from fastapi import FastAPI
 from PIL import Image
 
-from reasoner_rm.server.runner import bind, configured
+from reasoner_rm.server.runner import bind, uvicorn_config
 
 
 @contextlib.contextmanager
 def serving(app: FastAPI) -> Iterator[str]:
     """The server's address, up to and without a final slash."""
     listening = bind("127.0.0.1", 0)
-    server = uvicorn.Server(configured(app))
+    server = uvicorn.Server(uvicorn_config(app))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     while not server.started:

@@ -14,7 +14,7 @@ from reasoner_rm.rewards.scoring import score_components
 from reasoner_rm.rewards.spec import parse_spec
 from reasoner_rm.schema import Belief, Completion, Group, RewardContext, Sample
 from reasoner_rm.tasks import get_task
-from reasoner_rm.tasks.boxes import read_boxes
+from reasoner_rm.tasks.boxes import parse_boxes
 
 BOXES = [{"bbox_2d": [10, 10, 60, 60], "label": "cube"}, {"bbox_2d": [100, 20, 160, 90], "label": "ball"}]
 CAPTION = "A cat sleeps on a wooden chair beside a red sign, while two birds watch from the window sill."
@@ -194,7 +194,7 @@ def _reads_it(reward: Reward, sample: Sample, text: str) -> bool:
     """Whether a reward with a parser of its own could read a text that the task could not."""
     if not reward.custom_parser:
         return False
-    return reward.name.endswith("_released") or read_boxes(text) is not None
+    return reward.name.endswith("_released") or parse_boxes(text) is not None
 
 
 def percentile(values: list[float], share: float) -> float:

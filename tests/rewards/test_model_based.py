@@ -15,8 +15,8 @@ from reasoner_rm.judge.judge_scorer import JudgeScorer
 from reasoner_rm.models.loading import Vlm
 from reasoner_rm.models.token_offsets import token_ends
 from reasoner_rm.rewards import parse_spec, score, score_groups
+from reasoner_rm.rewards.aggregate import shrink_by_spread
 from reasoner_rm.rewards.sentence import sentences, token_advantages
-from reasoner_rm.rewards.uncertainty import shrink_by_spread
 from reasoner_rm.schema import Completion, Group, RewardContext, Sample, Verdict
 from reasoner_rm.tasks import get_task
 
@@ -92,7 +92,7 @@ def test_awaited_rewards_wait_together_and_not_for_ever() -> None:
 
     jobs = [job([turn(a), turn("b")], judge=slow) for a in ("a", "never", "cut", *"cdefgh")]
     began = time.perf_counter()
-    found = score_groups(parse_spec({"judged": 1.0, "format": 1.0}), jobs, deadline=0.6)
+    found = score_groups(parse_spec({"judged": 1.0, "format": 1.0}), jobs, timeout=0.6)
     assert time.perf_counter() - began < 2
     assert [row["judged"].values for row in found] == [(0.5, 0.5), (None, None), (None, None)] + [(0.5, 0.5)] * 6
     assert all(row["format"].values == (1.0, 1.0) for row in found)

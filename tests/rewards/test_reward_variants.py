@@ -10,11 +10,11 @@ import pytest
 
 from reasoner_rm.errors import InputError
 from reasoner_rm.rewards import REWARDS, score
-from reasoner_rm.rewards.format import shaped
+from reasoner_rm.rewards.format import has_layout
 from reasoner_rm.rewards.listener_belief import apply_temperature
 from reasoner_rm.rewards.scoring import score_components, score_groups
 from reasoner_rm.rewards.spec import parse_spec
-from reasoner_rm.rewards.unified_think import read_scores
+from reasoner_rm.rewards.unified_think import parse_scores
 from reasoner_rm.rewards.vlm_r1 import greedy_pairs
 from reasoner_rm.schema import Belief, Completion, Group, RewardContext, Sample
 from reasoner_rm.tasks import get_task
@@ -72,7 +72,7 @@ def test_formats_with_a_box() -> None:
     text = "<think>x</think> It is \\boxed{red car}."
     assert [paid("format", text, row, mode=m) for m in ("strict", "prefix", "search")] == [1, 1, 1]
     assert [paid("format", "So " + text, row, mode=m) for m in ("strict", "prefix", "search")] == [0, 0, 1]
-    assert not shaped("<think>\\boxed{a}</think>", "boxed", False)
+    assert not has_layout("<think>\\boxed{a}</think>", "boxed", False)
 
 
 # --- accuracy ---
@@ -253,10 +253,10 @@ def test_the_four_prompts_ask_for_points_and_sums(row: Sample, said: tuple[str, 
 
 
 def test_reading_scores() -> None:
-    scores = read_scores(THOUGHT, "Image")
+    scores = parse_scores(THOUGHT, "Image")
     assert scores is not None and scores.points == ((9, 8, 8, 6), (7, 8, 5, 8)) == scores.sums and scores.adds_up
-    assert read_scores("Video 1: 7 Video 2: 8.5", "Video").totals == (7, 8.5)  # type: ignore[union-attr]
-    assert read_scores("Image 1: 31", "Image") is None and read_scores("x" * 30_000, "Image") is None
+    assert parse_scores("Video 1: 7 Video 2: 8.5", "Video").totals == (7, 8.5)  # type: ignore[union-attr]
+    assert parse_scores("Image 1: 31", "Image") is None and parse_scores("x" * 30_000, "Image") is None
     assert paid("score_arithmetic", turn(), Sample("q", "qa", "?", gold={"answer": "7", "kind": "number"})) is None
 
 

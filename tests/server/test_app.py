@@ -143,8 +143,8 @@ def test_many_clients_each_get_their_own() -> None:
         metrics = httpx.get(f"{address}/metrics").text
     assert 'reasoner_rm_requests_total{route="/v1/chat/completions",status="200"} 216.0' in metrics
     assert 'reasoner_rm_requests_total{route="/v1/chat/completions",status="400"} 24.0' in metrics
-    gate = app.state.gate
-    assert gate.in_flight == gate.held_bytes == 0 and gate.accepted == gate.answered == 240
+    admission = app.state.admission
+    assert admission.in_flight == admission.held_bytes == 0 and admission.accepted == admission.answered == 240
     runs = float(
         next(line for line in metrics.splitlines() if line.startswith("reasoner_rm_run_callers_count")).split()[1]
     )
@@ -171,7 +171,7 @@ def test_what_all_requests_hold_together_is_bounded() -> None:
     body = {"caption": "red", "image_a": BLUE, "image_b": RED}
     with serving(app) as address, ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(lambda _: httpx.post(f"{address}/v1/compare", json=body, timeout=60), range(8)))
-    assert {a.status_code for a in answers} == {200, 429} and app.state.gate.held_bytes == 0
+    assert {a.status_code for a in answers} == {200, 429} and app.state.admission.held_bytes == 0
 
 
 def test_a_slow_answer_is_given_up_and_its_place_kept_till_it_ends() -> None:
@@ -181,7 +181,7 @@ def test_a_slow_answer_is_given_up_and_its_place_kept_till_it_ends() -> None:
         assert httpx.post(f"{address}/v1/compare", json=body).status_code == 504
         assert httpx.post(f"{address}/v1/compare", json=body).status_code == 429
         time.sleep(1.5)
-        assert app.state.gate.in_flight == 0
+        assert app.state.admission.in_flight == 0
 
 
 def test_a_slow_or_endless_body_is_ended() -> None:
@@ -212,9 +212,9 @@ def test_a_slow_or_endless_body_is_ended() -> None:
         large = httpx.post(f"{address}/v1/compare", content=b" " * 100_001, headers=head)
         assert large.status_code == 413
         deadline = time.monotonic() + 5
-        while app.state.gate.in_flight and time.monotonic() < deadline:
+        while app.state.admission.in_flight and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert app.state.gate.in_flight == app.state.gate.held_bytes == 0
+        assert app.state.admission.in_flight == app.state.admission.held_bytes == 0
 
 
 def test_a_client_that_goes_away_leaves_nothing_behind() -> None:
@@ -224,9 +224,9 @@ def test_a_client_that_goes_away_leaves_nothing_behind() -> None:
         with httpx.Client() as leaving, leaving.stream("POST", f"{address}/v1/compare", json=body):
             pass
         deadline = time.monotonic() + 5
-        while app.state.gate.in_flight and time.monotonic() < deadline:
+        while app.state.admission.in_flight and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert app.state.gate.in_flight == app.state.gate.held_bytes == 0
+        assert app.state.admission.in_flight == app.state.admission.held_bytes == 0
 
 
 def test_a_key() -> None:
@@ -286,7 +286,7 @@ def test_health_and_closing() -> None:
     app = create_app(seeing_judge())
     with serving(app) as address:
         assert httpx.get(f"{address}/health").json()["status"] == "ok"
-        app.state.gate.closing = True
+        app.state.admission.closing = True
         assert httpx.get(f"{address}/health").status_code == 503
         answer = httpx.post(f"{address}/v1/compare", json={"caption": "red", "image_a": BLUE, "image_b": RED})
         assert answer.status_code == 503 and "retry-after" in answer.headers

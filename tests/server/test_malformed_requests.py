@@ -22,7 +22,7 @@ def ask() -> Iterator[httpx.Client]:
     app = create_app(seeing_judge())
     with serving(app) as address, httpx.Client(base_url=address, timeout=60) as client:
         yield client
-        assert app.state.gate.in_flight == app.state.gate.held_bytes == 0
+        assert app.state.admission.in_flight == app.state.admission.held_bytes == 0
 
 
 def test_every_hostile_request_is_refused(ask: httpx.Client) -> None:

@@ -77,7 +77,7 @@ def test_what_is_missing_or_broken_is_said(page: Any, tmp_path: Path) -> None:
         (tmp_path / "broken.png").write_bytes(b"\x89PNG no")
         page.set_input_files("#drop0 input", str(tmp_path / "broken.png"))
         page.click("#go")
-        page.get_by_text("image 0: no whole image").wait_for()
+        page.get_by_text("image 0: not a complete image").wait_for()
 
 
 def test_a_key_is_asked_for(page: Any, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from reasoner_rm.tasks.average_precision import COCO_THRESHOLDS, MAX_FOUND, average_precision
+from reasoner_rm.tasks.average_precision import COCO_THRESHOLDS, MAX_DETECTIONS, average_precision
 from reasoner_rm.tasks.boxes import Boxes
 
 CASES = 2000
@@ -88,9 +88,9 @@ def test_it_is_cocos_on_random_images() -> None:
 
 def test_only_the_best_hundred_boxes_count() -> None:
     one = Boxes(np.array([[0.0, 0, 10, 10]]), ("a",))
-    far = np.tile([[50.0, 50, 60, 60]], (MAX_FOUND, 1))
-    many = Boxes(np.vstack([far, one.xyxy]), ("a",) * (MAX_FOUND + 1))
-    scores = [np.ones(MAX_FOUND + 1)]
+    far = np.tile([[50.0, 50, 60, 60]], (MAX_DETECTIONS, 1))
+    many = Boxes(np.vstack([far, one.xyxy]), ("a",) * (MAX_DETECTIONS + 1))
+    scores = [np.ones(MAX_DETECTIONS + 1)]
     assert average_precision([many], [one], scores).tolist() == coco([many], [one], scores).tolist() == [0.0] * 10
 
 

@@ -20,7 +20,7 @@ from reasoner_rm.errors import InputError
 from reasoner_rm.rewards import score
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks import get_task
-from reasoner_rm.tasks.boxes import MAX_BOXES, MAX_COORDINATE, MAX_LABEL, MAX_TEXT, iou_matrix, read_boxes, to_original
+from reasoner_rm.tasks.boxes import MAX_BOXES, MAX_COORDINATE, MAX_LABEL, MAX_TEXT, iou_matrix, parse_boxes, to_original
 
 Box = tuple[float, float, float, float]
 CUBE: Box = (10, 10, 30, 40)
@@ -109,14 +109,14 @@ def test_conversion_keeps_the_place_within_the_image(box: Box, original: Any, pr
     ],
 )
 def test_boxes_are_read(text: str) -> None:
-    found = read_boxes(text)
+    found = parse_boxes(text)
     assert found is not None
     assert found.xyxy.tolist() == [list(CUBE)] and found.labels == ("cube",)
 
 
 @pytest.mark.parametrize("text", ["[]", "```json\n[]\n```"])
 def test_nothing_is_an_answer(text: str) -> None:
-    found = read_boxes(text)
+    found = parse_boxes(text)
     assert found is not None and len(found) == 0 and found.xyxy.shape == (0, 4)
 
 
@@ -166,13 +166,13 @@ def one(box: str, label: str = '"cube"') -> str:
     ],
 )
 def test_what_is_no_list_of_boxes_is_not_read(text: str) -> None:
-    assert read_boxes(text) is None
+    assert parse_boxes(text) is None
     for task in ("detection", "grounding"):
         assert right(text, sample(task, CUBE)) == 0
 
 
 def test_as_many_boxes_as_allowed_are_read() -> None:
-    found = read_boxes(said(*[CUBE] * MAX_BOXES))
+    found = parse_boxes(said(*[CUBE] * MAX_BOXES))
     assert found is not None and len(found) == MAX_BOXES
 
 
@@ -184,7 +184,7 @@ def test_a_label_may_be_missing() -> None:
 
 @given(st.text() | st.recursive(st.none() | st.floats() | st.text(max_size=3), st.lists).map(json.dumps))
 def test_no_text_breaks_the_reader(text: str) -> None:
-    found = read_boxes(text)
+    found = parse_boxes(text)
     assert found is None or found.xyxy.shape == (len(found), 4)
 
 

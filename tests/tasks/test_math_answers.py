@@ -11,7 +11,7 @@ import pytest
 from reasoner_rm.rewards import score
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks import get_task
-from reasoner_rm.tasks.math_answers import _CHILD, MAX_FORMULA, formula, rational, same_formula
+from reasoner_rm.tasks.math_answers import _WORKER, MAX_FORMULA, formula, rational, same_formula
 
 
 @pytest.mark.parametrize(
@@ -44,8 +44,8 @@ def test_what_hangs_is_ended_and_the_next_answer_is_read() -> None:
 
 def test_a_child_that_died_is_replaced() -> None:
     assert same_formula("y+1", "1+y")
-    assert _CHILD._process is not None
-    os.kill(_CHILD._process.pid, 9)
+    assert _WORKER._process is not None
+    os.kill(_WORKER._process.pid, 9)
     time.sleep(0.2)
     assert same_formula("y+2", "2+y")
 

@@ -81,7 +81,7 @@ def as_differentiable(
 
 
 def patches(image: Tensor, vlm: Vlm) -> tuple[Tensor, tuple[int, int, int]]:
-    """An image [3, H, W] in 0..1 as its processor patchifies it, within the autograd graph: patches [P, D], grid (t, h, w)."""
+    """An image [3, H, W] in 0..1 as its processor patchifies it, differentiable: patches [P, D], grid (t, h, w)."""
     settings: Any = vlm.processor.image_processor
     patch, merge, frames = settings.patch_size, settings.merge_size, settings.temporal_patch_size
     height, width = smart_resize(

@@ -55,7 +55,7 @@ def as_multi_score(
         rewards: by name, a function of this calling convention and its weight.
     """
     if not rewards or "avg" in rewards:
-        raise InputError("multi_score has no rewards, or one named avg", remedy="give rewards by other names")
+        raise InputError("multi_score needs rewards, none of them called avg")
 
     def score(
         images: Any, prompts: Sequence[str], metadata: Any = None, **_: Any

@@ -40,7 +40,7 @@ def as_media(value: ImageLike, *, urls: bool = False) -> MediaRef:
             return from_data_uri(value)
         case str() if is_remote(value):
             if not urls:
-                raise InputError(f"{value[:60]!r} is an http address", remedy="set urls=True, or give the image itself")
+                raise InputError(f"{value[:60]!r} is an address", remedy="set urls=True, or give the image itself")
             return fetch(value)
         case str():
             return read_bytes(value)

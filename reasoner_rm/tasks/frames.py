@@ -28,7 +28,7 @@ def frames(video: VideoRef, limit: int = MAX_FRAMES) -> tuple[MediaRef, ...]:
     else:
         name = video if isinstance(video, str) else type(video).__name__
         remedy = "extract the video's frames and refer to their folder, or list them"
-        raise InputError(f"not a folder of frames: {name}", remedy=remedy)
+        raise InputError(f"no folder of frames: {name}", remedy=remedy)
     if not every:
         raise InputError(f"no frames in {video or 'an empty list'}", remedy=f"put {', '.join(_SUFFIXES)} files there")
     if len(every) <= limit:

@@ -46,7 +46,7 @@ def _first_error(text: str, container: AnswerFormat, answer: str | None, readabl
     for tag in ("<think>", "</think>") + (("<answer>", "</answer>") if container == "answer" else ()):
         n = text.count(tag)
         if n != 1:
-            return f"no {tag}" if n == 0 else f"{n} times {tag}"
+            return f"no {tag}" if n == 0 else f"{tag} appears {n} times"
     if not text.lstrip().startswith("<think>"):
         return "text before <think>"
     think, _, rest = text.partition("</think>")
@@ -68,7 +68,7 @@ def _first_error(text: str, container: AnswerFormat, answer: str | None, readabl
     else:
         boxed = boxes(rest)
         if len(boxed) != 1:
-            return f"{len(boxed)} times \\boxed{{}}" if boxed else "no complete \\boxed{}"
+            return f"\\boxed{{}} appears {len(boxed)} times" if boxed else "no complete \\boxed{}"
         _, start, end = boxed[0]
         if "\\boxed{" in rest[:start] + rest[end:]:
             return "\\boxed{} is not closed"

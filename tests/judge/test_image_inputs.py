@@ -105,8 +105,8 @@ def test_a_file_is_read_when_it_is_given(picture: Image.Image, tmp_path: Path) -
         ("data:text/html;base64,AAAA", "not a base64 data URI of an image"),
         ("data:image/png,AAAA", "not a base64 data URI of an image"),
         ("data:image/png;base64,@@@", "broken base64"),
-        (7, "no image but int"),
-        (None, "no image but NoneType"),
+        (7, "int is not an image"),
+        (None, "NoneType is not an image"),
         (np.zeros((4, 4), np.uint8), "an array of uint8 and shape (4, 4)"),
         (np.zeros((4, 4, 3), np.int64), "an array of int64"),
         (torch.full((3, 4, 4), 2.0), "floats from 2 to 2"),
@@ -129,7 +129,7 @@ def test_a_private_address_is_never_asked() -> None:
 
 
 def test_a_list_says_which() -> None:
-    with pytest.raises(InputError, match="image 1: no image but int"):
+    with pytest.raises(InputError, match="image 1: int is not an image"):
         as_images([b"x", 7])
     with pytest.raises(InputError, match="one image where several"):
         as_images("a.png")

@@ -49,7 +49,7 @@ def test_the_honest_text_is_well_formed_and_right(sample: Any) -> None:
         (lambda g, p, c: [float("<answer>" in g.completions[0].text)], "paid 1.0 for"),
         (
             lambda g, p, c: [float(len(g.completions[0].text))],
-            "it has to return 1 values, each None or a number in [0, 1]",
+            "return 1 values, each None or a number in [0, 1]",
         ),
         (lambda g, p, c: [float("nan")], "returned [nan]"),
         (lambda g, p, c: [1.0 / len(p[0].answer or "")], "ZeroDivisionError"),

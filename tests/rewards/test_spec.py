@@ -52,12 +52,12 @@ def test_a_preset_may_fade_too() -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ({}, "holds no reward"),
-        ({"listener": 1.0, "format": 1.0}, "reward format stands in the mixture twice"),
+        ({}, "no reward is given"),
+        ({"listener": 1.0, "format": 1.0}, "reward format is given twice"),
         ({"format": "much"}, "the weight of format is 'much'; give a number, or points"),
         ({"format": True}, "the weight of format is True"),
         ({"format": float("nan")}, "the weight of format is nan"),
-        ({"format": [[5, 1.0], [5, 2.0]]}, "rising steps"),
+        ({"format": [[5, 1.0], [5, 2.0]]}, "increasing steps"),
         ({"format": []}, "the weight of format is []"),
         ({"format": [[1, 2, 3]]}, "the weight of format is"),
         ({"vision_r2": 1.0}, "unknown reward 'vision_r2'; did you mean 'vision_r1'?"),
@@ -87,7 +87,7 @@ def test_a_function_in_a_file_is_a_reward(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="valid integer"):
         score(f"{file}:brief", TEXT, ROW, most="few")
     for value, said in (("nan", r"\[nan\]"), ("inf", r"\[inf\]"), ("", r"\['good'\]")):
-        with pytest.raises(InputError, match=rf"wild returned {said} for sample '{ROW.id}'; it has to return 1 values"):
+        with pytest.raises(InputError, match=rf"wild returned {said} for sample '{ROW.id}'; return 1 values"):
             score(f"{file}:wild", TEXT, ROW, value=value)
     with pytest.raises(InputError, match=r"alone returned 1\.0 for sample"):
         score(f"{file}:alone", TEXT, ROW)

@@ -114,7 +114,7 @@ def test_the_openai_client_is_told_what_it_cannot_have(url: str) -> None:
         ({"n": 17}, "n: "), ({"temperature": 3}, "temperature"), ({"n": 2, "stream": True}, "one choice"),
         ({"messages": [message, message]}, "one user message"),
         ({"messages": [{"role": "system", "content": "be kind"}]}, "one user message"),
-        ({"messages": [user("red", BLUE)]}, "2 images, here are 1"), ({"messages": [user("", RED, BLUE)]}, "a text"),
+        ({"messages": [user("red", BLUE)]}, "the message has 1"), ({"messages": [user("", RED, BLUE)]}, "a text"),
     ):  # fmt: skip
         with pytest.raises((openai.BadRequestError, openai.UnprocessableEntityError), match=says):
             ai.chat.completions.create(**{"model": "eyes", "messages": [message], **settings})  # type: ignore[call-overload]
@@ -257,7 +257,7 @@ def test_a_name_that_leads_here_by_itself_is_refused() -> None:
 
 
 def test_a_slow_or_endless_head_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(header_limits, "SECONDS", 0.3)
+    monkeypatch.setattr(header_limits, "HEADER_TIMEOUT", 0.3)
     with serving(create_app(seeing_judge())) as address:
         for first in (b"", b"GET /health HT", b"GET /health HTTP/1.1\r\nHost: a\r\nX-"):
             with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=5) as open_:
@@ -340,7 +340,7 @@ def test_a_judge_that_is_served_elsewhere(url: str, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match="is no judge's server"):
+    with pytest.raises(InputError, match="is not a judge server"):
         Judge.connect("http://127.0.0.1:9")
     with serving(create_app(seeing_judge(), key="s3cret")) as address:
         monkeypatch.delenv("OPENAI_API_KEY", raising=False)

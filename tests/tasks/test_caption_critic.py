@@ -98,9 +98,9 @@ def test_the_box_counts_and_not_the_thought() -> None:
         (caption("a" * (MAX_PHRASE + 1)), "at most 1000 characters"),
         (caption(original=None), "gold.original is None"),
         (caption(type=3), "gold.type is 3"),
-        (caption(original="wooden chair."), "says the same as gold.original"),
-        (caption("plastic chair", "Wooden  Chair"), "does not stand in the caption; prompt is the changed caption"),
-        (caption("a } sign", prompt="a } sign"), "cannot stand in \\boxed{}; balance its braces"),
+        (caption(original="wooden chair."), "equals gold.original"),
+        (caption("plastic chair", "Wooden  Chair"), "is not in the caption; prompt is the changed caption"),
+        (caption("a } sign", prompt="a } sign"), "cannot be put into \\boxed{}; balance its braces"),
     ],
 )
 def test_unusable_phrases_are_refused(sample: Sample, message: str) -> None:

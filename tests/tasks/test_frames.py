@@ -38,12 +38,13 @@ def test_a_folders_frames_are_counted_not_spelled(tmp_path: Path) -> None:
 def test_long_videos_are_thinned_evenly_from_first_to_last() -> None:
     every = tuple(str(i) for i in range(15))
     assert frames(every) == ("0", "2", "4", "6", "8", "10", "12", "14")
-    assert frames(every, most=2) == ("0", "14")
-    assert frames(every, most=15) == frames(every, most=99) == every
+    assert frames(every, limit=2) == ("0", "14")
+    assert frames(every, limit=15) == frames(every, limit=99) == every
 
 
 @pytest.mark.parametrize(
-    ("video", "message"), [("gone", "no folder of frames: gone; extract"), (b"film", "bytes"), ((), "no frames in an")]
+    ("video", "message"),
+    [("gone", "no folder of frames: gone; extract"), (b"film", "bytes"), ((), "no frames in an")],
 )
 def test_what_has_no_frames_is_refused(video: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):

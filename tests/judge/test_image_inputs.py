@@ -131,7 +131,7 @@ def test_a_private_address_is_never_asked() -> None:
 def test_a_list_says_which() -> None:
     with pytest.raises(InputError, match="image 1: int is not an image"):
         as_images([b"x", 7])
-    with pytest.raises(InputError, match="one image where several"):
+    with pytest.raises(InputError, match="one image instead of a list"):
         as_images("a.png")
     with pytest.raises(InputError, match="images of shape"):
         as_images(torch.zeros(3, 4, 4))

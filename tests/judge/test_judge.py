@@ -134,7 +134,7 @@ def test_refusals(judge: Judge) -> None:
         judge.verdicts([Sample("1", "image_preference", "", (red, blue, red))])
     with pytest.raises(InputError, match="this judge was trained for image_preference"):
         seeing_judge().compare_answers("?", "a", "b")
-    with pytest.raises(InputError, match="p_first from 'logits'"):
+    with pytest.raises(InputError, match="p_first is 'logits'"):
         judge.compare("a", red, blue, p_first="logits")
     with pytest.raises(InputError, match="does not tell its options' probabilities"):
         judge.compare("a", red, blue, p_first="tokens")

@@ -156,7 +156,7 @@ def test_it_is_served_on_loopback_only(host: str, capsys: pytest.CaptureFixture[
         main(["serve", "--model", "none", "--host", host, "--flow-grpo-pickle"])
     told = capsys.readouterr()
     assert ended.value.code == 2 and not told.out
-    assert told.err.count("\n") == 1 and "allowed on loopback only" in told.err and "--host at 127.0.0.1" in told.err
+    assert told.err.count("\n") == 1 and "allowed on loopback only" in told.err and "use --host 127.0.0.1" in told.err
 
 
 def test_colours_are_told_apart(url: str) -> None:

@@ -22,7 +22,7 @@ __all__ = ["Completion", "Group", "InputError", "Judge", "Sample", "Verdict", "l
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use, so that `import reasoner_rm` and `--help` stay quick."""
+    """Import on first use, so that `import reasoner_rm` and `--help` are fast."""
     if name not in _HOME:
         raise AttributeError(f"module 'reasoner_rm' has no attribute {name!r}")
     return getattr(importlib.import_module(f"reasoner_rm.{_HOME[name]}"), name)

@@ -1,6 +1,6 @@
-"""The processes of one training, as `torchrun` or `accelerate launch` start them: ranks and collectives.
+"""Ranks and collectives of a training launched by `torchrun` or `accelerate launch`.
 
-In one process every call returns at once. A collective has to be called by every process, in the same order.
+With one process every call returns at once. A collective must be called by every process, in the same order.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from reasoner_rm.errors import InputError, ServiceError
 T = TypeVar("T")
 
 TIMEOUT = datetime.timedelta(minutes=30)
-"""How long a process waits for the others; the slowest rollout has to fit."""
+"""The timeout of a collective; longer than the slowest rollout."""
 
 
 def init() -> None:
-    """Take the place that the launcher gave this process. Twice is once.
+    """Initialise the process group from the launcher's environment variables, unless that is done.
 
-    One GPU a process where there are GPUs; a CPU speaks gloo.
+    NCCL with one GPU per process where there are GPUs, gloo on CPUs.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
         return
@@ -35,35 +35,35 @@ def init() -> None:
 
 
 def shutdown() -> None:
-    """Leave the process group, after all have come so far. A group of one is not ours: vLLM makes one."""
+    """Destroy the process group after a barrier. A group of one process is vLLM's and is left alone."""
     if world_size() > 1:
         dist.barrier()
         dist.destroy_process_group()
 
 
 def rank() -> int:
-    """0 for the first process, which alone writes files that there is one of."""
+    """This process's rank; rank 0 writes the shared files."""
     return dist.get_rank() if dist.is_initialized() else int(os.environ.get("RANK", "0"))
 
 
 def world_size() -> int:
-    """How many processes train together."""
+    """The number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def is_main() -> bool:
-    """Whether this is the process that writes."""
+    """Whether this is rank 0."""
     return rank() == 0
 
 
 def barrier() -> None:
-    """Wait for the others."""
+    """Wait for all processes."""
     if world_size() > 1:
         dist.barrier()
 
 
 def all_gather(value: T) -> list[T]:
-    """The value of every process, by rank."""
+    """The values of all processes, by rank."""
     if world_size() == 1:
         return [value]
     values: list[T] = [value] * world_size()
@@ -72,27 +72,29 @@ def all_gather(value: T) -> list[T]:
 
 
 def any_rank(flag: bool) -> bool:
-    """Whether it is so for any process: one that decides to stop stops them all, and leaves none waiting."""
+    """Whether the flag is set on any rank, so that all ranks take the same decision."""
     return any(all_gather(flag))
 
 
 @contextlib.contextmanager
 def raise_on_all_ranks() -> Iterator[None]:
-    """Inside, each process works by itself. What fails for one fails for all of them, here, so that none goes on to
-    wait for it elsewhere.
+    """A context that raises on all ranks when one fails inside it, so that no rank waits in a later collective.
 
     Raises:
-        InputError, ServiceError: what a process met; the others name it.
+        InputError, ServiceError: on the other ranks, naming the failed one; that one raises its own exception.
     """
-    met: Exception | None = None
+    failure: Exception | None = None
     try:
         yield
     except Exception as error:
-        met = error
-    kinds = all_gather(None if met is None else (isinstance(met, ServiceError), str(met) or type(met).__name__))
-    if met is not None:
-        raise met
-    for number, kind in enumerate(kinds):
-        if kind is not None:
-            service, text = kind
-            raise (ServiceError if service else InputError)(f"process {number} stopped: {text}")
+        failure = error
+    description = (
+        None if failure is None else (isinstance(failure, ServiceError), str(failure) or type(failure).__name__)
+    )
+    descriptions = all_gather(description)
+    if failure is not None:
+        raise failure
+    for failed_rank, described in enumerate(descriptions):
+        if described is not None:
+            service, text = described
+            raise (ServiceError if service else InputError)(f"process {failed_rank} stopped: {text}")

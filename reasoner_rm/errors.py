@@ -1,4 +1,4 @@
-"""The exceptions that users are meant to read."""
+"""Exceptions with one-line messages for users."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class InputError(Exception):
-    """The input is wrong: one line that says what, where, and what to do. The shell exits with 2 on it."""
+    """The input is wrong. The message is one line: where, what, and what to do. The shell exits with 2."""
 
     def __init__(self, what: str, *, file: str | Path | None = None, line: int | None = None, remedy: str = ""):
         where = f"{file}:{line}: " if file and line else f"{file}: " if file else ""
@@ -15,12 +15,12 @@ class InputError(Exception):
 
 
 class ServiceError(Exception):
-    """A service that the work depends on failed or went away: one line. Nothing is wrong with the input, so the same
-    command can go on when the service is back. The shell exits with 1 on it."""
+    """A required service failed or is unreachable. The input is right, so the same command works once the service is
+    back. The shell exits with 1."""
 
     def __init__(self, what: str, *, remedy: str = ""):
         super().__init__(" ".join((what.rstrip(".") + (f"; {remedy}" if remedy else "")).split()))
 
 
-class RunInterrupted(Exception):  # noqa: N818 - no error: the run ended as it was asked to
-    """The run was asked to stop, saved its state, and can be resumed. The shell says so and exits with 0."""
+class RunInterrupted(Exception):  # noqa: N818 - not an error
+    """The run was stopped by a signal, saved its state, and can be resumed. The shell exits with 0."""

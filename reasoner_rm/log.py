@@ -1,4 +1,4 @@
-"""What is said to the user once, on standard error, beside the work."""
+"""Warnings on standard error."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ import sys
 
 @functools.cache
 def warn_once(line: str) -> None:
-    """Print a line; the same line is not said again in this process."""
+    """Print a warning, each only once per process."""
     print(f"reasoner-rm: {line}", file=sys.stderr, flush=True)

@@ -1,6 +1,6 @@
-"""The records that travel through the house: recipe → Sample → prompt → rollout → Group → rewards → loss.
+"""The data classes of the pipeline: recipe → Sample → prompt → rollout → Group → rewards → loss.
 
-Everything here is plain data: frozen dataclasses with no torch, no I/O and no knowledge of any model.
+Frozen dataclasses without torch at runtime, I/O or model code.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ MediaRef: TypeAlias = "str | bytes | Image"
 """A path, ``file.parquet#row/column``, ``archive.tar#member``, encoded bytes, or a PIL image."""
 
 VideoRef: TypeAlias = "MediaRef | tuple[MediaRef, ...]"
-"""A folder of frames, or the frames themselves, in the order of time."""
+"""A folder of frames, or the frames themselves, in temporal order."""
 
 BoxSpace: TypeAlias = Literal["processed", "normalized_1000"]
-"""Where a model family's boxes live: in pixels of the image as it was processed, or 0 to 1000 along either side."""
+"""The coordinates of a model family's boxes: pixels of the processed image, or 0 to 1000 along either side."""
 
 SpanReward: TypeAlias = tuple[int, int, float]
-"""A piece of a text, from and to in characters, and what it is worth."""
+"""A span of a text, (start, end) in characters, and its reward."""
 
 FinishReason: TypeAlias = Literal["stop", "length"]
 
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Which field of a sample holds the things that are compared, and how many of its first items are shared."""
+    """The field of a sample that holds the candidates, the noun for one, and how many leading items are shared."""
 
     noun: str
     media: Literal["images", "videos", "responses"]
@@ -49,10 +49,10 @@ PAIRWISE_TASKS: Mapping[str, Candidates] = {
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One row of data. Candidates stand in shown order and ``gold`` is relative to that order.
+    """One row of data. Candidates are in shown order, and ``gold`` refers to that order.
 
-    ``prompt`` is raw: a caption, a question, an instruction. ``target`` is a full assistant turn for SFT.
-    ``group_id`` clusters samples that stem from one source prompt, for splits and bootstraps.
+    ``prompt`` is unrendered: a caption, a question, an instruction. ``target`` is a full assistant turn for SFT.
+    ``group_id`` clusters samples of one source prompt, for splits and bootstraps.
     """
 
     id: str
@@ -75,11 +75,11 @@ class Sample:
     def swapped(self) -> Sample:
         """The same comparison with the two candidates exchanged: media, gold, target, ``meta.order`` and ``meta.truth``
         (which candidate is right, 1 or 2) together."""
-        kind = PAIRWISE_TASKS.get(self.task)
-        if kind is None:
-            raise ValueError(f"task {self.task!r} compares nothing, so it cannot be swapped")
-        items = getattr(self, kind.media)
-        shared, shown = items[: kind.shared], items[kind.shared :]
+        candidates = PAIRWISE_TASKS.get(self.task)
+        if candidates is None:
+            raise ValueError(f"task {self.task!r} has no candidates to swap")
+        items = getattr(self, candidates.media)
+        shared, shown = items[: candidates.shared], items[candidates.shared :]
         gold = dict(self.gold)
         if "p_first" in gold:
             gold["p_first"] = 1.0 - gold["p_first"]
@@ -88,8 +88,8 @@ class Sample:
         meta = {**self.meta, "order": list(reversed(self.meta.get("order", range(len(shown)))))}
         if meta.get("truth") in (1, 2):
             meta["truth"] = 3 - meta["truth"]
-        target = None if self.target is None else swap_labels(self.target, kind.noun)
-        media: dict[str, Any] = {kind.media: (*shared, *reversed(shown))}
+        target = None if self.target is None else swap_labels(self.target, candidates.noun)
+        media: dict[str, Any] = {candidates.media: (*shared, *reversed(shown))}
         return dataclasses.replace(self, gold=gold, meta=meta, target=target, **media)
 
 
@@ -123,7 +123,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One prompt with its G completions: the unit of work of GRPO."""
+    """One prompt with its G completions: GRPO's unit."""
 
     sample: Sample
     completions: tuple[Completion, ...]
@@ -131,8 +131,8 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class ParsedCompletion:
-    """What a task reads out of a completion. ``answer`` is None when nothing readable stands in the container;
-    ``parse_error`` says why the text is not well formed."""
+    """A parsed completion. ``answer`` is None without a readable answer in the container; ``parse_error`` says why the
+    text is not well formed, empty when it is."""
 
     thinking: str | None
     answer: str | None
@@ -142,9 +142,9 @@ class ParsedCompletion:
 
 @dataclass(frozen=True, slots=True)
 class Belief:
-    """What a listener says: ``probs`` over ``options`` sum to 1; ``mass`` is what they held of the whole vocabulary.
+    """A listener's belief: ``probs`` over ``options`` sum to 1; ``option_mass``: their probability in the vocabulary.
 
-    ``spread`` is how far the first option's probability differed between both orders; 0 when one was heard.
+    ``order_gap``: the difference of the first option's probability between both orders; 0 with one order.
     """
 
     options: tuple[str, ...]
@@ -155,10 +155,10 @@ class Belief:
 
 @dataclass(frozen=True, slots=True)
 class ScoredGroup:
-    """A group after its rewards. Every list has G entries; a component may hold None: it could not be scored.
+    """A group with its rewards. Every sequence has G entries; None in a component: it could not be scored.
 
-    ``metrics`` are what rewards returned beside their values; ``token_advantages`` [G][C] take the advantages' place
-    where a reward scores single sentences.
+    ``metrics``: further values that rewards returned; ``token_advantages`` [G][C] replace the advantages where a
+    reward scores sentences.
     """
 
     group: Group
@@ -173,10 +173,10 @@ class ScoredGroup:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A judge's answer on one pair: ``preferred`` is 0, 1 or None (a tie, or nothing could be read).
+    """A judge's verdict on one pair: ``preferred`` is 0, 1 or None (a tie, or no readable vote).
 
-    ``p_first`` is the share of readable votes for the first candidate, None without any. ``consistent`` says
-    whether both orders agreed; None when one order was asked. ``votes`` are candidate indices in the caller's order.
+    ``p_first``: the probability of the first candidate, by default its share of readable votes; None without any.
+    ``consistent``: whether both orders agreed; None with one order. ``votes``: candidate indices in the caller's order.
     """
 
     preferred: int | None
@@ -189,15 +189,15 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class RewardContext:
-    """What a reward may look at beside the text.
+    """The inputs of a reward besides the group.
 
     Attributes:
-        step, progress: optimiser steps so far; the share of the training that is done, 0 to 1.
+        step, progress: optimiser steps so far; the completed share of the training, 0 to 1.
         best_means: the best running mean so far of each metric that rewards returned, by name.
-        beliefs: the listener's, aligned with the completions.
+        beliefs: [G] of the listener.
         image_sizes: (width, height) pairs of each image: original, processed.
         box_space: the coordinates of the policy's boxes.
-        scorers: models that rewards call (a judge, an LLM), by name.
+        scorers: functions that rewards call (a judge, an LLM), by name.
     """
 
     step: int = 0
@@ -211,11 +211,11 @@ class RewardContext:
 
 @dataclass(frozen=True, slots=True)
 class VisionInputs:
-    """The distinct images of one or more prompts, ready for a vision tower.
+    """The distinct images of one or more prompts, as inputs of a vision tower.
 
-    ``pixel_values`` [patches, patch_dim] of all images in order; ``grid_thw`` [images, 3]; ``order`` [placeholders]
-    says which of them stands at each place in the prompts, None: each once, one after the other. ``keys`` identify
-    the images within a run.
+    ``pixel_values`` [patches, patch_dim] of all images in order; ``grid_thw`` [images, 3]; ``order`` [placeholders]:
+    the index of the image at each placeholder, None: each image once, in order. ``keys`` identify the images within a
+    run.
     """
 
     pixel_values: Tensor

@@ -1,4 +1,4 @@
-"""A sample as a JSON object and back: the shape of a line on disk, of `--sample FILE`, of a request."""
+"""Samples as JSON objects: the format of JSONL files, of `--sample FILE`, and of requests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = {
 
 
 def sample_from_dict(row: Mapping[str, Any], folder: Path | None = None) -> Sample:
-    """A sample from its JSON object; relative image paths are taken from ``folder``.
+    """A sample from its JSON object; relative image paths are relative to ``folder``.
 
     Raises:
         InputError: a missing, unknown or wrongly typed field.
@@ -50,7 +50,7 @@ def sample_from_dict(row: Mapping[str, Any], folder: Path | None = None) -> Samp
             raise InputError(f"field {key!r} must hold strings")
     for key in ("images", "videos"):
         if key in values:
-            values[key] = _each(values[key], lambda ref: str(folder / ref) if folder else ref, tuple)
+            values[key] = _map_refs(values[key], lambda ref: str(folder / ref) if folder else ref, tuple)
     return Sample(**values)
 
 
@@ -58,7 +58,7 @@ def sample_to_dict(sample: Sample, folder: Path | None = None) -> dict[str, Any]
     """The JSON object of a sample, without fields at their defaults; image paths relative to ``folder``.
 
     Raises:
-        InputError: images held in memory, which have no reference to write.
+        InputError: images in memory, which have no path to write.
     """
     row: dict[str, Any] = {}
     for name, default in _DEFAULTS.items():
@@ -69,7 +69,7 @@ def sample_to_dict(sample: Sample, folder: Path | None = None) -> dict[str, Any]
         if key in row:
             if any(not isinstance(ref, str) for ref in _flat(row[key])):
                 raise InputError(f"sample {sample.id!r} holds {key} in memory", remedy="save them as files first")
-            row[key] = _each(row[key], lambda ref: _relative(ref, folder) if folder else ref, list)
+            row[key] = _map_refs(row[key], lambda ref: _relative(ref, folder) if folder else ref, list)
     return row
 
 
@@ -78,21 +78,22 @@ def _flat(items: Iterable[Any]) -> list[Any]:
     return [ref for item in items for ref in (item if isinstance(item, (list, tuple)) else [item])]
 
 
-def _each(items: Iterable[Any], change: Callable[[str], str], kind: Callable[[Iterable[Any]], Any]) -> Any:
-    """Every reference changed, those of a video's frames too; ``kind`` (list or tuple) holds them."""
-    return kind(_each(i, change, kind) if isinstance(i, (list, tuple)) else change(i) for i in items)
+def _map_refs(items: Iterable[Any], change: Callable[[str], str], container: Callable[[Iterable[Any]], Any]) -> Any:
+    """Apply ``change`` to every reference, frames of videos included, in a new ``container`` (list or tuple)."""
+    return container(_map_refs(i, change, container) if isinstance(i, (list, tuple)) else change(i) for i in items)
 
 
 def _relative(ref: str, folder: Path) -> str:
-    """The path from a folder, links on the way resolved: ``..`` after a link leaves from where the link points."""
-    container, mark, inside = ref.partition("#")
-    above, _, name = container.rpartition(os.sep)
-    way = _way(above or (os.sep if container.startswith(os.sep) else ""), str(folder), os.getcwd())
-    return (f"{way}{os.sep}{name}" if way else name) + mark + inside
+    """A reference relative to a folder, with symbolic links resolved first, as ``..`` follows a link's target."""
+    path, mark, member = ref.partition("#")
+    parent, _, name = path.rpartition(os.sep)
+    relative = _relative_folder(parent or (os.sep if path.startswith(os.sep) else ""), str(folder), os.getcwd())
+    return (f"{relative}{os.sep}{name}" if relative else name) + mark + member
 
 
 @functools.lru_cache(maxsize=4096)
-def _way(above: str, folder: str, here: str) -> str:
-    """From one folder to another, both taken from ``here``; empty when they are the same. The disk is asked once."""
-    way = os.path.relpath(os.path.realpath(above), os.path.realpath(folder))
-    return "" if way == os.curdir else way
+def _relative_folder(target: str, folder: str, working_directory: str) -> str:
+    """One folder relative to another; empty when they are the same. Cached per working directory, to resolve links
+    once."""
+    relative = os.path.relpath(os.path.realpath(target), os.path.realpath(folder))
+    return "" if relative == os.curdir else relative

@@ -1,4 +1,4 @@
-"""Listeners: frozen models that read a reasoning and say what they believe."""
+"""Listeners: frozen models that read a reasoning and give a probability to each option."""
 
 from reasoner_rm.listener.listener import Listener, frozen_listener
 

@@ -1,5 +1,5 @@
-"""The listener: a frozen model, independent of the policy, that reads a reasoning and says how much it believes each
-option (Listener-Rewarded Thinking, arXiv 2506.22832)."""
+"""The listener: a frozen model, independent of the policy, that reads a reasoning and gives a probability to
+each option (Listener-Rewarded Thinking, arXiv 2506.22832)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.render import Template, render
 
 FAILURE_WINDOW = 512
-"""Questions over which the share that a server failed on is taken."""
+"""Queries over which the failure rate of a server is computed."""
 
 
 class Listener:
@@ -121,16 +121,16 @@ class Listener:
     # --- questions and beliefs ----------------------------------------------------------------------------------------
 
     def _beliefs(self, samples: Sequence[Sample], texts: Sequence[Sequence[str]]) -> list[tuple[Belief | None, ...]]:
-        """Each distinct reasoning of a group is asked about once; all groups in one call."""
+        """One query per distinct reasoning of a group; all groups in one call."""
         prefixes = [[self._prefix(s, t) for t in row] for s, row in zip(samples, texts, strict=True)]
         distinct = [tuple(dict.fromkeys(p for p in row if p is not None)) for row in prefixes]
         asked = [i for i, row in enumerate(distinct) if row]
         options = [get_task(s.task).options(s) for s in samples]
         queries = [OptionQuery(render(samples[i], self.template), distinct[i], options[i]) for i in asked]
-        found: list[dict[str | None, Belief | None]] = [{} for _ in samples]
+        beliefs: list[dict[str | None, Belief | None]] = [{} for _ in samples]
         for i, row in zip(asked, self._ask(queries), strict=True):
-            found[i] = {p: self._belief(options[i], logprobs) for p, logprobs in zip(distinct[i], row, strict=True)}
-        return [tuple(found[i].get(prefix) for prefix in row) for i, row in enumerate(prefixes)]
+            beliefs[i] = {p: self._belief(options[i], logprobs) for p, logprobs in zip(distinct[i], row, strict=True)}
+        return [tuple(beliefs[i].get(prefix) for prefix in row) for i, row in enumerate(prefixes)]
 
     def _ask(self, queries: Sequence[OptionQuery]) -> list[list[Sequence[float] | None]]:
         with self.batch():

@@ -1,5 +1,5 @@
-"""When a rollout batch is read by the listener: at once when it is whole, or, by a listener on a device of its own,
-while it is rolled out."""
+"""Overlap of listener and rollout: a remote listener evaluates groups while others are generated, a local one evaluates
+the complete rollout batch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reasoner_rm.schema import Belief, Group
 Beliefs = tuple[Belief | None, ...]
 
 CONCURRENT_GROUPS = 32
-"""Groups that are asked about at once; how many requests these become is the endpoint's own limit."""
+"""Groups evaluated concurrently; the number of requests is limited by the endpoint's own `concurrency`."""
 
 
 class OverlappedListening:
@@ -25,7 +25,7 @@ class OverlappedListening:
     down the rollout by as much as it gains.
 
     Attributes:
-        overlap_seconds: of the listening, how much the rollout covered; known once :meth:`beliefs` has been called.
+        overlap_seconds: the listener's time that overlapped the rollout; set by :meth:`beliefs`.
 
     Raises:
         ServiceError: at the end of the `with` block, when the listener's server failed too often.
@@ -49,24 +49,24 @@ class OverlappedListening:
     def __exit__(self, *error: Any) -> None:
         self._exits.__exit__(*error)
 
-    def submit(self, place: int, group: Group) -> None:
-        """Hand over a group of the batch that is complete."""
-        self._groups[place] = group
+    def submit(self, index: int, group: Group) -> None:
+        """Add a completed group of the batch, by its index."""
+        self._groups[index] = group
         if self._workers is not None:
-            self._pending[place] = self._workers.submit(self._timed, group)
+            self._pending[index] = self._workers.submit(self._timed, group)
 
     def beliefs(self) -> list[Beliefs | None]:
-        """The beliefs about each group, by place, once all are there; None without a listener."""
-        places = sorted(self._groups)
+        """The beliefs about each group, in the order of the indices; waits for all. None without a listener."""
+        indices = sorted(self._groups)
         if self.listener is None:
-            return [None] * len(places)
+            return [None] * len(indices)
         if self._workers is None:
-            groups = [self._groups[i] for i in places]
+            groups = [self._groups[i] for i in indices]
             return list(self.listener.beliefs([g.sample for g in groups], [_texts(g) for g in groups]))
-        waited_from = time.monotonic()
-        found = [self._pending[i].result() for i in places]
-        self.overlap_seconds = _covered((began, min(ended, waited_from)) for _, began, ended in found)
-        return [beliefs for beliefs, _, _ in found]
+        rollout_end = time.monotonic()
+        results = [self._pending[i].result() for i in indices]
+        self.overlap_seconds = _covered((began, min(ended, rollout_end)) for _, began, ended in results)
+        return [beliefs for beliefs, _, _ in results]
 
     def _timed(self, group: Group) -> tuple[Beliefs, float, float]:
         assert self.listener is not None
@@ -80,7 +80,7 @@ def _texts(group: Group) -> Sequence[str]:
 
 
 def _covered(intervals: Iterable[tuple[float, float]]) -> float:
-    """How long at least one of these intervals lasts."""
+    """The length of the union of intervals."""
     total, reached = 0.0, 0.0
     for began, ended in sorted(intervals):
         total += max(0.0, ended - max(began, reached))

@@ -1,4 +1,4 @@
-"""What a listener gets to read of a completion: its reasoning, never its verdict."""
+"""The part of a completion that a listener reads: the reasoning without the verdict."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _VERDICT = re.compile(
 
 
 def extract_reasoning(text: str, strip_verdict: bool = False) -> str | None:
-    """The completion up to and including its first ``</think>``; None when the thought is never closed.
+    """The completion up to and including its first ``</think>``; None without a closed thought at the start.
 
     Args:
         strip_verdict: remove sentences of the reasoning that already state a verdict.
     """
-    said, closed, _ = text.partition(END)
-    before, opened, thought = said.partition(BEGIN)
+    head, closed, _ = text.partition(END)
+    before, opened, thought = head.partition(BEGIN)
     if not closed or not opened or before.strip():
         return None
     return before + opened + (_without_verdicts(thought) if strip_verdict else thought) + END

@@ -1,8 +1,8 @@
-"""Attention that knows groups: the completions of one prompt attend to its keys and values without copies of it.
+"""Shared-prefix attention: the completions of a group attend to their prompt's keys and values without copies.
 
-Registered with transformers under a name of its own. A forward pass hands a :class:`Pattern` down as the keyword
-``groups``; without one the implementation is plain SDPA, so a model may keep it for good. The pattern sees queries,
-keys and values after M-RoPE, whatever the family.
+Registered with transformers as an attention implementation. A forward pass gets an :class:`AttentionPattern` as the
+keyword ``groups``; without one the implementation is plain SDPA. The pattern gets queries, keys and values after
+M-RoPE, for every family.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NAME = "reasoner_groups"
 
 
 class AttentionPattern(Protocol):
-    """Who attends to whom in one forward pass."""
+    """The attention of one forward pass."""
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """``query`` [B, H, L, D], ``key`` and ``value`` [B, K, L, D] with K dividing H; the outputs [B, L, H, D]."""
@@ -63,7 +63,7 @@ class GroupLayout:
 
 class PackedAttention:
     """``[prompt][c1]…[cG]`` of several groups in one row: a prompt attends to itself, a completion to its prompt and
-    itself. Exact: no token's sum has a term more or less than in the repeated form."""
+    itself. Exact: every token attends to the same keys as in the repeated form."""
 
     def __init__(self, spans: Sequence[GroupLayout], device: Any):
         self.spans = spans
@@ -108,7 +108,7 @@ class _Tail:
         return out[self.valid] if self.ragged else out.flatten(0, 1)
 
     def _batch(self, x: Tensor) -> Tensor:
-        """[H, ΣC, D] to [G, H, C, D]; short rows are padded with their last token, which nobody attends to."""
+        """[H, ΣC, D] to [G, H, C, D]; short rows are padded with their last token, whose outputs are dropped."""
         if self.ragged:
             return x[:, self.rows].transpose(0, 1)
         return x.unflatten(1, (self.count, self.width)).transpose(0, 1)

@@ -1,4 +1,4 @@
-"""Where a policy's boxes live: data state them in original pixels, models write them in a space of theirs."""
+"""Conversion of boxes between original pixels, as in data, and the box space of a model family."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class BoxConverter:
-    """``space`` is the family's; ``sizes`` gives the (width, height) of a sample's image in pixels: as it is on disk,
-    and as the policy saw it."""
+    """``space`` is the family's box space; ``sizes`` gives the (width, height) of a sample's image in pixels, original
+    and processed."""
 
     space: BoxSpace
     sizes: Callable[[Sample], tuple[Size, Size]]
 
     @classmethod
     def of(cls, encoder: PromptEncoder) -> BoxConverter:
-        """The canvas of an encoder's model."""
+        """The converter of an encoder's model."""
         return cls(encoder.vlm.family.box_space, lambda sample: encoder.sizes(sample.images[0]))
 
-    def original(self, found: Boxes, sample: Sample) -> Boxes:
-        """Boxes as the policy wrote them, in pixels of the original image."""
-        return Boxes(to_original(found.xyxy, self.space, *self.sizes(sample)), found.labels)
+    def original(self, boxes: Boxes, sample: Sample) -> Boxes:
+        """Boxes in the family's space, converted to pixels of the original image."""
+        return Boxes(to_original(boxes.xyxy, self.space, *self.sizes(sample)), boxes.labels)
 
     def text_to_original(self, text: str, sample: Sample) -> str:
-        """A completion as a sample's ``target`` states it: with its boxes in original pixels."""
+        """A completion with its boxes converted to original pixels, the form of a sample's ``target``."""
         task = get_task(sample.task)
         if not isinstance(task, Localisation):
             return text
@@ -43,7 +43,7 @@ class BoxConverter:
         return task.convert_boxes(text, sample, lambda boxes: to_original(boxes, self.space, *sizes))
 
     def text_to_model(self, text: str, sample: Sample) -> str:
-        """A sample's ``target`` as the policy is to write it."""
+        """A sample's ``target`` with its boxes converted to the family's space, for the policy to learn."""
         task = get_task(sample.task)
         if not isinstance(task, Localisation):
             return text

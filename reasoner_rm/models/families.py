@@ -1,4 +1,4 @@
-"""What differs by model family, in one place: an adapter each, chosen by the checkpoint's `model_type`."""
+"""Adapters for what differs by model family, chosen by the checkpoint's `model_type`."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ VISUAL_TOKENS = ("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|imag
 class Family:
     """A model family.
 
-    ``box_space``: the coordinates in which it writes boxes. ``packs``: its attention can be told about groups, so that
-    a prompt runs once for all its completions.
+    ``box_space``: the coordinates in which it writes boxes. ``supports_packing``: its attention supports packed groups,
+    in which a prompt is computed once for all its completions.
     """
 
     model_type: str
@@ -31,11 +31,11 @@ class Family:
     def positions(
         self, model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, grid: torch.Tensor | None
     ) -> torch.Tensor:
-        """M-RoPE positions [3, B, P] of padded prompts; a continuation goes on at each row's greatest plus one."""
+        """M-RoPE positions [3, B, P] of padded prompts; a continuation starts at each row's maximum plus one."""
         config = model.config
-        kinds = (input_ids == config.image_token_id).int() + 2 * (input_ids == config.video_token_id).int()
+        token_types = (input_ids == config.image_token_id).int() + 2 * (input_ids == config.video_token_id).int()
         positions, _ = model.model.get_rope_index(
-            input_ids, mm_token_type_ids=kinds, image_grid_thw=grid, attention_mask=attention_mask
+            input_ids, mm_token_type_ids=token_types, image_grid_thw=grid, attention_mask=attention_mask
         )
         return positions
 
@@ -51,8 +51,8 @@ FAMILIES = {
 
 
 def get_family(config: Any, where: str) -> Family:
-    """The adapter for a checkpoint's configuration. A relative of the Qwen-VL family that has none is run in the
-    repeated form, which is said once.
+    """The adapter for a checkpoint's configuration. A Qwen-VL-like architecture without an adapter runs in the
+    repeated form, with one warning.
 
     Raises:
         InputError: another architecture.

@@ -49,30 +49,30 @@ def group_logprobs(
     Args:
         prompts: the N prompts.
         completions: for each prompt its G_i completions as token ids, at least one each; lengths may differ.
-        form: how the groups pass through the model; by default the best that the model supports.
-        entropy, argmax: what to compute beside; see :class:`GroupLogprobs`.
+        form: the forward pass; by default packed where the model supports it.
+        entropy, argmax: whether to compute these as well; see :class:`GroupLogprobs`.
     """
     states = form(vlm, prompts, [[c[:-1] for c in group] for group in completions])
     ids, mask = pad_right([c for group in completions for c in group], vlm.tokenizer.pad_token_id, vlm.device)
-    kept = mask.bool()
+    valid = mask.bool()
     hidden = states.hidden[states.predict_positions]
-    found = token_logprobs(vlm, hidden, ids[kept], temperature, entropy=entropy, argmax=argmax)
+    result = token_logprobs(vlm, hidden, ids[valid], temperature, entropy=entropy, argmax=argmax)
 
     def padded(values: Tensor) -> Tensor:
-        return values.new_zeros(mask.shape).masked_scatter(kept, values)
+        return values.new_zeros(mask.shape).masked_scatter(valid, values)
 
     return GroupLogprobs(
-        padded(found.logprobs),
+        padded(result.logprobs),
         mask,
-        None if found.entropy is None else padded(found.entropy),
-        None if found.is_argmax is None else padded(found.is_argmax),
+        None if result.entropy is None else padded(result.entropy),
+        None if result.is_argmax is None else padded(result.is_argmax),
     )
 
 
 shared_prefix_logprobs = functools.partial(group_logprobs, form=run_packed)
 """Log-probabilities of groups in one packed row: each prompt, and each distinct image, computed once."""
 repeated_logprobs = functools.partial(group_logprobs, form=forward_repeated)
-"""The same numbers the usual way, for tests and for comparison."""
+"""The same log-probabilities with one row per completion, for tests and comparison."""
 
 
 def token_logprobs(
@@ -86,5 +86,5 @@ def token_logprobs(
             states, head.weight, ids, vlm.banned_token_ids, temperature, entropy=entropy, argmax=argmax
         )
 
-    found: TokenLogprobs = head(hidden, within=compute)
-    return found
+    result: TokenLogprobs = head(hidden, within=compute)
+    return result

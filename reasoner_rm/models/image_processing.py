@@ -1,4 +1,4 @@
-"""An image as a vision tower wants it, made here or, ahead of time, in worker processes."""
+"""Processing of images for a vision tower, in this process or ahead of time in worker processes."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ class EncodedImage:
 
 
 def image_key(ref: MediaRef) -> str:
-    """What identifies an image: its content, or its path with when the file behind it was written."""
+    """An image's cache key: a hash of its content, or its path with the file's modification time and size."""
     if isinstance(ref, str):
-        return f"{ref}\x1f{_written(ref)}"
+        return f"{ref}\x1f{_file_version(ref)}"
     if isinstance(ref, bytes):
         return hashlib.sha256(ref).hexdigest()
     return hashlib.sha256(repr((ref.mode, ref.size)).encode() + ref.tobytes()).hexdigest()
 
 
-def _written(ref: str) -> tuple[int, int] | None:
-    for path in (ref, ref.partition("#")[0]):  # itself, or what holds it
+def _file_version(ref: str) -> tuple[int, int] | None:
+    for path in (ref, ref.partition("#")[0]):  # the file, or the container before the #
         try:
-            found = os.stat(path)
+            stat = os.stat(path)
         except (OSError, ValueError):
             continue
-        return found.st_mtime_ns, found.st_size
+        return stat.st_mtime_ns, stat.st_size
     return None
 
 
@@ -50,12 +50,12 @@ def process_image(key: str, ref: MediaRef, processor: Any) -> EncodedImage:
     """Open an image and run the family's own processor on it.
 
     Raises:
-        InputError: a missing or broken image, or a strip too narrow for the processor.
+        InputError: a missing or broken image, or an aspect ratio that the processor rejects.
     """
     image = open_image(ref)
     try:
         out = processor(images=[image], return_tensors="pt")
-    except ValueError as error:  # the ratio of its sides
+    except ValueError as error:  # the aspect ratio
         name = ref if isinstance(ref, str) else "<image>"
         raise InputError(f"{image.width}x{image.height} pixels: {error}", file=name, remedy="crop it") from None
     grid, patch = out["image_grid_thw"], processor.patch_size
@@ -64,20 +64,20 @@ def process_image(key: str, ref: MediaRef, processor: Any) -> EncodedImage:
 
 
 class ImagePrefetcher:
-    """Processes that work ahead. An error waits until its image is asked for."""
+    """Worker processes that process images ahead of time. An error is raised when its image is requested."""
 
     def __init__(self, processor: Any, workers: int):
         spawned = multiprocessing.get_context("spawn")  # a forked torch may hang
-        self._pool = ProcessPoolExecutor(workers, spawned, initializer=_begin, initargs=(processor,))
+        self._pool = ProcessPoolExecutor(workers, spawned, initializer=_init_worker, initargs=(processor,))
         self._pending: dict[str, Future[Any]] = {}
 
     def start(self, key: str, ref: MediaRef) -> None:
-        """Begin with an image, unless that was done already."""
+        """Submit an image, unless it is pending already."""
         if key not in self._pending:
-            self._pending[key] = self._pool.submit(_work, key, ref)
+            self._pending[key] = self._pool.submit(_process, key, ref)
 
     def result(self, key: str) -> EncodedImage | None:
-        """The processed image, waited for; None for one that was never begun."""
+        """The processed image, once it is done; None for one that was not submitted."""
         pending = self._pending.pop(key, None)
         if pending is None:
             return None
@@ -88,13 +88,13 @@ class ImagePrefetcher:
 _processor: Any = None
 
 
-def _begin(processor: Any) -> None:
+def _init_worker(processor: Any) -> None:
     global _processor
     _processor = processor
     torch.set_num_threads(1)
 
 
-def _work(key: str, ref: MediaRef) -> tuple[Any, Any, tuple[int, int], tuple[int, int]]:
-    """As arrays: tensors would travel through shared memory, which containers often keep small."""
-    done = process_image(key, ref, _processor)
-    return done.pixel_values.numpy(), done.grid_thw.numpy(), done.original, done.processed
+def _process(key: str, ref: MediaRef) -> tuple[Any, Any, tuple[int, int], tuple[int, int]]:
+    """Returns arrays, as tensors would use shared memory, of which containers have little."""
+    encoded = process_image(key, ref, _processor)
+    return encoded.pixel_values.numpy(), encoded.grid_thw.numpy(), encoded.original, encoded.processed

@@ -1,4 +1,4 @@
-"""What a trained judge is on disk: weights, processor, and `reasoner_rm.json`, which says how it wants to be asked."""
+"""A trained judge on disk: weights, processor, and its configuration `reasoner_rm.json`."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ FILE = "reasoner_rm.json"
 
 @dataclass(frozen=True, slots=True)
 class JudgeConfig:
-    """How a model was taught to be asked: its task and the very prompt text, images' bounds, and its listener.
+    """A judge's configuration: its task, its prompt template, pixel bounds, and its listener.
 
-    ``temperature`` divides the log-odds of its verdict tokens, as fitted on held-out pairs; 1: it was not calibrated.
+    ``temperature`` divides the log-odds of its verdict tokens, fitted on held-out pairs; 1: not calibrated.
     """
 
     task: str
@@ -38,27 +38,27 @@ class JudgeConfig:
         return row
 
 
-def save_judge(vlm: Vlm, card: JudgeConfig, out: Path) -> None:
-    """Write a judge beside its final place and rename it there, so that a folder of that name is always whole."""
-    beside = out.with_name(f".{out.name}.writing")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    vlm.model.save_pretrained(beside)
-    vlm.processor.save_pretrained(beside)
-    with atomic_write(beside / FILE) as file:
-        json.dump(card.as_json(), file, indent=1, ensure_ascii=False)
+def save_judge(vlm: Vlm, config: JudgeConfig, out: Path) -> None:
+    """Write a judge to a temporary folder and rename it to ``out``, so that ``out`` is never incomplete."""
+    temporary = out.with_name(f".{out.name}.writing")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    vlm.model.save_pretrained(temporary)
+    vlm.processor.save_pretrained(temporary)
+    with atomic_write(temporary / FILE) as file:
+        json.dump(config.as_json(), file, indent=1, ensure_ascii=False)
     if out.exists():
         shutil.rmtree(out)
-    beside.rename(out)
+    temporary.rename(out)
 
 
 def is_judge(path_or_id: str | Path) -> bool:
-    """Whether this is a trained judge and no plain checkpoint."""
+    """Whether this is a trained judge, and not a base model."""
     return find_judge_config(path_or_id) is not None
 
 
 def find_judge_config(path_or_id: str | Path) -> Path | None:
-    """Where a judge's card is on this machine; one on the hub is fetched. None: there is none."""
+    """The local path of a judge's configuration, downloaded from the hub if necessary; None without one."""
     source = resolve_model(path_or_id)
     if Path(source).is_dir():
         file = Path(source) / FILE
@@ -66,17 +66,17 @@ def find_judge_config(path_or_id: str | Path) -> Path | None:
     from transformers.utils.hub import cached_file
 
     try:
-        found = cached_file(source, FILE, _raise_exceptions_for_missing_entries=False)
-    except (OSError, ValueError):  # no such model: whoever loads it says so
+        cached = cached_file(source, FILE, _raise_exceptions_for_missing_entries=False)
+    except (OSError, ValueError):  # no such model: loading it raises the error
         return None
-    return None if found is None else Path(found)
+    return None if cached is None else Path(cached)
 
 
 def load_judge_config(path_or_id: str | Path, task: str = "image_preference", variant: str = "default") -> JudgeConfig:
-    """The card of a trained judge; for a plain checkpoint, the task's template of that variant.
+    """The configuration of a trained judge; for a base model, the task's template of that variant.
 
     Raises:
-        InputError: a broken card, or one whose template text no longer has the hash it was saved with.
+        InputError: a broken configuration, or a template text that does not match its hash.
     """
     file = find_judge_config(path_or_id)
     if file is None:
@@ -84,7 +84,7 @@ def load_judge_config(path_or_id: str | Path, task: str = "image_preference", va
     try:
         row = json.loads(file.read_text(encoding="utf-8"))
         template = Template(row["template"]["name"], row["template"]["text"])
-        card = JudgeConfig(
+        config = JudgeConfig(
             row["task"],
             template,
             row.get("min_pixels"),
@@ -94,7 +94,7 @@ def load_judge_config(path_or_id: str | Path, task: str = "image_preference", va
         )
         stored = row["template"]["hash"]
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"broken judge card ({error})", file=file, remedy="save the judge again") from None
+        raise InputError(f"broken judge configuration ({error})", file=file, remedy="save the judge again") from None
     if stored != template.hash:
         raise InputError("the template text was changed after saving", file=file, remedy="restore it or save again")
-    return card
+    return config

@@ -1,4 +1,4 @@
-"""Loading a vision-language model: the same code for `Qwen/Qwen2.5-VL-3B-Instruct`, a run's `final/` and a tiny one."""
+"""Loading of vision-language models: hub checkpoints, a run's `final/`, and tiny models, by the same code."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ BUILTIN = "builtin:"
 
 @dataclass(slots=True)
 class Vlm:
-    """A model with everything needed to speak to it.
+    """A model with its processor and family adapter.
 
-    ``banned`` are token ids that may never be sampled; ``stop`` those that end a completion. ``adapter`` is PEFT's
-    handle on the LoRA layers inside ``model``, when it has any.
+    ``banned_token_ids`` may never be sampled; ``stop_token_ids`` end a completion. ``adapter`` is the PEFT model around
+    ``model``'s LoRA layers, None without any.
     """
 
     model: PreTrainedModel
@@ -74,9 +74,9 @@ def load_vlm(
         path_or_id: a checkpoint folder, a run directory, `builtin:NAME`, or a hub id.
         dtype: `auto` keeps the checkpoint's, but fp32 on a CPU; or `float32`, `bfloat16`, `float16`.
         min_pixels, max_pixels: bounds of an image after resizing; None keeps the processor's own.
-        device: default CUDA when present, else the CPU.
-        weights: False leaves them out, for an engine that loads its own: the model is a shape on torch's meta device.
-        quantize: hold the language model in this form, see :mod:`reasoner_rm.models.quantization`.
+        device: None: CUDA when present, else the CPU.
+        weights: False: on torch's meta device, without weights, for an engine that loads its own.
+        quantize: quantise the language model, see :mod:`reasoner_rm.models.quantization`.
 
     Raises:
         InputError: nothing there, a broken checkpoint, or another architecture.
@@ -127,7 +127,7 @@ def load_vlm(
 def prepare(model: PreTrainedModel, processor: Any, family: Family, source: str) -> Vlm:
     """A model and its processor as a :class:`Vlm`."""
     from reasoner_rm.models.attention import NAME
-    from reasoner_rm.models.lm_head import patch_lm_head
+    from reasoner_rm.models.token_logprobs import patch_lm_head
     from reasoner_rm.models.vision_cache import deduplicate_images
 
     patch_lm_head(model.lm_head)
@@ -136,7 +136,7 @@ def prepare(model: PreTrainedModel, processor: Any, family: Family, source: str)
         deduplicate_images(model.model.visual)
     tokenizer = processor.tokenizer
     vocab = tokenizer.get_vocab()
-    padding = range(len(tokenizer), model.config.get_text_config().vocab_size)  # rows that no token owns
+    padding = range(len(tokenizer), model.config.get_text_config().vocab_size)  # rows of the embedding without a token
     banned = tuple(vocab[token] for token in VISUAL_TOKENS if token in vocab) + tuple(padding)
     ends = model.generation_config.eos_token_id
     ends = ends if isinstance(ends, list) else [ends]
@@ -145,7 +145,11 @@ def prepare(model: PreTrainedModel, processor: Any, family: Family, source: str)
 
 
 def set_pixels(processor: Any, min_pixels: int | None, max_pixels: int | None) -> None:
-    """Bound the area of processed images: one setting for policy, listener and judge."""
+    """Set the bounds of a processed image's area in pixels; None keeps the processor's own.
+
+    Raises:
+        InputError: min_pixels is greater than max_pixels.
+    """
     size = processor.image_processor.size
     low = min_pixels or size["shortest_edge"]
     high = max_pixels or size["longest_edge"]

@@ -1,7 +1,7 @@
-"""LoRA: a few trained weights beside frozen ones. Switched off, the policy is the base it came from, which makes it its
-own reference, and a listener, at no extra memory.
+"""LoRA adapters. With the adapter disabled, the policy is its base model, which serves as reference and listener at no
+extra memory.
 
-PEFT puts the layers into the model itself, so everything else goes on speaking to the same module.
+PEFT inserts the layers into the model in place, so all other code keeps using the same module.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def add_lora(vlm: Vlm, section: LoraSection, seed: int = 0) -> Vlm:
     """The same model with LoRA layers in its language model; only these will be trained.
 
     Args:
-        seed: of the layers' first weights.
+        seed: of the layers' initialisation.
 
     Raises:
         ValueError: PEFT finds none of the target modules.
@@ -43,15 +43,15 @@ def add_lora(vlm: Vlm, section: LoraSection, seed: int = 0) -> Vlm:
 
 
 def disable_adapter(vlm: Vlm) -> AbstractContextManager[None]:
-    """Inside, the model is its base."""
+    """A context in which the model is its base model."""
     return nullcontext() if vlm.adapter is None else vlm.adapter.disable_adapter()
 
 
 def merge_lora(vlm: Vlm) -> Vlm:
     """A plain model with the LoRA weights added to its own, in place.
 
-    From a quantised base a model beside it, in the CPU's memory: its weights are those that the quantised ones stand
-    for, which the LoRA weights were trained with, and not the checkpoint's. What was measured is what is kept.
+    For a quantised base it is a new model in CPU memory, with the dequantised weights, which the LoRA weights were
+    trained with, and not the checkpoint's.
     """
     if vlm.adapter is None:
         return vlm

@@ -1,9 +1,9 @@
-"""Groups through the model, in one of two forms that give the same states.
+"""Forward passes over groups, in two forms that give the same states.
 
-Packed: several groups in one row, `[prompt][c1]…[cG][prompt][c1]…`, so that each prompt runs once; positions restart
-after the prompt for every continuation, which sees what it would see alone. Repeated: every continuation with its own
-copy of prompt and images, as everybody does it; the reference for tests, and the form for models whose attention
-cannot be told about groups.
+Packed: several groups in one row, `[prompt][c1]…[cG][prompt][c1]…`, in which each prompt is computed once. Positions
+restart after the prompt for every continuation, which attends to its prompt and itself. Repeated: one row per
+continuation with its own copy of prompt and images, the usual form; the reference for tests, and the form for models
+whose attention does not support packing.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ Continuations: TypeAlias = Sequence[Sequence[Sequence[int]]]
 
 @dataclass(frozen=True, slots=True)
 class ContinuationStates:
-    """The last layer's ``hidden`` states [L, D] of a pass, and where to look for each continuation's.
+    """The last layer's ``hidden`` states [L, D] of a pass, and the rows of each continuation.
 
-    ``before`` are the places that its tokens, and the one after its last, are predicted from, n + 1 for n tokens,
-    continuation after continuation; ``last`` is the last of them for each.
+    ``predict_positions``: the rows that predict its n tokens and the token after them, n + 1 per continuation, in
+    order; ``last`` [continuations]: the last of them.
     """
 
     hidden: Tensor
@@ -39,7 +39,7 @@ class ContinuationStates:
 
 
 def forward_groups(vlm: Vlm, prompts: PromptBatch, continuations: Continuations) -> ContinuationStates:
-    """One forward pass over N groups, in the best form that the model knows."""
+    """One forward pass over N groups, packed where the model supports it."""
     return (run_packed if vlm.family.supports_packing else forward_repeated)(vlm, prompts, continuations)
 
 
@@ -48,7 +48,7 @@ def run_packed(vlm: Vlm, prompts: PromptBatch, continuations: Continuations) -> 
     device = vlm.device
     ids: list[Tensor] = []
     positions: list[Tensor] = []
-    before: list[Tensor] = []
+    predict_positions: list[Tensor] = []
     spans, start = [], 0
     for row, group in enumerate(continuations):
         length = prompts.lengths[row]
@@ -63,7 +63,7 @@ def run_packed(vlm: Vlm, prompts: PromptBatch, continuations: Continuations) -> 
             positions.append(text.to(device).expand(3, -1))
         at = start + length
         for c in group:
-            before += [torch.tensor([start + length - 1]), torch.arange(at, at + len(c))]
+            predict_positions += [torch.tensor([start + length - 1]), torch.arange(at, at + len(c))]
             at += len(c)
         start = at
     hidden = vlm.model.model(
@@ -73,11 +73,11 @@ def run_packed(vlm: Vlm, prompts: PromptBatch, continuations: Continuations) -> 
         groups=PackedAttention(spans, device),
         **vision_keywords(prompts.vision),
     ).last_hidden_state[0]
-    return _states(hidden, torch.cat(before), continuations)
+    return _states(hidden, torch.cat(predict_positions), continuations)
 
 
 def forward_repeated(vlm: Vlm, prompts: PromptBatch, continuations: Continuations) -> ContinuationStates:
-    """One row a continuation, left- and right-padded."""
+    """One row per continuation, prompts left-padded and continuations right-padded."""
     device = vlm.device
     ids, mask = pad_right([c for group in continuations for c in group], vlm.tokenizer.pad_token_id, device)
     counts = torch.tensor([len(group) for group in continuations], device=device)
@@ -93,8 +93,8 @@ def forward_repeated(vlm: Vlm, prompts: PromptBatch, continuations: Continuation
     ).last_hidden_state
     width, prompt = hidden.shape[1], prompts.input_ids.shape[1]
     lengths = mask.sum(1).tolist()
-    before = [torch.arange(n + 1) + row * width + prompt - 1 for row, n in enumerate(lengths)]
-    return _states(hidden.flatten(0, 1), torch.cat(before), continuations)
+    predict_positions = [torch.arange(n + 1) + row * width + prompt - 1 for row, n in enumerate(lengths)]
+    return _states(hidden.flatten(0, 1), torch.cat(predict_positions), continuations)
 
 
 def _states(hidden: Tensor, predict_positions: Tensor, continuations: Continuations) -> ContinuationStates:
@@ -103,7 +103,7 @@ def _states(hidden: Tensor, predict_positions: Tensor, continuations: Continuati
 
 
 def repeat_vision(prompts: PromptBatch, counts: Sequence[int]) -> VisionInputs | None:
-    """The images of each prompt ``counts`` times, pixels and all."""
+    """The images of each prompt repeated ``counts`` times."""
     vision = prompts.vision
     if vision is None:
         return None
@@ -111,9 +111,9 @@ def repeat_vision(prompts: PromptBatch, counts: Sequence[int]) -> VisionInputs |
     order = list(range(len(pixels))) if vision.order is None else vision.order.tolist()
     repeated: list[int] = []
     at = 0
-    for shown, count in zip(prompts.images_per_prompt, counts, strict=True):
-        repeated += order[at : at + shown] * count
-        at += shown
+    for images, count in zip(prompts.images_per_prompt, counts, strict=True):
+        repeated += order[at : at + images] * count
+        at += images
     return VisionInputs(torch.cat([pixels[i] for i in repeated]), vision.grid_thw[repeated])
 
 

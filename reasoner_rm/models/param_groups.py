@@ -1,4 +1,4 @@
-"""The parts of a model by name: what can stay as it is, or be trained at a rate of its own."""
+"""The parts of a model (vision, merger, language model), for freezing and learning rates per part."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def part_of(name: str) -> ModelPart:
 
 
 def freeze(model: torch.nn.Module, parts: Collection[ModelPart]) -> None:
-    """Leave these parts as they are.
+    """Freeze these parts.
 
     Raises:
-        InputError: nothing is left that could learn.
+        InputError: no trainable weight is left.
     """
     for name, weight in model.named_parameters():
         if part_of(name) in parts:
@@ -39,17 +39,17 @@ def freeze(model: torch.nn.Module, parts: Collection[ModelPart]) -> None:
 def param_groups(
     model: torch.nn.Module, rates: Mapping[ModelPart, float], rate: float, decay: float, decayed: Collection[str]
 ) -> Iterator[dict[str, Any]]:
-    """An optimiser's groups of weights: by part, and by whether they decay.
+    """An optimiser's parameter groups, by part and weight decay.
 
     Raises:
-        InputError: a part has a rate and nothing to train.
+        InputError: a part has a learning rate and no trainable weight.
     """
-    sorted_out: dict[tuple[ModelPart, bool], list[torch.nn.Parameter]] = {}
+    groups: dict[tuple[ModelPart, bool], list[torch.nn.Parameter]] = {}
     for name, weight in model.named_parameters():
         if weight.requires_grad:
-            sorted_out.setdefault((part_of(name), name in decayed), []).append(weight)
+            groups.setdefault((part_of(name), name in decayed), []).append(weight)
     for part in rates:
-        if not any(part == trained for trained, _ in sorted_out):
+        if not any(part == trained for trained, _ in groups):
             raise InputError(f"learning_rates.{part}: nothing of it is trained", remedy="leave it out, or unfreeze it")
-    for (part, decays), weights in sorted_out.items():
+    for (part, decays), weights in groups.items():
         yield {"params": weights, "lr": rates.get(part, rate), "weight_decay": decay if decays else 0.0}

@@ -1,4 +1,4 @@
-"""Decoding: one new token a row on top of prefilled prompts, N prompts with G rows each, side by side."""
+"""KV caches for decoding N prompts with G rows each, one token per row and step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reasoner_rm.models.vision_cache import vision_keywords
 
 
 class KVCache(Protocol):
-    """Keys and values of running rows. ``rows`` is G, the rows per prompt."""
+    """Keys and values of the running rows. ``rows`` is G, the rows per prompt."""
 
     rows: int
 
@@ -23,11 +23,11 @@ class KVCache(Protocol):
         ...
 
     def step(self) -> None:
-        """To be called after each forward pass."""
+        """Must be called after each forward pass."""
         ...
 
     def select(self, prompts: Tensor, rows: Tensor, count: int) -> None:
-        """Go on with some prompts [N'] and, of all rows, those [N' · count] only."""
+        """Keep the prompts [N'] and the rows [N' · count] with these indices."""
         ...
 
 
@@ -42,13 +42,13 @@ def prefill(vlm: Vlm, prompts: PromptBatch, rows: int) -> tuple[KVCache, Tensor]
     )
     cache, hidden = out.past_key_values, out.last_hidden_state[:, -1]
     if not vlm.family.supports_packing:
-        return RepeatedDecoding(cache, prompts.mask, rows), hidden
+        return RepeatedPrefixCache(cache, prompts.mask, rows), hidden
     keys, values = ([getattr(layer, name) for layer in cache.layers] for name in ("keys", "values"))
     return SharedPrefixCache(keys, values, prompts.mask, rows), hidden
 
 
 class SharedPrefixCache:
-    """The prompts' keys and values stay as they are, [N, K, P, D] a layer; each row only owns what it has generated.
+    """One copy of the prompts' keys and values, [N, K, P, D] per layer; each row stores those of its own tokens only.
 
     Args:
         keys, values: of the prompts, by layer.
@@ -81,11 +81,11 @@ class SharedPrefixCache:
         return out.reshape(n * self.rows, 1, -1, dim)
 
     def _append(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Keep one token's key and value [B, K, 1, D]; all of the row's own so far."""
+        """Store one token's key and value [B, K, 1, D]; returns all of the rows' own."""
         if layer == len(self.own):
-            self.own.append((_room(key, 16), _room(value, 16)))
+            self.own.append((_empty_like(key, 16), _empty_like(value, 16)))
         elif self.length == self.own[layer][0].shape[2]:
-            self.own[layer] = tuple(torch.cat([x, _room(x, x.shape[2])], 2) for x in self.own[layer])  # type: ignore[assignment]
+            self.own[layer] = tuple(torch.cat([x, _empty_like(x, x.shape[2])], 2) for x in self.own[layer])  # type: ignore[assignment]
         for kept, new in zip(self.own[layer], (key, value), strict=True):
             kept[:, :, self.length] = new[:, :, 0]
         own_key, own_value = self.own[layer]
@@ -100,12 +100,12 @@ class SharedPrefixCache:
         self.own = [(k[rows], v[rows]) for k, v in self.own]
 
 
-def _room(like: Tensor, tokens: int) -> Tensor:
+def _empty_like(like: Tensor, tokens: int) -> Tensor:
     return like.new_empty(*like.shape[:2], tokens, like.shape[3])
 
 
-class RepeatedDecoding:
-    """The prompts' cache copied for every row: for models whose attention does not support packing."""
+class RepeatedPrefixCache:
+    """The prompts' cache repeated for every row, for models whose attention does not support packing."""
 
     def __init__(self, cache: Any, mask: Tensor, rows: int):
         cache.batch_repeat_interleave(rows)

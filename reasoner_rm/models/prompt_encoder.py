@@ -1,4 +1,4 @@
-"""From a rendered prompt to token ids and pixels. Each image is processed once, however often it is used."""
+"""Encoding of rendered prompts to token ids and pixels, with a cache of processed images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IMAGE_TOKEN = "<|image_pad|>"
 
 @dataclass(frozen=True, slots=True)
 class EncodedPrompt:
-    """A user turn up to where the assistant begins. ``input_ids`` [P] hold one placeholder per visual token."""
+    """A user turn and the assistant header. ``input_ids`` [P] hold one placeholder per visual token."""
 
     input_ids: tuple[int, ...]
     images: tuple[EncodedImage, ...]
@@ -30,7 +30,7 @@ class EncodedPrompt:
 class PromptBatch:
     """N prompts, left-padded: ``input_ids`` and ``mask`` [N, P], M-RoPE ``positions`` [3, N, P], all their images.
 
-    ``lengths`` are the prompts' own, without padding; ``shown`` how many images each shows.
+    ``lengths`` [N] without padding; ``images_per_prompt`` [N].
     """
 
     input_ids: torch.Tensor
@@ -42,33 +42,33 @@ class PromptBatch:
 
 
 class PromptEncoder:
-    """Encodes prompts for one model. Processed images are kept, up to ``cache_bytes``, by path or content.
+    """Encodes prompts for one model. Processed images are cached by path or content, up to ``cache_bytes``.
 
     Args:
-        workers: processes that work on what :meth:`prefetch` was told about; 0: nothing is done ahead.
+        workers: processes for :meth:`prefetch`; 0: no prefetching.
     """
 
     def __init__(self, vlm: Vlm, cache_bytes: int = 512 * 2**20, workers: int = 0):
         self.vlm = vlm
         self.cache_bytes = cache_bytes
         self._cache: OrderedDict[str, EncodedImage] = OrderedDict()
-        self._held = 0
+        self._cached_bytes = 0
         self._lock = threading.Lock()
-        self._ahead = ImagePrefetcher(vlm.processor.image_processor, workers) if workers else None
+        self._prefetcher = ImagePrefetcher(vlm.processor.image_processor, workers) if workers else None
 
     def prefetch(self, refs: Iterable[MediaRef]) -> None:
-        """Have images processed that will be wanted soon. An image that cannot be is reported when it is wanted."""
-        if self._ahead is not None:
+        """Process images ahead of time. The error of a broken image is raised when it is encoded."""
+        if self._prefetcher is not None:
             for ref in refs:
                 key = image_key(ref)
                 if key not in self._cache:
-                    self._ahead.start(key, ref)
+                    self._prefetcher.start(key, ref)
 
     def encode(self, prompt: Prompt) -> EncodedPrompt:
         """Token ids and pixels of one prompt.
 
         Raises:
-            InputError: a missing or broken image, or more tokens than the model was made for: nothing is cut.
+            InputError: a missing or broken image, or more tokens than the model's context; prompts are never truncated.
         """
         text: str = self.vlm.processor.apply_chat_template(
             prompt.messages(), add_generation_prompt=True, tokenize=False
@@ -83,14 +83,14 @@ class PromptEncoder:
         counts = [int(image.grid_thw.prod()) // merge**2 for image in images]
         text = pieces[0] + "".join(IMAGE_TOKEN * n + piece for n, piece in zip(counts, pieces[1:], strict=True))
         ids = self.vlm.tokenizer(text, add_special_tokens=False).input_ids
-        most = self.vlm.model.config.get_text_config().max_position_embeddings
-        if len(ids) > most:
-            what = f"a prompt of {len(ids)} tokens, {sum(counts)} of them for images; {self.vlm.source} takes {most}"
+        limit = self.vlm.model.config.get_text_config().max_position_embeddings
+        if len(ids) > limit:
+            what = f"a prompt of {len(ids)} tokens, {sum(counts)} of them for images; {self.vlm.source} takes {limit}"
             raise InputError(what, remedy="shorten its text or lower max_pixels")
         return EncodedPrompt(tuple(ids), images)
 
     def sizes(self, ref: MediaRef) -> tuple[tuple[int, int], tuple[int, int]]:
-        """An image's (width, height) in pixels, as it is and as the model sees it.
+        """An image's (width, height) in pixels, original and processed.
 
         Raises:
             InputError: a missing or broken image.
@@ -120,7 +120,7 @@ class PromptEncoder:
         )
 
     def process(self, ref: MediaRef) -> EncodedImage:
-        """An image as the vision tower wants it; several threads may ask.
+        """An image processed for the vision tower; thread-safe.
 
         Raises:
             InputError: a missing or broken image.
@@ -130,19 +130,19 @@ class PromptEncoder:
             if key in self._cache:
                 self._cache.move_to_end(key)
                 return self._cache[key]
-            ready = None if self._ahead is None else self._ahead.result(key)
+            ready = None if self._prefetcher is None else self._prefetcher.result(key)
         entry = ready or process_image(key, ref, self.vlm.processor.image_processor)
         with self._lock:
             if key not in self._cache:
                 self._cache[key] = entry
-                self._held += entry.pixel_values.nbytes
-            while self._held > self.cache_bytes and len(self._cache) > 1:
-                self._held -= self._cache.popitem(last=False)[1].pixel_values.nbytes
+                self._cached_bytes += entry.pixel_values.nbytes
+            while self._cached_bytes > self.cache_bytes and len(self._cache) > 1:
+                self._cached_bytes -= self._cache.popitem(last=False)[1].pixel_values.nbytes
         return entry
 
 
 def batch_images(images: Sequence[EncodedImage], device: torch.device, share: bool = True) -> VisionInputs | None:
-    """The images of several prompts as one input, each distinct one once if they may be shared; None for none."""
+    """The images of several prompts as one input, each distinct one once if ``share``; None without images."""
     if not images:
         return None
     if not share:

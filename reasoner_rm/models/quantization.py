@@ -1,7 +1,7 @@
-"""A quantised base below LoRA (QLoRA, arXiv 2305.14314), by bitsandbytes: 4-bit normal floats, or LLM.int8().
+"""A quantised base model under LoRA (QLoRA, arXiv 2305.14314), by bitsandbytes: 4-bit normal floats, or LLM.int8().
 
-Quantised are the linear layers of the language model, nine tenths of all weights. The vision tower and its mergers
-stay as they are: they are small, and an error of theirs is in every token of an image. So do embeddings and head.
+The linear layers of the language model are quantised, about 90 % of all weights. The vision tower, its mergers,
+embeddings and head are not: they are small, and an error in the tower affects every token of an image.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 SKIPPED_MODULES = ["model.visual", "lm_head"]
 BLOCK, BLOCKS = 64, 256
-"""QLoRA's: 4-bit weights that share a scale, and scales that share one in their turn (double quantisation)."""
+"""QLoRA's block sizes: 4-bit weights per scale, and scales per second-level scale (double quantisation)."""
 
 
 def check_quantize(model: ModelSection) -> None:
-    """Whether what a section says of quantising can be done.
+    """Check a section's quantisation settings.
 
     Raises:
-        InputError: it cannot.
+        InputError: quantisation without LoRA, or without bitsandbytes installed.
     """
     if model.quantize is None:
         return
     if model.lora is None:
         raise InputError(
-            f"model.quantize: weights in {model.quantize} cannot be trained themselves",
+            f"model.quantize: weights in {model.quantize} cannot be trained",
             remedy="set model.lora as well, or leave model.quantize out",
         )
     if importlib.util.find_spec("bitsandbytes") is None:
@@ -38,15 +38,15 @@ def check_quantize(model: ModelSection) -> None:
 
 
 def check_unsharded(quantized: bool) -> None:
-    """Called where each process will hold a part of every weight.
+    """Check before weights are sharded over processes.
 
     Raises:
         InputError: they are quantised.
     """
     if quantized:
         raise InputError(
-            "model.quantize: quantised weights are not shared out over processes (ZeRO-3, FSDP)",
-            remedy="take ZeRO-2 or plain processes, each of which holds them whole",
+            "model.quantize: quantised weights cannot be sharded over processes (ZeRO-3, FSDP)",
+            remedy="use ZeRO-2 or DDP",
         )
 
 
@@ -56,7 +56,7 @@ def is_quantized(model: torch.nn.Module) -> bool:
 
 
 def quantized(kind: Quantization) -> Any:
-    """What transformers wants to be told while it loads a model."""
+    """The quantisation configuration for transformers."""
     from transformers import BitsAndBytesConfig
 
     if kind == "int8":
@@ -79,15 +79,15 @@ def quantized_layers(model: torch.nn.Module) -> list[Any]:
 
 
 def dequantize(layer: Any) -> torch.Tensor:
-    """The weights that a quantised layer stands for [out, in]."""
+    """The dequantised weights [out, in] of a layer."""
     from peft.utils.integrations import dequantize_module_weight
 
     return dequantize_module_weight(layer).detach()
 
 
 def disable_repacking(model: torch.nn.Module) -> None:
-    """On a CPU, 4-bit layers pack their weights anew at the first pass that wants no gradient, a rollout's: with
-    rounded scales, and so that no gradient passes through them any more. Not here."""
+    """Keep 4-bit layers on a CPU from repacking their weights at the first pass without gradients, which rounds the
+    scales and blocks later gradients."""
     for layer in quantized_layers(model):
         layer.support_avx512bf16_for_cpu = False
 

@@ -1,4 +1,4 @@
-"""Slots: the keys and values of rows that join and leave a running batch."""
+"""A KV cache for continuous batching, whose rows join and leave at any step."""
 
 from __future__ import annotations
 

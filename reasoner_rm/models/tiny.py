@@ -1,7 +1,7 @@
 """Tiny checkpoints with the real architecture, saved in the layout of a real one.
 
-They stand in for `Qwen/Qwen2.5-VL-3B-Instruct` where no hub and no GPU is at hand: same classes, same processor,
-same special tokens and chat layout, loaded by the very code that loads the real ones.
+They replace `Qwen/Qwen2.5-VL-3B-Instruct` where there is no hub and no GPU: same classes, processor, special tokens
+and chat layout, loaded by the same code.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 1024) -> Qwen2Tokeni
     """A byte-level BPE tokenizer with Qwen's pre-tokenizer, in which the texts' frequent words are single tokens.
 
     Args:
-        texts: what the model will read and write; words keep their frequency.
+        texts: the training corpus; word frequencies matter.
         vocab_size: upper bound of the whole vocabulary, 256 bytes and the special tokens included.
     """
     from tokenizers import pre_tokenizers, trainers

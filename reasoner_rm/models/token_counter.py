@@ -1,4 +1,4 @@
-"""How long a sample is for a model, by its own processor and without its weights: text tokens and image tokens."""
+"""Token counts of samples for a model, text and images, by its processor and without its weights."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from reasoner_rm.tasks.render import load_template, render
 
 @dataclass(slots=True)
 class Counter:
-    """Counts with the processor of one model. ``limit`` is the longest sequence that it was made for, in tokens.
+    """Counts with the processor of one model. ``limit`` is the model's context length in tokens.
 
-    An image's tokens depend on its size alone, so each size goes through the whole processor once.
+    An image's tokens depend on its size alone, so each size is processed once.
     """
 
     processor: Any
@@ -48,10 +48,10 @@ class Counter:
         return cls(processor, int(config.get_text_config().max_position_embeddings), template)
 
     def image(self, image: Any) -> int:
-        """The tokens of a PIL image: its grid / merge², which must be what the processor writes into a prompt.
+        """The tokens of a PIL image: its grid / merge², checked against the placeholders in the processor's prompt.
 
         Raises:
-            InputError: the processor disagrees with itself, or refuses the image.
+            InputError: the two counts differ, or the processor rejects the image.
         """
         size = image.size
         if size not in self._sizes:
@@ -59,13 +59,13 @@ class Counter:
                 try:
                     out = self.processor(text=[IMAGE_TOKEN], images=[image], return_tensors="pt")
                 except Exception as error:  # each family's processor raises its own kinds
-                    raise InputError(f"the processor refuses an image of {size[0]}x{size[1]} ({error})") from None
-            written = int((out["input_ids"] == self.processor.tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)).sum())
+                    raise InputError(f"the processor rejects an image of {size[0]}x{size[1]} ({error})") from None
+            placeholders = int((out["input_ids"] == self.processor.tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)).sum())
             merge = self.processor.image_processor.merge_size
-            due = int(out["image_grid_thw"].prod()) // merge**2
-            if written != due:
-                raise InputError(f"an image of {size[0]}x{size[1]} has {written} tokens, its grid holds {due}")
-            self._sizes[size] = due
+            count = int(out["image_grid_thw"].prod()) // merge**2
+            if placeholders != count:
+                raise InputError(f"an image of {size[0]}x{size[1]} has {placeholders} placeholders, expected {count}")
+            self._sizes[size] = count
         return self._sizes[size]
 
     def text(self, sample: Sample) -> int:

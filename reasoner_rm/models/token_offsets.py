@@ -1,4 +1,4 @@
-"""Where the tokens of a completion end in its text."""
+"""Character offsets of a completion's tokens."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 
 def token_ends(tokenizer: Any, token_ids: Sequence[int], text: str) -> list[int]:
-    """The end of each token in characters of the text. Of a character in several tokens, the last one ends it.
+    """The end of each token in characters of the text. A character split over several tokens ends with the last.
 
-    A byte-level tokenizer (that of all Qwen models) writes one sign for each byte, and its added tokens as they are.
-    A stop token behind the text ends where the text does.
+    For byte-level tokenizers (all Qwen models), whose tokens have one symbol per byte, added tokens excepted. A stop
+    token after the text ends where the text ends.
     """
     added = tokenizer.get_added_vocab()
     pieces = tokenizer.convert_ids_to_tokens(list(token_ids))

@@ -1,8 +1,8 @@
-"""The vision tower runs once per distinct image of a batch, however many prompts show it; frozen, once a run.
+"""The vision tower runs once per distinct image of a batch; a frozen tower once per image of a run.
 
-The features are handed over inside the model's own forward (Qwen3-VL's deepstack features can enter no other way):
-two hooks on the tower, active when the keyword ``media_order`` comes with the call, and for a frozen tower a memory in
-the place of its forward, which goes by the keyword ``shown_keys``.
+Features are reused inside the model's own forward, which Qwen3-VL's deepstack features require: two hooks on the tower,
+active when the call has the keyword ``media_order``, and for a frozen tower a caching forward, which uses the keyword
+``media_keys``.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from reasoner_rm.schema import VisionInputs
 
 
 def vision_keywords(vision: VisionInputs | None) -> dict[str, Any]:
-    """What a Qwen-VL forward wants to be told about the images of its prompts."""
+    """Keyword arguments of a Qwen-VL forward for the images of its prompts."""
     if vision is None:
         return {}
-    told: dict[str, Any] = {"pixel_values": vision.pixel_values, "image_grid_thw": vision.grid_thw}
+    kwargs: dict[str, Any] = {"pixel_values": vision.pixel_values, "image_grid_thw": vision.grid_thw}
     if vision.keys:
-        told["shown_keys"] = vision.keys
+        kwargs["media_keys"] = vision.keys
     if vision.order is not None:
-        told |= {"image_grid_thw": vision.grid_thw[vision.order], "media_order": vision.order}
-    return told
+        kwargs |= {"image_grid_thw": vision.grid_thw[vision.order], "media_order": vision.order}
+    return kwargs
 
 
 def deduplicate_images(tower: torch.nn.Module) -> None:
-    """Teach a vision tower the keyword ``media_order``."""
+    """Add the keyword ``media_order`` to a vision tower: it then computes each distinct image once."""
     tower.register_forward_pre_hook(_distinct_grids, with_kwargs=True)
-    tower.register_forward_hook(_spread, with_kwargs=True)
+    tower.register_forward_hook(_expand, with_kwargs=True)
 
 
 def _distinct_grids(tower: Any, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
@@ -44,7 +44,7 @@ def _distinct_grids(tower: Any, args: tuple, kwargs: dict[str, Any]) -> tuple[tu
     return args, {**kwargs, "grid_thw": kwargs["grid_thw"][first]}
 
 
-def _spread(tower: Any, args: tuple, kwargs: dict[str, Any], output: Any) -> Any:
+def _expand(tower: Any, args: tuple, kwargs: dict[str, Any], output: Any) -> Any:
     order = kwargs.get("media_order")
     if order is None:
         return output
@@ -61,11 +61,10 @@ def _spread(tower: Any, args: tuple, kwargs: dict[str, Any], output: Any) -> Any
 
 
 def dummy_output(tower: Any, like: Tensor) -> Tensor:
-    """The sum of all that a tower says of the smallest image there is, which is black.
+    """The sum of a tower's outputs for the smallest possible image, in black.
 
     Args:
-        like: a tensor of the type and on the device that the tower computes with; to look at a weight of a sharded
-            model would fetch it.
+        like: a tensor of the tower's dtype and device; accessing a weight of a sharded model would gather it.
     """
     projection, side = tower.patch_embed.proj, tower.spatial_merge_size
     pixels = like.new_zeros(side**2, math.prod(projection.kernel_size) * projection.in_channels)
@@ -75,57 +74,57 @@ def dummy_output(tower: Any, like: Tensor) -> Tensor:
 
 
 def cache_features(tower: torch.nn.Module, max_bytes: int = 2**30) -> None:
-    """Let a frozen tower remember what it saw, up to ``max_bytes`` of features; the least recently seen goes first.
+    """Cache a frozen tower's features by image, up to ``max_bytes``; the least recently used are evicted.
 
     Raises:
         ValueError: the tower is trained, so that its features change.
     """
     if any(p.requires_grad for p in tower.parameters()):
-        raise ValueError("the vision tower is trained: its features cannot be kept")
-    tower.forward = _Memory(tower, max_bytes)  # type: ignore[method-assign]
+        raise ValueError("the vision tower is trained: its features cannot be cached")
+    tower.forward = _CachedForward(tower, max_bytes)  # type: ignore[method-assign]
 
 
 def has_cache(tower: torch.nn.Module) -> bool:
-    """Whether :func:`keep_features` was called on it."""
-    return isinstance(tower.forward, _Memory)
+    """Whether :func:`cache_features` was called on it."""
+    return isinstance(tower.forward, _CachedForward)
 
 
-class _Memory:
-    """A tower's forward that runs on images it has not seen. ``grid_thw`` is of the distinct images here."""
+class _CachedForward:
+    """A tower's forward that computes only images without cached features. ``grid_thw``: of the distinct images."""
 
     def __init__(self, tower: Any, max_bytes: int):
         self.compute, self.merge = tower.forward, tower.spatial_merge_size
-        self.kind: Any = None
-        self.max_bytes, self.held = max_bytes, 0
-        self.seen: OrderedDict[str, tuple[Tensor, ...]] = OrderedDict()
+        self.output_type: Any = None
+        self.max_bytes, self.cached_bytes = max_bytes, 0
+        self.features: OrderedDict[str, tuple[Tensor, ...]] = OrderedDict()
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Memory:
-        return self  # a copied policy, the reference, has the same frozen tower
+    def __deepcopy__(self, memo: dict[int, Any]) -> _CachedForward:
+        return self  # a copied policy, such as the reference, has the same frozen tower
 
     def __call__(self, hidden_states: Tensor, grid_thw: Tensor, **kwargs: Any) -> Any:
-        keys: Sequence[str] = kwargs.pop("shown_keys", ())
+        keys: Sequence[str] = kwargs.pop("media_keys", ())
         if not keys:
             return self.compute(hidden_states, grid_thw=grid_thw, **kwargs)
-        new = [i for i, key in enumerate(keys) if key not in self.seen]
+        new = [i for i, key in enumerate(keys) if key not in self.features]
         if new:
             parts = hidden_states.split(grid_thw.prod(-1).tolist())
             with torch.no_grad():
                 output = self.compute(torch.cat([parts[i] for i in new]), grid_thw=grid_thw[new], **kwargs)
-            self.kind = type(output)
+            self.output_type = type(output)
             layers = [output.pooler_output, *(getattr(output, "deepstack_features", None) or ())]
             sizes = (grid_thw[new].prod(-1) // self.merge**2).tolist()
             for i, features in zip(new, zip(*(layer.split(sizes) for layer in layers), strict=True), strict=True):
-                self._remember(keys[i], features)
-        final, *deeper = (torch.cat(layer) for layer in zip(*(self.seen[key] for key in keys), strict=True))
-        self._forget(keys)
-        return self.kind(pooler_output=final, **({"deepstack_features": deeper} if deeper else {}))
+                self._store(keys[i], features)
+        final, *deeper = (torch.cat(layer) for layer in zip(*(self.features[key] for key in keys), strict=True))
+        self._evict(keys)
+        return self.output_type(pooler_output=final, **({"deepstack_features": deeper} if deeper else {}))
 
-    def _remember(self, key: str, features: tuple[Tensor, ...]) -> None:
-        self.seen[key] = tuple(f.clone() for f in features)
-        self.held += sum(f.nbytes for f in features)
+    def _store(self, key: str, features: tuple[Tensor, ...]) -> None:
+        self.features[key] = tuple(f.clone() for f in features)
+        self.cached_bytes += sum(f.nbytes for f in features)
 
-    def _forget(self, used: Sequence[str]) -> None:
+    def _evict(self, used: Sequence[str]) -> None:
         for key in used:
-            self.seen.move_to_end(key)
-        while self.held > self.max_bytes and len(self.seen) > len(used):
-            self.held -= sum(f.nbytes for f in self.seen.popitem(last=False)[1])
+            self.features.move_to_end(key)
+        while self.cached_bytes > self.max_bytes and len(self.features) > len(used):
+            self.cached_bytes -= sum(f.nbytes for f in self.features.popitem(last=False)[1])

@@ -1,4 +1,4 @@
-"""A policy's weights, whole and one after the other, under the names that its checkpoint has: what an engine loads."""
+"""Export of a policy's full weights under their checkpoint names, one at a time, for an engine to load."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from reasoner_rm.models.quantization import dequantize, quantized_layers
 
 @torch.no_grad()
 def iter_full_weights(vlm: Vlm) -> Iterator[tuple[str, Tensor]]:
-    """Names and whole weights. Under ZeRO-3 and FSDP2 each is gathered when its turn comes, so every rank must walk to
-    the end, in step with the others.
+    """Names and full weights. Under ZeRO-3 and FSDP2 each is gathered in turn, so every rank must iterate to the end.
 
-    LoRA is added on the way, to a copy: merging into the model and back again would wear its weights down by a
-    rounding error a step. Quantised weights come as what they stand for.
+    LoRA is added to a copy, as merging into the model and back would add a rounding error per step. Quantised weights
+    are dequantised.
     """
     adapted = {id(layer.base_layer.weight): layer for layer in _lora_layers(vlm)}
     packed = {id(module.weight): module for module in quantized_layers(vlm.model)}
@@ -29,11 +28,11 @@ def iter_full_weights(vlm: Vlm) -> Iterator[tuple[str, Tensor]]:
         layer = adapted.get(id(weight))
         parts = [weight] if layer is None else list(layer.parameters())
         with _gathered(parts):
-            whole = dequantize(packed[id(weight)]) if id(weight) in packed else _whole(weight)
+            full = dequantize(packed[id(weight)]) if id(weight) in packed else _full(weight)
             if layer is not None:
-                whole = sum((_whole(layer.get_delta_weight(a)) for a in layer.active_adapters), start=whole)
+                full = sum((_full(layer.get_delta_weight(a)) for a in layer.active_adapters), start=full)
             dtype = weight.dtype if weight.is_floating_point() else vlm.model.dtype
-            yield name.replace(".base_layer", ""), whole.to(dtype)
+            yield name.replace(".base_layer", ""), full.to(dtype)
 
 
 def _lora_layers(vlm: Vlm) -> list[Any]:
@@ -45,7 +44,7 @@ def _lora_layers(vlm: Vlm) -> list[Any]:
 
 
 def _gathered(parameters: Sequence[Tensor]) -> AbstractContextManager[Any]:
-    """Inside, parameters that ZeRO-3 shares out are whole."""
+    """A context in which parameters that ZeRO-3 shards are gathered."""
     if not any(hasattr(parameter, "ds_id") for parameter in parameters):
         return nullcontext()
     import deepspeed
@@ -53,6 +52,6 @@ def _gathered(parameters: Sequence[Tensor]) -> AbstractContextManager[Any]:
     return deepspeed.zero.GatheredParameters(parameters)
 
 
-def _whole(weight: Tensor) -> Tensor:
+def _full(weight: Tensor) -> Tensor:
     data = weight.detach()
     return data.full_tensor() if isinstance(data, torch.distributed.tensor.DTensor) else data

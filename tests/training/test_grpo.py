@@ -178,7 +178,9 @@ def test_a_small_memory_forgets_what_was_seen_longest_ago(tiny: Vlm, pictures: t
     memory = tower.forward
     for batch, logprobs in [*zip(batches, want, strict=True)] * 2:
         torch.testing.assert_close(group_logprobs(vlm, batch, [[(1, 2)]]).logprobs, logprobs)
-        assert len(memory.seen) == 1 and memory.held == sum(f.nbytes for f in next(iter(memory.seen.values())))
+        assert len(memory.features) == 1 and memory.cached_bytes == sum(
+            f.nbytes for f in next(iter(memory.features.values()))
+        )
     with pytest.raises(ValueError, match="trained"):
         cache_features(tiny.model.model.visual)
 

@@ -120,7 +120,7 @@ def test_a_stage_trains_on_it_and_leaves_a_judge(stage: str, tiny_folder: Path, 
     ("model", "run", "why"),
     [
         ({"quantize": "nf4"}, {}, "set model.lora as well"),
-        ({"quantize": "nf4", "lora": {}}, {"deepspeed": "zero3.json"}, "take ZeRO-2"),
+        ({"quantize": "nf4", "lora": {}}, {"deepspeed": "zero3.json"}, "use ZeRO-2"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(

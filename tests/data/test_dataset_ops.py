@@ -144,7 +144,7 @@ def test_a_processor_that_disagrees_with_its_grid_is_an_error(tmp_path: Path) ->
             return out
 
     counter.processor = Crooked(Counter.of(DIGITS).processor)
-    with pytest.raises(InputError, match="has 0 tokens, its grid holds"):
+    with pytest.raises(InputError, match="has 0 placeholders, expected"):
         counter.image(scene(0))
 
 

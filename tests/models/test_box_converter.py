@@ -22,7 +22,7 @@ TARGET = f"<think>One star [40].</think>\n<answer>{json.dumps([BOX])}</answer>"
 SAMPLE = Sample("s", "detection", "star", images=(Image.new("RGB", (200, 100)),), target=TARGET, gold={"boxes": [BOX]})
 
 
-def canvas(space: str) -> BoxConverter:
+def converter(space: str) -> BoxConverter:
     return BoxConverter(space, lambda sample: ((200, 100), (112, 56)))  # type: ignore[arg-type]
 
 
@@ -30,19 +30,19 @@ def canvas(space: str) -> BoxConverter:
     ("space", "written"), [("normalized_1000", [200, 200, 800, 600]), ("processed", [22, 11, 90, 34])]
 )
 def test_a_target_is_written_in_the_models_space_and_stated_in_pixels(space: str, written: list[int]) -> None:
-    text = canvas(space).text_to_model(TARGET, SAMPLE)
+    text = converter(space).text_to_model(TARGET, SAMPLE)
     assert json.loads(text.split("<answer>")[1].removesuffix("</answer>")) == [{"bbox_2d": written, "label": "star"}]
     assert text.startswith("<think>One star [40].</think>")  # nothing but the answer moves
-    back = canvas(space).text_to_original(text, SAMPLE)
+    back = converter(space).text_to_original(text, SAMPLE)
     stated = json.loads(back.split("<answer>")[1].removesuffix("</answer>"))[0]["bbox_2d"]
     assert max(abs(a - b) for a, b in zip(stated, BOX["bbox_2d"], strict=True)) <= 1
 
 
 def test_what_holds_no_boxes_stays() -> None:
     for text in ("", "<answer>[]</answer>", "no answer [1,2,3,4]", "<answer>[1,2,3]</answer>"):
-        assert canvas("normalized_1000").text_to_model(text, SAMPLE) == text
+        assert converter("normalized_1000").text_to_model(text, SAMPLE) == text
     caption = Sample("c", "caption_critic", "a red star", images=SAMPLE.images)
-    assert canvas("normalized_1000").text_to_model(TARGET, caption) == TARGET
+    assert converter("normalized_1000").text_to_model(TARGET, caption) == TARGET
 
 
 def test_sft_teaches_the_models_own_numbers(tiny_qwen3: Vlm) -> None:
@@ -61,8 +61,8 @@ class Writes(RolloutEngine):
 
 
 def test_the_sift_judges_and_keeps_original_pixels() -> None:
-    written = canvas("normalized_1000").text_to_model(TARGET, SAMPLE)
+    written = converter("normalized_1000").text_to_model(TARGET, SAMPLE)
     template, section = load_template("detection", "brief"), RejectionSamplingSection(num_samples=1)
-    found = split_by_pass_rate(Writes(written), template, [SAMPLE], section, seed=0, canvas=canvas("normalized_1000"))  # type: ignore[arg-type]
+    found = split_by_pass_rate(Writes(written), template, [SAMPLE], section, seed=0, converter=converter("normalized_1000"))  # type: ignore[arg-type]
     assert len(found.sft) == 1 and "[40,20,160,60]" in (found.sft[0].target or "")
     assert not split_by_pass_rate(Writes(written), template, [SAMPLE], section, seed=0).sft  # type: ignore[arg-type]

@@ -368,8 +368,8 @@ BROKEN: dict[str, list[tuple[Broken, str]]] = {
         (put(image=CLIMB), "leaves"),
     ],
     "vicrit_train": [
-        (put(solution_target="a green car"), "does not stand in the caption"),
-        (put(solution_target="a red car"), "says the same|does not stand"),
+        (put(solution_target="a green car"), "is not in the caption"),
+        (put(solution_target="a red car"), "equals gold.original|is not in the caption"),
     ],
     "refcoco": [
         (said([1, 2, 9]), "the box holds 3 where 4"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import statistics
 import subprocess
 import sys
@@ -11,13 +10,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from kill_helpers import grpo, steps, write_config
 from PIL import Image, ImageDraw
 
 from reasoner_rm import Judge, load_samples
-from reasoner_rm.config import load_config
-from reasoner_rm.pipeline.demos import DIGITS
-from reasoner_rm.pipeline.stages import Pipeline
-from reasoner_rm.training.run_dir import RunDir
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -27,6 +23,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`reasoner-rm pocket --quick`, from the shell."""
     out = tmp_path_factory.mktemp("pocket") / "run"
     command = [sys.executable, "-m", "reasoner_rm", "pocket", "--world", "digits", "--quick", "--out", str(out)]
+    command += ["--set", "grpo.max_steps=4"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     assert f"report: {out / 'report.html'}" in done.stdout and f"judge --model {out}" in done.stdout
@@ -111,30 +108,31 @@ def test_the_judge_takes_pictures_that_no_recipe_made(quick: Path, tmp_path: Pat
     assert verdict.parsed and verdict.reasoning and len(verdict.votes) == 2
 
 
-@pytest.fixture(scope="session")
-def learn(quick: Path, tmp_path_factory: pytest.TempPathFactory):
-    """GRPO from the quick run's sifted checkpoint; the mean accuracy reward of its first and last steps."""
-
-    def run(shuffled: bool) -> tuple[float, float]:
-        out = tmp_path_factory.mktemp("learn") / "run"
-        steps = 60
-        overrides = (f"run.out={out}", f"grpo.max_steps={steps}", f"grpo.shuffle_rewards={shuffled}")
-        config = load_config(DIGITS.recipe, overrides)
-        data = config.data.model_copy(update={"train": quick / "data" / "train.jsonl"})
-        config = config.model_copy(update={"data": data})
-        shutil.copytree(quick / "checkpoints" / "cold_start", out / "checkpoints" / "cold_start")
-        (out / "config.resolved.yaml").write_text("{}")
-        pipeline = Pipeline(config, RunDir.join(out, "grpo", config.yaml()))
-        pipeline.grpo()
-        values = [json.loads(line)["reward/accuracy"] for line in (out / "metrics.jsonl").open()]
-        assert len(values) == steps
-        return statistics.mean(values[:20]), statistics.mean(values[-20:])
-
-    return run
+VOWELS = '''
+def vowels(group, parsed, context):
+    """The share of vowels among a completion's characters."""
+    return [sum(map(c.text.lower().count, "aeiou")) / max(1, len(c.text)) for c in group.completions]
+'''
 
 
-def test_grpo_learns_and_a_shuffled_reward_teaches_nothing(learn) -> None:
-    first, last = learn(shuffled=False)
-    _, last_shuffled = learn(shuffled=True)
-    assert last - first > 0.03, (first, last)
-    assert last_shuffled < first, "from the same checkpoint and prompts, a shuffled reward must not raise accuracy"
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_grpo_learns_what_is_rewarded_and_nothing_from_a_shuffled_reward(
+    shuffled: bool, tiny_folder: Path, tmp_path: Path
+) -> None:
+    """Sixteen steps from the same weights on the same prompts. With seeds 0, 1 and 2 the reward rises from 0.2 to 0.9
+    or more; shuffled within each group it ends at 0.25 or less."""
+    (tmp_path / "vowels.py").write_text(VOWELS)
+    section = {
+        "rewards": {"vowels.py:vowels": 1.0}, "shuffle_rewards": shuffled, "max_steps": 16, "prompts_per_device": 4,
+        "num_generations": 8, "max_completion_length": 12, "learning_rate": 1e-2, "lr_scheduler_type": "constant",
+        "beta": 0.0,
+    }  # fmt: skip
+    config = write_config(tmp_path, model={"path": str(tiny_folder)}, grpo=section)
+    assert grpo(config, tmp_path / "run") == 0
+    rewards = [
+        value for step in steps(tmp_path / "run") for name, value in step.items() if name.endswith("vowels.py:vowels")
+        and name.startswith("reward/")
+    ]  # fmt: skip
+    assert len(rewards) == 16 and rewards[0] < 0.3
+    learnt = statistics.mean(rewards[-3:])
+    assert learnt < 0.4 if shuffled else learnt > 0.6, rewards

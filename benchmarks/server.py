@@ -124,9 +124,9 @@ def _direct(model: Path, samples: Sequence[Sample], rows: int) -> Direct:
     assert isinstance(judge.engine.engine, TransformersEngine)
     judge.engine.engine.rows = rows
     start, cpu = time.perf_counter(), time.process_time()
-    ballots = judge.collect_votes(samples, both_orders=False)
+    votes = judge.collect_votes(samples, both_orders=False)
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
-    return Direct([row[0].completion.text for row in ballots], seconds, cpu)
+    return Direct([row[0].completion.text for row in votes], seconds, cpu)
 
 
 @dataclass

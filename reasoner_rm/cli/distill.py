@@ -139,5 +139,5 @@ def _engine_teacher(args: argparse.Namespace) -> EngineTeacher:
         raise InputError("--budget and --prices need --url", remedy="omit them for a model in this process")
     engine = load_engine(args.model, args.engine, min_pixels=args.min_pixels, max_pixels=args.max_pixels)
     encoder = engine.encoder
-    canvas = BoxConverter.of(encoder) if encoder is not None else None
-    return EngineTeacher(engine, args.model, SamplingParams(args.temperature, args.max_tokens), canvas)
+    box_converter = BoxConverter.of(encoder) if encoder is not None else None
+    return EngineTeacher(engine, args.model, SamplingParams(args.temperature, args.max_tokens), box_converter)

@@ -115,8 +115,8 @@ def _subject(args: argparse.Namespace, benchmark: Benchmark, protocol: Protocol,
     description["prompt"] = f"{template.name} {template.hash}" if template else protocol.template or "the task's"
     sampling = SamplingParams(protocol.temperature, args.max_tokens, protocol.top_p)
     encoder = engine.encoder  # a server's image sizes are not known: its boxes stay as they are
-    canvas = BoxConverter.of(encoder) if encoder is not None else None
-    judge = EnginePredictor(engine, prompts(protocol, template), sampling, protocol.seed, canvas)
+    box_converter = BoxConverter.of(encoder) if encoder is not None else None
+    judge = EnginePredictor(engine, prompts(protocol, template), sampling, protocol.seed, box_converter)
     return EvaluatedModel(judge, description, native_prompt=config is not None or not protocol.template)
 
 

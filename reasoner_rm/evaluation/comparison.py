@@ -1,4 +1,4 @@
-"""Two judges on the same items: the difference, with an interval that knows that the items are the same."""
+"""Two judges on the same items: paired differences with bootstrap intervals."""
 
 from __future__ import annotations
 

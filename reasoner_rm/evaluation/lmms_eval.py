@@ -39,7 +39,7 @@ class LmmsTask:
         return [open_image(ref) for ref in self._prompt(doc).images]
 
     def text(self, doc: Mapping[str, Any], **_: Any) -> str:
-        """The prompt, `<image>` where an image stands."""
+        """The prompt, with `<image>` for every image."""
         prompt = self._prompt(doc)
         parts = zip(prompt.content, prompt.is_image, strict=True)
         return "".join(IMAGE if image else str(part) for part, image in parts)

@@ -1,4 +1,4 @@
-"""What kinds of samples there are in an evaluation, so that a figure can be told apart by them."""
+"""The subgroups of an evaluation's samples: facets, and the kinds of each."""
 
 from __future__ import annotations
 

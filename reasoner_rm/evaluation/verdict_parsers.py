@@ -66,7 +66,7 @@ def overall_judgment(text: str, sample: Sample) -> PairVerdict | None:
 
 
 def substring(text: str, sample: Sample) -> PairVerdict | None:
-    """UnifiedReward's scripts: whether `Answer 1 is better` (or Image, Video) stands anywhere, else whether 2 does."""
+    """UnifiedReward's scripts: whether `Answer 1 is better` (or Image, Video) is anywhere, else whether 2 is."""
     noun = PAIRWISE_TASKS[sample.task].noun
     if f"{noun} 1 is better" in text:
         return PairVerdict.FIRST
@@ -106,7 +106,7 @@ def four_way_released(text: str, sample: Sample) -> PairVerdict | None:
 
 
 def better_image(text: str, sample: Sample) -> PairVerdict | None:
-    """MJ-Bench, both images at once: what stands behind `BETTER IMAGE:`; 0 is a tie."""
+    """MJ-Bench, both images at once: the number after `BETTER IMAGE:`; 0 is a tie."""
     found = re.search(r"BETTER IMAGE:\W*(\d)", text)
     return {"1": PairVerdict.FIRST, "2": PairVerdict.SECOND, "0": PairVerdict.TIE}.get(found[1]) if found else None
 
@@ -124,7 +124,7 @@ def two_scores(text: str, sample: Sample) -> tuple[float, float] | None:
 
 
 def whole_numbers(text: str, sample: Sample) -> list[int] | None:
-    """VLRMBench's steps, 1 = sound: every whole number of the text, where 0 is said of a sound step and anything above
+    """VLRMBench's steps, 1 = sound: every whole number of the text, where 0 is for a sound step and anything above
     of a faulty one; too few are filled up with sound ones, too many cut off at the end."""
     found = [1 - min(int(n[:9]), 1) for n in re.findall(r"\d+", text)]
     due = len(sample.gold["steps"])
@@ -139,16 +139,16 @@ def yes_or_no(text: str, sample: Sample) -> str | None:
 
 def yes_and_no(text: str, sample: Sample) -> frozenset[bool] | None:
     """VLRMBench's foresight: which of yes or true, and no or false, stand in the text; both may."""
-    said = frozenset(
+    verdicts = frozenset(
         value
         for value, words in ((True, "yes|true"), (False, "no|false"))
         if re.search(rf"\b({words})\b", text, re.IGNORECASE)
     )
-    return said or None
+    return verdicts or None
 
 
 def literal_rating(text: str, sample: Sample) -> int | None:
-    """MMHal-Bench: the one N of 0 to 6 for which `rating: N` stands in the text; none or several cannot be read."""
+    """MMHal-Bench: the one N of 0 to 6 for which `rating: N` is in the text; none or several cannot be read."""
     found = [n for n in range(7) if f"rating: {n}" in text.lower()]
     return found[0] if len(found) == 1 else None
 
@@ -168,8 +168,8 @@ def step_ratings(text: str, sample: Sample) -> list[float] | None:
 def phrase(text: str, sample: Sample) -> str | None:
     """ViCrit-Bench: the last `\\boxed{}`, else the last line."""
     found = boxes(text)
-    said = found[-1][0] if found else text.rstrip().rpartition("\n")[2]
-    return said.strip() or None
+    answer = found[-1][0] if found else text.rstrip().rpartition("\n")[2]
+    return answer.strip() or None
 
 
 def first_box(text: str, sample: Sample) -> tuple[float, ...] | None:

@@ -88,7 +88,7 @@ class Pipeline(RunContext):
         samples = self.samples("train")
         section, seed = self.config.rejection_sampling, self.config.run.seed
         with self.engine(self.config.engine) as (engine, box_converter):
-            split = split_by_pass_rate(engine, self.template, samples, section, seed=seed, canvas=box_converter)
+            split = split_by_pass_rate(engine, self.template, samples, section, seed=seed, box_converter=box_converter)
         if distributed.is_main():
             write_samples(self.run.path / SFT_FILE, split.sft)
             write_samples(self.run.path / RL_FILE, split.rl)  # last: if it exists, so does the other

@@ -37,8 +37,8 @@ def verify(release: str | Path, run: Path, n: int = 8, max_tokens: int = 256) ->
     texts = []
     for model in (run, release):
         judge = Judge.from_pretrained(model, "transformers", max_tokens=max_tokens)
-        ballots = [ballot for row in judge.collect_votes(samples) for ballot in row]
-        texts.append([(b.completion.text, b.parsed.answer) for b in ballots])
+        votes = [vote for row in judge.collect_votes(samples) for vote in row]
+        texts.append([(vote.completion.text, vote.parsed.answer) for vote in votes])
         del judge
     of_run, of_release = texts
     same = sum(a == b for a, b in zip(of_run, of_release, strict=True))

@@ -32,7 +32,7 @@ class SamplingParams:
         max_tokens: the longest a completion may be.
         top_p: in (0, 1], samples from the nucleus alone: the most probable tokens, until they hold that much
             probability (arXiv 1904.09751). Below 1 the sampler is another policy, so that nothing is trained on it.
-            Log-probabilities stay those of the whole distribution; an engine that only knows those within the nucleus
+            Log-probabilities stay those of the whole distribution; an engine that only has those within the nucleus
             reports none.
     """
 
@@ -83,7 +83,7 @@ class RolloutEngine(ABC):
     """Completes prompts. A subclass gives :meth:`generate`, and overrides what it can do better than the defaults.
 
     Attributes:
-        encoder: turns prompts into the tokens and pixels that the model reads; None where only a server knows them.
+        encoder: turns prompts into the tokens and pixels that the model reads; None where only a server has them.
     """
 
     capabilities = Capabilities()

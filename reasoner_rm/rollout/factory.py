@@ -29,7 +29,7 @@ class Choice:
 
 
 def resolve_engine(wanted: EngineName = "auto") -> Choice:
-    """The engine to use. What `auto` comes to is said once, on standard error.
+    """The engine to use. The choice of `auto` is printed once, to standard error.
 
     Raises:
         InputError: no such engine, or one that is not installed.

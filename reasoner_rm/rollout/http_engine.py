@@ -191,8 +191,8 @@ class HttpEngine(RolloutEngine):
         cut = choice.get("finish_reason") == "length"
         if self.encoder is not None and ids:  # as the other engines say it, to the last half of a character
             text = self.encoder.vlm.tokenizer.decode(ids if cut else ids[:-1], skip_special_tokens=False)
-        told = (choice.get("logprobs") or {}).get("content") or ()
-        return Completion(text, ids, tuple(float(t["logprob"]) for t in told), "length" if cut else "stop")
+        tokens = (choice.get("logprobs") or {}).get("content") or ()
+        return Completion(text, ids, tuple(float(t["logprob"]) for t in tokens), "length" if cut else "stop")
 
     def _check_prompt(self, request: GenerationRequest, read: Any) -> None:
         assert self.encoder is not None

@@ -31,7 +31,7 @@ class HttpOptions:
         banned_token_ids: get no probability, as in the policy; a vLLM with processed log-probabilities heeds it.
 
     Raises:
-        InputError: the server does not continue an assistant's message as it stands.
+        InputError: the server does not continue an assistant's message unchanged.
     """
 
     def __init__(self, endpoint: OpenAIClient, *, vllm: bool, banned_token_ids: Sequence[int] = ()):
@@ -112,7 +112,7 @@ class HttpOptions:
         return tuple(by_name[n] for n in names) if all(n in by_name for n in names) else None
 
     def _probe(self) -> None:
-        """Ask once, and check that the assistant's beginning is read as it stands."""
+        """Ask once, and check that the beginning of the assistant's turn is used unchanged."""
         body = self._body(lambda: user_message(["?"]), PROBE, ()) | {"return_token_ids": True}
         del body["logprob_token_ids"]
         url, remedy = self.endpoint.urls[0], "serve it with a --chat-template that leaves an assistant's text as it is"

@@ -32,7 +32,7 @@ class SyncedHttpEngine(HttpEngine):
     others wait.
 
     Args:
-        folder: which this process and the servers see under the same path. A file as large as the model stands in it
+        folder: which this process and the servers see under the same path. A file as large as the model is in it
             while weights are handed over.
 
     Raises:

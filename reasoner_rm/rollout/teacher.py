@@ -1,4 +1,4 @@
-"""A rollout engine as a teacher, which answers in this process."""
+"""A rollout engine of this process as a teacher."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from reasoner_rm.rollout.base import GenerationRequest, RolloutEngine, SamplingP
 
 @dataclass(frozen=True, slots=True)
 class EngineTeacher:
-    """See `data.teacher.Teacher`. ``model`` is the name or path that answers are credited to.
+    """See `client.teacher.Teacher`. ``model`` is the name or path that is recorded with each answer.
 
-    Without a ``canvas`` boxes are taken as the engine writes them.
+    Without a ``box_converter`` boxes are kept as the engine writes them.
     """
 
     engine: RolloutEngine
     model: str
     sampling: SamplingParams
-    canvas: BoxConverter | None = None
+    box_converter: BoxConverter | None = None
     together: int = 64
     parallel: ClassVar[int] = 1  # an engine is one thread's
 
@@ -33,6 +33,6 @@ class EngineTeacher:
     def answers(self, asked: Sequence[Asked]) -> list[str]:
         requests = [GenerationRequest(one.prompt, (one.seed,)) for one in asked]
         texts = [group[0].text for group in self.engine.generate(requests, self.sampling)]
-        if self.canvas is None:
+        if self.box_converter is None:
             return texts
-        return [self.canvas.text_to_original(text, one.sample) for text, one in zip(texts, asked, strict=True)]
+        return [self.box_converter.text_to_original(text, one.sample) for text, one in zip(texts, asked, strict=True)]

@@ -1,7 +1,7 @@
 """Reasoning for a cold start, distilled from a teacher: its answers to this project's prompts, where they are right.
 
-A trace is kept when it is well formed and its verdict is the label's. The prompt is the one that the student will be
-trained with, byte for byte.
+A trace is kept when it is well formed and its verdict is the label's. The prompt is
+byte for byte the one that the student is trained with.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ WRONG = {"wrong": "the teacher's verdict is not the label's", "malformed": "the 
 
 @dataclass(frozen=True, slots=True)
 class Distilled:
-    """What one sample's tries came to: the kept turn, or why there is none."""
+    """The turn that was kept for one sample, or the reason why there is none."""
 
     turn: str | None
     parse_error: str = ""
@@ -39,17 +39,17 @@ def distil(
 ) -> Iterator[Sample | str]:
     """Each sample with the teacher's reasoning as its target, in the file's order; in place of the others a reason.
 
-    Work goes on where a killed or unpaid run stopped: a sample that was answered is never asked again.
+    A run that was killed, or was out of budget, is resumed: a sample that was answered is never asked again.
 
     Raises:
-        InputError, ServiceError: the teacher fails, an id stands twice, or the journal is of another run.
+        InputError, ServiceError: the teacher fails, a repeated id, or the journal is of another run.
     """
     plan = {**teacher.plan, "template": load_text(file, template), "tries": tries, "seed": seed}
     journal = Journal(journal_file, plan)
     spent = ""
     try:
         work_through(
-            _numbered(file), journal, lambda some: _asked(some, teacher, template, tries, seed), teacher.parallel,
+            _numbered(file), journal, lambda part: _entries(part, teacher, template, tries, seed), teacher.parallel,
             teacher.together,
         )  # fmt: skip
     except OutOfBudget as end:
@@ -67,37 +67,37 @@ def distil(
 
 
 def load_text(file: Path, template: str) -> dict[str, str]:
-    """The prompts' wording, by task of the file's first sample: another wording is another run."""
+    """The hash of the prompt template, by task of the file's first sample: another template is another run."""
     sample = next((sample for _, sample in stream(file)), None)
     return {} if sample is None else {sample.task: load_template(sample.task, template).hash}
 
 
 def _numbered(file: Path) -> Iterator[tuple[str, Sample]]:
-    """Samples by their ids, which a journal knows them by."""
+    """Samples by their ids, the keys of the journal."""
     seen: dict[str, int] = {}
     for line, sample in stream(file):
         if sample.id in seen:
-            what = f"id {sample.id!r} stands on line {seen[sample.id]} already"
+            what = f"id {sample.id!r} is on line {seen[sample.id]} already"
             raise InputError(what, file=file, line=line, remedy="make ids unique")
         seen[sample.id] = line
         yield sample.id, sample
 
 
-def _asked(
+def _entries(
     samples: Sequence[Sample], teacher: Teacher, template: str, tries: int, seed: int
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """The journal's entries; who gave no good answer is asked again, with another seed."""
+    """The journal's entries; a sample without a good answer is asked again, with another seed."""
     prompts = [render(sample, load_template(sample.task, template)) for sample in samples]
     entries: list[dict[str, Any]] = [{"turn": None, "parse_error": ""} for _ in samples]
     left = list(range(len(samples)))
     for attempt in range(tries):
         asked = [Asked(samples[i], prompts[i], stable_seed("distil", seed, samples[i].id, attempt)) for i in left]
         for i, text in zip(left, teacher.answers(asked), strict=True):
-            found = judged(samples[i], text)
-            good = found.turn is not None
+            result = check_answer(samples[i], text)
+            good = result.turn is not None
             entries[i] = {
-                "turn": found.turn,
-                **({"tries": attempt + 1} if good else {"parse_error": found.parse_error}),
+                "turn": result.turn,
+                **({"tries": attempt + 1} if good else {"parse_error": result.parse_error}),
             }
         left = [i for i in left if entries[i]["turn"] is None]
         if not left:
@@ -105,8 +105,8 @@ def _asked(
     return entries
 
 
-def judged(sample: Sample, text: str) -> Distilled:
-    """The teacher's turn, if it is well formed and right; a tie cannot be told from a wrong verdict, so it is wrong."""
+def check_answer(sample: Sample, text: str) -> Distilled:
+    """The teacher's turn, if it is well formed and right. Where the gold is a tie no verdict is right."""
     task = get_task(sample.task)
     parsed = task.parse(text, sample)
     if not parsed.well_formed or parsed.answer is None or not _usable(text):
@@ -117,7 +117,7 @@ def judged(sample: Sample, text: str) -> Distilled:
 
 
 def _usable(text: str) -> bool:
-    """Whether a student can be taught it: no half characters, nothing that a tokenizer takes for control."""
+    """Whether a text can be a target: no lone surrogates, nothing that a tokenizer reads as a control token."""
     if re.search(r"<\|[^|<>\s]{1,40}\|>", text):
         return False
     try:

@@ -38,13 +38,13 @@ def split_by_pass_rate(
     section: RejectionSamplingSection,
     *,
     seed: int,
-    canvas: BoxConverter | None = None,
+    box_converter: BoxConverter | None = None,
 ) -> SplitResult:
     """Sample every row ``section.num_samples`` times an order and split the rows by the share that is right. Several
     processes divide the rows; each gets the whole result.
 
     Args:
-        canvas: converts boxes to original pixels, in which they are graded and kept; None: they are in these already.
+        box_converter: converts boxes to original pixels, in which they are graded and kept; None: no conversion.
     """
     rank, world = distributed.rank(), distributed.world_size()
     mine = range(len(samples))[rank::world]
@@ -53,16 +53,18 @@ def split_by_pass_rate(
     with tqdm(total=len(mine), desc="rejection sampling", unit="row", dynamic_ncols=True, disable=rank > 0) as bar:
         for start in range(0, len(mine), CHUNK):
             part = mine[start : start + CHUNK]
-            asked = [samples[i] for i in part]
-            votes = section.num_samples
-            both = section.both_orders
-            cards = collect_votes(engine, template, asked, votes=votes, both_orders=both, sampling=sampling, seed=seed)
-            for i, sample, ballots in zip(part, asked, cards, strict=True):
+            chunk = [samples[i] for i in part]
+            votes = collect_votes(
+                engine, template, chunk, votes=section.num_samples, both_orders=section.both_orders, sampling=sampling,
+                seed=seed,
+            )  # fmt: skip
+            for i, sample, row_votes in zip(part, chunk, votes, strict=True):
                 bar.update(1)
-                rows.append((i, _routed(sample, ballots, section, canvas)))
-    every = [row for _, row in sorted((r for some in distributed.all_gather(rows) for r in some), key=lambda r: r[0])]
+                rows.append((i, _routed(sample, row_votes, section, box_converter)))
+    gathered = [row for rank_rows in distributed.all_gather(rows) for row in rank_rows]
+    every = [row for _, row in sorted(gathered, key=lambda row: row[0])]
     return SplitResult(
-        tuple(learnt for row in every for learnt in row.sft),
+        tuple(sample for row in every for sample in row.sft),
         tuple(row.rl for row in every if row.rl is not None),
         sum(row.rate is None for row in every),
         tuple(row.rate for row in every if row.rate is not None),
@@ -79,21 +81,22 @@ class _Row:
 
 
 def _routed(
-    sample: Sample, ballots: Sequence[Vote], section: RejectionSamplingSection, canvas: BoxConverter | None
+    sample: Sample, votes: Sequence[Vote], section: RejectionSamplingSection, box_converter: BoxConverter | None
 ) -> _Row:
     if get_task(sample.task).reference_answer(sample) is None:
         return _Row()
-    stated = [canvas.text_to_original(b.completion.text, b.sample) if canvas else b.completion.text for b in ballots]
-    right = [(b, text) for b, text in zip(ballots, stated, strict=True) if _right(text, b.sample)]
-    rate = len(right) / len(ballots)
+    convert = box_converter.text_to_original if box_converter else lambda text, sample: text
+    texts = [convert(vote.completion.text, vote.sample) for vote in votes]
+    right = [(vote, text) for vote, text in zip(votes, texts, strict=True) if _is_right(text, vote.sample)]
+    rate = len(right) / len(votes)
     best: dict[Order, tuple[Vote, str]] = {}
-    for ballot, text in right:
-        best_so_far = best.get(ballot.order)
-        if ballot.parsed.well_formed and (best_so_far is None or _confidence(ballot) > _confidence(best_so_far[0])):
-            best[ballot.order] = ballot, text
+    for vote, text in right:
+        best_so_far = best.get(vote.order)
+        if vote.parsed.well_formed and (best_so_far is None or _confidence(vote) > _confidence(best_so_far[0])):
+            best[vote.order] = vote, text
     to_sft, to_rl = route(rate, section)
     return _Row(
-        tuple(dataclasses.replace(b.sample, target=text) for b, text in best.values()) if to_sft else (),
+        tuple(dataclasses.replace(vote.sample, target=text) for vote, text in best.values()) if to_sft else (),
         dataclasses.replace(sample, target=None) if to_rl or (to_sft and not best) else None,
         rate,
     )
@@ -108,12 +111,12 @@ def route(rate: float, section: RejectionSamplingSection) -> tuple[bool, bool]:
     return section.route_rest in ("both", "sft"), section.route_rest in ("both", "rl")
 
 
-def _right(text: str, sample: Sample) -> bool:
+def _is_right(text: str, sample: Sample) -> bool:
     task = get_task(sample.task)
     answer = task.parse(text, sample).answer
     return answer is not None and task.grade(answer, sample) == 1.0
 
 
-def _confidence(ballot: Vote) -> float:
+def _confidence(vote: Vote) -> float:
     """The mean log-probability of the completion's tokens."""
-    return sum(ballot.completion.logprobs) / max(1, len(ballot.completion.logprobs))
+    return sum(vote.completion.logprobs) / max(1, len(vote.completion.logprobs))

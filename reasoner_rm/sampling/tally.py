@@ -10,38 +10,38 @@ from reasoner_rm.sampling.votes import Vote
 from reasoner_rm.schema import PAIRWISE_TASKS, Belief, Verdict, swap_labels
 
 
-def tally(ballots: Sequence[Vote]) -> Verdict:
+def tally(votes: Sequence[Vote]) -> Verdict:
     """The verdict of one sample's votes. Unreadable votes count for no candidate."""
-    votes = tuple(b.candidate for b in ballots)
-    by_order = [_majority([b.candidate for b in ballots if b.order == order]) for order in ("given", "swapped")]
-    both = any(b.order == "swapped" for b in ballots)
-    preferred = _majority(votes)
-    readable = [v for v in votes if v is not None]
-    speaker = next((b for b in ballots if b.candidate is not None and b.candidate == preferred), ballots[0])
-    reasoning = speaker.parsed.thinking or ""
-    if speaker.order == "swapped":
-        reasoning = swap_labels(reasoning, PAIRWISE_TASKS[speaker.sample.task].noun)
+    candidates = tuple(vote.candidate for vote in votes)
+    by_order = [_majority([v.candidate for v in votes if v.order == order]) for order in ("given", "swapped")]
+    both = any(vote.order == "swapped" for vote in votes)
+    preferred = _majority(candidates)
+    readable = [candidate for candidate in candidates if candidate is not None]
+    explained = next((v for v in votes if v.candidate is not None and v.candidate == preferred), votes[0])
+    reasoning = explained.parsed.thinking or ""
+    if explained.order == "swapped":
+        reasoning = swap_labels(reasoning, PAIRWISE_TASKS[explained.sample.task].noun)
     return Verdict(
         preferred=preferred,
         p_first=readable.count(0) / len(readable) if readable else None,
         reasoning=reasoning,
         consistent=by_order[0] is not None and by_order[0] == by_order[1] if both else None,
-        votes=votes,
+        votes=candidates,
         parsed=bool(readable),
     )
 
 
 def with_probabilities(
-    verdict: Verdict, ballots: Sequence[Vote], beliefs: Sequence[Belief | None], temperature: float
+    verdict: Verdict, votes: Sequence[Vote], beliefs: Sequence[Belief | None], temperature: float
 ) -> Verdict:
     """The same verdict with ``p_first`` from the verdict token's probabilities: their mean over votes, each
-    in the caller's order and softened by ``temperature``. None where no vote has any."""
-    sure = [
-        tempered(belief.probs[0] if ballot.order == "given" else belief.probs[1], temperature)
-        for ballot, belief in zip(ballots, beliefs, strict=True)
+    in the caller's order, with its log-odds divided by ``temperature``. None where no vote has any."""
+    p_first = [
+        tempered(belief.probs[0] if vote.order == "given" else belief.probs[1], temperature)
+        for vote, belief in zip(votes, beliefs, strict=True)
         if belief is not None
     ]
-    return dataclasses.replace(verdict, p_first=math.fsum(sure) / len(sure) if sure else None)
+    return dataclasses.replace(verdict, p_first=math.fsum(p_first) / len(p_first) if p_first else None)
 
 
 def tempered(p: float, temperature: float) -> float:

@@ -1,6 +1,6 @@
 """States to resume a stage from: whole or not there at all, whatever kills the process that writes them.
 
-A state is written beside its place, closed with a marker that lists its files, and renamed. What stands under a step's
+A state is written beside its place, closed with a marker that lists its files, and renamed. What has a step's
 name is whole; a marker that does not fit its files (a disk that lied) makes the one before it the last.
 """
 

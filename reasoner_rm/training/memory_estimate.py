@@ -163,8 +163,8 @@ def estimate(
     Args:
         update: one pass of the update. ``rollout``: the prompts that are answered side by side, None for SFT.
         ranks: how many GPUs share. ``stage``: ZeRO's, 0 for DDP; gradients are shared from 2 on, weights from 3.
-        reference: a frozen copy of the policy stands beside it, whole on each GPU.
-        listener: bytes of the weights of one that stands beside it, too.
+        reference: a frozen copy of the policy, whole on each GPU.
+        listener: bytes of the weights of a listener on the same GPU.
     """
     _, trained, stored = counts(config, model)
     size = 4 if model.dtype == "float32" and not section.bf16 else 2

@@ -10,7 +10,7 @@ from reasoner_rm import distributed
 
 
 class MetricBuffer(dict[str, list[float]]):
-    """By name; `__` in a name stands for `/`."""
+    """By name; `__` in a name becomes `/`."""
 
     def add(self, **values: float) -> None:
         """Keep one more value of each."""

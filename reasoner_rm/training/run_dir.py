@@ -29,7 +29,7 @@ class RunDir:
         """A new run directory.
 
         Raises:
-            InputError: something stands there already.
+            InputError: the directory exists already.
         """
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise InputError("this run directory exists already", file=path, remedy="name another, or remove it first")

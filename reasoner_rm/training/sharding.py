@@ -91,7 +91,7 @@ def _gathered(engine: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _unsharded(model: Any) -> Iterator[None]:
-    """Of an FSDP2 model, which is told not to drop weights after a forward pass."""
+    """Of an FSDP2 model, set to keep its weights after a forward pass."""
     parts = [m for m in model.modules() if isinstance(m, torch.distributed.fsdp.FSDPModule)]
     for part in parts:
         part.set_reshard_after_forward(False, recurse=False)

@@ -19,7 +19,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.reason = ""
-        """What this process was told; empty without a reason."""
+        """The reason why this process is to stop; empty without one."""
         self.agreed = False
         """Whether all processes know that they stop."""
 

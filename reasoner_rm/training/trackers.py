@@ -1,4 +1,4 @@
-"""Trackers, as transformers brings them: TensorBoard, Weights & Biases, trackio. Offline unless they are told."""
+"""Trackers of transformers: TensorBoard, Weights & Biases, trackio. They are offline unless they are configured."""
 
 from __future__ import annotations
 

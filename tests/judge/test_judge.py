@@ -242,10 +242,10 @@ def real(tiny_folder: Path) -> Judge:
 
 def test_text_is_watched_as_it_grows(real: Judge, pictures) -> None:  # type: ignore[no-untyped-def]
     seen: list[str] = []
-    ballots = real.collect_votes(
+    votes = real.collect_votes(
         [Sample("1", "image_preference", "a thing", images=pictures[:2])], votes=3, on_text=seen.append
     )[0]
-    whole = ballots[0].completion.text
+    whole = votes[0].completion.text
     assert len(seen) == 12 and all(whole.startswith(text) for text in seen)
     assert all(a.startswith(b) for b, a in itertools.pairwise(seen))
 

@@ -34,7 +34,7 @@ from reasoner_rm.models.judge_checkpoint import JudgeConfig, save_judge
 from reasoner_rm.models.loading import load_vlm
 from reasoner_rm.rollout import GenerationRequest, RolloutEngine, SamplingParams
 from reasoner_rm.rollout.teacher import EngineTeacher
-from reasoner_rm.sampling.cold_start import distil, judged
+from reasoner_rm.sampling.cold_start import check_answer, distil
 from reasoner_rm.schema import Completion, Sample
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.render import load_template
@@ -369,13 +369,13 @@ def test_vllm_in_process_teaches_the_same(taught: tuple[Path, Path], tmp_path: P
 @pytest.mark.parametrize("end", ["<|im_end|>", "\ud800", "\x00", "<|image_pad|>"])
 def test_what_no_student_can_be_taught_is_not_kept(end: str) -> None:
     sample = Sample("t", "image_preference", "x", ("a", "b"), gold={"p_first": 1.0})
-    assert judged(sample, verdict(1)).turn == verdict(1)
-    assert judged(sample, verdict(1).replace("fits", f"fits{end}")).turn is None
+    assert check_answer(sample, verdict(1)).turn == verdict(1)
+    assert check_answer(sample, verdict(1).replace("fits", f"fits{end}")).turn is None
 
 
 def test_a_tie_teaches_nothing() -> None:
     tie = Sample("t", "image_preference", "x", ("a", "b"), gold={"p_first": 0.5})
-    assert judged(tie, verdict(1)).turn is None
+    assert check_answer(tie, verdict(1)).turn is None
 
 
 # --- mistakes by a model ---

@@ -187,9 +187,9 @@ def test_the_card_works_with_transformers_alone(run: Path, release: Path, tmp_pa
     exec(program, {"print": said.append})
     judge = Judge.from_pretrained(release, max_tokens=16)
     images = (str(tmp_path / "a.png"), str(tmp_path / "b.png"))
-    ((ballot,),) = judge.collect_votes([Sample("1", "image_preference", "a red circle", images)], both_orders=False)
+    ((vote,),) = judge.collect_votes([Sample("1", "image_preference", "a red circle", images)], both_orders=False)
     vlm = judge.engine.engine.vlm  # type: ignore[attr-defined]
-    assert said == [vlm.tokenizer.decode(ballot.completion.token_ids, skip_special_tokens=True)]
+    assert said == [vlm.tokenizer.decode(vote.completion.token_ids, skip_special_tokens=True)]
 
 
 def test_an_adapter_is_merged(run: Path, tiny_folder: Path, tmp_path: Path, pictures) -> None:  # type: ignore[no-untyped-def]

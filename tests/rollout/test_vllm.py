@@ -404,13 +404,13 @@ def test_a_judges_votes_go_out_together(
     samples = [Sample(f"{i}", "image_preference", f"thing {i}", images=pictures[:2]) for i in range(2)]
     rows = theirs.collect_votes(samples, votes=5)
     assert queued == [5] * 4, "two samples in both orders"
-    for ballots in rows:
+    for votes in rows:
         for order in ("given", "swapped"):
-            texts = [b.completion.text for b in ballots if b.order == order]
+            texts = [b.completion.text for b in votes if b.order == order]
             assert len(texts) == 5 and len(set(texts)) > 2
     queued.clear()
     said = [
-        [[(b.order, b.completion.text) for b in ballots] for ballots in judge.collect_votes(samples, **how)]
+        [[(b.order, b.completion.text) for b in votes] for votes in judge.collect_votes(samples, **how)]
         for judge in (theirs, ours)
         for how in ({}, {"votes": 2, "temperature": 0.0})
     ]

@@ -61,8 +61,8 @@ def ask(judge: Judge, i: int) -> list[Completion]:
     rng = random.Random(i)
     a, b = (picture(rng.choice(sorted(COLOURS)), rng, side=rng.choice((28, 56, 112, 140))) for _ in range(2))
     sample = Sample(f"s{i}", "image_preference", f"a thing, {'very ' * rng.randrange(9)}red", images=(a, b))
-    (ballots,) = judge.collect_votes([sample], votes=1 + i % 3, both_orders=i % 2 == 0)
-    return [ballot.completion for ballot in ballots]
+    (votes,) = judge.collect_votes([sample], votes=1 + i % 3, both_orders=i % 2 == 0)
+    return [vote.completion for vote in votes]
 
 
 def test_a_watcher_that_fails_fails_its_own_call(far: Judge) -> None:

@@ -78,7 +78,7 @@ def _benchmark(
         rows=rows,
         protocols=(
             Protocol(
-                "fourway", "exact match of four verdicts, the last one said; unreadable is wrong", order="given",
+                "fourway", "exact match of four verdicts, the last one counts; unreadable is wrong", order="given",
                 tie="exact", template=template, parser=four_way,
             ),
             Protocol(

@@ -41,7 +41,7 @@ def exact(answer: Any, sample: Sample) -> float | None:
 
 
 def released(answer: Any, sample: Sample) -> float:
-    """The first changed word stands anywhere in the answer, in lower case; for a phrase that only lost words, the
+    """The first changed word is anywhere in the answer, in lower case; for a phrase that only lost words, the
     whole phrase (the released script crashes there)."""
     was, now = (str(sample.gold[key]).lower().split() for key in ("original", "changed"))
     return float((first_difference(was, now) or " ".join(now)) in str(answer).lower())

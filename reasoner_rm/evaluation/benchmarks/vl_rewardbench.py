@@ -35,7 +35,7 @@ def r1_reward_group(name: str) -> str:
 
 
 def prefix(name: str) -> str:
-    """What stands before the first `_` or `-` of an id."""
+    """The part of an id before its first `_` or `-`."""
     return name.replace("-", "_").partition("_")[0]
 
 

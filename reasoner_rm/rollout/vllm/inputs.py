@@ -16,7 +16,7 @@ from reasoner_rm.models.prompt_encoder import EncodedPrompt
 
 
 def engine_input(llm: Any, vlm: Vlm, prompt: EncodedPrompt, prefix_ids: Sequence[int] = ()) -> Any:
-    """A prompt, and what the assistant has ``said`` of its answer so far."""
+    """A prompt, and the tokens of the assistant's answer that are given."""
     from transformers import BatchFeature
     from vllm.inputs.engine import mm_input, tokens_input
     from vllm.multimodal.inputs import MultiModalKwargsItems, PlaceholderRange

@@ -160,5 +160,5 @@ def _explained(error: Exception) -> InputError:
 
 def _first_sentence(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    told = next((line for line in lines if "validation error" not in line), lines[0] if lines else text)
-    return told.removeprefix("Value error, ").split(". ")[0][:300]
+    message = next((line for line in lines if "validation error" not in line), lines[0] if lines else text)
+    return message.removeprefix("Value error, ").split(". ")[0][:300]

@@ -64,7 +64,7 @@ def test_the_sift_judges_and_keeps_original_pixels() -> None:
     written = converter("normalized_1000").text_to_model(TARGET, SAMPLE)
     template, section = load_template("detection", "brief"), RejectionSamplingSection(num_samples=1)
     found = split_by_pass_rate(
-        Writes(written), template, [SAMPLE], section, seed=0, canvas=converter("normalized_1000")
+        Writes(written), template, [SAMPLE], section, seed=0, box_converter=converter("normalized_1000")
     )  # type: ignore[arg-type]
     assert len(found.sft) == 1 and "[40,20,160,60]" in (found.sft[0].target or "")
     assert not split_by_pass_rate(Writes(written), template, [SAMPLE], section, seed=0).sft  # type: ignore[arg-type]

@@ -1,5 +1,8 @@
 BIN := .venv/bin
 
+# Where it is set, every process that a test starts would compile the whole package again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup pocket check test lint clean
 
 setup:

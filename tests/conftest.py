@@ -46,6 +46,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path not in slow)
 
 
+COSTS = ("unit", "engine", "vllm", "distributed", "browser", "slow")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print the number and the seconds of the tests of each marker; one test may have several markers."""
+    reports = [r for rows in terminalreporter.stats.values() for r in rows if isinstance(r, pytest.TestReport)]
+    terminalreporter.section("seconds by marker, of all workers together")
+    for cost in COSTS:
+        marked = [report for report in reports if cost in report.keywords]
+        names = {report.nodeid for report in marked}
+        terminalreporter.write_line(f"{cost:12} {len(names):5} tests {sum(r.duration for r in marked):7.0f} s")
+
+
 # A model's first forward is slow and a busy machine slower: wall-clock says nothing about a property.
 settings.register_profile("reasoner_rm", deadline=None)
 settings.load_profile("reasoner_rm")

@@ -39,7 +39,7 @@ class ModelSection(Section):
     freeze: tuple[ModelPart, ...] = ()
     """Parts that are not trained: `vision` (the tower), `merger` (the projection into the language model),
     `language_model` (with its embeddings and head)."""
-    keep_features: bool = False
+    cache_features: bool = False
     """With a frozen vision tower and merger: compute the features of every image once, up to 1 GB of them."""
     lora: LoraSection | None = None
     """Train low-rank adapters instead of all weights."""

@@ -29,9 +29,9 @@ def by_facet(items: Sequence[T], samples: Sequence[Sample]) -> dict[str, dict[st
     for item, sample in zip(items, samples, strict=True):
         for name, kind in facets(sample).items():
             found.setdefault(name, {}).setdefault(kind, []).append(item)
-    return {name: {kind: kinds[kind] for kind in sorted(kinds, key=counting)} for name, kinds in found.items()}
+    return {name: {kind: kinds[kind] for kind in sorted(kinds, key=kind_sort_key)} for name, kinds in found.items()}
 
 
-def counting(kind: str) -> tuple[float, str]:
+def kind_sort_key(kind: str) -> tuple[float, str]:
     """A sort key for kinds: numbers by value, before words."""
     return (float(kind), "") if kind.isdecimal() else (float("inf"), kind)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from reasoner_rm.judge.judge import Judge
 from reasoner_rm.judge.voting import vote_beliefs
-from reasoner_rm.sampling.tally import tempered
+from reasoner_rm.sampling.tally import scale_log_odds
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks import get_task
 
@@ -30,7 +30,7 @@ def verdict_probabilities(judge: Judge, samples: Sequence[Sample]) -> list[list[
 
 def p_first(probabilities: Sequence[float], temperature: float) -> float:
     """The mean over orders of the probabilities at a temperature."""
-    return math.fsum(tempered(p, temperature) for p in probabilities) / len(probabilities)
+    return math.fsum(scale_log_odds(p, temperature) for p in probabilities) / len(probabilities)
 
 
 def fit_temperature(rows: Sequence[Sequence[float]], gold: Sequence[float]) -> float:

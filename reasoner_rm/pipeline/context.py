@@ -96,10 +96,10 @@ class RunContext:
             quantize=quantize,
         )
         freeze(vlm.model, model.freeze)
-        if model.keep_features and weights:
+        if model.cache_features and weights:
             if not {"vision", "merger"} <= set(model.freeze) or not vlm.family.supports_packing:
                 raise InputError(
-                    "model.keep_features needs a frozen vision tower", remedy="set model.freeze: [vision, merger]"
+                    "model.cache_features needs a frozen vision tower", remedy="set model.freeze: [vision, merger]"
                 )
             cache_features(vlm.model.model.visual)
         return vlm

@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from reasoner_rm.data.sample_view import card
-from reasoner_rm.evaluation.subgroups import counting
+from reasoner_rm.evaluation.subgroups import kind_sort_key
 from reasoner_rm.report.evaluations import Answer, Evaluated
 from reasoner_rm.report.formatting import clip, gold_text, split_order, stage_order
 from reasoner_rm.report.media import Picture, RenderedItem, ThumbnailCache
@@ -48,7 +48,7 @@ def browse(evaluations: Sequence[Evaluated], thumbnails: ThumbnailCache, limit: 
     answers = [a for _, stages in items for row in stages.values() for a in row]
     facets: dict[str, list[str]] = {}
     for facet in dict.fromkeys(f for a in answers for f in a.by):
-        facets[facet] = sorted({a.by[facet] for a in answers if facet in a.by}, key=counting)
+        facets[facet] = sorted({a.by[facet] for a in answers if facet in a.by}, key=kind_sort_key)
     return Browser(
         json=json,
         stages=tuple(sorted({e.stage for e in evaluations}, key=stage_order)),

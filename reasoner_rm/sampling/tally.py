@@ -37,14 +37,14 @@ def with_probabilities(
     """The same verdict with ``p_first`` from the verdict token's probabilities: their mean over votes, each
     in the caller's order, with its log-odds divided by ``temperature``. None where no vote has any."""
     p_first = [
-        tempered(belief.probs[0] if vote.order == "given" else belief.probs[1], temperature)
+        scale_log_odds(belief.probs[0] if vote.order == "given" else belief.probs[1], temperature)
         for vote, belief in zip(votes, beliefs, strict=True)
         if belief is not None
     ]
     return dataclasses.replace(verdict, p_first=math.fsum(p_first) / len(p_first) if p_first else None)
 
 
-def tempered(p: float, temperature: float) -> float:
+def scale_log_odds(p: float, temperature: float) -> float:
     """A probability whose log-odds are divided by ``temperature``."""
     p = min(max(p, 1e-9), 1 - 1e-9)
     odds = math.log(p / (1 - p)) / temperature

@@ -115,8 +115,8 @@ class Optimization:
         check_unsharded(is_quantized(self.vlm.model))
         if has_cache(self.vlm.model.model.visual):
             raise InputError(
-                "with model.keep_features a process may leave out the vision tower, while others wait for its weights",
-                remedy="unset model.keep_features, or take ZeRO-2",
+                "with model.cache_features a process may leave out the vision tower, while others wait for its weights",
+                remedy="unset model.cache_features, or take ZeRO-2",
             )
 
     def _prepare(self, module: PolicyModule, section: TrainSection) -> tuple[Any, Any, Any]:

@@ -136,7 +136,7 @@ def trainer(out: Path, plan: dict[str, Any]) -> tuple[Vlm, GRPOTrainer | SFTTrai
     with torch.no_grad():
         for weight in vlm.model.parameters():  # as initialised, the model hardly looks at its images
             weight += 0.08 * torch.randn(weight.shape, generator=generator)
-    if plan.get("keep_features"):
+    if plan.get("cache_features"):
         cache_features(vlm.model.model.visual.requires_grad_(False))
     if plan.get("lora"):
         from reasoner_rm.config import LoraSection

@@ -16,7 +16,7 @@ from reasoner_rm.errors import InputError
 from reasoner_rm.judge.temperature_scaling import fit_temperature, p_first
 from reasoner_rm.models.judge_checkpoint import FILE
 from reasoner_rm.release.calibrate import calibrate, fit_calibration, save_temperature
-from reasoner_rm.sampling.tally import tempered
+from reasoner_rm.sampling.tally import scale_log_odds
 from reasoner_rm.schema import Belief
 
 
@@ -24,7 +24,7 @@ def overconfident(temperature: float, n: int, seed: int = 0) -> tuple[list[list[
     """True probabilities, and what a judge says whose log-odds are so many times too large."""
     rng = np.random.default_rng(seed)
     true = rng.beta(2, 2, n)
-    return [[tempered(p, 1 / temperature)] for p in true], (rng.random(n) < true).astype(float).tolist()
+    return [[scale_log_odds(p, 1 / temperature)] for p in true], (rng.random(n) < true).astype(float).tolist()
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
@@ -35,8 +35,8 @@ def test_a_known_temperature_is_found(temperature: float) -> None:
 
 def test_the_mean_over_orders() -> None:
     assert p_first([0.9, 0.2], 1.0) == pytest.approx(0.55)
-    assert tempered(0.9, 2.0) == pytest.approx(1 / (1 + math.exp(-math.log(9) / 2)))
-    assert tempered(1.0, 1e3) < 0.51 and tempered(0.0, 0.01) == pytest.approx(0.0)
+    assert scale_log_odds(0.9, 2.0) == pytest.approx(1 / (1 + math.exp(-math.log(9) / 2)))
+    assert scale_log_odds(1.0, 1e3) < 0.51 and scale_log_odds(0.0, 0.01) == pytest.approx(0.0)
     with pytest.raises(ValueError, match="nothing to fit"):
         fit_temperature([], [])
 
@@ -56,7 +56,7 @@ def test_calibration_of_a_judge(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     images, samples = (picture("red"), picture("blue")), []
     for i in range(600):
         true = rng.betavariate(2, 2)
-        said = tempered(true, 1 / 3)
+        said = scale_log_odds(true, 1 / 3)
         meta = {"order": [0, 1], "said": [said, 1 - said]}
         gold = {"p_first": float(rng.random() < true)}
         samples.append(Sample(f"{i}", "image_preference", "red", images, gold=gold, meta=meta, group_id=f"g{i // 2}"))

@@ -67,11 +67,11 @@ def test_a_memory_for_images_is_refused_where_weights_are_shared_out(tiny_folder
     plan: dict[str, Any] = {
         "model": str(tiny_folder),
         "kind": "zero3",
-        "keep_features": True,
+        "cache_features": True,
         "section": SECTION | {"gradient_accumulation_steps": 1},
     }
     ranks = start(tmp_path, plan, 2)
-    assert "unset model.keep_features, or take ZeRO-2" in ranks.wait() and 0 not in ranks.returncodes
+    assert "unset model.cache_features, or take ZeRO-2" in ranks.wait() and 0 not in ranks.returncodes
 
 
 @NO_DEEPSPEED

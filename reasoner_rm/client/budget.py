@@ -1,4 +1,4 @@
-"""What a paid or shared service is used for: an account, a budget, and a pace."""
+"""Use of a paid or shared service: tokens and cost so far, a budget, and a rate limit."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ ACCOUNT = ("requests", "input_tokens", "output_tokens")
 
 
 class OutOfBudget(ServiceError):  # noqa: N818  # it is an end, no error
-    """What was set aside is spent: what was made so far is kept, and the same command with more goes on."""
+    """The budget is used up. Finished work is kept; the same command with a greater budget resumes."""
 
 
 @dataclass(slots=True)
 class Usage:
-    """Tokens used so far and what they cost. Prices are in dollars for a million tokens; a ``budget`` of None has no
-    end."""
+    """Tokens used so far and what they cost. Prices are in dollars for a million tokens; a ``budget`` of None is
+    unlimited."""
 
     input_price: float = 0.0
     output_price: float = 0.0
@@ -39,7 +39,7 @@ class Usage:
             raise OutOfBudget(f"the budget of ${self.budget:g} is spent ({self})")
 
     def add(self, usage: Mapping[str, Any]) -> int:
-        """Book an answer by its `usage`; how many tokens it was."""
+        """Add an answer by its `usage`; the number of its tokens."""
         read, written = (int(usage.get(f"{kind}_tokens") or 0) for kind in ("prompt", "completion"))
         self.requests += 1
         self.input_tokens += read
@@ -47,11 +47,11 @@ class Usage:
         return read + written
 
     def used(self) -> dict[str, int]:
-        """The account, as JSON knows it."""
+        """The account as JSON."""
         return {name: getattr(self, name) for name in ACCOUNT}
 
     def recall(self, used: Mapping[str, int]) -> None:
-        """Go on from an account."""
+        """Restore an account."""
         for name in ACCOUNT:
             setattr(self, name, used.get(name, 0))
 
@@ -61,7 +61,7 @@ class Usage:
 
 
 class RateLimiter:
-    """So many units a minute, evenly spaced: whoever takes some makes the next one wait."""
+    """A rate limit in units per minute. Each use delays the next one, so that uses are evenly spaced."""
 
     def __init__(self, per_minute: float | None):
         self.per_minute = per_minute
@@ -75,6 +75,6 @@ class RateLimiter:
                 await asyncio.sleep(wait)
 
     def correct(self, units: float) -> None:
-        """So many more (or, below zero, fewer) were used than were taken."""
+        """Correct the last use by the units that were really needed; negative: fewer than were taken."""
         if self.per_minute is not None:
             self._free += units * 60 / self.per_minute

@@ -1,4 +1,4 @@
-"""What a server's refusal means, in one line, with what to change."""
+"""A server's error answers as errors of one line with a remedy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TOO_LONG = ("maximum context length", "maximum model length", "max_model_len", "
 
 
 class RequestRejected(InputError):  # noqa: N818
-    """A request that the server will not answer. ``param`` is the setting at fault, where the server names one."""
+    """A request that the server rejects. ``param`` is the setting at fault, where the server names one."""
 
     def __init__(self, what: str, remedy: str, status: int, param: str):
         super().__init__(what, remedy=remedy)
@@ -54,7 +54,7 @@ def message_of(text: str) -> tuple[str, str]:
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
-    """Seconds that a server asks to wait: a number, or until a date; 0 when it says nothing."""
+    """Seconds that a server asks to wait (`Retry-After`), stated as a number or a date; 0 without the header."""
     said = headers.get("retry-after", "")
     try:
         return max(0.0, float(said))

@@ -1,4 +1,4 @@
-"""Texts and images as OpenAI's chat form wants them."""
+"""Texts and images as messages of OpenAI's chat API."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def _part(part: str | bytes) -> dict[str, Any]:
 
 
 def encoded(ref: MediaRef) -> bytes:
-    """An image as PNG or JPEG bytes that everybody reads alike: its own where nothing in them is left to the reader
-    (orientation, transparency, 16 bits), else the opened image as PNG.
+    """An image as PNG or JPEG bytes that every decoder reads alike: its own bytes where they have no orientation,
+    transparency or 16-bit values, else the opened image as PNG.
 
     Raises:
         InputError: a missing or broken image.
@@ -59,5 +59,5 @@ def _plain(data: bytes) -> bool:
             upright = image.getexif().get(ORIENTATION, 1) == 1
             image.load()
             return image.mode in ("RGB", "L") and "transparency" not in image.info and upright
-    except Exception:  # PIL raises many kinds on broken files; opening it says what is wrong
+    except Exception:  # PIL raises many kinds of errors on broken files; opening it again gives the reason
         return False

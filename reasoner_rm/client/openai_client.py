@@ -1,6 +1,6 @@
-"""The one client of OpenAI-compatible servers: several replicas, retries, a pace, a budget.
+"""The client of OpenAI-compatible servers: several replicas, retries, a rate limit, a budget.
 
-Requests run on one event loop, in a thread of its own; whoever asks, asks in plain calls, from any thread.
+Requests run on one event loop in a thread of its own; callers use blocking calls, from any thread.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 CONNECT = 10.0
 """Seconds for a connection."""
 CONNECT_RETRIES = 2
-"""Where nobody ever answered, a connection is tried again this often at most: it is likely the wrong address."""
+"""Retries of a connection to a server that never answered: the address is probably wrong."""
 CHAT = "/chat/completions"
 
 
 @dataclass(frozen=True, slots=True)
 class HttpJob:
-    """A request to be: its body is made when its turn comes, so that no more images are held than are on their way.
+    """A request whose body is built just before it is sent, so that only images of requests under way are in memory.
 
-    ``lane``: requests of one lane go to one replica while it is well.
+    ``lane``: requests with the same lane go to the same replica while it answers.
     """
 
     path: str
@@ -51,7 +51,7 @@ class HttpJob:
 
 
 class OpenAIClient:
-    """Asks a server, or several that serve the same model."""
+    """A client of one server, or of several that serve the same model."""
 
     def __init__(self, section: EndpointSection):
         self.section = section
@@ -67,10 +67,10 @@ class OpenAIClient:
 
     @functools.cached_property
     def model_info(self) -> Mapping[str, Any]:
-        """What the server says of the model: `id`, and with vLLM `owned_by` and `max_model_len`.
+        """The server's entry of the model: `id`, and with vLLM `owned_by` and `max_model_len`.
 
         Raises:
-            InputError: nothing is there, it is no such server, or it does not serve the model.
+            InputError: no server answers, it is not OpenAI-compatible, or it does not serve the model.
         """
         found = self._wait(self._call("GET", "/models", None))
         match found:
@@ -88,21 +88,21 @@ class OpenAIClient:
 
     @property
     def model(self) -> str:
-        """The name under which the model is asked."""
+        """The name of the model in requests."""
         return self.section.model or str(self.model_info["id"])
 
     def post(self, path: str, body: Body) -> Any:
         """One answer.
 
         Raises:
-            InputError: the request is refused, or the server was never there.
-            ServiceError: the server failed or went away.
-            OutOfBudget: nothing is left to spend.
+            InputError: the request is rejected, or the server never answered.
+            ServiceError: the server failed or stopped answering.
+            OutOfBudget: the budget is used up.
         """
         return self._wait(self._do(HttpJob(path, lambda: body)))
 
     def post_to_all(self, path: str, body: Body) -> list[Any]:
-        """The answer of every replica; one that does not answer is asked again, and no other in its place.
+        """The answer of every replica. A replica that does not answer is asked again; no other takes its place.
 
         Raises:
             InputError, ServiceError: as `post`.
@@ -117,9 +117,9 @@ class OpenAIClient:
         return list(self._wait(every()))
 
     def stream(self, jobs: Sequence[HttpJob]) -> Iterator[tuple[int, Any]]:
-        """Each job's place with its answer, or with the ServiceError or Refused in its place, as they come.
+        """Each job's index with its answer, or with the ServiceError or RequestRejected, in the order of completion.
 
-        What is under way is cancelled when the caller goes away.
+        Requests under way are cancelled when the caller stops iterating.
 
         Raises:
             InputError, OutOfBudget: as `post`.
@@ -173,14 +173,14 @@ class OpenAIClient:
             return answer
 
     def _expected(self, body: Body) -> float:
-        """Tokens that a request will use: as many as those before it, at first as many as it may write."""
+        """Estimated tokens of a request: the mean of those before it; of the first, the most that it may generate."""
         known = self.cost.input_tokens + self.cost.output_tokens
         return known / self.cost.requests if known else (body.get("max_tokens") or 0) * (body.get("n") or 1)
 
     async def _call(
         self, method: str, path: str, data: bytes | None, affinity: int | None = None, of: Replicas | None = None
     ) -> Any:
-        """Sent until it is answered, refused, or hopeless."""
+        """Send until it is answered, rejected, or out of retries."""
         replicas = of or self._replicas
         failed, wait, began = 0, FIRST_WAIT, time.monotonic()
         while True:
@@ -231,7 +231,7 @@ class OpenAIClient:
         return found
 
     def _failure(self, what: str) -> InputError | ServiceError:
-        """A server that never answered is a wrong setting; one that did and no longer does is not."""
+        """An InputError if the server never answered (a wrong setting), a ServiceError if it stopped answering."""
         if self._answered is None:
             return InputError(what, remedy="check its URL, that it runs and has room, then run the same command again")
         return ServiceError(what, remedy="start it again, then run the same command again")
@@ -264,7 +264,7 @@ class _Failed(Exception):  # noqa: N818
 
 
 def _jittered(wait: float) -> float:
-    """Between half of it and all of it, so that many do not come back at the same moment."""
+    """A random delay between half of it and all of it, so that clients do not retry at the same moment."""
     return wait * random.uniform(0.5, 1.0)
 
 
@@ -274,7 +274,7 @@ def _words(error: Exception) -> str:
 
 @functools.cache
 def _certificates() -> ssl.SSLContext:
-    """Read once: it takes longer than many a request."""
+    """Created once, since it takes longer than many requests."""
     import httpx
 
     return httpx.create_ssl_context()

@@ -1,4 +1,4 @@
-"""Several servers that answer alike: the least busy is asked, and one that fails is left alone for a while."""
+"""Several servers of one model: the least busy is used, and one that fails is not used for a while."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 FAILURE_THRESHOLD = 5
-"""Failures in a row after which a server is left alone."""
-FIRST_REST, LONGEST_REST = 0.5, 30.0
-"""Seconds: each rest is twice as long as the one before."""
+"""Failures in a row after which a server is not used for a while."""
+FIRST_PAUSE, MAX_PAUSE = 0.5, 30.0
+"""Seconds: each pause is twice as long as the one before."""
 POLL_SECONDS = 0.02
 
 
@@ -20,42 +20,43 @@ class NoHealthyReplica(Exception):  # noqa: N818  # it becomes an error where it
 
 @dataclass(slots=True)
 class Replica:
-    """A server, how many requests it works on, and how it fares (a circuit breaker).
+    """A server, the number of its requests under way, and a circuit breaker.
 
-    After ``TRIPS`` failures in a row it rests; then a single request tries it, whose failure sends it to a longer rest.
+    After ``FAILURE_THRESHOLD`` failures in a row it is paused; then a single request tries it, and a failure of that
+    request doubles the pause.
     """
 
     url: str
     busy: int = 0
     failures: int = 0
     cooldowns: int = 0
-    back: float = 0.0
-    last_words: str = ""
+    paused_until: float = 0.0
+    last_error: str = ""
 
     def succeeded(self) -> None:
         self.failures = self.cooldowns = 0
 
     def failed(self, words: str) -> None:
         self.failures += 1
-        self.last_words = words
+        self.last_error = words
         if self.failures >= FAILURE_THRESHOLD:
-            self.pause(min(LONGEST_REST, FIRST_REST * 2**self.cooldowns))
+            self.pause(min(MAX_PAUSE, FIRST_PAUSE * 2**self.cooldowns))
             self.cooldowns += 1
 
     def pause(self, seconds: float) -> None:
-        """Nothing is sent to it for so long."""
-        self.back = max(self.back, time.monotonic() + seconds)
+        """Do not use the server for so many seconds."""
+        self.paused_until = max(self.paused_until, time.monotonic() + seconds)
 
     @property
     def ready(self) -> bool:
-        return time.monotonic() >= self.back and (self.failures < FAILURE_THRESHOLD or not self.busy)
+        return time.monotonic() >= self.paused_until and (self.failures < FAILURE_THRESHOLD or not self.busy)
 
 
 class Replicas:
     """Chooses among servers.
 
     Args:
-        patience: how many rests a server gets before it counts as gone. It is still tried, now and then.
+        patience: the number of pauses after which a server counts as lost. It is still tried from time to time.
     """
 
     def __init__(self, servers: Sequence[Replica], patience: int):
@@ -65,24 +66,24 @@ class Replicas:
 
     @property
     def each(self) -> list[Replicas]:
-        """Every server alone, with what is known of it."""
+        """Every server by itself, with its state."""
         return [Replicas([replica], self.patience) for replica in self.all]
 
     async def free(self, affinity: int | None = None) -> Replica:
-        """A server to ask, waited for while there is hope.
+        """The server to use next; waits for one that is paused.
 
         Args:
-            lane: requests of one lane go to one server while it is well, so that its caches serve them.
+            lane: requests with the same lane go to the same server while it answers, so that its caches are used.
 
         Raises:
-            AllGone: each is resting, and was tried often enough.
+            NoHealthyReplica: every server is paused and out of patience.
         """
         while True:
             ready = [r for r in self.all if r.ready]
             if ready:
                 return self._choice(ready, affinity)
             if all(r.cooldowns > self.patience for r in self.all):
-                raise NoHealthyReplica("; ".join(dict.fromkeys(f"{r.url}: {r.last_words}" for r in self.all)))
+                raise NoHealthyReplica("; ".join(dict.fromkeys(f"{r.url}: {r.last_error}" for r in self.all)))
             await asyncio.sleep(POLL_SECONDS)
 
     def _choice(self, ready: Sequence[Replica], affinity: int | None) -> Replica:

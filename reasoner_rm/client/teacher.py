@@ -1,4 +1,4 @@
-"""Who writes texts for data, reasoning and mistakes: anything that answers prompts."""
+"""Teachers: models that write reasoning and errors for training data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reasoner_rm.tasks.render import Prompt
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A sample, the prompt it became, and the seed of the answer."""
+    """A sample, its rendered prompt, and the seed of the answer."""
 
     sample: Sample
     prompt: Prompt
@@ -25,9 +25,9 @@ class Asked:
 class Teacher(Protocol):
     """Answers prompts: a server (`EndpointTeacher`), or a rollout engine in this process (`rollout.teacher`).
 
-    ``model`` names it, ``plan`` holds all that its answers depend on. It is best asked ``together`` prompts at once,
-    and ``parallel`` such calls may run side by side. It raises OutOfBudget where no more is to be asked. Boxes in its
-    answers are in original pixels, as in samples.
+    ``model`` is its name, ``plan`` holds everything that its answers depend on. A call should have ``together``
+    prompts, and ``parallel`` calls may run at the same time. It raises OutOfBudget when its budget is used up. Boxes in
+    its answers are in original pixels, as in samples.
     """
 
     @property
@@ -43,7 +43,7 @@ class Teacher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EndpointTeacher:
-    """Asks a server for one text at a time; from several threads if need be. Boxes are taken as they stand."""
+    """Asks a server for one text at a time, also from several threads. Boxes are not converted."""
 
     endpoint: OpenAIClient
     temperature: float = 0.7
@@ -69,7 +69,7 @@ class EndpointTeacher:
         """The answer to one user turn of texts and encoded images.
 
         Raises:
-            OutOfBudget, ServiceError, InputError: as `Endpoint.post`; or the answer is no completion.
+            OutOfBudget, ServiceError, InputError: as `OpenAIClient.post`; or the answer is no completion.
         """
         return self._said(user_message(content), seed)
 

@@ -1,4 +1,4 @@
-"""Unpacking what datasets come in: tarballs, whole or split in parts; nothing lands outside the folder."""
+"""Unpacking tarballs, also those split into parts; no member is written outside the folder."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class ConcatenatedReader(io.RawIOBase):
 
 
 def unpack(archives: Sequence[Path], out: Path) -> int:
-    """Unpack a tarball, or the parts of one in the order of their names; the number of files.
+    """Unpack a tarball, or its parts in the order of their names; returns the number of files.
 
     Raises:
-        InputError: no such file, no tarball, a cut-off one, a member that would land outside ``out``.
+        InputError: no such file, no tarball, a cut-off one, a member whose path leads outside ``out``.
     """
     for archive in archives:
         if not archive.is_file():

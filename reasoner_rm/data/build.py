@@ -1,7 +1,7 @@
-"""The one way from a dataset's rows to JSONL: streamed, in constant memory, resumable, with nothing dropped in silence.
+"""From a dataset's rows to JSONL: streamed in constant memory, resumable; every skipped row is counted and named.
 
-`OUT/<split>.jsonl` (and `heldout.jsonl`) appear whole, `<split>.skipped.txt` names every bad row that was skipped, and
-the folder's card says what was built from what. A build that was killed goes on when the same command is given.
+`OUT/<split>.jsonl` (and `heldout.jsonl`) appear when they are complete. `<split>.skipped.txt` names every bad row
+that was skipped, and the folder's dataset card lists the sources. The same command resumes a build that was killed.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ from reasoner_rm.tasks.frames import frames
 from reasoner_rm.utils.seeding import stable_seed
 
 PART = 20_000
-"""Source rows in a part: what a killed build loses at most."""
+"""Source rows per part: the most that a killed build loses."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What every recipe is built with.
+    """Options of every build.
 
     Attributes:
         split: the dataset's own split.
         config: the configuration of a hub dataset.
         seed: draws the order of candidates and who is held out.
         n: stop after so many rows; None: all.
-        heldout: the expected share of prompts that go to `heldout.jsonl`, 0 to below 1.
+        heldout: the expected share of prompts in `heldout.jsonl`, 0 to below 1.
         skip_bad: leave bad rows out and count them, instead of stopping at the first.
         overwrite: replace an earlier build of the same name.
-        shards: leave the parts as files of their own, instead of one.
+        shards: write the parts as separate files instead of one.
         images: where relative image paths are taken from; None: the data's own folder.
-        remote: fetch images that are given as addresses.
+        remote: fetch images that are given as URLs.
         decode: open every image, so that a broken one is a bad row; slow, and `data validate` does it too.
         part: source rows in a part.
     """
@@ -68,7 +68,7 @@ class Settings:
 
 @dataclass(slots=True)
 class Counts:
-    """What became of the rows. ``rows`` = those with samples + bad + left out."""
+    """Counts of the rows: ``rows`` = those with samples + bad + left out."""
 
     rows: int = 0
     bad: int = 0
@@ -77,21 +77,21 @@ class Counts:
     tasks: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
 
-    def add(self, account: Mapping[str, Any]) -> None:
-        self.rows += account["rows"]
-        self.bad += account["bad"]
-        self.first_bad = self.first_bad or account["first_bad"]
+    def add(self, manifest: Mapping[str, Any]) -> None:
+        self.rows += manifest["rows"]
+        self.bad += manifest["bad"]
+        self.first_bad = self.first_bad or manifest["first_bad"]
         for name in ("samples", "tasks", "left_out"):
-            getattr(self, name).update(account[name])
+            getattr(self, name).update(manifest[name])
 
-    def account(self) -> dict[str, Any]:
+    def manifest(self) -> dict[str, Any]:
         counters = {name: dict(getattr(self, name)) for name in ("samples", "tasks", "left_out")}
         return {"rows": self.rows, "bad": self.bad, "first_bad": self.first_bad, **counters}
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """Where a build stands and what it counted."""
+    """The progress and the counts of a build."""
 
     files: Mapping[str, tuple[Path, ...]]
     counts: Counts
@@ -106,10 +106,10 @@ def build(
     Args:
         data: a file or folder in the dataset's own layout, or a hub id.
         options: the recipe's own, of type ``recipe.options``.
-        command: how this was asked for; it stands on the card.
+        command: the command line, for the dataset card.
 
     Raises:
-        InputError: no such data, a bad row (unless skipped), nothing usable, an output that is there already.
+        InputError: no such data, a bad row (unless skipped), nothing usable, an output that exists already.
     """
     settings = settings or Settings()
     options = recipe.options() if options is None else options
@@ -125,13 +125,13 @@ def build(
     refuse_overwriting(out, settings.split, work, settings.overwrite)
     parts = Parts(work, _plan(recipe, source, settings, options), anew=settings.overwrite)
     counts = Counts()
-    for account in parts.accounts:
-        counts.add(account)
+    for manifest in parts.manifests:
+        counts.add(manifest)
     media = Media(settings.images or source.root, out / "images", settings.remote)
     try:
         _convert(recipe, options, settings, source, media, parts, counts, out)
     except InputError:
-        if not parts.accounts:  # nothing worth going on with, and the data is about to be mended
+        if not parts.manifests:  # there is nothing to resume, and the data will be corrected first
             parts.remove()
         raise
     if not counts.samples:
@@ -145,7 +145,7 @@ def build(
     entry = Entry(
         recipe=recipe.name, title=recipe.title, source=str(data), hub=recipe.hub,
         licence=recipe.licence_of(options) if recipe.licence_of else recipe.licence,
-        split=settings.split, seed=settings.seed, options=asdict(options), command=command, counts=counts.account(),
+        split=settings.split, seed=settings.seed, options=asdict(options), command=command, counts=counts.manifest(),
     )  # fmt: skip
     for name, made in files.items():
         add_entry(out, f"{name}.jsonl" if len(made) == 1 else f"{name}-*.jsonl", entry)
@@ -154,7 +154,7 @@ def build(
 
 
 def refuse_overwriting(out: Path, split: str, work: Path, overwrite: bool) -> None:
-    """Stop before a finished output is replaced; a build that goes on is none.
+    """Refuse to replace a finished output. An unfinished build is resumed instead.
 
     Raises:
         InputError: naming the file.
@@ -184,8 +184,8 @@ def _convert(
                     _row(recipe, options, settings, media, file, placed, number, memory, part, counts, out)
                     counts.rows += 1
                     bar.update()
-                part.account.update(counts.account())
-            total.add(counts.account())
+                part.manifest.update(counts.manifest())
+            total.add(counts.manifest())
 
 
 def _row(
@@ -230,7 +230,7 @@ def _open_all(sample: Sample) -> None:
 
 
 def _side(sample: Sample, settings: Settings) -> str:
-    """Whole prompts are held out, by their own hash: no row has to know of another."""
+    """Whether a prompt is held out, by its hash alone, so that all rows of a prompt go to the same file."""
     if settings.heldout and stable_seed("heldout", settings.seed, sample.group_id) < settings.heldout * 2**63:
         return "heldout"
     return settings.split

@@ -1,4 +1,4 @@
-"""COCO instances: one file with images, annotations and categories, which becomes a row for each image."""
+"""COCO instances: one file with images, annotations and categories, as one row per image."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class CocoOptions:
 
 
 def per_image(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Each image with its annotations, in file order. The file is read whole: it is one JSON object."""
+    """Each image with its annotations, in file order. The whole file is read into memory: it is one JSON object."""
     try:
         whole = as_dict(json.loads(file.read_bytes()), "the file")
         names = {c["id"]: c["name"] for c in whole["categories"]}
@@ -41,7 +41,7 @@ def per_image(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def coco(row: DatasetRow, options: CocoOptions) -> Iterable[Sample]:
-    """`bbox` is x, y, width, height; `iscrowd` marks a region of many, which is no box to find."""
+    """`bbox` is x, y, width, height; regions with `iscrowd` are left out."""
     names, boxes = row.value("categories"), []
     width, height = row.number_of("width", 1), row.number_of("height", 1)
     for item in row.items("annotations"):

@@ -1,4 +1,4 @@
-"""Conversations as datasets write them, and what an instruction says about the thing to judge."""
+"""Turns of conversations in the formats of datasets, and the caption or answers inside a judge's instruction."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def turns(value: object, column: str) -> list[tuple[str, str]]:
         if role not in ROLES:
             raise InputError(f"{column}: a turn of {role!r}", remedy=f"known roles: {', '.join(ROLES)}")
         content = turn.get("value", turn.get("content"))
-        if isinstance(content, list):  # parts: pictures stand apart
+        if isinstance(content, list):  # parts: images are separate
             content = "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
         found.append((ROLES[role], as_text(content, f"{column}: a turn")))
     return found
 
 
 def exchange(value: object, column: str) -> tuple[str, str]:
-    """The one question and its answer; a system turn before them is left away."""
+    """The one question and its answer; a system turn before them is left out."""
     spoken = [turn for turn in turns(value, column) if turn[0] != "system"]
     if [role for role, _ in spoken] != ["user", "assistant"]:
         what = f"{column} holds {len(spoken)} turns where a question and an answer are due"
@@ -46,13 +46,13 @@ def strip_placeholders(text: str) -> str:
 
 
 def asked(instruction: str) -> str:
-    """The caption or question in a judge's instruction, as its label says; the whole instruction without a label."""
+    """The caption or question after its label in a judge's instruction; without a label the whole instruction."""
     text = strip_placeholders(instruction)
     return section(text, _CAPTION) or text
 
 
 def section(text: str, label: str) -> str:
-    """What follows `label:` up to the next labelled line; brackets around it go. Empty without the label."""
+    """The text after `label:` up to the next labelled line, without brackets around it. Empty without the label."""
     found = re.search(rf"^\W*(?:{label})\W{{0,4}}:\s*(.+?)(?=^\W*[A-Z][\w ]{{0,24}}\W{{0,4}}:|\n\s*\n|\Z)",
                       text, re.IGNORECASE | re.MULTILINE | re.DOTALL)  # fmt: skip
     return "" if found is None else found[1].strip().strip("[]*").strip()

@@ -1,7 +1,7 @@
-"""The dataset card: what stands in a folder, from which sources, under which licences, how many, by which command.
+"""The dataset card of a folder: files, sources, licences, counts and commands.
 
-`dataset.json` is for programs, `README.md` says the same in the hub's form. Both depend on the build alone, not on
-when or where it ran.
+`dataset.json` is for programs, `README.md` has the same content in the hub's format. Both depend on the build
+alone, not on time or machine.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Entry:
 
 
 def add_entry(folder: Path, file: str, entry: Entry) -> None:
-    """Note a file in its folder's card; an earlier note of the same name gives way."""
+    """Add a file to its folder's card; replaces an entry of the same name."""
     known = read_entries(folder)
     known[file] = {k: v for k, v in dataclasses.asdict(entry).items() if v not in ("", {}, (), None)}
     known = dict(sorted(known.items()))
@@ -43,14 +43,14 @@ def add_entry(folder: Path, file: str, entry: Entry) -> None:
 
 
 def _put(file: Path, text: str) -> None:
-    """Whole or not at all, and by a name that the next try uses too: a kill leaves nothing that stays."""
+    """Write atomically through a fixed temporary name, so that a killed process leaves no further files."""
     half = file.with_name(f".{file.name}.half")
     half.write_text(text, encoding="utf-8")
     half.replace(file)
 
 
 def read_entries(folder: Path) -> dict[str, Any]:
-    """The notes of a folder, by file name; none where there is no card or an unreadable one."""
+    """The entries of a folder by file name; empty without a readable card."""
     try:
         found = json.loads((folder / NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -59,13 +59,13 @@ def read_entries(folder: Path) -> dict[str, Any]:
 
 
 def entry_of(file: Path) -> Mapping[str, Any] | None:
-    """What the card says about a file."""
+    """The README section of a file."""
     entry = read_entries(file.parent).get(file.name)
     return entry if isinstance(entry, Mapping) else None
 
 
 def licences(entry: Mapping[str, Any]) -> list[str]:
-    """The licences of a file and all that it was made from; an unknown one is an empty text."""
+    """The licences of a file and of all its sources; an unknown one is an empty text."""
     below = [name for source in entry.get("sources", ()) for name in licences(source)]
     own = [entry["licence"]] if entry.get("licence") else [] if below else [""]
     return sorted({*own, *below})
@@ -103,5 +103,5 @@ def _facts(entry: Mapping[str, Any]) -> list[str]:
 
 
 def _hub_licence(found: list[str]) -> str:
-    """The hub knows one licence or `other`."""
+    """The hub's licence field: the one licence, else `other`."""
     return found[0].lower() if len(found) == 1 and found[0] else "other"

@@ -1,4 +1,4 @@
-"""Samples that are there already, and samples that a benchmark holds: by image, exactly or nearly, and by text."""
+"""Duplicate samples, and samples that are in a benchmark: by image (exact or perceptual hash) and by text."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from reasoner_rm.schema import MediaRef, Sample
 from reasoner_rm.tasks.frames import frames
 
 OVERLAP = 0.5
-"""A prompt of which at least this share of word runs stands in the benchmark counts as taken from it."""
+"""A prompt counts as taken from a benchmark if at least this share of its word n-grams is in it."""
 
 
 class ImageIds:
-    """The same number for images that are the same: to the byte, or by perceptual hash within ``near`` bits."""
+    """The same number for equal images: equal bytes, or perceptual hashes within ``near`` bits."""
 
     def __init__(self, near: int | None = NEAR):
         self.near = near
@@ -25,7 +25,7 @@ class ImageIds:
         self._near: NearHashes[int] = NearHashes(near or 0)
 
     def of(self, ref: MediaRef, known: bool = False) -> int | None:
-        """The image's number; a new one where it is new, or None if only ``known`` ones are asked for."""
+        """The image's number. A new image gets a new number, or None with ``known``."""
         data = read_bytes(ref) if isinstance(ref, str) else ref if isinstance(ref, bytes) else None
         key = exact_hash(data) if data is not None else None
         if key in self._exact:
@@ -55,7 +55,7 @@ def images_of(sample: Sample) -> Iterator[MediaRef]:
 
 
 def dedup(samples: Iterable[Sample], near: int | None, prompt: bool, images: bool) -> Iterator[Sample | str]:
-    """The first of samples with the same prompt, answers and images (in any order), as far as these are looked at."""
+    """The first of samples with the same prompt, answers and images in any order, as far as these are compared."""
     ids, seen = ImageIds(near), set[int]()
     for sample in samples:
         text = (plain(sample.prompt), *sorted(map(plain, sample.responses))) if prompt else ()
@@ -71,10 +71,10 @@ def dedup(samples: Iterable[Sample], near: int | None, prompt: bool, images: boo
 
 
 class Benchmarks:
-    """What must not be trained on: the images and texts of benchmarks.
+    """The images and texts of benchmarks, which must not be in training data.
 
-    Texts count as the same when they agree but for case and white space, or share half of their runs of eight words;
-    texts of fewer than four words are common property and do not count.
+    Texts are equal if they differ in case and white space only, or share half of their 8-grams of words. Texts of fewer
+    than four words are not compared.
 
     Args:
         held: each benchmark's name with its samples.
@@ -105,7 +105,7 @@ class Benchmarks:
                 self._runs.setdefault(run, name)
 
     def holds(self, sample: Sample) -> str:
-        """Why a sample may not be trained on; empty if it may."""
+        """The reason why a sample may not be trained on; empty if it may."""
         for text in _texts(sample):
             if name := self._texts.get(plain(text)):
                 return f"its text stands in {name}"
@@ -121,11 +121,11 @@ class Benchmarks:
 
 
 def _texts(sample: Sample) -> list[str]:
-    """What a sample says that is its own."""
+    """The texts of a sample that identify it."""
     return [text for text in (sample.prompt, *sample.responses) if len(text.split()) >= 4]
 
 
 def decontaminate(samples: Iterable[Sample], against: Benchmarks) -> Iterator[Sample | str]:
-    """The samples that no benchmark holds; in place of each other one the reason, which names the benchmark."""
+    """The samples that are in no benchmark; in place of each other one the reason, which names the benchmark."""
     for sample in samples:
         yield against.holds(sample) or sample

@@ -1,4 +1,4 @@
-"""Fetching an image from an address that a dataset names: public hosts only, bounded in size and time."""
+"""Fetching an image from a URL in a dataset: public hosts only, bounded in size and time."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ TIMEOUT = 20.0
 
 
 def is_remote(text: str) -> bool:
-    """Whether a text is an address and no path."""
+    """Whether a text is a URL and no path."""
     return "://" in text[:12] or text.startswith("//")
 
 
 def fetch(address: str) -> bytes:
-    """What stands at an http or https address. Every hop is checked, and the host checked is the host asked.
+    """The content at an http or https URL. Every redirect is checked, and the request goes to the checked IP address.
 
     Raises:
         InputError: another scheme, a host on a private network, an answer that is no success, too much data.
@@ -63,7 +63,7 @@ def _bounded(answer, address: str) -> bytes:  # type: ignore[no-untyped-def]  # 
 
 
 def public_address(host: str, port: int) -> str:
-    """An address of a host, if all of them are public: otherwise a name could lead into the network from inside.
+    """An IP address of a host, if all of its addresses are public; prevents requests into a private network (SSRF).
 
     Raises:
         InputError: an unknown host, or one with a private, loopback, link-local or otherwise special address.

@@ -1,4 +1,4 @@
-"""Which samples are worth training on: a clear preference, balanced lengths, a judge's word, texts that differ."""
+"""Rules that keep or drop samples: preference margin, length balance, scores in meta, new prompt text."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from reasoner_rm.tasks import get_task
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a sample must satisfy; None: no such demand.
+    """The rules of a filter; None: no rule.
 
     Attributes:
-        min_margin: by how much a preference must lean, |2·p_first − 1|, 0 to 1; other tasks pass.
+        min_margin: the least margin of a preference, |2·p_first − 1|, 0 to 1; other tasks pass.
         max_length_ratio: how many times longer than the rejected answer the preferred one may be, in characters.
         at_least: fields of meta or gold (confidence, judge_score, judge_margin, …) with their lowest value;
             a sample without the field is dropped.
         max_per_group: samples of one group.
-        min_new: the share of a prompt's runs of three words that no kept prompt may have shown before, 0 to 1.
+        min_new: the least share of a prompt's word 3-grams that are in no kept prompt, 0 to 1.
         tasks: only these.
     """
 
@@ -36,7 +36,7 @@ class Rules:
 
 
 def apply_rules(samples: Iterable[Sample], rules: Rules) -> Iterator[Sample | str]:
-    """Kept samples, and in place of each other one the rule that it broke."""
+    """Kept samples, and in place of each dropped one the rule that it violates."""
     groups: Counter[str] = Counter()
     known: set[int] = set()
     for task in rules.tasks:
@@ -57,7 +57,7 @@ def apply_rules(samples: Iterable[Sample], rules: Rules) -> Iterator[Sample | st
 
 
 def _broken(sample: Sample, rules: Rules) -> str:
-    """The first rule that a sample breaks by itself; empty if none."""
+    """The first rule that a sample violates by itself; empty if none."""
     if rules.tasks and sample.task not in rules.tasks:
         return "another task"
     p = _p_first(sample)

@@ -1,4 +1,4 @@
-"""Whether two images or two texts are the same but for a copy's marks: scaling, recompression, case, white space."""
+"""Hashes of images that survive scaling and recompression, and of texts that ignore case and white space."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BITS = 64
 NEAR = 6
 """Perceptual hashes of at most so many different bits, of 64, count as one image."""
 GRAM = 8
-"""Words in a shingle: shorter runs are shared by chance."""
+"""Words per n-gram; shorter ones are shared by chance."""
 
 K = TypeVar("K", bound=Hashable)
 
@@ -36,7 +36,7 @@ def exact_hash(data: bytes) -> str:
 class NearHashes(Generic[K]):
     """Finds hashes within ``near`` bits of one seen before, without comparing with all of them.
 
-    A hash is cut into near + 1 bands: of two hashes that differ in at most ``near`` bits, one band is the same.
+    A hash is divided into near + 1 bands: two hashes that differ in at most ``near`` bits have an equal band.
     """
 
     def __init__(self, near: int = NEAR):
@@ -67,7 +67,7 @@ def words(text: str) -> list[str]:
 
 
 def shingles(text: str, n: int = GRAM) -> set[int]:
-    """Hashes of all runs of ``n`` words; of the whole text where it is shorter. Empty for a text without words."""
+    """Hashes of all word n-grams; of the whole text where it is shorter. Empty for a text without words."""
     found = words(text)
     if not found:
         return set()

@@ -1,4 +1,4 @@
-"""Opening an image reference, wherever it points, with an error that says which one and why."""
+"""Opening an image reference of any kind, with errors that name the reference and the reason."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_PIXELS = 200_000_000
-"""Larger images are refused: they are a decompression bomb or a mistake."""
+"""Larger images are refused, as a decompression bomb or a mistake."""
 
 
 def open_image(ref: MediaRef, name: str = "") -> Image:
-    """The referenced image as RGB, EXIF orientation applied; transparency is laid on white.
+    """The referenced image as RGB, EXIF orientation applied; transparent parts become white.
 
     Args:
         name: what an error calls the image; by default its reference.
@@ -48,7 +48,7 @@ def open_image(ref: MediaRef, name: str = "") -> Image:
 
 
 def check_header(data: bytes, name: str) -> None:
-    """Whether these are the bytes of an image, by what they begin with; nothing is decoded.
+    """Check by their first bytes that these are an image; nothing is decoded.
 
     Raises:
         InputError: they are not, naming the reference.
@@ -63,10 +63,10 @@ def check_header(data: bytes, name: str) -> None:
 
 
 def flatten(image: Image) -> Image:
-    """RGB, with transparent parts on white and 16 bits scaled to 8.
+    """RGB; transparent parts become white, 16 bits are scaled to 8.
 
     Raises:
-        InputError: numbers of 32 bits, which do not say what white is.
+        InputError: 32-bit values, whose white level is unknown.
     """
     from PIL import Image as PILImage
 

@@ -1,4 +1,4 @@
-"""Samples on disk: one JSON object a line. Reading names file and line of what is wrong; writing is all or nothing."""
+"""Samples as JSONL. Errors of reading name file and line; writing is atomic."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def load_samples(file: str | Path, *, check: bool = True) -> list[Sample]:
 
     Raises:
         InputError: a missing or empty file, a truncated or malformed line, an unknown field or task, gold that
-            does not fit the task, an image that is not there: each with file and line.
+            does not fit the task, a missing image: each with file and line.
     """
     path = Path(file)
     if not path.is_file():
@@ -50,7 +50,7 @@ def load_samples(file: str | Path, *, check: bool = True) -> list[Sample]:
 
 
 def write_samples(file: str | Path, samples: Iterable[Sample]) -> int:
-    """Write samples as JSONL, whole or not at all; the number written."""
+    """Write samples as JSONL, atomically; returns their number."""
     count = 0
     with atomic_write(file) as out:
         for sample in samples:
@@ -63,10 +63,10 @@ _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def sample_line(sample: Sample, folder: Path | None = None) -> str:
-    """A sample as a line of JSON; without a folder its references stay as they are.
+    """A sample as a line of JSON; without a folder its references are not changed.
 
     Raises:
-        InputError: half a character somewhere in it, which no file of text can hold.
+        InputError: a lone surrogate in a text, which UTF-8 cannot encode.
     """
     line = _encode(sample_to_dict(sample, folder)) + "\n"
     try:
@@ -98,10 +98,10 @@ def _no_constant(name: str) -> None:
 
 
 def check_sample(sample: Sample) -> None:
-    """Whether a sample fits its task, its text can be encoded and its images are there.
+    """Check that a sample fits its task, its text can be encoded and its images exist.
 
     Raises:
-        InputError: the first of these that does not hold.
+        InputError: the first check that fails.
     """
     get_task(sample.task).validate(sample)
     for text in (sample.prompt, *sample.responses, sample.target or ""):

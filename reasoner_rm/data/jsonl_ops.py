@@ -1,4 +1,4 @@
-"""One JSONL of samples in, another out, row by row: what mix, dedup, decontaminate and filter have in common."""
+"""From one JSONL of samples to another, row by row: the common part of mix, dedup, decontaminate and filter."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def stream(file: Path) -> Iterator[tuple[int, Sample]]:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What became of the samples: how many were kept, and why the others were not."""
+    """The number of kept samples, and the others by reason."""
 
     kept: int
     dropped: Mapping[str, int]
@@ -51,13 +51,13 @@ def write(
     command: str = "",
     overwrite: bool = False,
 ) -> Written:
-    """Write what comes, count the reasons among it, and note the file on its folder's card.
+    """Write the samples, count the reasons, and add the file to its folder's dataset card.
 
     Args:
         samples: kept samples, and in place of each dropped one the reason.
 
     Raises:
-        InputError: the output is there already, or nothing is kept.
+        InputError: the output exists already, or nothing is kept.
     """
     if out.exists() and not overwrite:
         raise InputError("exists already", file=out, remedy="give another --out, or --overwrite")

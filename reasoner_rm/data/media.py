@@ -1,7 +1,7 @@
-"""From what a dataset writes in an image column to a reference: a path in its folder, a place in a parquet, a copy.
+"""From the value of an image column to a reference: a path in the dataset's folder, a cell of a parquet file, a copy.
 
-What comes from outside is not trusted: a path cannot leave the dataset's folder, and an address is fetched only on
-request and never from a private network.
+Values are not trusted: a path cannot leave the dataset's folder, and a URL is fetched only on request and never from a
+private network.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ class Media:
 
     Args:
         root: the folder that relative paths are taken from, and that no path may leave.
-        keep: where images go that have no file of their own: bytes in a streamed row, a fetched address.
-        remote: whether addresses may be fetched.
+        keep: the folder for images without a file of their own: bytes of a streamed row, a fetched URL.
+        remote: whether URLs may be fetched.
     """
 
     def __init__(self, root: Path, keep: Path, remote: bool = False):
         self.root, self.keep, self.remote = str(root), keep, remote
 
     def image(self, value: Any) -> str:
-        """A reference that `open_image` takes.
+        """A reference that `open_image` accepts.
 
         Raises:
-            InputError: nothing to refer to, a path that leaves the folder, an address that may not be fetched.
+            InputError: an empty value, a path that leaves the folder, a URL that may not be fetched.
         """
         match value:
             case Stored():
@@ -66,7 +66,7 @@ class Media:
         if is_remote(value):
             raise InputError("a video's address cannot be fetched", remedy="extract its frames and give their folder")
         path = inside(self.root, value)
-        frames = os.path.splitext(path)[0]  # films are not decoded: their frames stand beside them
+        frames = os.path.splitext(path)[0]  # films are not decoded: their frames are separate files
         return frames if not os.path.isdir(path) and os.path.isdir(frames) else path
 
     def has(self, folder: str) -> bool:
@@ -96,10 +96,10 @@ class Media:
 
 
 def inside(root: str, path: str) -> str:
-    """The path below a folder; one that would leave it is refused, by its text alone.
+    """The path below a folder. A path that leaves it is refused by its text alone.
 
     Raises:
-        InputError: it climbs out, or holds a NUL.
+        InputError: it leaves the folder, or contains a NUL.
     """
     if "\x00" in path:
         raise InputError("a path holds a NUL character")

@@ -1,4 +1,4 @@
-"""Several sets as one: drawn by weight, capped by source, in an order that depends on the seed alone."""
+"""Several sets as one: sampled by weight, capped by source, in an order that depends on the seed alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reasoner_rm.schema import Sample
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A file and its weight: the share of the mix that it is to have, relative to the others'."""
+    """A file and its weight: its share of the mix, relative to the other weights."""
 
     file: Path
     weight: float = 1.0
@@ -44,8 +44,8 @@ def parts_of(texts: Sequence[str]) -> list[Part]:
 def shares(parts: Sequence[Part], there: Sequence[int], n: int | None, cap: int | None) -> list[int]:
     """How many samples of each part to take.
 
-    Without ``n`` as many as the weights allow before the first part runs out. A part that has less than its share
-    gives all it has, and the others fill up by their weights.
+    Without ``n`` as many as the weights allow before the first part is exhausted. A part with fewer samples than its
+    share is taken whole, and the rest is divided among the others by their weights.
     """
     most = [min(count, cap) if cap is not None else count for count in there]
     if n is None:
@@ -71,10 +71,9 @@ def shares(parts: Sequence[Part], there: Sequence[int], n: int | None, cap: int 
 
 
 def mix(parts: Sequence[Part], n: int | None, cap: int | None, seed: int) -> Iterator[Sample | str]:
-    """The drawn samples, the parts interleaved at random; in place of a sample not drawn, a reason.
+    """The sampled rows, the parts interleaved at random; in place of each other row a reason.
 
-    Memory grows with the number of samples drawn only by an integer each. Ids that two parts share get the part's
-    number in front.
+    Memory holds one integer per sampled row. Ids that occur in two parts are prefixed with the part's number.
     """
     there = [sum(1 for _ in stream(part.file)) for part in parts]
     taken = shares(parts, there, n, cap)

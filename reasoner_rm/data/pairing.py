@@ -1,6 +1,6 @@
-"""Comparisons in an order drawn by seed: what is better in the source is the first or the second at random.
+"""Comparisons whose candidate order is drawn by seed.
 
-Most sets list the better one first; a judge that learns the place learns nothing else.
+Most datasets list the better candidate first; without random order a judge would learn the position.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ def pair(
     order: Sequence[int] | None = None,
     meta: Mapping[str, Any] | None = None,
 ) -> Sample:
-    """Two candidates as a sample, the order drawn and kept in ``meta.order``.
+    """Two candidates as a sample, with a random order, recorded in ``meta.order``.
 
     Args:
-        p_first: how sure the source is that ``candidates[0]`` is better, 0..1; 0.5 is a tie.
-        part: tells several samples of one row apart.
-        shared: what the candidates' own field begins with (the source image of an edit).
-        images, videos: what both belong to.
-        target: an assistant turn about the source's order; its labels are swapped along.
+        p_first: the source's probability that ``candidates[0]`` is better, 0..1; 0.5 is a tie.
+        part: distinguishes several samples of one row.
+        shared: the first items of the candidates' field (the source image of an edit).
+        images, videos: of both candidates.
+        target: an assistant turn in the source's order; its labels are swapped with the candidates.
         group: samples of one source prompt; by default those with the same prompt text.
         order: a fixed one, for a set that states its own.
-        meta: what else is known; None values are left out.
+        meta: further fields; None values are left out.
     """
     if len(candidates) != 2:
         raise InputError(f"{len(candidates)} candidates where 2 are due", remedy="correct or remove the row")
@@ -86,12 +86,12 @@ def ranking(
 
 @functools.lru_cache(maxsize=1024)
 def prompt_group(prompt: str) -> str:
-    """The group of all samples with this prompt; case and white space do not make it another."""
+    """The group of all samples with this prompt, ignoring case and white space."""
     return "prompt-" + hashlib.blake2b(plain(prompt).encode(errors="backslashreplace"), digest_size=8).hexdigest()
 
 
 def plain(prompt: str) -> str:
-    """A prompt without what does not make it another one: case and white space."""
+    """A prompt normalised in case and white space."""
     return " ".join(prompt.casefold().split())
 
 

@@ -1,4 +1,4 @@
-"""Rows of a parquet file. Pictures stay where they are: a row holds a reference to them, not their bytes."""
+"""Rows of a parquet file. Images are not copied: a row holds a reference to their cell."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BATCH = 1000
 
 
 class Stored(str):
-    """A reference that this program made itself, `file.parquet#row/column`: no text out of a dataset."""
+    """A reference `file.parquet#row/column` made by this program, as opposed to a text of the dataset."""
 
 
 def rows(
@@ -44,7 +44,7 @@ def rows(
                     for row in batch.to_pylist():
                         yield number + 1, _referred(row, file, number, pictures)
                         number += 1
-                if number == start and not read:  # nothing but pictures, all with their bytes
+                if number == start and not read:  # images only, all with their bytes
                     for _ in range(table.metadata.row_group(group).num_rows):
                         yield number + 1, _referred({}, file, number, pictures)
                         number += 1
@@ -53,7 +53,7 @@ def rows(
 
 
 def _layout(kind: Any) -> str:
-    """How a column holds pictures: `binary`, `struct`, `list` (of such structs), or not at all."""
+    """How a column holds images: `binary`, `struct`, `list` (of such structs), or not at all."""
     import pyarrow as pa
 
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
@@ -66,7 +66,7 @@ def _layout(kind: Any) -> str:
 
 
 def _columns(name: str, layout: str | None, table: Any, group: int) -> list[str]:
-    """What to read of a column: not the bytes, where every row is known to have them."""
+    """The leaf columns to read: not the bytes, where every row has them."""
     if layout in ("binary", "struct"):
         leaf = name if layout == "binary" else f"{name}.bytes"
         meta = table.metadata.row_group(group)
@@ -98,10 +98,10 @@ def _one(value: Any, at: str) -> Any:
 
 
 def image_bytes(file: str, inside: str) -> bytes:
-    """What stands at ``row/column`` or, in a column of lists, ``row/column/item``; all three are as in a reference.
+    """The value at ``row/column`` or, in a column of lists, ``row/column/item``, as a reference names them.
 
     Raises:
-        ValueError, LookupError, OSError: there is nothing of the kind.
+        ValueError, LookupError, OSError: there is no such cell.
     """
     row, _, column = inside.partition("/")
     column, _, item = column.partition("/")
@@ -134,7 +134,7 @@ def _group_starts(file: str) -> list[int]:
 
 @functools.lru_cache(maxsize=4)
 def _group_column(file: str, column: str, group: int) -> Any:
-    """One column of one row group: a file of many gigabytes is never held whole."""
+    """One column of one row group, so that memory stays small with files of many gigabytes."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(file) as table:

@@ -1,7 +1,7 @@
-"""Output in parts: each appears whole, with an account of what it holds, so that a killed build goes on where it was.
+"""Output in parts, so that a killed build can be resumed.
 
-A part is the work of a fixed number of source rows. Its files come first and its account last; a part without an
-account never was. The finished output is the parts one after the other, so no interruption can show in it.
+A part is the result of a fixed number of source rows. Its files are written first and its manifest last; a part without
+a manifest is discarded. The finished output is the concatenation of the parts, with or without interruptions.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class Parts:
 
     Args:
         folder: exists while the build is unfinished, and only then.
-        plan: what is being built; another plan does not go on with this one's parts.
-        anew: throw the parts of another plan away.
+        plan: identifies the build; parts of another plan are not resumed.
+        anew: delete the parts of another plan.
 
     Raises:
-        InputError: parts of another plan are there.
+        InputError: there are parts of another plan.
     """
 
     def __init__(self, folder: Path, plan: Mapping[str, Any], anew: bool = False):
@@ -43,10 +43,10 @@ class Parts:
         if not noted.is_file():
             with atomic_write(noted) as out:
                 out.write(text)
-        self.accounts = list(self._finished())
+        self.manifests = list(self._finished())
 
     def _finished(self) -> Iterator[dict[str, Any]]:
-        while (file := self._name(self._next, "account.json")).is_file():
+        while (file := self._name(self._next, "manifest.json")).is_file():
             self._next += 1
             yield json.loads(file.read_text(encoding="utf-8"))
 
@@ -55,18 +55,18 @@ class Parts:
 
     @contextlib.contextmanager
     def part(self) -> Iterator[Part]:
-        """The next part; it counts once this is left without an error."""
+        """A context for the next part; it counts when the context ends without an error."""
         number = self._next
         with contextlib.ExitStack() as files:
             made = Part(self, number, files)
             yield made
-        with atomic_write(self._name(number, "account.json")) as out:
-            json.dump(made.account, out, ensure_ascii=False)
-        self.accounts.append(made.account)
+        with atomic_write(self._name(number, "manifest.json")) as out:
+            json.dump(made.manifest, out, ensure_ascii=False)
+        self.manifests.append(made.manifest)
         self._next = number + 1
 
     def join(self, name: str, out: Path) -> None:
-        """One file of that name's parts, in order."""
+        """Concatenate the parts of that name into one file, in order."""
         half = self.folder / f"{out.name}.whole"
         with half.open("wb") as whole:
             for number in range(self._next):
@@ -87,17 +87,17 @@ class Parts:
         return names
 
     def names(self) -> list[str]:
-        """What files the parts hold."""
-        return sorted({name for account in self.accounts for name in account.get("files", ())})
+        """The names of the files in the parts."""
+        return sorted({name for manifest in self.manifests for name in manifest.get("files", ())})
 
     def remove(self) -> None:
-        """The build is finished. The folder goes at once: half of its parts must never be taken for all of them."""
+        """Finish the build. The folder is renamed before it is deleted, so that half of it is never resumed."""
         self.folder.rename(_finished(self.folder))
         remove_stale(self.folder)
 
 
 def remove_stale(folder: Path) -> None:
-    """Remove what is left of a finished build that was killed while it tidied up."""
+    """Remove the folder of a finished build that was killed while it deleted it."""
     shutil.rmtree(_finished(folder), ignore_errors=True)
 
 
@@ -106,15 +106,15 @@ def _finished(folder: Path) -> Path:
 
 
 class Part:
-    """A part that is being written: text files by name, opened when first asked for, and its account."""
+    """A part being written: text files by name, opened on first use, and its manifest."""
 
     def __init__(self, parts: Parts, number: int, files: contextlib.ExitStack):
         self._parts, self._number, self._files = parts, number, files
         self._open: dict[str, IO[str]] = {}
-        self.account: dict[str, Any] = {"files": []}
+        self.manifest: dict[str, Any] = {"files": []}
 
     def file(self, name: str) -> IO[str]:
         if name not in self._open:
             self._open[name] = self._files.enter_context(atomic_write(self._parts._name(self._number, name)))
-            self.account["files"].append(name)
+            self.manifest["files"].append(name)
         return self._open[name]

@@ -1,4 +1,4 @@
-"""What a recipe is: where a dataset's rows stand, and how one of them becomes samples."""
+"""A recipe: the files of a dataset, and the conversion of a row to samples."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ PARQUET = ("{split}*.parquet", "data/{split}*.parquet", "**/{split}*.parquet")
 
 
 def option(default: Any, text: str, **more: Any) -> Any:
-    """A field of a recipe's options: its default, and what `--help` says about it."""
+    """A field of a recipe's options: its default and its `--help` text."""
     return field(default=default, metadata={"help": text, **more})
 
 
 @dataclass(frozen=True, slots=True)
 class NoOptions:
-    """For recipes with nothing to choose."""
+    """The options of recipes without any."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """A dataset family.
 
-    ``convert(row, options)`` gives a row's samples; it raises InputError for a bad row and LeftOut for one that is
-    not meant. ``tables`` are patterns of the files in a downloaded folder, ``{split}`` standing for the split.
-    ``explode`` turns one file into rows where it is no table of them. Rows in a line with the same
-    ``group_by`` become one row, whose column `rows` holds them. Columns in ``unread`` are never read: they are large,
-    and nothing is made of them. ``licence_of(options)`` says the licence where the options do.
+    ``convert(row, options)`` gives a row's samples; it raises InputError for a bad row and SkipRow for one
+    that is not meant for this use. ``tables`` are patterns of the files in a downloaded folder, ``{split}`` is the
+    split. ``explode`` turns one file into rows where it is no table of them. Rows in a line with the same
+    ``group_by`` become one row, whose column `rows` holds them. Columns in ``unread`` are large and not used; they are
+    never read. ``licence_of(options)`` gives the licence where it depends on the options.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Recipe:
         """The options with these values.
 
         Raises:
-            InputError: one that there is not, or that the choices exclude.
+            InputError: an unknown option, or a value that is not among its choices.
         """
         fields = {f.name: f for f in dataclasses.fields(self.options)}
         for name, value in values.items():
@@ -66,7 +66,7 @@ class Recipe:
         return self.options(**values)
 
     def files(self, data: Path, split: str) -> list[Path]:
-        """The tables of a split: the file itself, or what a folder holds under the first pattern that finds any.
+        """The tables of a split: the file itself, or the files of a folder that match the first pattern with a match.
 
         Raises:
             InputError: there is none.
@@ -83,5 +83,5 @@ class Recipe:
 
 
 def asdict(options: Any) -> Mapping[str, Any]:
-    """Options as they stand in a plan and on a card."""
+    """The options as JSON, for plan and dataset card."""
     return {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(options).items()}

@@ -1,4 +1,4 @@
-"""One row of a dataset, read column by column: what is missing or of the wrong type is named with its column."""
+"""One row of a dataset. Errors name the column that is missing or has the wrong type."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from reasoner_rm.errors import InputError
 
 
 class SkipRow(Exception):  # noqa: N818  # it is no error
-    """The row is sound but not meant for this use (no label, another split): counted with its reason."""
+    """The row is valid but not meant for this use (no label, another split); it is counted by reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetRow:
-    """A row as a recipe sees it.
+    """A row as given to a recipe.
 
-    ``name`` is unique among the rows of a build and independent of what the row holds; ``number`` counts rows from 0.
-    ``part`` is a recipe's own memory; it is emptied where a killed build may go on, so that it makes no difference.
+    ``name`` is unique in a build and independent of the row's content; ``number`` counts rows from 0. ``part`` is a
+    recipe's own state. It is cleared at the start of each part, so that resuming gives the same result.
     """
 
     values: Mapping[str, Any]
@@ -40,7 +40,7 @@ class DatasetRow:
         return None if isinstance(value, str) and not value.strip() else value
 
     def value(self, column: str) -> Any:
-        """The value of a column that must hold one."""
+        """The value of a required column."""
         value = self.maybe(column)
         if value is None:
             if column not in self.values:
@@ -54,7 +54,7 @@ class DatasetRow:
         return as_text(self.value(column), column)
 
     def number_of(self, column: str, low: float = -math.inf, high: float = math.inf) -> float:
-        """A finite number within bounds; a text that states one will do."""
+        """A finite number within bounds; or a text that contains one."""
         return as_number(self.value(column), column, low, high)
 
     def items(self, column: str, n: int | None = None, least: int = 0) -> list[Any]:
@@ -62,7 +62,7 @@ class DatasetRow:
         return as_list(self.value(column), column, n, least)
 
     def parsed(self, column: str) -> Any:
-        """What a JSON text states; a value that is no text is taken as it is."""
+        """The value of a JSON text; a value that is no text is returned unchanged."""
         value = self.value(column)
         if not isinstance(value, str):
             return value
@@ -72,7 +72,7 @@ class DatasetRow:
             raise InputError(f"{column} is no JSON: {error}") from None
 
     def one_of(self, column: str, meanings: Mapping[Any, Any]) -> Any:
-        """What the value means."""
+        """The meaning of the value, by a table."""
         value = self.value(column)
         if not isinstance(value, (str, int, float)) or value not in meanings:
             known = ", ".join(map(str, meanings))

@@ -1,4 +1,4 @@
-"""A sample laid out for a reader: what is asked, what is shown, what is right and why; for the shell and for a page."""
+"""The parts of a sample that are displayed: prompt, candidates, gold; for the terminal and for pages."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from reasoner_rm.schema import PAIRWISE_TASKS, MediaRef, Sample, VideoRef
 from reasoner_rm.tasks.render import HIDDEN_CAPTION
 
 WIDTH = 100
-"""How wide a card is in a terminal, in characters."""
+"""The width in a terminal, in characters."""
 LONGEST = 4000
-"""A longer text is cut off there, in characters."""
+"""The most characters of a text; longer ones are cut."""
 
 _UNSEEN = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-"""What a terminal would obey or refuse instead of showing it."""
+"""Control characters, which a terminal would interpret."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """Something that a sample shows. ``right`` is True for the better candidate or a right step, False for the other,
-    None where nothing is compared."""
+    """One displayed item. ``right`` is True for the better candidate or a correct step, False for the other, None where
+    nothing is compared."""
 
     label: str
     ref: MediaRef | None = None
@@ -35,9 +35,9 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class SampleView:
     """``prompt`` is the text before, in and after the phrase that ``meta.span`` marks; the latter two may be empty.
-    ``hidden`` is the caption that raters did not see."""
+    ``hidden`` is the caption that raters were not shown."""
 
     id: str
     badges: tuple[str, ...]
@@ -49,12 +49,12 @@ class Card:
     answer: str
 
 
-def card(sample: Sample) -> Card:
-    """A sample as a card. Never raises on odd gold or meta: what cannot be read is left out."""
+def view_sample(sample: Sample) -> SampleView:
+    """The view of a sample. It never raises on malformed gold or meta; what cannot be read is left out."""
     thinking, found, answer = (sample.target or "").partition("</think>")
     if not found:
         thinking, answer = "", thinking
-    return Card(
+    return SampleView(
         id=sample.id,
         badges=tuple(_badges(sample)),
         prompt=_marked(sample.prompt, sample.meta.get("span")),
@@ -67,8 +67,8 @@ def card(sample: Sample) -> Card:
 
 
 def in_text(sample: Sample) -> str:
-    """A card for a terminal."""
-    made = card(sample)
+    """The view as text for a terminal."""
+    made = view_sample(sample)
     before, phrase, after = made.prompt
     lines = [_UNSEEN.sub("�", f"── {made.id}  [{'] ['.join(made.badges)}]")]
     lines += _row("prompt", before + (f"»{phrase}«" if phrase else "") + after)
@@ -141,7 +141,7 @@ def _frames(ref: VideoRef) -> tuple[str, ...]:
 
 
 def _best(gold: Mapping[str, Any]) -> int | None:
-    """Which of two candidates is the better one; None for a tie or when nothing says."""
+    """The index of the better of two candidates; None for a tie or without gold."""
     match gold:
         case {"p_first": int() | float() as p} if p != 0.5:
             return int(p < 0.5)
@@ -160,7 +160,7 @@ def _boxes(gold: Mapping[str, Any]) -> tuple[tuple[tuple[float, ...], str], ...]
 
 
 def _gold(gold: Mapping[str, Any]) -> str:
-    """Gold in words, as far as the items and boxes do not show it."""
+    """Gold as text, as far as the items and boxes do not show it."""
     match gold:
         case {"p_first": int() | float() as p} if 0 <= p <= 1:
             return "a tie" if p == 0.5 else f"{p:.0%} prefer the first"

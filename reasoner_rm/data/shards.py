@@ -1,4 +1,4 @@
-"""Many small image files as a few parquet shards: what a shared file system or an object store likes to read."""
+"""Many small image files as a few parquet shards, for shared file systems and object stores."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from reasoner_rm.schema import MediaRef, Sample
 from reasoner_rm.tasks.frames import frames
 
 PER_SHARD = 2000
-"""Samples in a shard: what a killed packing loses at most."""
+"""Samples per shard: the most that a killed run loses."""
 GROUP = 64
-"""Images in a row group: what is read to open one of them."""
+"""Images per row group, which is read whole to open one of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """How much stands in how many shards. An image that several samples of a shard show is there once."""
+    """The numbers of samples, images and shards. An image of several samples of a shard is stored once."""
 
     samples: int
     images: int
@@ -38,10 +38,10 @@ class Packed:
 def pack(file: Path, out: Path, *, per_shard: int = PER_SHARD, command: str = "", overwrite: bool = False) -> Packed:
     """Copy a JSONL of samples into a folder, its images into `NAME-00000.parquet` and so on beside it.
 
-    The bytes of the images stay what they are. A packing that was killed goes on with the same call.
+    The bytes of the images are not changed. The same call resumes a run that was killed.
 
     Raises:
-        InputError: no such file, an image that cannot be read, an output that is there already.
+        InputError: no such file, an image that cannot be read, an output that exists already.
     """
     if not file.is_file():
         raise InputError("no such file", file=file, remedy="give a JSONL file of samples")
@@ -54,21 +54,21 @@ def pack(file: Path, out: Path, *, per_shard: int = PER_SHARD, command: str = ""
     about = file.stat()
     plan = {"file": str(file.resolve()), "size": about.st_size, "changed": about.st_mtime_ns, "per_shard": per_shard}
     parts = Parts(work, plan, anew=overwrite)
-    done = sum(account["samples"] for account in parts.accounts)
+    done = sum(manifest["samples"] for manifest in parts.manifests)
     try:
         _convert(file, out, parts, done, per_shard)
     except InputError:
-        if not parts.accounts:  # nothing worth going on with, and the data is about to be mended
+        if not parts.manifests:  # there is nothing to resume, and the data will be corrected first
             parts.remove()
         raise
-    if not parts.accounts:
+    if not parts.manifests:
         parts.remove()
         raise InputError("no sample in it", file=file)
     parts.join(file.name, packed)
     found = Packed(
-        sum(account["samples"] for account in parts.accounts),
-        sum(account["images"] for account in parts.accounts),
-        len(parts.accounts),
+        sum(manifest["samples"] for manifest in parts.manifests),
+        sum(manifest["images"] for manifest in parts.manifests),
+        len(parts.manifests),
     )
     counts = dataclasses.asdict(found) | {"samples": {file.stem: found.samples}}
     options, made_from = {"per_shard": per_shard}, entry_of(file)
@@ -79,20 +79,20 @@ def pack(file: Path, out: Path, *, per_shard: int = PER_SHARD, command: str = ""
 
 
 def _convert(file: Path, out: Path, parts: Parts, done: int, per_shard: int) -> None:
-    """The samples that are left to do, a part for each shard."""
+    """The samples that remain, one part per shard."""
     samples = itertools.islice((sample for _, sample in stream(file)), done, None)
     with tqdm(initial=done, unit="sample", desc="pack", delay=2, disable=None) as bar:
         while batch := list(itertools.islice(samples, per_shard)):
-            shard = out / f"{file.stem}-{len(parts.accounts):05d}.parquet"
+            shard = out / f"{file.stem}-{len(parts.manifests):05d}.parquet"
             with parts.part() as part:
                 images, moved = _write(shard, batch)
                 part.file(file.name).writelines(sample_line(sample, out) for sample in moved)
-                part.account |= {"samples": len(batch), "images": images}
+                part.manifest |= {"samples": len(batch), "images": images}
             bar.update(len(batch))
 
 
 def _write(shard: Path, samples: Sequence[Sample]) -> tuple[int, list[Sample]]:
-    """Write the images of some samples; how many there were, and the samples with references into the shard."""
+    """Write the images of a part; returns their number and the samples with references into the shard."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -122,7 +122,7 @@ def _write(shard: Path, samples: Sequence[Sample]) -> tuple[int, list[Sample]]:
 
 
 def _distinct(samples: Iterable[Sample]) -> Iterable[tuple[str, Sample]]:
-    """Every reference once, with the sample that shows it first."""
+    """Every reference once, with the first sample that has it."""
     found: dict[str, Sample] = {}
     for sample in samples:
         for ref in (*sample.images, *(frame for video in sample.videos for frame in frames(video))):
@@ -138,7 +138,7 @@ def _grouped(items: Iterable[Any]) -> Iterable[list[Any]]:
 
 
 def _bytes(ref: str, sample: Sample) -> bytes:
-    """The image's bytes as they are; a file that is no image, such as a key that a foreign row names, is not copied."""
+    """The image's bytes, unchanged. A file that is no image is refused: a malicious row could name any file."""
     try:
         data = read_bytes(ref)
         check_header(data, ref)

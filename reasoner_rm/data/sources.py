@@ -1,4 +1,4 @@
-"""Where a build's rows come from: the files of a folder, one file, or a hub id read through `datasets`."""
+"""The rows of a build: from the files of a folder, one file, or a hub id through `datasets`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 def is_hub_id(data: str) -> bool:
-    """Whether this names a dataset on the hub: ORG/NAME, and nothing of that name lies on the disk."""
+    """Whether this is a hub id: ORG/NAME, and no such path on disk."""
     return _HUB_ID.fullmatch(data) is not None and not Path(data).exists()
 
 
@@ -27,7 +27,7 @@ class Source:
         data: a file or folder in the dataset's own layout, or a hub id.
 
     Raises:
-        InputError: there is no such file, or no table in the folder.
+        InputError: no such file, or no table in the folder.
     """
 
     def __init__(self, recipe: Recipe, data: str, split: str, config: str | None = None):
@@ -43,18 +43,18 @@ class Source:
 
     @property
     def root(self) -> Path:
-        """What relative image paths are taken from."""
+        """The folder of relative image paths."""
         path = Path(self.data)
         return Path(".") if self.hub else path if path.is_dir() else path.parent
 
     def fingerprint(self) -> list[Any]:
-        """Changes when a file does: names, sizes, times of change."""
+        """A fingerprint of the files: names, sizes, modification times."""
         if self.hub:
             return [self.data, self.config, self.split]
         return [[str(f), f.stat().st_size, f.stat().st_mtime_ns] for f in self.files]
 
     def __iter__(self) -> Iterator[tuple[str, Placed]]:
-        """Each row with the file it stands in and its place there."""
+        """Each row with its file and its line there."""
         if self.hub:
             yield from ((self.data, placed) for placed in self._grouped(self._streamed()))
             return
@@ -79,7 +79,7 @@ class Source:
             for name, feature in (stream.features or {}).items():
                 if isinstance(feature, datasets.Image):  # bytes as they are stored, not decoded to be encoded again
                     stream = stream.cast_column(name, datasets.Image(decode=False))
-        except Exception as error:  # the hub's client raises many kinds
+        except Exception as error:  # the hub's client raises many kinds of errors
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             remedy = "check name, configuration and split, or download it and give the folder"
             raise InputError(f"cannot load {self.data!r} ({reason:.160})", remedy=remedy) from None
@@ -87,7 +87,7 @@ class Source:
         try:
             for number, row in enumerate(stream, start=1):
                 yield number, row
-        except Exception as error:  # the network's, mostly
+        except Exception as error:  # mostly errors of the network
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             what = f"the stream broke off after {number} rows ({reason:.160})"
             remedy = "give the same command again: it goes on with the part that was not finished"

@@ -1,7 +1,7 @@
-"""Rows out of a table, one at a time and in constant memory: `.csv`, `.tsv`, `.jsonl`, `.json` arrays, `.parquet`.
+"""Rows of a table, one at a time in constant memory: `.csv`, `.tsv`, `.jsonl`, `.json` arrays, `.parquet`.
 
-Each row comes with where it stands: its line, in parquet its number from 1. A row that alone is bad comes as its
-InputError in the row's place; a table that cannot be read on raises.
+Each row comes with its line, in parquet its number from 1. For a single bad row its InputError takes the row's place;
+a table that cannot be read further raises.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from reasoner_rm.errors import InputError
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 MAX_OBJECT = 64 * 2**20
-"""A longer object in a `.json` array, or cell in a `.csv`, is taken for a broken file, in characters."""
+"""The most characters of an object in a `.json` array or a cell in a `.csv`; a longer one means a broken file."""
 
 csv.field_size_limit(MAX_OBJECT)  # the library's own is 131,072 characters
 
@@ -32,14 +32,14 @@ Header: TypeAlias = Callable[[list[str]], None]
 
 
 def rows(file: Path, header: Header | None = None, unread: Collection[str] = ()) -> Iterator[Placed]:
-    """The rows of one table with their places.
+    """The rows of one table with their lines.
 
     Args:
-        header: sees the column names of a `.csv`, `.tsv` or `.parquet` and may refuse them with an InputError.
-        unread: columns of a `.parquet` that stay on the disk.
+        header: gets the column names of a `.csv`, `.tsv` or `.parquet` and may refuse them with an InputError.
+        unread: columns of a `.parquet` that are not read.
 
     Raises:
-        InputError: the table cannot be read as a whole, or from some line on.
+        InputError: the table cannot be read, or not beyond some line.
     """
     suffix = file.suffix.lower()
     if not file.is_file():
@@ -62,7 +62,7 @@ def rows(file: Path, header: Header | None = None, unread: Collection[str] = ())
 
 
 def _starts(file: Path) -> bool:
-    """Whether anything but white space stands in the file."""
+    """Whether the file contains more than white space."""
     with file.open("rb") as lines:
         return any(line.strip(b" \t\r\n\xef\xbb\xbf") for line in lines)
 
@@ -128,7 +128,7 @@ def _json_lines(file: Path) -> Iterator[Placed]:
 
 
 def _json_array(file: Path) -> Iterator[Placed]:
-    """The objects of an array, decoded one by one out of a window that moves through the file."""
+    """The objects of an array, decoded one by one from a buffer that moves through the file."""
     decoder, window = json.JSONDecoder(), _Window(file)
     window.skip(re.compile(r"\s*"))
     if not window.take("["):
@@ -146,7 +146,7 @@ def _json_array(file: Path) -> Iterator[Placed]:
 
 
 class _Window:
-    """A part of a text file, which grows while an object is not whole and forgets what was read."""
+    """A buffer over a text file. It grows while an object is incomplete and drops what was consumed."""
 
     def __init__(self, file: Path):
         self.file, self.line, self._text, self._at, self._done = file, 1, "", 0, False
@@ -193,7 +193,7 @@ class _Window:
         self._at = end
 
     def _grow(self) -> bool:
-        """Read on; False at the end. What grows is doubled, so that a long object is not tried too often."""
+        """Read more; False at the end. The size is doubled each time, so that a long object is not parsed too often."""
         if self._done:
             return False
         data = self._source.read(max(_CHUNK, len(self._text) - self._at))

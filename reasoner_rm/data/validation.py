@@ -1,7 +1,7 @@
-"""Whether a set can be trained on: every row and every image is looked at, and what is odd is counted and shown.
+"""Validation of a set for training: every row and every image is checked, and findings are counted.
 
-An *error* would stop or spoil training (a broken image, gold that does not fit, a row over the length limit); a
-*warning* is for a human to judge (the winner stands first too often, duplicates, no licence).
+An *error* would stop or corrupt training (a broken image, gold that does not fit, a row over the length limit); a
+*warning* needs a decision (position bias of the better candidate, duplicates, no licence).
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from reasoner_rm.serialization import sample_from_dict
 from reasoner_rm.tasks.frames import frames
 
 LEAK = 1e-4
-"""Chance of so uneven a position of the better candidate, below which it counts as a leak."""
+"""The p-value of the better candidate's position below which a bias is reported."""
 EXAMPLES = 20
 BATCH = 64
 SIDES = (96, 96)
 
 
 class Lengths(Protocol):
-    """Counts tokens for a model; `policy.counting.Counter` is one."""
+    """Counts tokens for a model, such as `models.token_counter.TokenCounter`."""
 
     limit: int
 
@@ -47,7 +47,7 @@ Severity = Literal["error", "warning"]
 
 @dataclass(slots=True)
 class Finding:
-    """One kind of fault: how many rows have it, and the first of them."""
+    """One kind of fault: the number of rows with it, and the first of them."""
 
     severity: Severity
     count: int = 0
@@ -56,7 +56,7 @@ class Finding:
 
 @dataclass(slots=True)
 class Report:
-    """What a set holds. ``values`` are numbers by name, for histograms; ``pictures`` small images with captions."""
+    """The report of a set. ``values`` are numbers by name, for histograms; ``pictures`` thumbnails with captions."""
 
     file: Path
     rows: int = 0
@@ -80,7 +80,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class InspectedRow:
-    """What one row holds: its sample or what is wrong with it."""
+    """One row: its sample, or its error."""
 
     line: int
     sample: Sample | None = None
@@ -100,12 +100,12 @@ def validate(
     workers: int | None = None,
     pictures: int = 12,
 ) -> Report:
-    """Look at every row of a JSONL of samples, in parallel.
+    """Check every row of a JSONL of samples, in parallel.
 
     Args:
         lengths: counts tokens; None leaves lengths out.
         max_tokens: longer rows are errors; by default the limit of the model in ``lengths``.
-        workers: threads that decode images (the decoders let go of Python's lock); all cores unless given.
+        workers: threads that decode images (the decoders release the GIL); all cores unless given.
         pictures: how many sample pictures the report keeps.
 
     Raises:
@@ -131,7 +131,7 @@ def validate(
 def _ahead(
     pool: ThreadPoolExecutor, numbered: Iterator[tuple[int, bytes]], file: Path, lengths: Lengths | None, pictures: int
 ) -> Iterator[list[InspectedRow]]:
-    """Rows in batches, a few of them in work at any time, in order."""
+    """Rows in batches, in order, with a few of them being processed at any time."""
     batches = iter(lambda: list(itertools.islice(numbered, BATCH)), [])
     waiting = []
     kept = 0
@@ -201,7 +201,7 @@ def _images(sample: Sample, faults: list[tuple[str, str]]) -> list[MediaRef]:
 
 
 class _Seen:
-    """What is gathered over rows: hashes, not the rows."""
+    """The state over all rows: hashes, not the rows themselves."""
 
     def __init__(self) -> None:
         self.ids: dict[int, int] = {}
@@ -253,7 +253,7 @@ def _measure(report: Report, seen: _Seen, sample: Sample, looked: InspectedRow) 
 
 
 def _conclude(report: Report, seen: _Seen) -> None:
-    """What only the whole shows."""
+    """Findings that need all rows."""
     from scipy.stats import binomtest
 
     first, second = seen.first["first"], seen.first["second"]

@@ -1,4 +1,4 @@
-"""A validation report for readers: a table for the terminal, a page with histograms and pictures."""
+"""The validation report: a table for the terminal, a page with histograms and thumbnails."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from reasoner_rm.utils.files import atomic_write
 
 BARS = 24
 FEW = 7
-"""Up to so many values have a bar each with its own label; more are drawn to scale."""
+"""Up to so many distinct values have a labelled bar each; more become a histogram with bins."""
 TEMPLATE = Path(__file__).parent / "templates" / "validation.html.jinja"
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A bar of a histogram that is 300 wide and 70 high; its ``own`` label stands below it."""
+    """A bar of a histogram of 300 x 70 units; ``own`` is the label below it."""
 
     x: float
     width: float
@@ -39,7 +39,7 @@ class Bar:
 
 
 def facts(report: Report) -> list[tuple[str, str]]:
-    """What the set holds, in words."""
+    """The content of the set as text."""
     found = [("rows", f"{report.rows:,}"), ("images", f"{report.images:,}")]
     found += [(task, counted(n, "row")) for task, n in report.tasks.most_common()]
     found += [(name, str(value)) for name, value in report.facts.items()]
@@ -55,7 +55,7 @@ def counted(n: int, noun: str) -> str:
 
 
 def in_text(report: Report) -> str:
-    """A table for a terminal: what there is, then every kind of finding with its first row."""
+    """A table for a terminal: the content, then every kind of finding with its first row."""
     lines = [f"{name:28} {value}" for name, value in facts(report)]
     for kind, finding in report.findings.items():
         lines.append(f"{finding.severity:8} {kind} ({finding.count}): {finding.examples[0]}")
@@ -83,7 +83,7 @@ def write_page(report: Report, out: Path) -> Path:
 
 
 def _short(report: Report, text: str) -> str:
-    """An example without the file's name, which stands above all of them."""
+    """An example without the file's name, which is the heading."""
     return re.sub(rf"^{re.escape(str(report.file))}:(\d+): ", r"line \1: ", text)
 
 

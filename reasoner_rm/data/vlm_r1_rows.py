@@ -29,7 +29,7 @@ def rec(row: DatasetRow, options: object) -> Iterable[Sample]:
 
 
 def ovd(row: DatasetRow, options: object) -> Iterable[Sample]:
-    """The answer is a list of boxes in a Markdown fence and `<answer>`, or `None` where nothing is."""
+    """The answer is a list of boxes in a Markdown fence and `<answer>`, or `None` without objects."""
     question, answer = _exchange(row)
     bare = re.sub(r"</?answer>|```(?:json)?", "", answer if isinstance(answer, str) else json.dumps(answer)).strip()
     try:
@@ -43,7 +43,7 @@ def ovd(row: DatasetRow, options: object) -> Iterable[Sample]:
 
 
 def _exchange(row: DatasetRow) -> tuple[str, object]:
-    """The question without its mark, and the answer, which may be a list instead of a text."""
+    """The question without its image placeholder, and the answer, which may be a list instead of a text."""
     talk = [dict(turn) if isinstance(turn, dict) else turn for turn in row.items("conversations", 2)]
     answer = talk[1].get("value") if isinstance(talk[1], dict) else None
     if isinstance(answer, (list, tuple)):
@@ -59,7 +59,7 @@ def _expression(question: str) -> str:
 
 
 def _numbers(answer: object) -> object:
-    """Four numbers out of a list, or out of the last brackets of a text."""
+    """Four numbers from a list, or from the last brackets of a text."""
     if not isinstance(answer, str):
         return answer
     found = re.findall(r"[\[(]\s*(-?[\d.]+(?:\s*,\s*-?[\d.]+){3})\s*[\])]", answer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from reasoner_rm.data.sample_view import card
+from reasoner_rm.data.sample_view import view_sample
 from reasoner_rm.schema import PAIRWISE_TASKS, Sample
 from reasoner_rm.tasks import get_task
 
@@ -75,7 +75,7 @@ def artifact_name(task: str) -> str:
 def gold_text(sample: Sample) -> str:
     """The gold label as text. A comparison's verdict carries the share of votes unless they are unanimous."""
     if sample.task not in PAIRWISE_TASKS:
-        return card(sample).gold
+        return view_sample(sample).gold
     task = get_task(sample.task)
     verdict = task.reference_answer(sample)
     share = max(task.gold_probs(sample) or (1.0,))

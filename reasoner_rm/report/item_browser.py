@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from reasoner_rm.data.sample_view import card
+from reasoner_rm.data.sample_view import view_sample
 from reasoner_rm.evaluation.subgroups import kind_sort_key
 from reasoner_rm.report.evaluations import Answer, Evaluated
 from reasoner_rm.report.formatting import clip, gold_text, split_order, stage_order
@@ -95,7 +95,7 @@ def _item(
         "id": sample.id,
         "split": split,
         "facets": dict(answers[0].by),
-        "prompt": [clip(part) for part in card(sample).prompt],
+        "prompt": [clip(part) for part in view_sample(sample).prompt],
         "gold": gold_text(sample),
         "views": {a.order: [_view(item, pictures) for item in thumbnails.render(a.sample)] for a in answers},
         "answers": {stage: [_answer(a) for a in row] for stage, row in stages.items()},

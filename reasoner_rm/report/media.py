@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reasoner_rm.data.images import open_image
-from reasoner_rm.data.sample_view import Item, card
+from reasoner_rm.data.sample_view import Item, view_sample
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import MediaRef, Sample, VideoRef
 
@@ -70,7 +70,9 @@ class ThumbnailCache:
 
     def render(self, sample: Sample) -> list[RenderedItem]:
         """All items of a sample with their pictures, in order."""
-        return [RenderedItem(item, tuple(self.picture(ref) for ref in _refs(item))) for item in card(sample).items]
+        return [
+            RenderedItem(item, tuple(self.picture(ref) for ref in _refs(item))) for item in view_sample(sample).items
+        ]
 
     def picture(self, ref: MediaRef) -> Picture:
         if not isinstance(ref, str):

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from reasoner_rm.data.sample_view import Card, card
+from reasoner_rm.data.sample_view import SampleView, view_sample
 from reasoner_rm.report.media import ThumbnailCache
 from reasoner_rm.report.page import asset, environment
 from reasoner_rm.schema import Sample
@@ -20,12 +20,12 @@ def write_samples_page(samples: Sequence[Sample], total: int, source: str | Path
         total: the number of samples in ``source``; the page says so when it shows fewer.
     """
     thumbnails = ThumbnailCache()
-    cards = [card(sample) for sample in samples]
+    views = [view_sample(sample) for sample in samples]
     page = environment().get_template("samples.html.jinja").render(
         name=Path(source).name,
         total=total,
-        cards=[(view, thumbnails.render(sample)) for view, sample in zip(cards, samples, strict=True)],
-        badges=_badge_counts(cards),
+        views=[(view, thumbnails.render(sample)) for view, sample in zip(views, samples, strict=True)],
+        badges=_badge_counts(views),
         style=asset("report.css"),
         own_style=asset("samples.css"),
     )  # fmt: skip
@@ -34,6 +34,6 @@ def write_samples_page(samples: Sequence[Sample], total: int, source: str | Path
     return Path(out)
 
 
-def _badge_counts(cards: Sequence[Card]) -> list[tuple[str, int]]:
+def _badge_counts(views: Sequence[SampleView]) -> list[tuple[str, int]]:
     """The most frequent badges with their counts."""
-    return Counter(badge for view in cards for badge in view.badges).most_common(14)
+    return Counter(badge for view in views for badge in view.badges).most_common(14)

@@ -31,8 +31,8 @@ Serve = Callable[..., ChatServer]
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reasoner_rm.client.openai_client.FIRST_WAIT", 0.01)
-    monkeypatch.setattr(replicas, "FIRST_REST", 0.05)
-    monkeypatch.setattr(replicas, "LONGEST_REST", 0.2)
+    monkeypatch.setattr(replicas, "FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(replicas, "MAX_PAUSE", 0.2)
 
 
 def endpoint(*urls: str, **settings: Any) -> OpenAIClient:

@@ -7,30 +7,34 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner_rm.data.sample_view import card, in_text
+from reasoner_rm.data.sample_view import in_text, view_sample
 from reasoner_rm.report.samples import write_samples_page
 from reasoner_rm.schema import Sample
 
 
 def test_the_better_candidate_is_marked_and_the_source_is_not() -> None:
-    made = card(Sample("1", "edit_preference", "add a star", images=("s", "a", "b"), gold={"p_first": 0.2}))
+    made = view_sample(Sample("1", "edit_preference", "add a star", images=("s", "a", "b"), gold={"p_first": 0.2}))
     assert [(i.label, i.right) for i in made.items] == [("Source", None), ("Image 1", False), ("Image 2", True)]
-    tie = card(Sample("1", "image_preference", "a star", images=("a", "b"), gold={"p_first": 0.5}))
+    tie = view_sample(Sample("1", "image_preference", "a star", images=("a", "b"), gold={"p_first": 0.5}))
     assert [i.right for i in tie.items] == [None, None]
-    ranked = card(Sample("1", "response_preference", "?", responses=("a", "b"), gold={"ranks": [2, 1]}))
+    ranked = view_sample(Sample("1", "response_preference", "?", responses=("a", "b"), gold={"ranks": [2, 1]}))
     assert [i.right for i in ranked.items] == [False, True]
 
 
 def test_a_span_is_cut_out_and_a_wrong_one_ignored() -> None:
-    made = card(Sample("1", "caption_critic", "a red star", meta={"span": [2, 5]}))
+    made = view_sample(Sample("1", "caption_critic", "a red star", meta={"span": [2, 5]}))
     assert made.prompt == ("a ", "red", " star")
-    assert card(Sample("1", "caption_critic", "a red star", meta={"span": [2, 50]})).prompt == ("a red star", "", "")
+    assert view_sample(Sample("1", "caption_critic", "a red star", meta={"span": [2, 50]})).prompt == (
+        "a red star",
+        "",
+        "",
+    )
 
 
 def test_reasoning_and_answer_are_told_apart() -> None:
-    made = card(Sample("1", "qa", "?", target="<think>Two and one.</think>\n<answer>3</answer>"))
+    made = view_sample(Sample("1", "qa", "?", target="<think>Two and one.</think>\n<answer>3</answer>"))
     assert (made.thinking, made.answer) == ("Two and one.", "3")
-    assert card(Sample("1", "qa", "?", target="<answer>3</answer>")).thinking == ""
+    assert view_sample(Sample("1", "qa", "?", target="<answer>3</answer>")).thinking == ""
 
 
 def test_a_caption_that_raters_did_not_see_is_shown_as_such(tmp_path: Path) -> None:
@@ -46,7 +50,7 @@ def test_a_caption_that_raters_did_not_see_is_shown_as_such(tmp_path: Path) -> N
 
 def test_only_readable_boxes_are_drawn() -> None:
     boxes = [{"bbox_2d": [1, 2, 3, 4], "label": "star"}, {"bbox_2d": [1, 2]}, "box", None]
-    (item,) = card(Sample("1", "detection", "star", images=("a",), gold={"boxes": boxes})).items
+    (item,) = view_sample(Sample("1", "detection", "star", images=("a",), gold={"boxes": boxes})).items
     assert item.boxes == (((1, 2, 3, 4), "star"),)
 
 

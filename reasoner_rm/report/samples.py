@@ -24,7 +24,7 @@ def write_samples_page(samples: Sequence[Sample], total: int, source: str | Path
     page = environment().get_template("samples.html.jinja").render(
         name=Path(source).name,
         total=total,
-        views=[(view, thumbnails.render(sample)) for view, sample in zip(views, samples, strict=True)],
+        sample_views=[(view, thumbnails.render(sample)) for view, sample in zip(views, samples, strict=True)],
         badges=_badge_counts(views),
         style=asset("report.css"),
         own_style=asset("samples.css"),

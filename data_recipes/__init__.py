@@ -1,4 +1,4 @@
-"""Recipes: a dataset's real columns in, samples out. One file per dataset family, one line for each dataset here."""
+"""Recipes: from a dataset's own columns to samples. One file per dataset family, one line per dataset in this table."""
 
 from __future__ import annotations
 

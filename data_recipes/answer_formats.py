@@ -1,6 +1,6 @@
-"""The ways in which UnifiedReward's data write an answer: eight dialects, read into one gold.
+"""The eight answer formats of UnifiedReward's data, parsed into one form of gold.
 
-A text is tried against each; the last verdict counts. What no dialect reads is an error, never a guess.
+Each format is tried; the last verdict in the text counts. A text that fits no format is an error.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _WORDS = re.compile(r"Word-wise Scores\W*?(\[\[.*?\]\])", re.DOTALL | re.IGNOREC
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What an answer says: ``p_first`` of two ``noun``, or a ``score`` on ``scale``; ``more`` goes to meta."""
+    """A parsed answer: ``p_first`` of two ``noun``, or a ``score`` on ``scale``; ``more`` goes to meta."""
 
     noun: str = ""
     p_first: float | None = None
@@ -36,14 +36,14 @@ class Reading:
 
 
 def read(text: str, noun: str = "Image", scale: tuple[float, float] | None = None) -> Reading:
-    """The reading of an assistant's turn.
+    """Parse an assistant's turn.
 
     Args:
-        noun: what is compared, where the dialect does not say.
+        noun: what is compared, where the format does not name it.
         scale: of a `Final Score`; by default 1 to 10 beside element scores, 0 to 100 above 10, else 1 to 5.
 
     Raises:
-        InputError: no dialect reads it, or its numbers lie outside their range.
+        InputError: it fits no format, or its numbers are outside their range.
     """
     answers = _ANSWER.findall(text)
     return _verdict(answers[-1] if answers else text) or _shares(text, noun) or _score(text, scale) or _unread(text)
@@ -61,7 +61,7 @@ def _verdict(text: str) -> Reading | None:
 
 
 def _shares(text: str, noun: str) -> Reading | None:
-    """Two numbers an aspect that sum to 1: how the candidates share it."""
+    """Two numbers per aspect that sum to 1, one for each candidate."""
     shares = {}
     for aspect, one, two in _SHARES.findall(text):
         if abs(float(one) + float(two) - 1) > 0.02:

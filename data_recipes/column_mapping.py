@@ -80,7 +80,7 @@ class Options:
 
 
 def mapped(row: DatasetRow, options: Options) -> Iterable[Sample]:
-    """A row as its mapping reads it."""
+    """A row converted by its mapping."""
     by = _mapping(options)
     return [replace(sample, source=by.source or row.source) for sample in _read(row, by)]
 
@@ -120,16 +120,16 @@ def _read(row: DatasetRow, by: Mapping) -> list[Sample]:
 
 
 def changed(name: str) -> int:
-    """When a file was changed last, in nanoseconds; 0 where there is none."""
+    """The modification time of a file in nanoseconds; 0 without a file."""
     return os.stat(name).st_mtime_ns if os.path.isfile(name) else 0
 
 
 @lru_cache(maxsize=8)
 def mapping_of(name: str, version: int = 0) -> Mapping:
-    """The mapping in a file; ``version`` tells its states apart.
+    """The mapping in a file; ``version`` is its modification time, the key of a cache.
 
     Raises:
-        InputError: none given, no YAML, a field that there is not.
+        InputError: none given, no YAML, an unknown field.
     """
     file = Path(name)
     if not name:
@@ -153,7 +153,7 @@ def _items(row: DatasetRow, columns: str | tuple[str, ...], name: str) -> list[A
 
 
 def _cells(row: DatasetRow, columns: str | tuple[str, ...]) -> list[tuple[str, Any]]:
-    """What stands in the columns, each with its column; a single one may hold a list."""
+    """The values of the columns, each with its column name; a single column may hold a list."""
     found: list[tuple[str, Any]] = []
     for column in (columns,) if isinstance(columns, str) else columns:
         value = row.value(column)

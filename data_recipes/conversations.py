@@ -22,7 +22,7 @@ class Options:
 
 
 def talk(row: DatasetRow, options: Options) -> Iterable[Sample]:
-    """`conversations` or `messages`, with `image` or `images`. What was said before an answer stands in its prompt."""
+    """`conversations` or `messages`, with `image` or `images`. The earlier turns are part of an answer's prompt."""
     column = "messages" if "messages" in row.values else "conversations"
     spoken = [turn for turn in turns(row.items(column), column) if turn[0] != "system"]
     pictures = "images" if "images" in row.values else "image"

@@ -2,7 +2,7 @@
 
 The scans are NIST forms written by 43 people (E. Alpaydin and C. Kaynak, UCI "Optical Recognition of Handwritten
 Digits"). They serve three tasks: which of two scans fits a caption, how well one scan fits it, and questions
-about a scan. No scan stands in two splits; `ood` has unseen phrasings and another look (light ink on dark paper,
+about a scan. No scan is in two splits; `ood` has unseen phrasings and another look (light ink on dark paper,
 tilted).
 """
 
@@ -66,7 +66,7 @@ def scans(split: Split) -> tuple[Scan, ...]:
 
 
 def draw(ink: np.ndarray, rng: random.Random, *, dark: bool = False, side: int = SIDE) -> Image.Image:
-    """Ink values 0..1 [h, w] as a drawing of ``side`` pixels: enlarged, placed, coloured a little at random.
+    """Ink values 0..1 [h, w] as a drawing of ``side`` pixels, with random size, position and tint.
 
     Args:
         dark: light ink on dark paper, tilted more: the look of the ood split.
@@ -173,10 +173,10 @@ MAKERS = {"image_preference": preferences, "pointwise": scores, "qa": questions}
 
 
 class Gallery:
-    """The drawn scans of one split, a PNG each, made when first asked for; the same seed gives the same bytes.
+    """The drawn scans of one split, a PNG each, drawn on first use; the same seed gives the same bytes.
 
     Args:
-        drawings: how many drawings of a scan there are (place, size, tilt and colours differ).
+        drawings: the number of drawings of a scan (position, size, tilt and colours differ).
     """
 
     def __init__(self, folder: Path, split: Split, seed: int, drawings: int = 1):
@@ -191,7 +191,7 @@ class Gallery:
             rng = random.Random(f"draw/{self.split}/{self.seed}/{scan.index}/{number}")
             half = file.with_suffix(".part")
             draw(scan.ink, rng, dark=self.split == "ood").save(half, "PNG")
-            half.replace(file)  # an interrupted run leaves no half image under the name
+            half.replace(file)  # an interrupted run leaves no incomplete image
         return str(file)
 
 

@@ -1,4 +1,4 @@
-"""EditReward: edits of an image by an instruction; the data name the winner first, the benchmark ranks two to four."""
+"""EditReward: edits of an image by an instruction; training pairs with the winner first; rankings of two to four."""
 
 from __future__ import annotations
 

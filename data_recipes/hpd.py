@@ -44,7 +44,7 @@ def hpdv3(row: DatasetRow, options: Hpdv3Options) -> Iterable[Sample]:
 
 
 def stated(row: DatasetRow, column: str) -> object | None:
-    """A value, where "null" as a text is none either."""
+    """A value; the text "null" counts as missing."""
     value = row.maybe(column)
     return None if value == "null" else value
 

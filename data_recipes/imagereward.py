@@ -1,4 +1,4 @@
-"""ImageRewardDB: several images a prompt, ranked by an expert; ranks have gaps and ties."""
+"""ImageRewardDB: several images per prompt, ranked by an expert; ranks have gaps and ties."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reasoner_rm.schema import Sample
 
 
 def imagereward(row: DatasetRow, options: object) -> Iterable[Sample]:
-    """The hub's rows (one image each, those of a prompt behind one another), or the repository's `test.json`."""
+    """The hub's rows (one image each, those of a prompt in sequence), or the repository's `test.json`."""
     if "ranking" in row.values:
         ranks = [as_number(r, "ranking") for r in row.items("ranking", least=2)]
         images = row.images("generations", len(ranks))

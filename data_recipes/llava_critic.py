@@ -37,7 +37,7 @@ def llava_critic(row: DatasetRow, options: Options) -> Iterable[Sample]:
 
 
 def preference(text: str) -> float:
-    """How much a judgement in words prefers the first answer; its last sentence that prefers anything counts."""
+    """The preference of a judgement in prose for the first answer; its last sentence with a preference counts."""
     found = [(m.start(), p) for pattern, p in ((_FIRST, 1.0), (_SECOND, 0.0), (_TIE, 0.5))
              for m in pattern.finditer(text)]  # fmt: skip
     if not found:

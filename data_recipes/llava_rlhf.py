@@ -13,7 +13,7 @@ from reasoner_rm.schema import Sample
 
 
 def llava_rlhf(row: DatasetRow, options: object) -> Iterable[Sample]:
-    """`output_1`, `output_2`, `preference` 1 or 2; of a longer conversation everything that was said is asked."""
+    """`output_1`, `output_2`, `preference` 1 or 2; a longer conversation becomes one question with all of its turns."""
     spoken = turns(row.items("conversations"), "conversations")
     if spoken[-1][0] != "user":
         raise InputError("the conversation does not end with a question", remedy="correct or remove the row")

@@ -11,7 +11,7 @@ from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
 
 LABELS = {"ACCURATE": 1, "INACCURATE": 0, "ANALYSIS": None, "UNSURE": None}
-"""Analysis and what annotators were not sure of are neither right nor wrong, and are not asked."""
+"""Labels that are neither right nor wrong (analysis, unsure); their spans are left out."""
 
 
 def m_haldetect(row: DatasetRow, options: object) -> Iterable[Sample]:

@@ -20,7 +20,7 @@ class Options:
 
 
 def mj_video(row: DatasetRow, options: Options) -> Iterable[Sample]:
-    """`overall_preference` and `category_preference` say video_0, video_1 or Same; discarded rows are left out."""
+    """`overall_preference` and `category_preference` are video_0, video_1 or Same; discarded rows are left out."""
     if row.maybe("discard"):
         raise SkipRow("discarded by the annotators")
     said = row.value("overall_preference")

@@ -1,9 +1,8 @@
 """MM-RLHF: questions about an image or a video with answers that people scored, ranked and gave reasons for.
 
-`dpo_pairs.jsonl` and the reward benchmark are pairs, their columns those that the authors' own code reads. Of
-`data.jsonl`, which holds three to five answers a question, the authors say what it holds but not how: no published code
-reads it. `mm_rlhf_ranked` takes a list of objects, and options name the fields where they are called otherwise; what is
-not laid out so is refused.
+`dpo_pairs.jsonl` and the reward benchmark are pairs, their columns those that the authors' own code reads. The
+format of `data.jsonl`, with three to five answers per question, is not documented, and no published code reads it.
+`mm_rlhf_ranked` expects a list of objects, and options name the fields where they differ; any other layout is refused.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from reasoner_rm.schema import Sample
 
 
 def mm_rlhf(row: DatasetRow, options: object) -> Iterable[Sample]:
-    """A chosen and a rejected answer with the people's reasons; `is_tie` is a tie."""
+    """A chosen and a rejected answer with the annotators' reasons; `is_tie` is a tie."""
     extra = {name: row.maybe(name) for name in ("chosen_reason", "rejected_reason", "margin")}
     p = 0.5 if row.maybe("is_tie") else 1.0
     answers = (row.text("chosen"), row.text("rejected"))

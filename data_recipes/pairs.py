@@ -12,8 +12,8 @@ array, or a folder that holds one of them as `pairs.*`. Image paths are relative
 | `votes_a`, `votes_b` | instead: how many preferred each |
 | `id`, `group_id`, `weight`, `source` | optional; rows of one prompt share a group unless they say otherwise |
 
-Where a row states several, `p_first` counts before votes, and votes before `preferred`. `0` is refused: beside `1` it
-could mean the first image as well as "no". All other columns go to `meta`. A repeated row is a second vote: it stays
+If a row has several, `p_first` takes precedence over votes, and votes over `preferred`. `0` is refused: with `1` it
+could mean the first image as well as "no". All other columns go to `meta`. A repeated row is a second vote: it is
 a sample of its own, in the same split as the first, and is counted in the log.
 """
 
@@ -68,7 +68,7 @@ def read(
         n: stop after so many rows; None: all.
         skip_bad: leave bad rows out and say how many. A table that cannot be read as a whole is an error all the same.
         skipped: receives the error of each row left out.
-        inspect: a look at each sample, which raises InputError to refuse it.
+        inspect: called with each sample; raises InputError to refuse it.
 
     Raises:
         InputError: with file and line: what is wrong and what to do.
@@ -110,7 +110,7 @@ def build(
     skipped: list[InputError] | None = None,
     overwrite: bool = True,
 ) -> dict[str, Path]:
-    """Write the pairs as `train.jsonl` and `heldout.jsonl`; the images stay where they are, each opened once.
+    """Write the pairs as `train.jsonl` and `heldout.jsonl`; images are not copied; each is opened once.
 
     Pairs that share a prompt, a group or an image (by content) stay in one split, also through other pairs.
 
@@ -134,7 +134,7 @@ def build(
         check_sample(sample)
         for ref in map(str, sample.images):
             if ref not in content:
-                open_image(ref)  # decoded to the end: a header alone does not show a cut-off file
+                open_image(ref)  # decoded to the end: the header of a truncated file is valid
                 content[ref] = hashlib.sha256(read_bytes(ref)).hexdigest()
         if len({content[str(ref)] for ref in sample.images}) == 1:
             raise InputError("image_a and image_b are the same image", remedy="correct or drop the row")
@@ -177,7 +177,7 @@ def connected_components(keys: Mapping[str, Iterable[Hashable]]) -> list[list[st
 
     def root(key: Hashable) -> Hashable:
         while (above := parent.setdefault(key, key)) != key:
-            parent[key] = key = parent[above]  # halve the way for the next one
+            parent[key] = key = parent[above]  # path halving, for the next look-up
         return key
 
     for name, shared in keys.items():
@@ -190,7 +190,7 @@ def connected_components(keys: Mapping[str, Iterable[Hashable]]) -> list[list[st
 
 
 def _hold_out(groups: Sequence[list[str]], wanted: int, rng: random.Random) -> set[str]:
-    """Whole groups, drawn at random, up to the wanted number; the smallest one where none is small enough."""
+    """Random whole groups, up to the wanted number; the smallest group if all are larger."""
     if len(groups) < 2:
         return set()
     held: set[str] = set()
@@ -263,7 +263,7 @@ def _sample(row: Row, name: str, file: Path, seed: int) -> Sample:
 
 
 def _p_first(stated: Row) -> float:
-    """How much ``image_a`` is preferred, 0 to 1, by the finest statement that the row makes."""
+    """The preference for ``image_a``, 0 to 1, by the most precise column of the row."""
     if "p_first" in stated:
         return _number(stated, "p_first", high=1)
     if {"votes_a", "votes_b"} <= stated.keys():
@@ -291,5 +291,5 @@ def _number(stated: Row, column: str, high: float = math.inf) -> float:
 
 
 def _plain(prompt: str) -> str:
-    """A prompt without what does not make it another one: case and white space."""
+    """A prompt normalised in case and white space."""
     return " ".join(prompt.casefold().split())

@@ -1,4 +1,4 @@
-"""Pick-a-Pic v2: what users of a web page picked. Rows of a prompt that was used often weigh less."""
+"""Pick-a-Pic v2: what users of a web page picked. Rows of frequent prompts have less weight."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""R1-Reward-RL: a chat as a JSON text that asks which of two answers is better, and the verdict as a full tag."""
+"""R1-Reward-RL: a chat as JSON text that asks which of two answers is better, and the verdict in an answer element."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Rapidata's crowds: votes counted, votes weighted by the raters' scores, and videos.
+"""Rapidata's preferences: vote counts, votes weighted by the raters' scores, and videos.
 
 The raters of `preference` and `coherence` did not see the prompt, so a judge of the same question should not either:
-the raters' question stands in its place, and the prompt in `meta.hidden_caption`, which makes templates speak of no
-caption. `--show-prompt always` shows it anyway.
+the raters' question is the prompt, and the original prompt is in `meta.hidden_caption`, with which templates mention
+no caption. `--show-prompt always` shows it anyway.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def weighted(row: DatasetRow, options: Options) -> Iterable[Sample]:
 
 
 def video(row: DatasetRow, options: Options) -> Iterable[Sample]:
-    """`weighted_results1_<Criterion>`, capitalised; files stand in `videos/` or `Videos/`."""
+    """`weighted_results1_<Criterion>`, capitalised; files are in `videos/` or `Videos/`."""
     return [_compared(row, options, "video", _share(row, "weighted_results{}_" + options.criterion.capitalize()))]
 
 
@@ -75,7 +75,7 @@ def _compared(row: DatasetRow, options: Options, noun: str, p: float, **extra: A
 
 
 def clip(row: DatasetRow, column: str) -> Any:
-    """The video in a column; a bare name stands in `videos/` or `Videos/`."""
+    """The video in a column; a bare name is looked for in `videos/` and `Videos/`."""
     value = row.value(column)
     named = isinstance(value, str) and "/" not in value
     folder = next((f for f in ("videos", "Videos") if row.media.has(f)), "videos") if named else ""

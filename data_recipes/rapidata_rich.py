@@ -1,8 +1,8 @@
-"""Rapidata's rich feedback: one image or video, rated in three ways, with the words of the prompt that it misses.
+"""Rapidata's rich feedback: one image or video, rated in three ways, with the prompt words that are missing in it.
 
-Alignment was judged beside the prompt; coherence, style and physics without it, so the raters' question stands in its
-place, as in `rapidata`. The columns are those of the published cards; the scale of the scores is on neither, and what
-lies outside the stated one is refused.
+Alignment was rated with the prompt; coherence, style and physics without it, so the raters' question is the prompt, as
+in `rapidata`. The columns are those of the published cards, which do not state the scale of the scores; scores outside
+the assumed one are refused.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ class Options:
 
 
 def unified(row: DatasetRow, options: Options) -> Iterable[Sample]:
-    """`conversations` and `images`, or `problem`, `solution` and `images`: whatever dialect the answer is in."""
+    """`conversations` and `images`, or `problem`, `solution` and `images`: in any of the answer formats."""
     instruction, answer = said(row)
     reading = read(answer, options.noun, scale_of(options.scale))
     if reading.p_first is None:
@@ -80,7 +80,7 @@ def _pair(row: DatasetRow, instruction: str, reading: Reading, target: str | Non
 
 
 def _clips(row: DatasetRow) -> list[object]:
-    """Two videos, or the frames of both, half and half."""
+    """Two videos, or one list with the frames of both, half for each."""
     items = row.items("images" if "images" in row.values else "videos", least=2)
     if len(items) == 2:
         return [row.media.video(item) for item in items]
@@ -101,7 +101,7 @@ def _single(row: DatasetRow, instruction: str, reading: Reading) -> Sample:
 
 
 def _shown(row: DatasetRow, instruction: str) -> dict[str, Any]:
-    """The one image; or the one video, where the row has `videos`, several frames, or speaks of a `<video>`."""
+    """The one image; or the one video, where the row has `videos`, several frames, or mentions a `<video>`."""
     items = row.items("videos" if row.maybe("videos") else "images", least=1)
     if not row.maybe("videos") and len(items) == 1 and "<video>" not in instruction:
         return {"images": (row.refer(items[0], "images"),)}

@@ -1,4 +1,4 @@
-"""Vision-R1-Data: objects to find, with the boxes as a JSON text and the classes as another."""
+"""Vision-R1-Data: detection, with the boxes as one JSON text and the classes as another."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Solutions about images whose every step carries the share of rollouts from it that end right: ViLReward, VL-PRM300K.
+"""Solutions about images; each step has the share of rollouts from it with a correct answer: ViLReward, VL-PRM300K.
 
-A step is right where its value lies above a threshold; the steps behind the first wrong one are asked as well, by their
-own values. VL-PRM300K's columns are those of its card. ViLReward-73K's card only says that it holds a question, an
-image, and steps with values: options name its columns, and what is not laid out as stated below is refused.
+A step is right if its value is above a threshold; the steps after the first wrong one are labelled by their own values.
+VL-PRM300K's columns are those of its card. ViLReward-73K's card mentions a question, an image, and steps with values
+only: options name its columns, and any other layout is refused.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class ViLRewardOptions(Options):
 
 
 def vl_prm(row: DatasetRow, options: Options) -> Iterable[Sample]:
-    """`steps_with_score`: objects with `step` and `score`, the share of rollouts that end right."""
+    """`steps_with_score`: objects with `step` and `score`, the share of rollouts with a correct answer."""
     steps = [as_dict(item, "steps_with_score") for item in as_list(row.parsed("steps_with_score"), "steps_with_score")]
     texts = [as_text(step.get("step"), "steps_with_score.step") for step in steps]
     values = [as_number(step.get("score"), "steps_with_score.score", 0, 1) for step in steps]

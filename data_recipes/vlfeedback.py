@@ -21,7 +21,7 @@ class Options:
 
 
 def vlfeedback(row: DatasetRow, options: Options) -> Iterable[Sample]:
-    """All pairs of answers by the mean of three ratings; ratings are texts, and those that are no number drop out."""
+    """All pairs of answers by the mean of three ratings; ratings are texts, and those without a number are left out."""
     rated = []
     for answer in _answers(row.value("completions")):
         mean = _mean(as_dict(answer.get("annotations"), "completions.annotations"))

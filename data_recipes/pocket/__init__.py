@@ -1,8 +1,8 @@
 """The pocket world: coloured shapes on paper, and every task from the same scenes.
 
-One idea a file: what a scene is and which split owns it (`scenes`), how it is drawn (`drawing`), what can be said of it
-(`claims`), how it goes wrong (`corruptions`), and the makers of samples (`preferences`, `edits`, `videos`,
-`questions`, `places`, `critics`), which `building` draws and writes.
+Files: scenes and their splits (`scenes`), drawing (`drawing`), statements about scenes with a truth test (`claims`),
+corrupted scenes (`corruptions`), and the makers of samples (`preferences`, `edits`, `videos`, `questions`,
+`localisation`, `caption_errors`), whose drafts `building` draws and writes.
 """
 
 from data_recipes.pocket.building import MAKERS, build, draft, samples

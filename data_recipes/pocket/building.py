@@ -39,13 +39,13 @@ MAKERS: dict[str, Maker] = {
     "step_critique": questions.steps,
 }
 CHUNK = 250
-"""How many samples a worker makes at a time."""
+"""Samples per task of a worker process."""
 MANY = 4000
-"""From here on a build uses all cores: starting a worker takes about as long as some hundred samples."""
+"""From this many samples on a build uses all cores; starting a worker takes as long as some hundred samples."""
 
 
 def draft(task: str, index: int, seed: int, setting: Setting) -> Draft:
-    """The sample of that number before it is drawn; it depends on nothing but these four."""
+    """The sample of that number before it is drawn; it depends on these four arguments alone."""
     return MAKERS[task](random.Random(f"pocket/{task}/{setting.split}/{seed}/{index}"), setting)
 
 
@@ -76,11 +76,11 @@ def build(
 ) -> Path:
     """Write ``n`` samples of one task and split as `<name>.jsonl`, and their images under `images/<name>`.
 
-    Both appear whole or not at all. The bytes depend on the arguments, not on ``workers``.
+    Both are written atomically. The bytes depend on the arguments, not on ``workers``.
 
     Args:
         name: `<split>-<task>` unless given.
-        setting: everything else that there is to choose; its split gives way to ``split``.
+        setting: all other options; ``split`` overrides its split.
         workers: processes; all cores from 4,000 samples on, unless given. A script that builds so many needs the
             usual `if __name__ == "__main__":`, as the workers read it again.
 
@@ -102,7 +102,7 @@ def build(
             with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
                 lines = [line for chunk in pool.map(_write, *work, repeat(name)) for line in chunk]
         half.chmod(0o755)
-        file.unlink(missing_ok=True)  # rather no rows than rows with another build's images
+        file.unlink(missing_ok=True)  # no rows are better than rows with another build's images
         shutil.rmtree(pictures, ignore_errors=True)
         half.rename(pictures)
     except BaseException:
@@ -114,10 +114,10 @@ def build(
 
 
 def check(task: str, n: int, setting: Setting) -> Setting:
-    """The setting, if it can be built.
+    """Check that a setting can be built; returns it.
 
     Raises:
-        InputError: naming the first thing that cannot.
+        InputError: the first option that is wrong.
     """
     if task not in MAKERS:
         near = difflib.get_close_matches(task, MAKERS, 1)
@@ -137,7 +137,7 @@ def check(task: str, n: int, setting: Setting) -> Setting:
 
 
 def _write(task: str, start: int, stop: int, seed: int, setting: Setting, folder: Path, name: str) -> list[str]:
-    """Draw some samples into a folder; their lines of JSON, with references as they will stand."""
+    """Draw some samples into a folder; their lines of JSON, with references relative to the JSONL."""
     lines = []
     for i in range(start, stop):
         made = draft(task, i, seed, setting)
@@ -189,5 +189,5 @@ def _sample(
 
 
 def _cores() -> int:
-    """How many cores this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

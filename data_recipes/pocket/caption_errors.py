@@ -1,4 +1,4 @@
-"""A paragraph about an image with one injected error, by type, and where it stands."""
+"""A paragraph about an image with one injected error, its type, and its position."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ class Phrase:
 
 
 def paragraphs(rng: random.Random, setting: Setting) -> Draft:
-    """Three phrases or more, one of them wrong, any of them as likely as the others.
+    """Three phrases or more, of which one is wrong, each with the same probability.
 
-    Every thing is named once, and no error can be told by the text: a wrong word makes what a right one could say.
+    Every thing is named once, and no error can be found from the text alone: a wrong phrase would be right of another
+    scene.
     """
     level = rng.choice(setting.levels)
     scene, phrases = _truth(rng, setting, level)
@@ -55,7 +56,7 @@ def paragraphs(rng: random.Random, setting: Setting) -> Draft:
 
 
 def _truth(rng: random.Random, setting: Setting, level: Level) -> tuple[Scene, list[Phrase]]:
-    """A scene and what is true of it: two things and how they stand, or so many and where another stands; the rest."""
+    """A scene and true phrases: two things with their relation, or a count with a position; then the others."""
     sized, most = LEVELS[level].sized, LEVELS[level].things[1]
     if rng.random() < 0.6:
         flock = NUMBERS.index(rng.choice(FLOCKS))
@@ -90,7 +91,7 @@ def _wrong(
     colour, shape = words[-2:]
 
     def false(look: tuple[str, str]) -> bool:
-        named = any((t.colour, t.shape) == look for t in scene.things)  # then it would be true of another
+        named = any((t.colour, t.shape) == look for t in scene.things)  # then the phrase would be true of another thing
         return not named and (setting.ood or look not in HELD_BACK)
 
     if kind == "object" and not any(false((colour, s)) for s in SHAPES if s != shape):
@@ -104,7 +105,7 @@ def _wrong(
 
 
 def _write(phrases: list[Phrase], opening: str, spot: int) -> tuple[str, list[int]]:
-    """The paragraph, and where the phrase at ``spot`` begins and ends in it, in characters."""
+    """The paragraph, and the character range of the phrase at ``spot`` in it."""
     text, span = opening, [0, 0]
     for i, phrase in enumerate(phrases):
         match phrase.about:

@@ -1,7 +1,7 @@
-"""What can be said about a scene, as text and as a test of whether it holds.
+"""Statements about a scene, each with a text and a test of its truth.
 
-A claim is made *of* a scene, from things by index. The same claim made of a changed scene is what that scene shows in
-the same words: "a red circle left of a blue square", "a green circle left of a blue square".
+A claim refers to the things of a scene by index. The same claim about a changed scene describes what that scene shows
+in the same words: "a red circle left of a blue square", "a green circle left of a blue square".
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from data_recipes.pocket.scenes import Scene, Thing
 
 NUMBERS = ("zero", "one", "two", "three", "four", "five")
 RELATIONS = (("left of", "right of"), ("above", "below"))
-"""Per axis (columns, rows): what is said when the first thing has the smaller coordinate, and the greater."""
+"""Per axis (columns, rows): the words if the first thing has the smaller coordinate, and if it has the greater."""
 
 FRAMES = ("{}", "a picture of {}", "an image with {}", "a drawing of {}")
 OOD_FRAMES = ("here {} can be seen", "you can see {}")
@@ -60,7 +60,7 @@ class Presence:
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """One thing stands so to another."""
+    """A spatial relation of two things."""
 
     one: Noun
     word: str
@@ -76,7 +76,7 @@ class Relation:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """There are exactly so many of these."""
+    """A count of things."""
 
     number: int
     noun: Noun
@@ -92,24 +92,24 @@ Claim: TypeAlias = Presence | Relation | Count
 
 
 def noun(thing: Thing, sized: bool) -> Noun:
-    """A thing in words."""
+    """The description of a thing."""
     return Noun(thing.colour, thing.shape, thing.size if sized else "")
 
 
 def presence(scene: Scene, of: tuple[int, ...], sized: bool) -> Presence:
-    """That these things are there."""
+    """The claim that these things are present."""
     return Presence(tuple(noun(scene.things[i], sized) for i in of))
 
 
 def relation(scene: Scene, of: tuple[int, int], axis: int, sized: bool) -> Relation:
-    """How two things stand to each other along an axis on which they differ."""
+    """The relation of two things along an axis on which they differ."""
     one, other = (scene.things[i] for i in of)
     first, second = ((t.column, t.row)[axis] for t in (one, other))
     return Relation(noun(one, sized), RELATIONS[axis][first > second], noun(other, sized))
 
 
 def related(a: Thing, word: str, b: Thing) -> bool:
-    """Whether ``a`` stands so to ``b``."""
+    """Whether ``a`` has this relation to ``b``."""
     match word:
         case "left of":
             return a.column < b.column
@@ -138,7 +138,7 @@ def reworded(claim: Claim) -> str:
 
 
 def against(shown: str, asked: str) -> str:
-    """What is shown, with each word that is not the asked one set against it. The two are made of the same words.
+    """What is shown, with `not` and the asked word after each word that differs. Both texts have the same structure.
 
     >>> against("an orange circle left of a star", "a red circle right of a star")
     'an orange, not red, circle left, not right, of a star'
@@ -156,7 +156,7 @@ def _alike(one: str, other: str) -> bool:
 
 
 def article(text: str) -> str:
-    """`a` or `an`, as the next word wants it."""
+    """`a` or `an`, by the next word."""
     return "an" if text[0] in "aeiou" else "a"
 
 

@@ -1,4 +1,4 @@
-"""Scenes that a caption fits, and the same scenes with one thing wrong, by the name of what is wrong."""
+"""Pairs of a scene that a caption fits and the same scene with one change, by the name of the corruption."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from data_recipes.pocket.scenes import COLOURS, LEVELS, SHAPES, SIZES, Level, Sc
 Corruption = Literal["attribute", "object", "count", "relation"]
 CORRUPTIONS: tuple[Corruption, ...] = get_args(Corruption)
 TRIES = 12
-"""How many changes of one scene are tried; few of them stay within a small split."""
+"""Changes tried per scene; few of them stay within a small split."""
 
 
 def other(rng: random.Random, known: tuple[str, ...], than: str) -> str:
-    """Another one of a vocabulary."""
+    """Another word of a vocabulary."""
     return rng.choice([word for word in known if word != than])
 
 
@@ -37,7 +37,7 @@ def exchanged(scene: Scene, one: int, two: int) -> Scene:
 
 
 def contrast(rng: random.Random, split: Split, level: Level, kind: Corruption) -> tuple[Scene, Claim, Scene, Claim]:
-    """A scene with a claim that holds, then the corrupted scene with what holds there in the same words.
+    """A scene with a true claim, then the corrupted scene with the claim that is true there.
 
     Both scenes belong to the split, and the first claim does not hold in the second scene.
     """
@@ -49,7 +49,7 @@ def contrast(rng: random.Random, split: Split, level: Level, kind: Corruption) -
                     continue
                 if rng.random() < 0.5 and (
                     split != "ood" or held_back(wrong)
-                ):  # so that no image looks like the wrong one
+                ):  # so that no image matches the wrong claim
                     return wrong, shown, right, claim
                 return right, claim, wrong, shown
 
@@ -59,7 +59,7 @@ Attempt: TypeAlias = tuple[Scene, Scene, Callable[[Scene], Claim]]
 
 
 def _attempts(rng: random.Random, split: Split, level: Level, kind: Corruption) -> Iterator[Attempt]:
-    """Changes of one scene, which may lead out of the split or change nothing."""
+    """Changes of one scene; some leave the split or change nothing."""
     if kind == "count":
         yield _counts(rng, split, level)
         return
@@ -84,7 +84,7 @@ def _attempts(rng: random.Random, split: Split, level: Level, kind: Corruption) 
 
 
 def _counts(rng: random.Random, split: Split, level: Level) -> Attempt:
-    """So many of one kind, and one fewer."""
+    """A number of things of one kind, and one fewer."""
     more = rng.randint(2, 2 + (level > 1))
     full = compose(rng, split, level, things=(more, 4 if level == 3 else more + (level > 1)), flock=more)
     few = full.without(rng.randrange(more))

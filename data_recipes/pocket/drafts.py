@@ -1,4 +1,4 @@
-"""What every maker of samples shares: the settings, a sample before it is drawn, orders, votes and verdicts."""
+"""Shared by all makers of samples: settings, drafts, candidate orders, votes and verdicts."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from data_recipes.pocket.scenes import LEVELS, Level, Scene, Split
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a world is made with.
+    """The options of a pocket world.
 
     Args:
         side: of an image, in pixels.
         levels: the difficulties to draw from, 1..3.
-        corruptions: what may be wrong with the worse image of an image_preference pair.
-        voters: how many judge each pair, from 1; ``p_first`` is the share that prefers the first.
-        noise: 0..1, how unsure they are. A voter errs with the chance noise x level / 6: at noise 1 and level 3 it is
+        corruptions: the kinds of change of the worse image of an image_preference pair.
+        voters: the number of voters per pair, from 1; ``p_first`` is the share that prefers the first.
+        noise: 0..1, of the voters. A voter errs with probability noise x level / 6: at noise 1 and level 3 it is
             a coin flip.
     """
 
@@ -37,7 +37,7 @@ class Setting:
         return self.split == "ood"
 
     def look(self, rng: random.Random, level: Level) -> Look:
-        """How an image of this split and level may look: in `ood`, outlines on dark paper."""
+        """The look of images of this split and level; in `ood`, outlines on dark paper."""
         return Look.draw(rng, dark=self.ood, hollow=self.ood, clutter=LEVELS[level].clutter)
 
 
@@ -64,7 +64,7 @@ Maker: TypeAlias = Callable[[random.Random, Setting], Draft]
 
 @dataclass(frozen=True, slots=True)
 class Ballot:
-    """In which order a right and a wrong candidate are shown, and what the voters said."""
+    """The order in which a right and a wrong candidate are shown, and the votes."""
 
     order: list[int]
     p_first: float
@@ -83,7 +83,7 @@ class Ballot:
         return first, second
 
     def target(self, asked: str, right: str, wrong: str) -> str:
-        """What is asked for, what each candidate shows and whether it fits, and the verdict, which is the truth.
+        """The reasoning of a target: the request, what each candidate shows, whether it fits, and the true verdict.
 
         An answer is called right or wrong instead: "says no: yes" would confuse.
         """

@@ -1,7 +1,7 @@
-"""How a scene becomes pixels: anti-aliased shapes on varied paper, and where each thing's ink lies.
+"""Drawing a scene: anti-aliased shapes on varied paper, and the bounding box of each thing.
 
 Drawings are made in palette indices: a shape's coverage is computed once from its signed distance (in pixels, negative
-inside) and kept as a stamp of shades, so that an image is some copies and a palette. That is what makes drawing fast.
+inside) and kept as a stamp of shades, so that an image is some copies and a palette. This makes drawing fast.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ RADIUS = {"small": 0.23, "large": 0.39}
 """A thing's radius in cells."""
 SCALES = (0.94, 1.0, 1.06)
 TURNS = (-8, 0, 8)
-"""How a shape may be tilted, in degrees."""
+"""The range of tilts, in degrees."""
 SEEN = 0.2
-"""From this coverage on a pixel belongs to a thing's box."""
+"""The least coverage of a pixel inside a thing's box."""
 PATTERNS = ("plain", "across", "down", "stripes", "checks", "dots")
 SCRIBBLES = 6
 RIM = 1 / 56
@@ -50,7 +50,7 @@ PAPERS = PAPER_TONES * LINE_TONES
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Everything about a drawing that says nothing about its scene. Things are told apart by their index.
+    """The random look of a drawing, independent of the scene's content. Things are identified by index.
 
     ``nudges`` are -1..1 of the room that a thing has in its cell; ``tints`` are added to its colour.
     """
@@ -90,7 +90,7 @@ class Look:
         )
 
     def without(self, index: int) -> Look:
-        """The look of a scene that lost a thing: the others stay as they were."""
+        """The look of a scene without one thing; the others keep theirs."""
         kept = [i for i in range(MOST) if i != index]
         return replace(
             self,
@@ -141,7 +141,7 @@ class Picture:
         return sheet
 
     def box(self, index: int, side: int) -> list[int]:
-        """Where the thing's ink lies: [x1, y1, x2, y2] in pixels, the last two just outside it."""
+        """The bounding box of a thing: [x1, y1, x2, y2] in pixels, the last two exclusive."""
         stamp, (x, y) = self._stamp(index, self.scene.things[index], side)
         left, top, right, bottom = stamp.box
         return [max(x + left, 0), max(y + top, 0), min(x + right, side), min(y + bottom, side)]

@@ -1,4 +1,4 @@
-"""Which of two results does what an instruction asks of a source image."""
+"""Which of two edited images follows the instruction for a source image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EDITS = ("recolour", "reshape", "remove", "add")
 
 
 def results(rng: random.Random, setting: Setting) -> Draft:
-    """An instruction, the source image, and two results: one does what it says, one is wrong by name."""
+    """An instruction, the source image, and two results: a correct one, and one with a named error."""
     level, edit = rng.choice(setting.levels), rng.choice(EDITS)
     kind = rng.choice(("unchanged", "object") if edit == "remove" else ("unchanged", "object", "attribute"))
     while True:
@@ -30,13 +30,13 @@ def results(rng: random.Random, setting: Setting) -> Draft:
         target=ballot.target(f"The edit asks for {asked}.", asked, seen),
         gold=ballot.gold,
         level=level,
-        pictures=(Picture(source, look), *results),  # one look: what an edit leaves alone stays as it was
+        pictures=(Picture(source, look), *results),  # one look: what the edit does not change stays equal
         meta=ballot.meta | {"corruption": kind, "asked": asked},
     )
 
 
 def _kept(look: Look, source: Scene, result: Scene) -> Look:
-    """The look in which a result leaves alone what the edit does not touch."""
+    """The look of a result, equal to the source except for the edit."""
     if len(result.things) >= len(source.things):
         return look
     return look.without(next(i for i, t in enumerate(source.things) if t not in result.things))
@@ -45,7 +45,7 @@ def _kept(look: Look, source: Scene, result: Scene) -> Look:
 def _edit(
     rng: random.Random, setting: Setting, level: Level, source: Scene, edit: str, kind: str
 ) -> tuple[str, str, Scene, Scene, str] | None:
-    """Instruction, what it asks for, the right and the wrong result, and what the wrong one shows instead."""
+    """The instruction, its claim, the right and the wrong result, and the claim that holds in the wrong one."""
     sized = LEVELS[level].sized
     index, bystander = rng.sample(range(len(source.things)), 2)
     thing = source.things[index]
@@ -84,7 +84,7 @@ def _edit(
 
 
 def _outcome(edit: str, index: int, wanted: Noun, wrong: Scene, sized: bool) -> tuple[str, str]:
-    """What the right result shows, and what the wrong one shows instead."""
+    """The claim of the right result, and the claim that holds in the wrong one."""
     match edit:
         case "remove":
             return f"no {wanted}", wanted.a

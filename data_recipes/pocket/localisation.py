@@ -1,4 +1,4 @@
-"""Where things are: every thing of some categories, or the one thing that an expression means."""
+"""Boxes of things: all things of some categories, or the one thing that an expression refers to."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from data_recipes.pocket.scenes import LEVELS, SHAPES, Scene, Thing, compose
 
 
 def detection(rng: random.Random, setting: Setting) -> Draft:
-    """One or two categories, and a box for everything that belongs to one."""
+    """One or two categories, and a box for every thing in them."""
     level = rng.choice(setting.levels)
     low, high = LEVELS[level].things
     scene = compose(rng, setting.split, level, things=(low, high), flock=rng.choice((1, 1, 2)) if high > 2 else 1)
     shapes = list(dict.fromkeys(t.shape for t in scene.things))
     named = rng.sample(shapes, min(len(shapes), rng.randint(1, 2)))
-    if level == 3 and rng.random() < 0.25:  # one that is not there must not be found
+    if level == 3 and rng.random() < 0.25:  # an absent category has no boxes
         named = [named[0], rng.choice([s for s in SHAPES if s not in shapes])]
     picture = Picture(scene, setting.look(rng, level))
     boxes = [
@@ -41,7 +41,7 @@ def detection(rng: random.Random, setting: Setting) -> Draft:
 
 
 def grounding(rng: random.Random, setting: Setting) -> Draft:
-    """An expression that means exactly one thing, by what it is or by where it stands, and that thing's box."""
+    """An expression that refers to exactly one thing, by its looks or its position, and the thing's box."""
     level = rng.choice(setting.levels)
     while True:
         scene = compose(rng, setting.split, level, things=(2, LEVELS[level].things[1]))
@@ -63,7 +63,7 @@ def grounding(rng: random.Random, setting: Setting) -> Draft:
 
 
 def _expression(rng: random.Random, scene: Scene, thing: Thing) -> str | None:
-    """What means this thing and no other, or None: the dice chose a way of saying it that is not clear."""
+    """An expression for this thing alone; None if the randomly chosen form is ambiguous."""
     anchor = rng.choice([t for t in scene.things if t is not thing])
     word = rng.choice(RELATIONS)
     match rng.choice(("shape", "colour", "both", "relation")):

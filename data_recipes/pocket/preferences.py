@@ -1,4 +1,4 @@
-"""Which of two images serves a caption, and how many of a caption's facts one image shows."""
+"""Which of two images fits a caption, and how many of a caption's facts one image shows."""
 
 from __future__ import annotations
 

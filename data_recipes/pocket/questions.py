@@ -1,4 +1,4 @@
-"""Questions about one image, answered in a word, in a sentence of one's own choice, and step by step."""
+"""Questions about one image: with a short answer, with two candidate answers, and with solution steps."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class Question:
 
 
 Asker = Callable[[random.Random, Scene, bool, bool], Question | None]
-"""Asks something of a scene. The flags: in the `ood` phrasing; so that the answer is yes, where it is yes or no.
-None: this scene does not allow the question."""
+"""Makes a question about a scene. The flags: `ood` phrasing; answer yes, for a yes-no question. None: the scene does
+not allow the question."""
 
 
 def place(thing: Thing, grid: int) -> str:
-    """Where a thing stands.
+    """The position of a thing.
 
     >>> place(Thing("star", "red", "large", 1, 0), 2)
     'top right'
@@ -106,7 +106,7 @@ def relation(rng: random.Random, scene: Scene, ood: bool, yes: bool) -> Question
 
 
 def neighbour(rng: random.Random, scene: Scene, ood: bool, yes: bool) -> Question | None:
-    """Two steps: find the thing that another stands beside, then name its colour."""
+    """Two steps: find the thing next to another, then name its colour."""
     if len(scene.things) < 2:
         return None
     anchor, word = rng.choice(scene.things), rng.choice(RELATIONS)
@@ -146,7 +146,7 @@ def together(rng: random.Random, scene: Scene, ood: bool, yes: bool) -> Question
 
 
 def _category(rng: random.Random, scene: Scene) -> tuple[str, int]:
-    """A shape, or a colour's shapes, seldom one that is absent, and how many there are."""
+    """A shape, or shapes of a colour, rarely an absent one, and its count."""
     by_shape = rng.random() < 0.5
     known = [t.shape if by_shape else t.colour for t in scene.things]
     word = rng.choice(known) if rng.random() < 0.85 else rng.choice(SHAPES if by_shape else COLOURS)
@@ -205,7 +205,7 @@ def responses(rng: random.Random, setting: Setting) -> Draft:
 def steps(rng: random.Random, setting: Setting) -> Draft:
     """A sum worked out in three steps, at most one of them wrong.
 
-    A step about the image is right if the image shows it. The sum is judged on what the steps before it said.
+    A step about the image is right if the image shows it. The sum is judged by the numbers of the steps before it.
     """
     level = rng.choice(setting.levels)
     while True:

@@ -1,6 +1,6 @@
-"""What a scene is: one to four things on a coarse grid, and the split that it belongs to for ever.
+"""Scenes: one to four things on a coarse grid, and the split of each.
 
-The split is a function of the scene itself, so that no scene can stand in two. Six pairs of colour and shape are
+The split is a function of the scene itself, so that no scene is in two. Six pairs of colour and shape are
 held back: a scene that has one is `ood`, whatever else it shows.
 """
 
@@ -27,17 +27,17 @@ HELD_BACK = frozenset(
         ("purple", "star"),
     }
 )
-"""Pairs that no split but `ood` shows."""
+"""Pairs of colour and shape that only `ood` shows."""
 
 BUCKETS: tuple[Split, ...] = ("train",) * 5 + ("listener",) * 2 + ("heldout",) * 2 + ("ood",)
-"""What a scene's hash, modulo ten, says about its split, unless it shows a held-back pair."""
+"""The split by a scene's hash modulo ten, unless it shows a held-back pair."""
 
 PLACINGS = 6
-"""How often things are placed anew before others are drawn: cheaper, and most splits refuse most scenes."""
+"""Placements tried before new things are drawn; this is cheaper, as most scenes belong to another split."""
 
 
 class Thing(NamedTuple):
-    """One thing: what it is and in which cell it stands (from the left, from the top, both from 0).
+    """One thing: its looks and its cell (from the left, from the top, both from 0).
 
     A tuple, as a build makes some thirty of them for each sample that it keeps.
     """
@@ -66,7 +66,7 @@ class Scene:
 
     @property
     def tells_apart(self) -> bool:
-        """Whether colour and shape together mean one thing at most."""
+        """Whether each pair of colour and shape occurs at most once."""
         return len({(t.colour, t.shape) for t in self.things}) == len(self.things)
 
     def having(self, index: int, **changes: str | int) -> Scene:
@@ -76,7 +76,7 @@ class Scene:
         return Scene(tuple(things), self.grid)
 
     def without(self, index: int) -> Scene:
-        """The scene with one thing gone."""
+        """The scene without one thing."""
         return Scene(self.things[:index] + self.things[index + 1 :], self.grid)
 
     def free(self) -> list[tuple[int, int]]:
@@ -111,7 +111,7 @@ def held_back(scene: Scene) -> bool:
 
 
 def split_of(scene: Scene) -> Split:
-    """The one split that may show this scene."""
+    """The split of this scene."""
     if held_back(scene):
         return "ood"
     return BUCKETS[zlib.crc32(scene.key.encode()) % len(BUCKETS)]
@@ -124,7 +124,7 @@ def compose(
 
     Args:
         things: how many, from and to; the level's own range unless given.
-        flock: how many of them are of one colour, shape and size. All others differ in colour or shape.
+        flock: the number of them with the same colour, shape and size. All others differ in colour or shape.
     """
     rule = LEVELS[level]
     low, high = things or rule.things
@@ -141,7 +141,7 @@ def compose(
 
 
 def placed(rng: random.Random, scene: Scene, split: Split) -> Scene:
-    """The same things in other places, of that split; as it is if the split has no such scene at hand."""
+    """The same things in other cells, in that split; unchanged if no such scene was found."""
     for _ in range(8 * PLACINGS):
         cells = rng.sample(range(scene.grid**2), len(scene.things))
         spots = zip(scene.things, cells, strict=True)

@@ -1,4 +1,4 @@
-"""Which of two videos shows the motion that a caption tells."""
+"""Which of two videos shows the motion that a caption describes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from data_recipes.pocket.drawing import Look, Picture
 from data_recipes.pocket.scenes import LEVELS, Scene, compose, held_back, split_of
 
 SLIPS = ("direction", "object", "attribute", "still")
-"""What may be wrong with a video."""
+"""The kinds of error of a video."""
 FRAMES = 4
-"""How many frames a video has."""
+"""The number of frames of a video."""
 WAYS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 OPPOSITE = {"left": "right", "right": "left", "up": "down", "down": "up"}
 MOTIONS = ("{}", "a video in which {}")
@@ -25,7 +25,7 @@ OOD_VERBS = {"moving": "go", "standing": "stay"}
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A scene in which one thing moves so many cells (right, down), or in which it is told of but stands still."""
+    """A scene in which one thing moves by so many cells (right, down), or is mentioned and does not move."""
 
     scene: Scene
     index: int
@@ -43,7 +43,7 @@ class Clip:
 
 
 def motions(rng: random.Random, setting: Setting) -> Draft:
-    """What a thing does, in words; in one video it does so, in the other something is wrong by name."""
+    """A thing's motion as text; one video shows it, the other has a named error."""
     level, kind = rng.choice(setting.levels), rng.choice(SLIPS)
     sized = LEVELS[level].sized
     while True:
@@ -91,13 +91,13 @@ def _slip(rng: random.Random, setting: Setting, start: Scene, kind: str, sized: 
 
 
 def moved(scene: Scene, index: int, step: tuple[int, int]) -> Scene:
-    """The scene with one thing some cells on."""
+    """The scene with one thing moved by some cells."""
     thing = scene.things[index]
     return scene.having(index, column=thing.column + step[0], row=thing.row + step[1])
 
 
 def _possible(clip: Clip, setting: Setting) -> bool:
-    """Whether a clip begins and ends in a scene of the split, and its way is free."""
+    """Whether a clip begins and ends in a scene of the split, and the cells on its path are empty."""
     if clip.step != (0, 0):
         end = moved(clip.scene, clip.index, clip.step)
         place = (end.things[clip.index].column, end.things[clip.index].row)

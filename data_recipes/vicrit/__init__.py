@@ -1,5 +1,5 @@
-"""The vicrit builder: true captions in, captions with one wrong phrase out.
+"""The vicrit builder: from true captions to captions with one wrong phrase.
 
-What can be swapped for what stands in `words`, how a caption is changed by rule in `rules`, how a language model is
-asked for a change and held to it in `model`, and what both must satisfy in `verify`.
+Exchangeable words are in `word_groups`, changes by rule in `rules`, changes by a language model in `model`, and the
+checks of both in `verify`.
 """

@@ -1,4 +1,4 @@
-"""One mistake in a caption by a language model, which is told what a mistake must be and held to it."""
+"""One error in a caption by a language model; its answer must pass the checks of `verify`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def inject_by_model(
 ) -> Iterator[Sample | str]:  # fmt: skip
     """Samples from a table of images and captions, in its order; in place of the others a reason.
 
-    The types take turns, so that they are balanced. Work goes on where a killed or unpaid run stopped.
+    The types alternate, so that they are balanced. A run that was killed or out of budget is resumed.
 
     Raises:
         InputError: a bad row, a failing endpoint, a journal of another run.
@@ -96,10 +96,10 @@ def _asked(n: int, caption: str, model: EndpointTeacher, tries: int, seed: int) 
 
 
 def accepted(caption: str, text: str, kind: str) -> dict[str, str]:
-    """The change that a model's answer states, if it is one clean mistake.
+    """The change in a model's answer, if it is exactly one error.
 
     Raises:
-        InputError: no JSON, a phrase that stands nowhere or twice, or what `verify` refuses.
+        InputError: no JSON, a phrase that occurs nowhere or twice, or a change that `verify` refuses.
     """
     found = re.search(r"\{.*\}", text, re.DOTALL)
     try:

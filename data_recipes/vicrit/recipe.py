@@ -1,4 +1,4 @@
-"""Captions of one's own, or PixMo-Cap's, with one mistake put in by rule, balanced by its type."""
+"""A user's captions, or PixMo-Cap's, with one injected error by rule, balanced by type."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def critic(row: DatasetRow, image: str, change: Change) -> Sample:
 
 
 def _made(row: DatasetRow) -> Counter[str]:
-    """How often each type was made in this part of the build: balanced there, balanced everywhere."""
+    """Counts of each type in this part of the build; if every part is balanced, so is the whole."""
     made: Counter[str] = row.part.setdefault("made", Counter())
     return made
 

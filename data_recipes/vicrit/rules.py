@@ -1,4 +1,4 @@
-"""One mistake in a caption by rule: a word gives way to another of its row, the grammar around it holds."""
+"""One error in a caption by rule: a word is replaced by another of its row, with correct grammar around it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _VOWEL = re.compile(r"(?!one\b|uni|use|eu)[aeiou]|hour|honest", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A caption with one phrase changed: ``original`` became ``changed``, which stands at ``span`` of ``caption``."""
+    """A caption with one phrase changed: ``original`` became ``changed``, at ``span`` of ``caption``."""
 
     caption: str
     original: str
@@ -27,7 +27,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """A phrase that can be changed: where it stands, its type, what excludes it."""
+    """A phrase that can be changed: its position, its type, what excludes it."""
 
     start: int
     end: int
@@ -36,7 +36,7 @@ class Spot:
 
 
 def spots(caption: str) -> Iterator[Spot]:
-    """Every place of a caption where a mistake can be put."""
+    """All phrases of a caption that can be changed."""
     for kind, rows in ALTERNATIVES.items():
         for row in rows:
             for found in _pattern(row).finditer(caption):
@@ -50,10 +50,10 @@ def spots(caption: str) -> Iterator[Spot]:
 
 
 def inject(caption: str, rng: random.Random, counts: Mapping[str, int] | None = None) -> Change | None:
-    """A caption with one mistake; None where there is nothing to change.
+    """A caption with one error; None where nothing can be changed.
 
     Args:
-        counts: how often each type was made already: the rarest one possible is made next.
+        counts: counts of the types so far; the rarest possible type is chosen.
     """
     found = list(spots(caption))
     fitting = [spot for spot in found if _once(caption, spot)]
@@ -68,14 +68,14 @@ def inject(caption: str, rng: random.Random, counts: Mapping[str, int] | None = 
 
 
 def _once(caption: str, spot: Spot) -> bool:
-    """Whether the phrase stands once: else its other mention would contradict the change, and there would be two."""
+    """Whether the phrase occurs once; otherwise its other occurrence would contradict the change."""
     said = caption[spot.start : spot.end]
     whole = len(re.findall(rf"\b{re.escape(said)}\b", caption, re.IGNORECASE)) == 1
     return whole and (spot.type == "scene text" or bool(_fresh(spot, caption)))
 
 
 def _fresh(spot: Spot, caption: str) -> list[str]:
-    """Alternatives that the caption does not name already: such a change might come out true."""
+    """Alternatives that the caption does not contain, since such a change might be true."""
     return [w for w in spot.others if not re.search(rf"\b{re.escape(w)}\b", caption, re.IGNORECASE)]
 
 
@@ -84,7 +84,7 @@ def _replaced(caption: str, spot: Spot, new: str) -> Change:
     new = new.capitalize() if said[:1].isupper() and spot.type != "scene text" else new
     start, original, changed = spot.start, said, new
     article = _BEFORE.search(caption[:start])
-    if article and bool(_VOWEL.match(said)) != bool(_VOWEL.match(new)):  # a and an go with the word
+    if article and bool(_VOWEL.match(said)) != bool(_VOWEL.match(new)):  # a and an depend on the word
         right = "an" if _VOWEL.match(new) else "a"
         right = right.capitalize() if article[1][0].isupper() else right
         start = article.start(1)
@@ -94,7 +94,7 @@ def _replaced(caption: str, spot: Spot, new: str) -> Change:
 
 
 def _misspelt(text: str, rng: random.Random) -> str:
-    """Other letters on a sign: one letter that is no longer the same, in its own case."""
+    """The text of a sign with one letter changed, in the same case."""
     at = rng.choice([i for i, letter in enumerate(text) if letter.isalpha()])
     alphabet = "bcdfghklmnprstvw" if text[at].lower() not in "aeiou" else "aeiou"
     other = rng.choice([letter for letter in alphabet if letter != text[at].lower()])

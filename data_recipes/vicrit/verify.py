@@ -1,4 +1,4 @@
-"""What a changed caption must satisfy, whoever changed it: exactly one phrase, really changed, in its place."""
+"""Checks of a changed caption, by rule or by model: exactly one phrase is changed, at the stated position."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from reasoner_rm.errors import InputError
 from reasoner_rm.tasks.caption_critic import phrase
 
 MAX_WORDS = 8
-"""A longer phrase is a sentence rewritten, not a slip put in."""
+"""The most words of a phrase; a longer one is a rewritten sentence."""
 
 
 def verify(caption: str, changed_caption: str, original: str, changed: str, type: str) -> None:
-    """Refuse what is not one clean mistake.
+    """Refuse a change that is not exactly one error.
 
     Raises:
-        InputError: a no-op, a synonym, several edits, a phrase that is not where it is said to be, an unknown type.
+        InputError: a no-op, a synonym, several edits, a phrase that is not at the stated position, an unknown type.
     """
     if type not in TYPES:
         raise InputError(f"the type {type!r:.40} is unknown", remedy=f"use {', '.join(TYPES)}")
@@ -33,7 +33,7 @@ def verify(caption: str, changed_caption: str, original: str, changed: str, type
 
 
 def _same(original: str, changed: str) -> bool:
-    """Whether all that differs, word by word, is a synonym for what it replaced."""
+    """Whether every word that differs is a synonym of the word it replaces."""
     one, two = (text.casefold().split() for text in (original, changed))
     edits = [op for op in difflib.SequenceMatcher(None, one, two, autojunk=False).get_opcodes() if op[0] != "equal"]
     return all(same(" ".join(one[a:b]), " ".join(two[c:d])) for _, a, b, c, d in edits)

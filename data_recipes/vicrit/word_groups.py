@@ -1,4 +1,4 @@
-"""What may stand in for what: groups of words of one kind, none of them a synonym or a special case of another.
+"""Exchangeable words: groups of words of one kind, none of them a synonym or a special case of another.
 
 Within a row of alternatives any two exclude each other. A word with two common meanings is left out: wrong grammar
 or a change that changes nothing would teach the critic noise.
@@ -48,7 +48,7 @@ ALIKE: tuple[frozenset[str], ...] = tuple(
         ("behind", "in back of"), ("above", "over"), ("closed", "shut"), ("couple", "two", "2", "pair"),
     ))
 )  # fmt: skip
-"""Words that say the same, or nearly: a change among them is none."""
+"""Synonyms and near synonyms, which do not count as a change."""
 
 
 def plural(noun: str) -> str:
@@ -59,7 +59,7 @@ def plural(noun: str) -> str:
 
 
 def same(one: str, two: str) -> bool:
-    """Whether two phrases say the same, as far as this file knows."""
+    """Whether two phrases are synonyms by the tables of this file."""
     one, two = one.casefold().strip(), two.casefold().strip()
     return one == two or any({one, two} <= group for group in ALIKE)
 

@@ -82,7 +82,7 @@ def test_swapping_twice_costs_no_more_than_rounding(p: float) -> None:
 
 
 def test_what_compares_nothing_cannot_be_swapped() -> None:
-    with pytest.raises(ValueError, match="'qa' compares nothing"):
+    with pytest.raises(ValueError, match="'qa' has no candidates to swap"):
         Sample("q", "qa", "How many?").swapped()
 
 

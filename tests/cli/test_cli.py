@@ -177,7 +177,7 @@ def test_rewards_in_the_shell(tmp_path: Path) -> None:
     )
     assert "format                   0.0000  [0, 1]" in strict.stdout and "no, text after </answer>" in strict.stdout
     unheard = shell("reward", "listener", "--sample", sample, "--completion", "-", stdin=text)
-    assert "none  asks a listener" in unheard.stdout and "1.5000" in unheard.stdout
+    assert "none  needs a listener" in unheard.stdout and "1.5000" in unheard.stdout
     listed = shell("reward", "--list").stdout
     for part in ("listener_belief  [0, 1]", "source: Vision-R1 (arXiv 2503.18013)", "preset: 0.9 vicrit + 0.1 format"):
         assert part in listed

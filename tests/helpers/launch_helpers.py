@@ -5,19 +5,19 @@ The processes are forked from one that has imported everything. `test_launch_scr
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import distributed_training
 import torch
 
 FORKS = multiprocessing.get_context("forkserver")
@@ -40,11 +40,11 @@ class Ranks:
     """The processes of one run, with the environment that `torchrun` gives its own, and one file for their output.
 
     Args:
-        main: a function of an importable module.
+        main: ``module:function``. The module is imported by the processes alone: it may register rewards of its own.
         output: what the processes print, together.
     """
 
-    def __init__(self, main: Callable[..., None], args: Sequence[Any], output: Path, count: int = 1):
+    def __init__(self, main: str, args: Sequence[Any], output: Path, count: int = 1):
         _start_fork_server()
         output.parent.mkdir(parents=True, exist_ok=True)
         self.output = output
@@ -100,14 +100,15 @@ class Ranks:
             process.join()
 
 
-def _rank(environment: dict[str, str], output: str, main: Callable[..., None], args: tuple[Any, ...]) -> None:
+def _rank(environment: dict[str, str], output: str, main: str, args: tuple[Any, ...]) -> None:
     os.environ |= environment
     file = os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.dup2(file, 1)
     os.dup2(file, 2)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    main(*args)
+    module, _, function = main.partition(":")
+    getattr(importlib.import_module(module), function)(*args)
 
 
 def _free_port() -> int:
@@ -120,7 +121,7 @@ def _free_port() -> int:
 def start(out: Path, plan: dict[str, Any], count: int = 1) -> Ranks:
     """The processes of a plan, running."""
     out.mkdir(parents=True, exist_ok=True)
-    return Ranks(distributed_training.main, (out, plan), out / "output.txt", count)
+    return Ranks("distributed_training:main", (out, plan), out / "output.txt", count)
 
 
 def finish(ranks: Ranks, timeout: float = 240) -> str:

@@ -114,6 +114,9 @@ def test_cancelled_requests_are_aborted_and_room_is_made() -> None:
     backend = Countdown(room=1, seconds=0.001)
     scheduler = Scheduler(backend)
     endless, waiting, last = scheduler.submit([10**9, 7, 2])
+    until = time.monotonic() + 5
+    while not backend.sizes and time.monotonic() < until:
+        time.sleep(0.001)
     scheduler.cancel([endless, waiting])
     assert last.result(5) == 2 and backend.aborted == [10**9]
     for future in (endless, waiting):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-import distributed_groups
 import pytest
 import torch
 from distributed_groups import GROUPS, loss_of
@@ -26,7 +25,7 @@ NO_DEEPSPEED = pytest.mark.skipif(
 )
 def test_gradients_are_averaged_over_ranks(kind: str, tiny_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "gradients.pt"
-    finish(Ranks(distributed_groups.main, (kind, str(tiny_folder), str(out)), tmp_path / "output.txt", 2))
+    finish(Ranks("distributed_groups:main", (kind, str(tiny_folder), str(out)), tmp_path / "output.txt", 2))
     found = torch.load(out)
     assert found["world"] == len(GROUPS) == 2
     assert found["kind"] == ("DistributedDataParallel" if kind == "ddp" else "DeepSpeedEngine")

@@ -125,6 +125,10 @@ class RolloutEngine(ABC):
         """Load the policy's weights, by their checkpoint's names, and drop what was computed with the old ones. By
         default the engine computes with the policy's own."""
 
+    def release_memory(self) -> None:  # noqa: B027
+        """Free memory until the next `update_weights`: the rollouts of a batch, replacements included, are complete.
+        By default the engine holds nothing that it could free."""
+
     def close(self) -> None:  # noqa: B027
         """Free what the engine holds; it answers nothing more."""
 

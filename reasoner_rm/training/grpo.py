@@ -165,6 +165,7 @@ class GRPOTrainer:
                 lambda pair: self.scorer.is_informative(pair[0].components),
             )
             session.metrics.add(**shares)
+        self.collector.engine.release_memory()
         size = section.prompts_per_device
         micro_batches = [collected[i : i + size] for i in range(0, len(collected), size)]
         self.policy.model.eval()  # the policy sampled without dropout

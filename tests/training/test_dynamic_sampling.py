@@ -22,6 +22,7 @@ from reasoner_rm.models.loading import Vlm
 from reasoner_rm.models.lora import add_lora
 from reasoner_rm.models.prompt_encoder import PromptEncoder
 from reasoner_rm.rewards.base import Reward
+from reasoner_rm.rollout import RolloutEngine
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.schema import Group, Sample
 from reasoner_rm.tasks.render import load_template
@@ -121,7 +122,10 @@ def make(
     start = perturbed(tiny)
 
     def make(
-        states: Path | None = None, lora: bool = False, **settings: Any
+        states: Path | None = None,
+        lora: bool = False,
+        engine: type[RolloutEngine] = TransformersEngine,
+        **settings: Any,
     ) -> tuple[GRPOTrainer, list[dict[str, float]]]:
         vlm = dataclasses.replace(start, model=copy.deepcopy(start.model))
         if lora:
@@ -133,7 +137,7 @@ def make(
         }  # fmt: skip
         encoder, lines = PromptEncoder(vlm), []
         trainer = GRPOTrainer(
-            vlm, TEMPLATE, samples, GrpoSection(**section | settings), engine=TransformersEngine(vlm, encoder),
+            vlm, TEMPLATE, samples, GrpoSection(**section | settings), engine=engine(vlm, encoder),
             encoder=encoder, listener=None, seed=0, log=lambda step, line: lines.append({"step": step, **line}),
             checkpoints=None if states is None else Checkpoints(states, 1, 10),
         )  # fmt: skip
@@ -161,6 +165,31 @@ def test_a_resumed_training_replaces_the_same_groups(make: Callable[..., Any], t
     plain, _ = make(**settings | {"max_resample_ratio": 0.0})
     plain.train()
     assert not torch.equal(plain.vlm.model.lm_head.weight, whole.vlm.model.lm_head.weight)
+
+
+class Sleeping(TransformersEngine):
+    """Holds no weights from `release_memory` to `update_weights`, as vLLM in its sleep mode."""
+
+    awake, streams, releases = False, 0, 0
+
+    def update_weights(self, weights: Any) -> None:
+        self.awake = True
+
+    def release_memory(self) -> None:
+        type(self).releases += 1
+        self.awake = False
+
+    def stream(self, *asked: Any) -> Any:
+        assert self.awake, "asked without weights"
+        type(self).streams += 1
+        return super().stream(*asked)
+
+
+def test_an_engine_keeps_its_weights_until_the_replacements_are_there(make: Callable[..., Any]) -> None:
+    Sleeping.streams = Sleeping.releases = 0
+    trainer, lines = make(engine=Sleeping, max_resample_ratio=1.0, max_steps=2)
+    trainer.train()
+    assert all(row["resampled"] > 0 for row in lines) and Sleeping.streams > 2 == Sleeping.releases
 
 
 def test_a_state_of_another_version_is_said_to_be_one(make: Callable[..., Any], tmp_path: Path) -> None:

@@ -66,7 +66,8 @@ class VllmEngine(RolloutEngine):
         self._scheduler = Scheduler(StepBackend(self.llm, vlm), "vllm")
         # vLLM's own end destroys the process groups, which other engines and the trainer use.
         self.llm.llm_engine.engine_core._finalizer.detach()
-        self._rest()
+        self._asleep = False
+        self.release_memory()
 
     def generate(self, requests: Sequence[GenerationRequest], sampling: SamplingParams) -> list[tuple[Completion, ...]]:
         return in_order(self.stream(requests, sampling))
@@ -96,7 +97,6 @@ class VllmEngine(RolloutEngine):
                 read(self.vlm, o.token_ids, o.logprobs.logprobs if o.logprobs else ()) for o in output.outputs
             )
             yield index, completions * (len(requests[index].seeds) if greedy else 1)
-        self._rest()
 
     def run(self, requests: Sequence[VllmRequest]) -> Iterator[tuple[int, Any]]:
         """Indices with vLLM's own outputs, in the order in which they are finished. All are queued at once; requests
@@ -141,17 +141,24 @@ class VllmEngine(RolloutEngine):
             RuntimeError: some of the engine's weights were not among them.
         """
         engine = self.llm.llm_engine
-        if self.sleeps:
+        if self._asleep:
             torch.cuda.empty_cache()
             engine.wake_up(["weights"])
         model = engine.model_executor.driver_worker.model_runner.model
         missing = {name for name, _ in model.named_parameters()} - set(model.load_weights(weights))
         if missing:
             raise RuntimeError(f"weights that the engine was not handed: {', '.join(sorted(missing)[:5])}")
-        if self.sleeps:
+        if self._asleep:
             engine.wake_up(["kv_cache"])
+            self._asleep = False
         engine.reset_prefix_cache()
         engine.reset_encoder_cache()
+
+    def release_memory(self) -> None:
+        """Free weights and KV cache until `update_weights`, where vLLM's sleep mode is on."""
+        if self.sleeps and not self._asleep:
+            self._scheduler.call(lambda: self.llm.llm_engine.sleep(level=2)).result()
+            self._asleep = True
 
     def close(self) -> None:
         """Give all memory back; the engine answers no more. Calls under way fail with a `ServiceError`."""
@@ -167,11 +174,6 @@ class VllmEngine(RolloutEngine):
         """Prompt tokens so far that the prefix cache had, and all that there were. Needs ``stats``."""
         counts = {metric.name: metric.value for metric in self.llm.get_metrics() if hasattr(metric, "value")}
         return counts["vllm:prefix_cache_hits"], counts["vllm:prefix_cache_queries"]
-
-    def _rest(self) -> None:
-        """Give the memory back until the next weights come. What a sleeping engine held is gone."""
-        if self.sleeps:
-            self._scheduler.call(lambda: self.llm.llm_engine.sleep(level=2)).result()
 
     def _check_length(self, ask: VllmRequest) -> None:
         room = self.llm.llm_engine.model_config.max_model_len

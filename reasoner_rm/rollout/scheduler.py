@@ -50,6 +50,9 @@ class Backend(ABC, Generic[Request]):
     def running(self) -> Collection[Job[Request]]:
         """The jobs that were admitted and are not finished."""
 
+    def enter_thread(self) -> None:
+        """Called when an owner thread begins, for settings that belong to a thread."""
+
     def delay(self, waiting: Sequence[Job[Request]]) -> float:
         """Seconds to wait for a further request before the next `admit`."""
         return 0.0
@@ -139,6 +142,7 @@ class Scheduler(Generic[Request]):
 
     def _own(self) -> None:
         """The owner thread."""
+        self.backend.enter_thread()
         while self._has_work():
             try:
                 self._receive()

@@ -29,6 +29,10 @@ class Countdown(Backend[int]):
         self.aborted: list[int] = []
         self.threads: set[int] = set()
         self.inside = threading.Lock()
+        self.entered: list[int] = []
+
+    def enter_thread(self) -> None:
+        self.entered.append(threading.get_ident())
 
     @property
     def running(self) -> Collection[Job[int]]:
@@ -165,6 +169,7 @@ def test_a_dropped_scheduler_is_collected_with_its_backend(monkeypatch: pytest.M
         while any(thread.name == "dropped" for thread in threading.enumerate()):
             assert time.monotonic() < until
             time.sleep(0.01)
+    assert len(backend.entered) == 3 and backend.threads <= set(backend.entered)
     del scheduler, backend
     gc.collect()
     assert gone() is None

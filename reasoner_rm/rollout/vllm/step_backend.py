@@ -8,6 +8,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from reasoner_rm.models.loading import Vlm
 from reasoner_rm.models.prompt_encoder import EncodedPrompt
 from reasoner_rm.rollout.scheduler import Backend, Job
@@ -33,8 +35,14 @@ class StepBackend(Backend[VllmRequest]):
 
     def __init__(self, llm: Any, vlm: Vlm):
         self.llm, self.vlm = llm, vlm
+        self._device = torch.cuda.current_device() if torch.cuda.is_available() else None
         self._ids = itertools.count()
         self._jobs: dict[str, Job[VllmRequest]] = {}
+
+    def enter_thread(self) -> None:
+        """The current CUDA device belongs to a thread, and a new one begins with device 0."""
+        if self._device is not None:
+            torch.cuda.set_device(self._device)
 
     @property
     def running(self) -> Collection[Job[VllmRequest]]:

@@ -24,7 +24,7 @@ _WORDS = re.compile(r"Word-wise Scores\W*?(\[\[.*?\]\])", re.DOTALL | re.IGNOREC
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ParsedAnswer:
     """A parsed answer: ``p_first`` of two ``noun``, or a ``score`` on ``scale``; ``more`` goes to meta."""
 
     noun: str = ""
@@ -35,21 +35,21 @@ class Reading:
     more: dict[str, Any] = field(default_factory=dict)
 
 
-def read(text: str, noun: str = "Image", scale: tuple[float, float] | None = None) -> Reading:
+def parse_answer(text: str, noun: str = "Image", scale: tuple[float, float] | None = None) -> ParsedAnswer:
     """Parse an assistant's turn.
 
     Args:
         noun: what is compared, where the format does not name it.
-        scale: of a `Final Score`; by default 1 to 10 beside element scores, 0 to 100 above 10, else 1 to 5.
+        scale: of a `Final Score`; by default 1 to 10 with element scores, 0 to 100 above 10, else 1 to 5.
 
     Raises:
         InputError: it fits no format, or its numbers are outside their range.
     """
     answers = _ANSWER.findall(text)
-    return _verdict(answers[-1] if answers else text) or _shares(text, noun) or _score(text, scale) or _unread(text)
+    return _verdict(answers[-1] if answers else text) or _shares(text, noun) or _score(text, scale) or _reject(text)
 
 
-def _verdict(text: str) -> Reading | None:
+def _verdict(text: str) -> ParsedAnswer | None:
     """`Image 1 is better than Image 2.`, `Both images are equally good.`, the same in `<answer>`."""
     found = [(m.start(), m[1], float(m[2] == "1")) for m in _BETTER.finditer(text)]
     found += [(m.start(), m[1], 0.5) for m in _TIE.finditer(text)]
@@ -57,10 +57,10 @@ def _verdict(text: str) -> Reading | None:
         return None
     _, noun, p = max(found)
     noun = noun.capitalize()
-    return Reading(noun="Answer" if noun == "Response" else noun, p_first=p)
+    return ParsedAnswer(noun="Answer" if noun == "Response" else noun, p_first=p)
 
 
-def _shares(text: str, noun: str) -> Reading | None:
+def _shares(text: str, noun: str) -> ParsedAnswer | None:
     """Two numbers per aspect that sum to 1, one for each candidate."""
     shares = {}
     for aspect, one, two in _SHARES.findall(text):
@@ -69,10 +69,10 @@ def _shares(text: str, noun: str) -> Reading | None:
         shares[aspect.lower()] = float(one) / (float(one) + float(two))
     if not shares:
         return None
-    return Reading(noun=noun, p_first=sum(shares.values()) / len(shares), more={"aspect_shares": shares})
+    return ParsedAnswer(noun=noun, p_first=sum(shares.values()) / len(shares), more={"aspect_shares": shares})
 
 
-def _score(text: str, scale: tuple[float, float] | None) -> Reading | None:
+def _score(text: str, scale: tuple[float, float] | None) -> ParsedAnswer | None:
     """`Final Score`, alone or under element scores; or alignment, coherence and style, 1 to 5 each."""
     elements = {f"{name} ({kind})": float(value) for name, kind, value in _ELEMENT.findall(text)}
     aspects = {name.lower(): float(value) for name, value in _ASPECT.findall(text)}
@@ -81,13 +81,13 @@ def _score(text: str, scale: tuple[float, float] | None) -> Reading | None:
         score = float(final[-1])
         scale = scale or ((1, 10) if elements else (0, 100) if score > 10 else (1, 5))
         more = {"elements": elements} if elements else {}
-        return _checked(Reading(score=score, scale=scale, aspects=aspects, more=more))
+        return _checked(ParsedAnswer(score=score, scale=scale, aspects=aspects, more=more))
     if not aspects:
         return None
     words = _WORDS.search(text)
     more = {"word_scores": _words(words[1])} if words else {}
     mean = sum(aspects.values()) / len(aspects)
-    return _checked(Reading(score=mean, scale=scale or (1, 5), aspects=aspects, more=more))
+    return _checked(ParsedAnswer(score=mean, scale=scale or (1, 5), aspects=aspects, more=more))
 
 
 def _words(text: str) -> Any:
@@ -97,13 +97,13 @@ def _words(text: str) -> Any:
         raise InputError(f"word-wise scores are no JSON: {text:.60}") from None
 
 
-def _checked(reading: Reading) -> Reading:
-    low, high = reading.scale
-    for value in (reading.score, *reading.aspects.values()):
+def _checked(parsed: ParsedAnswer) -> ParsedAnswer:
+    low, high = parsed.scale
+    for value in (parsed.score, *parsed.aspects.values()):
         if value is None or not low <= value <= high:
             raise InputError(f"a score of {value} on a scale of {low:g} to {high:g}", remedy="--scale states another")
-    return reading
+    return parsed
 
 
-def _unread(text: str) -> Reading:
+def _reject(text: str) -> ParsedAnswer:
     raise InputError(f"no verdict and no score in {text[-60:]!r}", remedy="correct or remove the row")

@@ -172,10 +172,10 @@ def _p_first(row: DatasetRow, by: Mapping) -> float:
             raise InputError("no votes for either candidate", remedy="remove the row")
         return one / (one + two)
     meanings = {str(key): value for key, value in by.labels.items()}
-    said = str(row.value(by.label)).strip()
-    if said not in meanings:
-        raise InputError(f"{by.label} is {said!r:.60}", remedy=f"labels knows {', '.join(meanings)}")
-    return as_number(meanings[said], f"labels.{said}", 0, 1)
+    label = str(row.value(by.label)).strip()
+    if label not in meanings:
+        raise InputError(f"{by.label} is {label!r:.60}", remedy=f"labels has {', '.join(meanings)}")
+    return as_number(meanings[label], f"labels.{label}", 0, 1)
 
 
 ENDS = ("jsonl", "csv", "tsv", "json", "parquet")

@@ -27,8 +27,8 @@ def data(row: DatasetRow, options: Hpdv3Options) -> Iterable[Sample]:
 def bench(row: DatasetRow, options: object) -> Iterable[Sample]:
     """`human_vote.ranking` such as `A>B>C` or `A=B=Good` over `paths_generated`."""
     edits = row.images("paths_generated", least=2)
-    said = as_text(as_dict(row.parsed("human_vote"), "human_vote").get("ranking"), "human_vote.ranking")
-    ranks = ranks_of(said, len(edits))
+    ranking_text = as_text(as_dict(row.parsed("human_vote"), "human_vote").get("ranking"), "human_vote.ranking")
+    ranks = ranks_of(ranking_text, len(edits))
     source = row.image("path_src")
     prompt = row.text("prompt")
     group = prompt_group(f"{prompt}\n{row.value('path_src')}")

@@ -23,13 +23,13 @@ def mj_video(row: DatasetRow, options: Options) -> Iterable[Sample]:
     """`overall_preference` and `category_preference` are video_0, video_1 or Same; discarded rows are left out."""
     if row.maybe("discard"):
         raise SkipRow("discarded by the annotators")
-    said = row.value("overall_preference")
+    preference = row.value("overall_preference")
     if options.aspect:
-        said = as_dict(row.parsed("category_preference"), "category_preference").get(options.aspect)
-    if not isinstance(said, str) or said.lower() not in VERDICTS:
-        raise InputError(f"the preference is {said!r:.60}", remedy="use one of video_0, video_1, Same")
+        preference = as_dict(row.parsed("category_preference"), "category_preference").get(options.aspect)
+    if not isinstance(preference, str) or preference.lower() not in VERDICTS:
+        raise InputError(f"the preference is {preference!r:.60}", remedy="use one of video_0, video_1, Same")
     clips = [row.video("video_0_path"), row.video("video_1_path")]
-    return [pair(row, "video_preference", row.text("caption"), clips, VERDICTS[said.lower()])]
+    return [pair(row, "video_preference", row.text("caption"), clips, VERDICTS[preference.lower()])]
 
 
 MJ_VIDEO = Recipe(

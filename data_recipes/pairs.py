@@ -83,7 +83,7 @@ def read(
                 raise row
             sample = _sample(row, f"{file.stem}-{number}", file, seed)
             if sample.id in seen:
-                raise InputError(f"id {sample.id!r} stands on line {seen[sample.id]} already", remedy="make ids unique")
+                raise InputError(f"id {sample.id!r} is already on line {seen[sample.id]}", remedy="make ids unique")
             inspect(sample)
         except InputError as error:
             placed = InputError(str(error), file=file, line=line)
@@ -154,7 +154,7 @@ def build(
         )
         if not held:
             raise InputError(
-                "all pairs hang together by shared prompts, groups or images, so none can be held out",
+                "all pairs are connected by shared prompts, groups or images, so none can be held out",
                 file=locate(source),
                 remedy="add pairs of other prompts and images, or hold out 0",
             )
@@ -168,9 +168,9 @@ def build(
 
 
 def connected_components(keys: Mapping[str, Iterable[Hashable]]) -> list[list[str]]:
-    """Names that share a key, directly or through others, together.
+    """Names grouped by connected component: two names with a common key are connected.
 
-    >>> islands({"a": [1], "b": [2], "c": [1, 3], "d": [3]})
+    >>> connected_components({"a": [1], "b": [2], "c": [1, 3], "d": [3]})
     [['a', 'c', 'd'], ['b']]
     """
     parent: dict[Hashable, Hashable] = {}
@@ -273,10 +273,10 @@ def _p_first(stated: Row) -> float:
         return a / (a + b)
     if "preferred" not in stated:
         raise InputError("no preference", remedy="fill in preferred, p_first, or both votes")
-    said = str(stated["preferred"]).strip().casefold()
-    if said not in VERDICTS:
+    preferred = str(stated["preferred"]).strip().casefold()
+    if preferred not in VERDICTS:
         raise InputError(f"preferred is {stated['preferred']!r:.60}", remedy=f"use one of {', '.join(VERDICTS)}")
-    return VERDICTS[said]
+    return VERDICTS[preferred]
 
 
 def _number(stated: Row, column: str, high: float = math.inf) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from data_recipes.answer_formats import Reading, read
+from data_recipes.answer_formats import ParsedAnswer, parse_answer
 from reasoner_rm.data.conversation_text import asked, candidates, exchange
 from reasoner_rm.data.pairing import pair, prompt_group
 from reasoner_rm.data.recipe import Recipe, option
@@ -20,33 +20,33 @@ TASKS = {"Image": "image_preference", "Video": "video_preference", "Answer": "re
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    scale: str = option("", "LOW,HIGH of a `Final Score` (by default as the dialect suggests: 1,5, 1,10 or 0,100)")
+    scale: str = option("", "LOW,HIGH of a `Final Score` (by default by the answer format: 1,5, 1,10 or 0,100)")
     noun: str = option("Image", "what is compared where the answer does not say", choices=tuple(TASKS))
 
 
 def unified(row: DatasetRow, options: Options) -> Iterable[Sample]:
     """`conversations` and `images`, or `problem`, `solution` and `images`: in any of the answer formats."""
-    instruction, answer = said(row)
-    reading = read(answer, options.noun, scale_of(options.scale))
-    if reading.p_first is None:
-        return [_single(row, instruction, reading)]
-    return [_pair(row, instruction, reading, target=None)]
+    instruction, answer = split_turns(row)
+    parsed = parse_answer(answer, options.noun, scale_of(options.scale))
+    if parsed.p_first is None:
+        return [_single(row, instruction, parsed)]
+    return [_pair(row, instruction, parsed, target=None)]
 
 
 def cot(row: DatasetRow, options: Options) -> Iterable[Sample]:
     """Reasoned verdicts for a cold start: the assistant's turn is the target and stays in its own order."""
-    instruction, answer = said(row)
-    reading = read(answer, options.noun)
-    if reading.p_first is None:
+    instruction, answer = split_turns(row)
+    parsed_answer = parse_answer(answer, options.noun)
+    if parsed_answer.p_first is None:
         raise InputError("the answer compares nothing", remedy="build it with unifiedreward")
-    sample = _pair(row, instruction, reading, target=answer.strip())
+    sample = _pair(row, instruction, parsed_answer, target=answer.strip())
     parsed = get_task(sample.task).parse(answer, sample)
     if not parsed.well_formed:
         raise InputError(f"no reasoned verdict: {parsed.parse_error}", remedy="correct or remove the row")
     return [sample]
 
 
-def said(row: DatasetRow) -> tuple[str, str]:
+def split_turns(row: DatasetRow) -> tuple[str, str]:
     """The instruction and the answer."""
     if "problem" in row.values:
         return row.text("problem"), row.text("solution")
@@ -64,16 +64,16 @@ def scale_of(text: str) -> tuple[float, float] | None:
     return low, high
 
 
-def _pair(row: DatasetRow, instruction: str, reading: Reading, target: str | None) -> Sample:
-    task, p = TASKS[reading.noun], reading.p_first
+def _pair(row: DatasetRow, instruction: str, parsed: ParsedAnswer, target: str | None) -> Sample:
+    task, p = TASKS[parsed.noun], parsed.p_first
     assert p is not None
     prompt = asked(instruction)
     order = [0, 1] if target is not None else None
-    more: dict[str, Any] = {"meta": reading.more, "target": target, "order": order}
-    if reading.noun == "Answer":
+    more: dict[str, Any] = {"meta": parsed.more, "target": target, "order": order}
+    if parsed.noun == "Answer":
         media = row.images("images") if row.maybe("images") else []
         return pair(row, task, prompt, candidates(instruction), p, images=media, **more)
-    if reading.noun == "Video":
+    if parsed.noun == "Video":
         clips = _clips(row)
         return pair(row, task, prompt, clips, p, **more)
     return pair(row, task, prompt, row.images("images", 2), p, **more)
@@ -90,13 +90,13 @@ def _clips(row: DatasetRow) -> list[object]:
     return [tuple(frames[: len(frames) // 2]), tuple(frames[len(frames) // 2 :])]
 
 
-def _single(row: DatasetRow, instruction: str, reading: Reading) -> Sample:
-    prompt, gold = asked(instruction), {"score": reading.score}
-    if reading.aspects:
-        gold |= {"aspects": reading.aspects}  # type: ignore[dict-item]
+def _single(row: DatasetRow, instruction: str, parsed: ParsedAnswer) -> Sample:
+    prompt, gold = asked(instruction), {"score": parsed.score}
+    if parsed.aspects:
+        gold |= {"aspects": parsed.aspects}  # type: ignore[dict-item]
     return Sample(
         id=row.name, task="pointwise", prompt=prompt, gold=gold, group_id=prompt_group(prompt), source=row.source,
-        meta={"scale": list(reading.scale), **reading.more}, **_shown(row, instruction),
+        meta={"scale": list(parsed.scale), **parsed.more}, **_shown(row, instruction),
     )  # fmt: skip
 
 

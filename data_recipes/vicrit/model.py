@@ -103,15 +103,15 @@ def accepted(caption: str, text: str, kind: str) -> dict[str, str]:
     """
     found = re.search(r"\{.*\}", text, re.DOTALL)
     try:
-        said = json.loads(found[0]) if found else None
+        response = json.loads(found[0]) if found else None
     except ValueError:
-        said = None
-    match said:
+        response = None
+    match response:
         case {"original": str() as original, "changed": str() as changed}:
             pass
         case _:
             raise InputError("the answer is no JSON object with original and changed")
     if caption.count(original) != 1:
-        raise InputError("the phrase does not stand once in the caption")
+        raise InputError("the phrase does not occur exactly once in the caption")
     verify(caption, caption.replace(original, changed), original, changed, kind)
     return {"original": original, "changed": changed, "type": kind}

@@ -40,8 +40,8 @@ def spots(caption: str) -> Iterator[Spot]:
     for kind, rows in ALTERNATIVES.items():
         for row in rows:
             for found in _pattern(row).finditer(caption):
-                said = found[0].casefold()
-                others = tuple(word for word in row if not same(word, said))
+                phrase = found[0].casefold()
+                others = tuple(word for word in row if not same(word, phrase))
                 if kind == "count" and caption[found.end() : found.end() + 1] in ("-", "'", "’"):
                     continue  # two-storey, three's
                 yield Spot(found.start(), found.end(), kind, others)
@@ -62,15 +62,15 @@ def inject(caption: str, rng: random.Random, counts: Mapping[str, int] | None = 
     counts = counts or {}
     rarest = min(counts.get(spot.type, 0) for spot in fitting)
     spot = rng.choice([spot for spot in fitting if counts.get(spot.type, 0) == rarest])
-    said = caption[spot.start : spot.end]
-    new = _misspelt(said, rng) if spot.type == "scene text" else rng.choice(_fresh(spot, caption))
+    phrase = caption[spot.start : spot.end]
+    new = _misspelt(phrase, rng) if spot.type == "scene text" else rng.choice(_fresh(spot, caption))
     return _replaced(caption, spot, new)
 
 
 def _once(caption: str, spot: Spot) -> bool:
     """Whether the phrase occurs once; otherwise its other occurrence would contradict the change."""
-    said = caption[spot.start : spot.end]
-    whole = len(re.findall(rf"\b{re.escape(said)}\b", caption, re.IGNORECASE)) == 1
+    phrase = caption[spot.start : spot.end]
+    whole = len(re.findall(rf"\b{re.escape(phrase)}\b", caption, re.IGNORECASE)) == 1
     return whole and (spot.type == "scene text" or bool(_fresh(spot, caption)))
 
 
@@ -80,11 +80,11 @@ def _fresh(spot: Spot, caption: str) -> list[str]:
 
 
 def _replaced(caption: str, spot: Spot, new: str) -> Change:
-    said = caption[spot.start : spot.end]
-    new = new.capitalize() if said[:1].isupper() and spot.type != "scene text" else new
-    start, original, changed = spot.start, said, new
+    phrase = caption[spot.start : spot.end]
+    new = new.capitalize() if phrase[:1].isupper() and spot.type != "scene text" else new
+    start, original, changed = spot.start, phrase, new
     article = _BEFORE.search(caption[:start])
-    if article and bool(_VOWEL.match(said)) != bool(_VOWEL.match(new)):  # a and an depend on the word
+    if article and bool(_VOWEL.match(phrase)) != bool(_VOWEL.match(new)):  # a and an depend on the word
         right = "an" if _VOWEL.match(new) else "a"
         right = right.capitalize() if article[1][0].isupper() else right
         start = article.start(1)

@@ -27,7 +27,7 @@ def verify(caption: str, changed_caption: str, original: str, changed: str, type
     if max(len(original.split()), len(changed.split())) > MAX_WORDS:
         raise InputError(f"more than {MAX_WORDS} words were changed")
     if caption.count(original) < 1 or changed_caption.count(changed) < 1:
-        raise InputError("the phrase does not stand in its caption")
+        raise InputError("the phrase does not occur in its caption")
     if not any(_at(caption, original, i, changed) == changed_caption for i in _places(caption, original)):
         raise InputError("more than the one phrase was changed")
 

@@ -225,7 +225,7 @@ def test_a_mapping_expands_rankings_and_puts_its_source_and_licence_on_the_card(
         ({"p_first": "x"}, "needs one of label, p_first, votes, winner_first"),
         ({"labels": {}}, "label needs labels"),
         ({"prompt": "text"}, "no column 'text'; there is caption"),
-        ({"labels": {"x": 1}}, "winner is 'l'; labels knows x"),
+        ({"labels": {"x": 1}}, "winner is 'l'; labels has x"),
         ({"images": ["left"]}, "1 candidates where 2 are due"),
     ],
 )

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import recipe_rows
 
 from data_recipes import RECIPES, get_recipe
-from data_recipes.answer_formats import read
+from data_recipes.answer_formats import parse_answer
 from reasoner_rm.data.build import Built, Settings, build
 from reasoner_rm.data.images import open_image
 from reasoner_rm.data.io import load_samples
@@ -188,12 +188,12 @@ def test_unifiedreward_speaks_eight_dialects(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "I like them.", "Final Score: 900", "<answer>Image 3 is better</answer>"])
 def test_what_no_dialect_reads_is_refused(text: str) -> None:
     with pytest.raises(InputError, match=r"no verdict and no score|on a scale"):
-        read(text)
+        parse_answer(text)
 
 
 def test_the_last_verdict_counts() -> None:
-    assert read("Image 1 is better in colour. Overall, Image 2 is better.").p_first == 0
-    assert read("<think>Image 2 is better?</think><answer>Image 1 is better</answer>").p_first == 1
+    assert parse_answer("Image 1 is better in colour. Overall, Image 2 is better.").p_first == 0
+    assert parse_answer("<think>Image 2 is better?</think><answer>Image 1 is better</answer>").p_first == 1
 
 
 def test_cold_start_targets_agree_with_their_gold(tmp_path: Path) -> None:

@@ -91,16 +91,16 @@ def test_the_order_is_drawn_by_seed(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "p"),
+    ("preferred", "p"),
     [
         *((word, 1.0) for word in ("a", "A", " a ", "image_a", "1", "first")),
         *((word, 0.0) for word in ("b", "Image_B", "2", "second")),
         *((word, 0.5) for word in ("tie", "both", "EQUAL")),
     ],
 )
-def test_preferred_takes_these_words(folder: Path, said: str, p: float) -> None:
-    assert p_a(only(write(folder, lines(f"a.png,b.png,x,{said}")))) == p
-    assert p_a(only(write(folder, json.dumps(row(preferred=said)), "pairs.jsonl"))) == p
+def test_preferred_takes_these_words(folder: Path, preferred: str, p: float) -> None:
+    assert p_a(only(write(folder, lines(f"a.png,b.png,x,{preferred}")))) == p
+    assert p_a(only(write(folder, json.dumps(row(preferred=preferred)), "pairs.jsonl"))) == p
 
 
 def test_numbers_for_preferred_may_be_json_numbers(folder: Path) -> None:
@@ -283,7 +283,7 @@ def test_a_folder_without_one_table_is_an_error(folder: Path) -> None:
 
 def test_an_id_stands_once(folder: Path) -> None:
     table = write(folder, f"{HEADER},id\na.png,b.png,x,a,1\nc.png,d.png,y,a,1\n")
-    assert error_of(table) == f"{table}:3: id '1' stands on line 2 already; make ids unique"
+    assert error_of(table) == f"{table}:3: id '1' is already on line 2; make ids unique"
 
 
 def test_bad_rows_are_skipped_when_asked_and_counted(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -335,7 +335,7 @@ def test_copies_of_an_image_under_other_names_stay_together(folder: Path) -> Non
     for i in range(8):
         (folder / f"copy{i}.png").write_bytes((folder / "a.png").read_bytes())
     rows = [f"copy{i}.png,{name}.png,prompt {i},a" for i, name in enumerate("bcdefgh")]
-    with pytest.raises(InputError, match=r"all pairs hang together .* add pairs of other prompts and images"):
+    with pytest.raises(InputError, match=r"all pairs are connected .* add pairs of other prompts and images"):
         build(write(folder, lines(*rows)), folder / "out")
     assert list(build(folder, folder / "out", heldout=0)) == ["train"]
 
@@ -399,7 +399,7 @@ def test_a_repeated_row_is_another_vote(folder: Path, caplog: pytest.LogCaptureF
 
 
 @given(st.dictionaries(st.text(max_size=2), st.lists(st.integers(0, 9), max_size=3), max_size=12))
-def test_islands_are_what_a_search_finds(shared: Mapping[str, Sequence[int]]) -> None:
+def test_connected_components_are_what_a_search_finds(shared: Mapping[str, Sequence[int]]) -> None:
     found = connected_components(shared)
     assert sorted(name for island in found for name in island) == sorted(shared)
     for name, mine in shared.items():

@@ -63,7 +63,7 @@ Maker: TypeAlias = Callable[[random.Random, Setting], Draft]
 
 
 @dataclass(frozen=True, slots=True)
-class Ballot:
+class VotedPair:
     """The order in which a right and a wrong candidate are shown, and the votes."""
 
     order: list[int]
@@ -71,7 +71,7 @@ class Ballot:
     noun: str
 
     @classmethod
-    def draw(cls, rng: random.Random, setting: Setting, level: Level, noun: str) -> Ballot:
+    def draw(cls, rng: random.Random, setting: Setting, level: Level, noun: str) -> VotedPair:
         order = rng.choice(([0, 1], [1, 0]))
         errs = setting.noise * level / 6
         right = sum(rng.random() >= errs for _ in range(setting.voters)) / setting.voters

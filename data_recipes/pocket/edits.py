@@ -6,7 +6,7 @@ import random
 
 from data_recipes.pocket.claims import Noun, noun
 from data_recipes.pocket.corruptions import TRIES, other, recast
-from data_recipes.pocket.drafts import Ballot, Draft, Setting
+from data_recipes.pocket.drafts import Draft, Setting, VotedPair
 from data_recipes.pocket.drawing import Look, Picture
 from data_recipes.pocket.scenes import COLOURS, LEVELS, SHAPES, SIZES, Level, Scene, Thing, compose, split_of
 
@@ -22,16 +22,16 @@ def results(rng: random.Random, setting: Setting) -> Draft:
         if found := _edit(rng, setting, level, source, edit, kind):
             break
     instruction, asked, right, wrong, seen = found
-    ballot, look = Ballot.draw(rng, setting, level, "Image"), setting.look(rng, level)
-    results = ballot.shown(*(Picture(result, _kept(look, source, result)) for result in (right, wrong)))
+    pair, look = VotedPair.draw(rng, setting, level, "Image"), setting.look(rng, level)
+    results = pair.shown(*(Picture(result, _kept(look, source, result)) for result in (right, wrong)))
     return Draft(
         prompt=f"Please {instruction}." if setting.ood else instruction,
         root=source,
-        target=ballot.target(f"The edit asks for {asked}.", asked, seen),
-        gold=ballot.gold,
+        target=pair.target(f"The edit asks for {asked}.", asked, seen),
+        gold=pair.gold,
         level=level,
         pictures=(Picture(source, look), *results),  # one look: what the edit does not change stays equal
-        meta=ballot.meta | {"corruption": kind, "asked": asked},
+        meta=pair.meta | {"corruption": kind, "asked": asked},
     )
 
 

@@ -6,7 +6,7 @@ import random
 
 from data_recipes.pocket.claims import NUMBERS, Presence, against, caption, noun
 from data_recipes.pocket.corruptions import contrast, recast
-from data_recipes.pocket.drafts import Ballot, Draft, Setting, answered
+from data_recipes.pocket.drafts import Draft, Setting, VotedPair, answered
 from data_recipes.pocket.drawing import Picture
 from data_recipes.pocket.scenes import LEVELS, compose, split_of
 
@@ -15,16 +15,16 @@ def images(rng: random.Random, setting: Setting) -> Draft:
     """A caption with an image that fits and one with a named corruption."""
     level, kind = rng.choice(setting.levels), rng.choice(setting.corruptions)
     right, claim, wrong, shown = contrast(rng, setting.split, level, kind)
-    ballot = Ballot.draw(rng, setting, level, "Image")
+    pair = VotedPair.draw(rng, setting, level, "Image")
     pictures = (Picture(right, setting.look(rng, level)), Picture(wrong, setting.look(rng, level)))
     return Draft(
         prompt=caption(claim, rng, ood=setting.ood),
         root=right,
-        target=ballot.target(f"The caption asks for {claim}.", str(claim), against(str(shown), str(claim))),
-        gold=ballot.gold,
+        target=pair.target(f"The caption asks for {claim}.", str(claim), against(str(shown), str(claim))),
+        gold=pair.gold,
         level=level,
-        pictures=ballot.shown(*pictures),
-        meta=ballot.meta | {"corruption": kind, "asked": str(claim)},
+        pictures=pair.shown(*pictures),
+        meta=pair.meta | {"corruption": kind, "asked": str(claim)},
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from data_recipes.pocket.claims import NUMBERS, noun, plural, related
 from data_recipes.pocket.claims import RELATIONS as AXES
 from data_recipes.pocket.corruptions import other
-from data_recipes.pocket.drafts import Ballot, Draft, Setting, answered
+from data_recipes.pocket.drafts import Draft, Setting, VotedPair, answered
 from data_recipes.pocket.drawing import Picture
 from data_recipes.pocket.scenes import COLOURS, LEVELS, SHAPES, Level, Scene, Thing, compose
 
@@ -188,17 +188,17 @@ def answers(rng: random.Random, setting: Setting) -> Draft:
 def responses(rng: random.Random, setting: Setting) -> Draft:
     """One question and two answers to it, of which one is right."""
     scene, level, skill, question = ask(rng, setting)
-    ballot, wrong = Ballot.draw(rng, setting, level, "Answer"), question.wrong(rng)
+    pair, wrong = VotedPair.draw(rng, setting, level, "Answer"), question.wrong(rng)
     right, false = (NUMBERS[int(a)] if a.isdigit() else a for a in (question.answer, wrong))
     return Draft(
         prompt=question.text,
         root=scene,
-        target=ballot.target(question.reasoning, right, false),
-        gold=ballot.gold,
+        target=pair.target(question.reasoning, right, false),
+        gold=pair.gold,
         level=level,
         pictures=(Picture(scene, setting.look(rng, level)),),
-        responses=ballot.shown(question.say(question.answer), question.say(wrong)),
-        meta=ballot.meta | {"skill": skill},
+        responses=pair.shown(question.say(question.answer), question.say(wrong)),
+        meta=pair.meta | {"skill": skill},
     )
 
 

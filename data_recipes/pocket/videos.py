@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from data_recipes.pocket.claims import noun
 from data_recipes.pocket.corruptions import TRIES, recast
-from data_recipes.pocket.drafts import Ballot, Draft, Setting
+from data_recipes.pocket.drafts import Draft, Setting, VotedPair
 from data_recipes.pocket.drawing import Look, Picture
 from data_recipes.pocket.scenes import LEVELS, Scene, compose, held_back, split_of
 
@@ -53,7 +53,7 @@ def motions(rng: random.Random, setting: Setting) -> Draft:
     right, wrong = found
     if rng.random() < 0.5 and (not setting.ood or held_back(wrong.scene)):  # else a still video would always be wrong
         right, wrong = wrong, right
-    ballot = Ballot.draw(rng, setting, level, "Video")
+    pair = VotedPair.draw(rng, setting, level, "Video")
     asked = right.told(sized)
     it = noun(right.scene.things[right.index], sized).a
     frame, verbs = (rng.choice(OOD_MOTIONS), OOD_VERBS) if setting.ood else (rng.choice(MOTIONS), VERBS)
@@ -61,11 +61,11 @@ def motions(rng: random.Random, setting: Setting) -> Draft:
     return Draft(
         prompt=frame.format(f"{it} {verbs[verb]} {way}"),
         root=right.scene,
-        target=ballot.target(f"The caption asks for {asked}.", asked, wrong.told(sized)),
-        gold=ballot.gold,
+        target=pair.target(f"The caption asks for {asked}.", asked, wrong.told(sized)),
+        gold=pair.gold,
         level=level,
-        clips=ballot.shown(right.frames(setting.look(rng, level)), wrong.frames(setting.look(rng, level))),
-        meta=ballot.meta | {"corruption": kind, "asked": asked},
+        clips=pair.shown(right.frames(setting.look(rng, level)), wrong.frames(setting.look(rng, level))),
+        meta=pair.meta | {"corruption": kind, "asked": asked},
     )
 
 

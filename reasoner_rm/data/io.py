@@ -40,7 +40,7 @@ def load_samples(file: str | Path, *, check: bool = True) -> list[Sample]:
             except InputError as error:
                 raise InputError(str(error), file=path, line=number) from None
             if sample.id in seen:
-                what = f"id {sample.id!r} stands on line {seen[sample.id]} already"
+                what = f"id {sample.id!r} is already on line {seen[sample.id]}"
                 raise InputError(what, file=path, line=number, remedy="make ids unique")
             seen[sample.id] = number
             samples.append(sample)

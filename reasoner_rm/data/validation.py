@@ -222,7 +222,7 @@ def _add(report: Report, seen: _Seen, looked: InspectedRow, limit: int | None) -
     report.tasks[sample.task] += 1
     before = seen.ids.setdefault(hash(sample.id), looked.line)
     if before != looked.line:
-        report.note("id stands twice", "error", f"{where}: id {sample.id!r} stands on line {before} already")
+        report.note("repeated id", "error", f"{where}: id {sample.id!r} is already on line {before}")
     before = seen.keys.setdefault(looked.key, looked.line)
     if before != looked.line and not looked.faults:
         report.note("duplicate", "warning", f"{where}: the same as line {before}")

@@ -77,7 +77,7 @@ def _numbered(file: Path) -> Iterator[tuple[str, Sample]]:
     seen: dict[str, int] = {}
     for line, sample in stream(file):
         if sample.id in seen:
-            what = f"id {sample.id!r} is on line {seen[sample.id]} already"
+            what = f"id {sample.id!r} is already on line {seen[sample.id]}"
             raise InputError(what, file=file, line=line, remedy="make ids unique")
         seen[sample.id] = line
         yield sample.id, sample

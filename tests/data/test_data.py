@@ -155,7 +155,7 @@ def test_blank_lines_and_a_byte_order_mark_do_no_harm(folder: Path) -> None:
         ({**ROW, "images": ["one.png", "away.tar#two.png"]}, "no such image"),
         ({**ROW, "prompt": "\x00"}, "sample 'a' holds a NUL"),
         ({**ROW, "prompt": "\ud83d"}, "sample 'a' holds .*half"),
-        ({**ROW, "id": "first"}, "id 'first' stands on line 1 already; make ids unique"),
+        ({**ROW, "id": "first"}, "id 'first' is already on line 1; make ids unique"),
     ],
 )
 def test_a_bad_line_is_named_in_one_line(folder: Path, row: Any, message: str) -> None:

@@ -85,7 +85,7 @@ def test_every_fault_is_found_not_just_the_first(tmp_path: Path) -> None:
     for kind, severity, count, text in (
         ("broken image", "error", 2, f"{file}:1: {tmp_path}/d/0-1.jpg: broken image"),
         ("row does not fit its task", "error", 3, f"{file}:2: sample 's1': gold.p_first is 7"),
-        ("id stands twice", "error", 1, f"{file}:4: id 's3' stands on line 3 already"),
+        ("repeated id", "error", 1, f"{file}:4: id 's3' is already on line 3"),
         ("unreadable row", "error", 2, f"{file}:7: not valid JSON"),
     ):
         assert found[kind][:2] == (severity, count) and found[kind][2].startswith(text), found[kind]

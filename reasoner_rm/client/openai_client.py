@@ -42,7 +42,7 @@ CHAT = "/chat/completions"
 class HttpJob:
     """A request whose body is built just before it is sent, so that only images of requests under way are in memory.
 
-    ``lane``: requests with the same lane go to the same replica while it answers.
+    ``affinity``: requests with the same value go to the same replica while it answers.
     """
 
     path: str

@@ -73,7 +73,7 @@ class Replicas:
         """The server to use next; waits for one that is paused.
 
         Args:
-            lane: requests with the same lane go to the same server while it answers, so that its caches are used.
+            affinity: requests with the same value go to the same server while it answers, so that its caches are used.
 
         Raises:
             NoHealthyReplica: every server is paused and out of patience.

@@ -65,4 +65,4 @@ def candidates(instruction: str, nouns: Sequence[str] = ("Answer", "Response", "
         found = [section(text, rf"(?:the )?{noun} {k}") for k in ("(?:1|A)", "(?:2|B)")]
         if all(found):
             return found
-    raise InputError("the instruction quotes no two answers", remedy="they stand behind `Answer 1:` and `Answer 2:`")
+    raise InputError("the instruction quotes no two answers", remedy="they follow `Answer 1:` and `Answer 2:`")

@@ -59,7 +59,7 @@ def read_entries(folder: Path) -> dict[str, Any]:
 
 
 def entry_of(file: Path) -> Mapping[str, Any] | None:
-    """The README section of a file."""
+    """The entry of a file in its folder's `dataset.json`; None without one."""
     entry = read_entries(file.parent).get(file.name)
     return entry if isinstance(entry, Mapping) else None
 

@@ -92,7 +92,7 @@ class Benchmarks:
                 self._add(name, sample)
                 taken += 1
             if not taken:
-                raise InputError(f"{name} holds no samples", remedy="nothing could be found to stand in it")
+                raise InputError(f"{name} holds no samples", remedy="without samples nothing can be found in it")
 
     def _add(self, name: str, sample: Sample) -> None:
         for ref in images_of(sample):
@@ -108,7 +108,7 @@ class Benchmarks:
         """The reason why a sample may not be trained on; empty if it may."""
         for text in _texts(sample):
             if name := self._texts.get(plain(text)):
-                return f"its text stands in {name}"
+                return f"its text is in {name}"
             mine = shingles(text)
             shared = [self._runs[run] for run in mine if run in self._runs]
             if shared and len(shared) >= OVERLAP * len(mine):
@@ -116,7 +116,7 @@ class Benchmarks:
         for ref in images_of(sample):
             number = self._ids.of(ref, known=True)
             if number is not None:
-                return f"its image stands in {self._images[number]}"
+                return f"its image is in {self._images[number]}"
         return ""
 
 

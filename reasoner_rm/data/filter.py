@@ -47,7 +47,7 @@ def apply_rules(samples: Iterable[Sample], rules: Rules) -> Iterator[Sample | st
             broken = f"more than {rules.max_per_group} of its group"
         runs = shingles(sample.prompt, 3) if rules.min_new is not None and not broken else set()
         if runs and len(runs - known) < (rules.min_new or 0) * len(runs):
-            broken = "its prompt says little new"
+            broken = "its prompt has too few new words"
         if broken:
             yield broken
             continue

@@ -72,7 +72,7 @@ def sample_line(sample: Sample, folder: Path | None = None) -> str:
     try:
         line.encode()
     except UnicodeEncodeError:
-        what = f"sample {sample.id!r} holds half a character (a lone surrogate)"
+        what = f"sample {sample.id!r} holds a lone surrogate, half of a character"
         raise InputError(what, remedy="remove it from the data") from None
     return line
 

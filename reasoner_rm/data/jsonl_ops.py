@@ -71,7 +71,7 @@ def write(
             lines.write(sample_line(sample, out.parent))
             tasks[sample.task] += 1
         if not tasks:
-            raise InputError("nothing is left", file=out, remedy=f"dropped: {dict(dropped) or 'nothing came in'}")
+            raise InputError("nothing is left", file=out, remedy=f"dropped: {dict(dropped) or 'the input is empty'}")
     kept = sum(tasks.values())
     sources = tuple(dict(entry_of(file) or {"recipe": "unknown", "source": str(file)}) for file in inputs)
     counts = {"samples": {out.stem: kept}, "tasks": dict(tasks), "left_out": dict(dropped)}

@@ -89,8 +89,8 @@ class Source:
                 yield number, row
         except Exception as error:  # mostly errors of the network
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            what = f"the stream broke off after {number} rows ({reason:.160})"
-            remedy = "give the same command again: it goes on with the part that was not finished"
+            what = f"the stream ended with an error after {number} rows ({reason:.160})"
+            remedy = "give the same command again: it resumes at the unfinished part"
             raise InputError(what, file=self.data, remedy=remedy) from None
 
 

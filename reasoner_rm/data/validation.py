@@ -115,7 +115,7 @@ def validate(
         raise InputError("no such file", file=file, remedy="give a JSONL file of samples")
     report, state = Report(file), _Seen()
     limit = max_tokens or (lengths.limit if lengths else None)
-    workers = workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = workers or _usable_cores()
     with file.open("rb") as lines, ThreadPoolExecutor(workers) as pool, tqdm(unit="row", delay=2, disable=None) as bar:
         numbered = ((n, line) for n, line in enumerate(lines, start=1) if line.strip())
         for batch in _ahead(pool, numbered, file, lengths, pictures):
@@ -126,6 +126,11 @@ def validate(
         raise InputError("no samples in it", file=file, remedy="an empty dataset cannot be used")
     _conclude(report, state)
     return report
+
+
+def _usable_cores() -> int:
+    """The cores that this process may use; all cores where the system cannot tell."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _ahead(

@@ -35,5 +35,5 @@ def check_text(text: str, name: str) -> None:
         InputError: the text holds one; it names the sample.
     """
     if match := _UNUSABLE.search(text):
-        what = "a NUL character" if match[0] == "\x00" else "half a character (a lone surrogate)"
+        what = "a NUL character" if match[0] == "\x00" else "a lone surrogate, half of a character"
         raise InputError(f"sample {name!r} holds {what}", remedy="remove it from the data")

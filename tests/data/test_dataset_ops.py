@@ -268,7 +268,7 @@ def test_what_a_benchmark_holds_is_dropped(tmp_path: Path) -> None:
     kept = [s.id for s in made if isinstance(s, Sample)]
     assert kept == ["s1", "s2", "s3", "fine"]
     assert [r for r in made if isinstance(r, str)] == [
-        "its image stands in pairs",
+        "its image is in pairs",
         "its text overlaps with questions",
     ]
     with pytest.raises(InputError, match="nothing holds no samples"):

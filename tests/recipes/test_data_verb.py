@@ -140,7 +140,7 @@ def test_half_a_character_is_named_and_nothing_is_left_half_written(
     other.write_text(json.dumps({**ROW, "prompt": "something else altogether", "images": []}) + "\n")
     more = {"filter": ("--min-margin", "0.1"), "decontaminate": ("--against", other)}.get(verb, ())
     code, _, error = shell(capsys, verb, file, *more, "--out", tmp_path / "out")
-    assert code == 2 and "sample 'x' holds half a character" in error and error.count("\n") == 1
+    assert code == 2 and "sample 'x' holds a lone surrogate" in error and error.count("\n") == 1
     left = [p for p in (tmp_path / "out").rglob("*") if p.suffix != ".parquet" and p.is_file()]
     assert not left
 
@@ -160,7 +160,7 @@ def test_a_set_is_cleaned_of_a_benchmark_by_its_name(
     args = ("decontaminate", tmp_path / "f.jsonl", "--against", f"{name}={made}", "--near", "0")
     code, out, error = shell(capsys, *args, "--out", tmp_path / "out" / "o.jsonl")
     assert code == 0, error
-    assert "kept: 1 samples" in out and f"stands in {name}" in out
+    assert "kept: 1 samples" in out and f"is in {name}" in out
     assert sorted(tmp_path.iterdir()) == sorted([*before, tmp_path / "out"])
     code, _, error = shell(capsys, *args[:3], f"vl_rewardbenhc={made}", "--out", tmp_path / "p.jsonl")
     assert code == 2 and "did you mean 'vl_rewardbench'?" in error

@@ -211,7 +211,7 @@ def test_a_bad_row_is_named_with_its_line(folder: Path, cells: str, message: str
         ({"prompt": 7}, "prompt is 7; give a text"),
         ({"image_a": ["a.png"]}, "image_a is .*; give a text"),
         ({"order": [0, 1]}, "no column may be called 'order'; rename it"),
-        ({"prompt": "half \ud83d"}, "sample .* holds half a character"),
+        ({"prompt": "half \ud83d"}, "sample .* holds a lone surrogate"),
         ({"image_a": "nul\x00.png"}, "no such image|image_a"),
         ({"preferred": {"x": 1}}, "preferred is .*; use one of"),
     ],

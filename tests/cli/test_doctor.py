@@ -84,6 +84,7 @@ def test_the_verb_prints_one_object_and_exits_with_1_where_something_is_bad(
 
 
 @pytest.mark.vllm
+@pytest.mark.slow
 def test_this_machine_is_well() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "reasoner_rm", "doctor", "--json"], capture_output=True, text=True, check=False

@@ -120,6 +120,7 @@ def test_another_evaluation_is_not_gone_on_with(samples: list[Sample], tmp_path:
         evaluated(samples, tmp_path, protocol="unifiedreward")
 
 
+@pytest.mark.slow
 def test_a_real_kill(tmp_path: Path) -> None:
     """The shell's own verb, killed in mid-run by the system, and then run again."""
     data = vl_rewardbench(tmp_path / "data")

@@ -26,6 +26,8 @@ from reasoner_rm.evaluation.scoring import metrics_of
 from reasoner_rm.schema import Sample
 from reasoner_rm.utils.seeding import stable_seed
 
+pytestmark = pytest.mark.slow  # thousands of random cases against an oracle
+
 FILES = 1000
 
 

@@ -20,6 +20,8 @@ from reasoner_rm.models.loading import Vlm
 from reasoner_rm.models.prompt_encoder import PromptEncoder
 from reasoner_rm.tasks.render import Prompt
 
+pytestmark = pytest.mark.engine
+
 Form: TypeAlias = Callable[..., GroupLogprobs]
 TEXTS = ("Which image is better?", "Caption: a red square", "ß 漢 <think>", "Image 1 is better, " * 7)
 

@@ -18,6 +18,8 @@ from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import load_template
 from reasoner_rm.training.sft import SFTTrainer
 
+pytestmark = pytest.mark.engine
+
 PARTS: tuple[ModelPart, ...] = ("vision", "merger", "language_model")
 
 

@@ -21,6 +21,8 @@ from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.tasks.boxes import iou_matrix, to_original
 from reasoner_rm.tasks.render import load_template
 
+pytestmark = pytest.mark.engine
+
 BASES = ("pocket-base", "pocket-base-qwen3")
 
 

@@ -16,6 +16,8 @@ from reasoner_rm.rollout import GenerationRequest, SamplingParams
 from reasoner_rm.rollout.transformers_engine import TransformersEngine, sample_tokens, seeded_uniforms
 from reasoner_rm.tasks.render import Prompt
 
+pytestmark = pytest.mark.engine
+
 Stir = Callable[[Vlm], Vlm]
 
 

@@ -15,6 +15,8 @@ from pycocotools.cocoeval import COCOeval
 from reasoner_rm.tasks.average_precision import COCO_THRESHOLDS, MAX_DETECTIONS, average_precision
 from reasoner_rm.tasks.boxes import Boxes
 
+pytestmark = pytest.mark.slow  # thousands of random cases against an oracle
+
 CASES = 2000
 
 

@@ -91,7 +91,7 @@ def _mapping(options: Options) -> Mapping:
 
 def _read(row: DatasetRow, by: Mapping) -> list[Sample]:
     media = {name: _items(row, getattr(by, name), name) for name in ("images", "videos", "responses")}
-    prompt, meta = row.text(by.prompt), {name: row.maybe(column) for name, column in by.meta.items()}
+    prompt, meta = row.text(by.prompt), {name: row.optional(column) for name, column in by.meta.items()}
     if "order" in meta:
         raise InputError("no meta field may be called 'order'", remedy="rename it: meta.order says what is shown first")
     weight = row.number_of(by.weight, 0) if by.weight else 1.0

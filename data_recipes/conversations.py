@@ -26,7 +26,7 @@ def talk(row: DatasetRow, options: Options) -> Iterable[Sample]:
     column = "messages" if "messages" in row.values else "conversations"
     spoken = [turn for turn in turns(row.items(column), column) if turn[0] != "system"]
     pictures = "images" if "images" in row.values else "image"
-    images = row.images(pictures) if row.maybe(pictures) else []
+    images = row.images(pictures) if row.optional(pictures) else []
     if not images and not options.text_only:
         raise SkipRow("no image")
     roles = [role for role, _ in spoken]

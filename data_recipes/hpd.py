@@ -45,7 +45,7 @@ def hpdv3(row: DatasetRow, options: Hpdv3Options) -> Iterable[Sample]:
 
 def stated(row: DatasetRow, column: str) -> object | None:
     """A value; the text "null" counts as missing."""
-    value = row.maybe(column)
+    value = row.optional(column)
     return None if value == "null" else value
 
 

@@ -32,7 +32,7 @@ def m_haldetect(row: DatasetRow, options: object) -> Iterable[Sample]:
             spans.append([start, end])
     if not steps:
         raise SkipRow("no span marked accurate or inaccurate")
-    column = next((c for c in ("image", "image_path", "image_id") if row.maybe(c) is not None), "image")
+    column = next((c for c in ("image", "image_path", "image_id") if row.optional(c) is not None), "image")
     question = row.text("question")
     return [
         Sample(

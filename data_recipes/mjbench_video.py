@@ -21,7 +21,7 @@ class Options:
 
 def mj_video(row: DatasetRow, options: Options) -> Iterable[Sample]:
     """`overall_preference` and `category_preference` are video_0, video_1 or Same; discarded rows are left out."""
-    if row.maybe("discard"):
+    if row.optional("discard"):
         raise SkipRow("discarded by the annotators")
     preference = row.value("overall_preference")
     if options.aspect:

@@ -20,8 +20,8 @@ from reasoner_rm.schema import Sample
 
 def mm_rlhf(row: DatasetRow, options: object) -> Iterable[Sample]:
     """A chosen and a rejected answer with the annotators' reasons; `is_tie` is a tie."""
-    extra = {name: row.maybe(name) for name in ("chosen_reason", "rejected_reason", "margin")}
-    p = 0.5 if row.maybe("is_tie") else 1.0
+    extra = {name: row.optional(name) for name in ("chosen_reason", "rejected_reason", "margin")}
+    p = 0.5 if row.optional("is_tie") else 1.0
     answers = (row.text("chosen"), row.text("rejected"))
     prompt = row.text("prompt")
     return [pair(row, "response_preference", prompt, answers, p, group=_group(row), meta=extra, **_media(row))]
@@ -55,13 +55,13 @@ def ranked(row: DatasetRow, options: RankedOptions) -> Iterable[Sample]:
 
 def _media(row: DatasetRow) -> dict[str, Any]:
     """The image or images; a video is a folder of frames."""
-    if row.maybe("video"):
+    if row.optional("video"):
         return {"videos": [row.video("video")]}
     return {"images": row.images("image", least=1)}
 
 
 def _group(row: DatasetRow) -> str:
-    return f"mm_rlhf-{row.value('id')}" if row.maybe("id") is not None else ""
+    return f"mm_rlhf-{row.value('id')}" if row.optional("id") is not None else ""
 
 
 MM_RLHF = Recipe(

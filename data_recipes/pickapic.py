@@ -18,12 +18,12 @@ class Options:
 
 def pickapic(row: DatasetRow, options: Options) -> Iterable[Sample]:
     """`jpg_0` and `jpg_1` are raw bytes; `label_0` is 1, 0, or 0.5 for a tie; rows without a label are left out."""
-    if row.maybe("has_label") is False:
+    if row.optional("has_label") is False:
         raise SkipRow("has_label is false")
     p = row.one_of("label_0", {1.0: 1.0, 0.0: 0.0, 0.5: 0.5})
     weight = 1 / row.number_of("num_example_per_prompt", 1) if options.balanced else 1.0
     images = [row.image("jpg_0"), row.image("jpg_1")]
-    extra = {name: row.maybe(name) for name in ("model_0", "model_1", "ranking_id", "user_id")}
+    extra = {name: row.optional(name) for name in ("model_0", "model_1", "ranking_id", "user_id")}
     return [pair(row, "image_preference", row.text("caption"), images, p, weight=weight, meta=extra)]
 
 

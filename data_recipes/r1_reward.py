@@ -20,7 +20,7 @@ def r1_reward(row: DatasetRow, options: object) -> Iterable[Sample]:
     verdict = re.fullmatch(r"\s*<answer>\s*([12])\s*</answer>\s*", row.text("answer"))
     if verdict is None:
         raise InputError(f"answer is {row.text('answer')!r:.60}", remedy="use <answer>1</answer> or <answer>2</answer>")
-    question = row.text("question") if row.maybe("question") else asked(instruction)
+    question = row.text("question") if row.optional("question") else asked(instruction)
     images = [row.refer(value, "message") for value in _pictures(message)] or row.images("image", least=1)
     p = float(verdict[1] == "1")
     return [pair(row, "response_preference", question, candidates(instruction), p, images=images)]

@@ -51,7 +51,7 @@ def _share(row: DatasetRow, column: str) -> float:
     names = [column.format(k) for k in (1, 2)]
     if not all(name in row.values for name in names):
         raise SkipRow(f"no {names[0]}: the set was not rated for it")
-    if any(row.maybe(name) is None for name in names):
+    if any(row.optional(name) is None for name in names):
         raise SkipRow("not rated")
     one, two = (as_number(row.values[name], name, 0) for name in names)
     if one + two == 0:
@@ -69,7 +69,7 @@ def _compared(row: DatasetRow, options: Options, noun: str, p: float, **extra: A
         media = [clip(row, f"file_name{k}" if f"file_name{k}" in row.values else f"video{k}") for k in (1, 2)]
     if hidden:
         extra["hidden_caption"] = caption
-    extra |= {"criterion": options.criterion, **{name: row.maybe(name) for name in ("model1", "model2")}}
+    extra |= {"criterion": options.criterion, **{name: row.optional(name) for name in ("model1", "model2")}}
     group = prompt_group(caption)
     return pair(row, f"{noun}_preference", shown, media, p, group=group, meta=extra)
 

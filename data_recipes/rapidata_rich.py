@@ -51,7 +51,7 @@ def video(row: DatasetRow, options: VideoOptions) -> Iterable[Sample]:
     """`likert_score_<aspect>` and `aligned_words_results`; the film is `filename`, its frames in a folder beside it."""
     aspects = _aspects(row, "likert_score_{}", VIDEO_ASPECTS)
     found = []
-    for item in row.items("aligned_words_results") if row.maybe("aligned_words_results") else []:
+    for item in row.items("aligned_words_results") if row.optional("aligned_words_results") else []:
         picked = as_dict(item, "aligned_words_results")
         word = as_text(picked.get("word"), "aligned_words_results.word")
         found.append([word, as_number(picked.get("selectedAmount"), "aligned_words_results.selectedAmount", 0)])
@@ -61,7 +61,7 @@ def video(row: DatasetRow, options: VideoOptions) -> Iterable[Sample]:
 def _aspects(row: DatasetRow, column: str, names: Iterable[str]) -> dict[str, float]:
     """The scores that are there; a missing or empty one was not rated."""
     columns = {name: column.format(name) for name in names}
-    return {name: row.number_of(c) for name, c in columns.items() if row.maybe(c) is not None}
+    return {name: row.number_of(c) for name, c in columns.items() if row.optional(c) is not None}
 
 
 def _rated(

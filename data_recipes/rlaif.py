@@ -25,7 +25,7 @@ def rlhf_v(row: DatasetRow, options: object) -> Iterable[Sample]:
 def _answers(row: DatasetRow, question: str, chosen: str, rejected: str) -> Sample:
     if chosen == rejected:
         raise InputError("chosen and rejected are the same", remedy="remove the row")
-    extra = {name: row.maybe(name) for name in ("ds_name", "origin_dataset")}
+    extra = {name: row.optional(name) for name in ("ds_name", "origin_dataset")}
     return pair(
         row, "response_preference", question, (chosen, rejected), 1.0, images=[row.image("image")], meta=extra
     )  # fmt: skip

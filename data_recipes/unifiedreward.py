@@ -71,7 +71,7 @@ def _pair(row: DatasetRow, instruction: str, parsed: ParsedAnswer, target: str |
     order = [0, 1] if target is not None else None
     more: dict[str, Any] = {"meta": parsed.more, "target": target, "order": order}
     if parsed.noun == "Answer":
-        media = row.images("images") if row.maybe("images") else []
+        media = row.images("images") if row.optional("images") else []
         return pair(row, task, prompt, candidates(instruction), p, images=media, **more)
     if parsed.noun == "Video":
         clips = _clips(row)
@@ -102,8 +102,8 @@ def _single(row: DatasetRow, instruction: str, parsed: ParsedAnswer) -> Sample:
 
 def _shown(row: DatasetRow, instruction: str) -> dict[str, Any]:
     """The one image; or the one video, where the row has `videos`, several frames, or mentions a `<video>`."""
-    items = row.items("videos" if row.maybe("videos") else "images", least=1)
-    if not row.maybe("videos") and len(items) == 1 and "<video>" not in instruction:
+    items = row.items("videos" if row.optional("videos") else "images", least=1)
+    if not row.optional("videos") and len(items) == 1 and "<video>" not in instruction:
         return {"images": (row.refer(items[0], "images"),)}
     return {"videos": (row.media.video(items[0] if len(items) == 1 else items),)}
 

@@ -14,7 +14,7 @@ def vicrit(row: DatasetRow, options: object) -> Iterable[Sample]:
     bench = "changed_noun_phrases" in row.values
     was, now = ("original_noun_phrases", "changed_noun_phrases") if bench else ("solution_original", "solution_target")
     gold = {"original": row.text(was), "changed": row.text(now)}
-    if row.maybe("category"):
+    if row.optional("category"):
         gold["type"] = row.text("category")
     image = row.image("image" if "image" in row.values else "image_path")
     return [

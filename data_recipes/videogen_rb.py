@@ -22,7 +22,7 @@ def videogen(row: DatasetRow, options: Options) -> Iterable[Sample]:
     """`path_A`, `path_B` and a verdict `A`, `B` or `same` in each aspect; `same` is a tie."""
     p = row.one_of(options.aspect, {"A": 1.0, "B": 0.0, "same": 0.5})
     clips = [row.video("path_A"), row.video("path_B")]
-    extra = {"aspect": options.aspect, **{name: row.maybe(name) for name in ("A_model", "B_model")}}
+    extra = {"aspect": options.aspect, **{name: row.optional(name) for name in ("A_model", "B_model")}}
     return [pair(row, "video_preference", row.text("prompt"), clips, p, meta=extra)]
 
 

@@ -18,12 +18,12 @@ def vision_r1(row: DatasetRow, options: object) -> Iterable[Sample]:
         label, corners = as_list(item, "solution", 2)
         box = [as_number(v, "solution") for v in as_list(corners, "solution", 4)]
         boxes.append({"bbox_2d": box, "label": as_text(label, "solution: a class")})
-    stated = row.maybe("num_instances")
+    stated = row.optional("num_instances")
     if stated is not None and int(as_number(stated, "num_instances", 0)) != len(boxes):
         raise InputError(f"num_instances is {stated}, solution holds {len(boxes)}", remedy="correct or remove the row")
     names = [str(name) for name, number in as_dict(row.parsed("target_id_maps"), "target_id_maps").items() if number]
     image = row.images("images" if "images" in row.values else "image", 1)[0]
-    meta = {name: row.values[name] for name in ("width", "height") if row.maybe(name) is not None}
+    meta = {name: row.values[name] for name in ("width", "height") if row.optional(name) is not None}
     return [
         Sample(
             id=row.name, task="detection", prompt=", ".join(names or sorted({b["label"] for b in boxes})),

@@ -35,7 +35,7 @@ def vl_prm(row: DatasetRow, options: Options) -> Iterable[Sample]:
     steps = [as_dict(item, "steps_with_score") for item in as_list(row.parsed("steps_with_score"), "steps_with_score")]
     texts = [as_text(step.get("step"), "steps_with_score.step") for step in steps]
     values = [as_number(step.get("score"), "steps_with_score.score", 0, 1) for step in steps]
-    meta = {name: row.maybe(name) for name in ("rollout_ground_truth_answer", "source", "question_type")}
+    meta = {name: row.optional(name) for name in ("rollout_ground_truth_answer", "source", "question_type")}
     return [_critique(row, texts, values, options, meta)]
 
 

@@ -18,7 +18,7 @@ from typing import get_args
 
 from data_recipes.pocket import caption_errors, edits, localisation, preferences, questions, videos
 from data_recipes.pocket.corruptions import CORRUPTIONS
-from data_recipes.pocket.drafts import Draft, Maker, Setting, spelt
+from data_recipes.pocket.drafts import Draft, Maker, Setting, scene_texts
 from data_recipes.pocket.drawing import Picture
 from data_recipes.pocket.scenes import LEVELS, Split
 from reasoner_rm.data.io import sample_line
@@ -184,7 +184,7 @@ def _sample(
         gold=made.gold,
         group_id=f"scene-{zlib.crc32(made.root.key.encode()):08x}",
         source="pocket",
-        meta={**made.meta, "difficulty": made.level, "scenes": spelt(seen)},
+        meta={**made.meta, "difficulty": made.level, "scenes": scene_texts(seen)},
     )
 
 

@@ -15,7 +15,7 @@ from data_recipes.pocket.questions import PLACES, place
 from data_recipes.pocket.scenes import COLOURS, HELD_BACK, LEVELS, SHAPES, SIZES, Difficulty, Level, Scene, compose
 
 OPPOSITE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
-FLOCKS = ("two", "three")
+GROUP_SIZES = ("two", "three")
 OPENINGS = ("The picture shows", "On the paper you see")
 OOD_OPENINGS = ("Here one can find",)
 
@@ -59,12 +59,14 @@ def _truth(rng: random.Random, setting: Setting, level: Level) -> tuple[Scene, l
     """A scene and true phrases: two things with their relation, or a count with a position; then the others."""
     sized, most = LEVELS[level].sized, LEVELS[level].things[1]
     if rng.random() < 0.6:
-        flock = NUMBERS.index(rng.choice(FLOCKS))
-        scene = compose(rng, setting.split, level, things=(flock + 1, max(most, flock + 1)), flock=flock)
+        identical = NUMBERS.index(rng.choice(GROUP_SIZES))
+        scene = compose(
+            rng, setting.split, level, things=(identical + 1, max(most, identical + 1)), identical=identical
+        )
         group = Noun(scene.things[0].colour, scene.things[0].shape)
-        rest = [Phrase(str(noun(t, sized)), "thing") for t in scene.things[flock:]]
-        stands = Phrase(place(scene.things[flock], scene.grid), "place")
-        return scene, [Phrase(f"{NUMBERS[flock]} {plural(str(group), 2)}", "count"), rest[0], stands, *rest[1:]]
+        rest = [Phrase(str(noun(t, sized)), "thing") for t in scene.things[identical:]]
+        position = Phrase(place(scene.things[identical], scene.grid), "place")
+        return scene, [Phrase(f"{NUMBERS[identical]} {plural(str(group), 2)}", "count"), rest[0], position, *rest[1:]]
     scene = compose(rng, setting.split, level, things=(2, most))
     one, two = scene.things[:2]
     axis = rng.choice([a for a in (0, 1) if (one.column, one.row)[a] != (two.column, two.row)[a]])
@@ -84,7 +86,7 @@ def _wrong(
             rows, columns = PLACES[scene.grid]
             return "relation", other(rng, tuple(f"{r} {c}" for r in rows for c in columns), phrase.text)
         case "count":
-            return "count", " ".join((other(rng, FLOCKS, words[0]), *words[1:]))
+            return "count", " ".join((other(rng, GROUP_SIZES, words[0]), *words[1:]))
     kind: Corruption = rng.choice(("attribute", "object"))
     if kind == "attribute" and rule.sized and rng.random() < 0.4:
         return kind, " ".join((other(rng, SIZES, words[0]), *words[1:]))

@@ -86,7 +86,7 @@ def _attempts(rng: random.Random, split: Split, level: Level, kind: Corruption) 
 def _counts(rng: random.Random, split: Split, level: Level) -> Attempt:
     """A number of things of one kind, and one fewer."""
     more = rng.randint(2, 2 + (level > 1))
-    full = compose(rng, split, level, things=(more, 4 if level == 3 else more + (level > 1)), flock=more)
+    full = compose(rng, split, level, things=(more, 4 if level == 3 else more + (level > 1)), identical=more)
     few = full.without(rng.randrange(more))
     kind = noun(full.things[0], sized=False)
 

@@ -82,15 +82,15 @@ class VotedPair:
         first, second = ((right, wrong)[k] for k in self.order)
         return first, second
 
-    def target(self, asked: str, right: str, wrong: str) -> str:
+    def target(self, request: str, right: str, wrong: str) -> str:
         """The reasoning of a target: the request, what each candidate shows, whether it fits, and the true verdict.
 
         An answer is called right or wrong instead: "says no: yes" would confuse.
         """
         verb, good, bad = ("says", "right", "wrong") if self.noun == "Answer" else ("shows", "yes", "no")
-        seen = self.shown(f"{right}: {good}.", f"{wrong}: {bad}.")
-        said = " ".join(f"{self.noun} {i} {verb} {text}" for i, text in enumerate(seen, start=1))
-        return answered(f"{asked} {said}", f"{self.noun} {self.truth} is better")
+        shown = self.shown(f"{right}: {good}.", f"{wrong}: {bad}.")
+        statements = " ".join(f"{self.noun} {i} {verb} {text}" for i, text in enumerate(shown, start=1))
+        return target_text(f"{request} {statements}", f"{self.noun} {self.truth} is better")
 
     @property
     def truth(self) -> int:
@@ -106,11 +106,11 @@ class VotedPair:
         return {"order": self.order, "truth": self.truth}
 
 
-def answered(thinking: str, answer: str) -> str:
+def target_text(thinking: str, answer: str) -> str:
     """A target: the reasoning, then the answer in its container."""
     return f"<think>{thinking}</think>\n<answer>{answer}</answer>"
 
 
-def spelt(scenes: Sequence[Scene]) -> list[list[str]]:
+def scene_texts(scenes: Sequence[Scene]) -> list[list[str]]:
     """Scenes for ``meta``: a line a thing."""
     return [[str(thing) for thing in scene.things] for scene in scenes]

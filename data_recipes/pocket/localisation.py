@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from data_recipes.pocket.claims import Noun, listed, noun, related
-from data_recipes.pocket.drafts import Draft, Setting, answered
+from data_recipes.pocket.drafts import Draft, Setting, target_text
 from data_recipes.pocket.drawing import Picture
 from data_recipes.pocket.questions import RELATIONS, counted, place
 from data_recipes.pocket.scenes import LEVELS, SHAPES, Scene, Thing, compose
@@ -18,7 +18,7 @@ def detection(rng: random.Random, setting: Setting) -> Draft:
     """One or two categories, and a box for every thing in them."""
     level = rng.choice(setting.levels)
     low, high = LEVELS[level].things
-    scene = compose(rng, setting.split, level, things=(low, high), flock=rng.choice((1, 1, 2)) if high > 2 else 1)
+    scene = compose(rng, setting.split, level, things=(low, high), identical=rng.choice((1, 1, 2)) if high > 2 else 1)
     shapes = list(dict.fromkeys(t.shape for t in scene.things))
     named = rng.sample(shapes, min(len(shapes), rng.randint(1, 2)))
     if level == 3 and rng.random() < 0.25:  # an absent category has no boxes
@@ -33,7 +33,7 @@ def detection(rng: random.Random, setting: Setting) -> Draft:
     return Draft(
         prompt=" and ".join(named) if setting.ood else ", ".join(named),
         root=scene,
-        target=answered(f"The image shows {seen}.", _json(boxes)),
+        target=target_text(f"The image shows {seen}.", _json(boxes)),
         gold={"boxes": boxes},
         level=level,
         pictures=(picture,),
@@ -55,7 +55,7 @@ def grounding(rng: random.Random, setting: Setting) -> Draft:
     return Draft(
         prompt=f"find {expression}" if setting.ood else expression,
         root=scene,
-        target=answered(f"It is the {seen}.", _json(boxes)),
+        target=target_text(f"It is the {seen}.", _json(boxes)),
         gold={"boxes": boxes},
         level=level,
         pictures=(picture,),

@@ -6,7 +6,7 @@ import random
 
 from data_recipes.pocket.claims import NUMBERS, Presence, against, caption, noun
 from data_recipes.pocket.corruptions import contrast, recast
-from data_recipes.pocket.drafts import Draft, Setting, VotedPair, answered
+from data_recipes.pocket.drafts import Draft, Setting, VotedPair, target_text
 from data_recipes.pocket.drawing import Picture
 from data_recipes.pocket.scenes import LEVELS, compose, split_of
 
@@ -50,7 +50,7 @@ def scores(rng: random.Random, setting: Setting) -> Draft:
     return Draft(
         prompt=caption(Presence(tuple(facts)), rng, ood=setting.ood),
         root=asked,
-        target=answered(f"{said} {NUMBERS[sum(fits)].capitalize()} of {NUMBERS[n]} fit.", str(score)),
+        target=target_text(f"{said} {NUMBERS[sum(fits)].capitalize()} of {NUMBERS[n]} fit.", str(score)),
         gold={"score": score},
         level=level,
         pictures=(Picture(shown, setting.look(rng, level)),),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from data_recipes.pocket.claims import NUMBERS, noun, plural, related
 from data_recipes.pocket.claims import RELATIONS as AXES
 from data_recipes.pocket.corruptions import other
-from data_recipes.pocket.drafts import Draft, Setting, VotedPair, answered
+from data_recipes.pocket.drafts import Draft, Setting, VotedPair, target_text
 from data_recipes.pocket.drawing import Picture
 from data_recipes.pocket.scenes import COLOURS, LEVELS, SHAPES, Level, Scene, Thing, compose
 
@@ -177,7 +177,7 @@ def answers(rng: random.Random, setting: Setting) -> Draft:
     return Draft(
         prompt=question.text,
         root=scene,
-        target=answered(question.reasoning, question.answer),
+        target=target_text(question.reasoning, question.answer),
         gold={"answer": question.answer, "kind": "choice" if question.choices else "number"},
         level=level,
         pictures=(Picture(scene, setting.look(rng, level)),),
@@ -230,7 +230,7 @@ def steps(rng: random.Random, setting: Setting) -> Draft:
     return Draft(
         prompt=f"Add up the {what}: how many?" if setting.ood else f"How many {what} are there together?",
         root=scene,
-        target=answered(thought, "[" + ",".join(str(int(ok)) for ok in right) + "]"),
+        target=target_text(thought, "[" + ",".join(str(int(ok)) for ok in right) + "]"),
         gold={"steps": [int(ok) for ok in right]},
         level=level,
         pictures=(Picture(scene, setting.look(rng, level)),),

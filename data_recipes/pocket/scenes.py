@@ -118,18 +118,18 @@ def split_of(scene: Scene) -> Split:
 
 
 def compose(
-    rng: random.Random, split: Split, level: Level, *, things: tuple[int, int] | None = None, flock: int = 1
+    rng: random.Random, split: Split, level: Level, *, things: tuple[int, int] | None = None, identical: int = 1
 ) -> Scene:
     """A scene of that split and level; in `ood` always with a held-back pair.
 
     Args:
         things: how many, from and to; the level's own range unless given.
-        flock: the number of them with the same colour, shape and size. All others differ in colour or shape.
+        identical: the number of them with the same colour, shape and size. All others differ in colour or shape.
     """
     rule = LEVELS[level]
     low, high = things or rule.things
     while True:
-        looks = _looks(rng, rule, max(flock, rng.randint(low, high)), flock, ood=split == "ood")
+        looks = _looks(rng, rule, max(identical, rng.randint(low, high)), identical, ood=split == "ood")
         if split == "ood" and not any(look[1::-1] in HELD_BACK for look in looks):
             continue
         for _ in range(PLACINGS):
@@ -151,11 +151,11 @@ def placed(rng: random.Random, scene: Scene, split: Split) -> Scene:
     return scene
 
 
-def _looks(rng: random.Random, rule: Difficulty, n: int, flock: int, *, ood: bool) -> list[tuple[str, str, str]]:
-    """Shape, colour and size of so many things, the first ``flock`` of them alike."""
+def _looks(rng: random.Random, rule: Difficulty, n: int, identical: int, *, ood: bool) -> list[tuple[str, str, str]]:
+    """Shape, colour and size of so many things, the first ``identical`` of them alike."""
     looks: list[tuple[str, str, str]] = []
     while len(looks) < n:
-        if looks and len(looks) < flock:
+        if looks and len(looks) < identical:
             looks.append(looks[0])
             continue
         size = rng.choice(SIZES) if rule.sized else "large"

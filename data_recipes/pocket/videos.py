@@ -32,7 +32,7 @@ class Clip:
     step: tuple[int, int]
     motion: str
 
-    def told(self, sized: bool) -> str:
+    def describe(self, sized: bool) -> str:
         """What it shows."""
         return f"{noun(self.scene.things[self.index], sized).a} {self.motion}"
 
@@ -54,14 +54,14 @@ def motions(rng: random.Random, setting: Setting) -> Draft:
     if rng.random() < 0.5 and (not setting.ood or held_back(wrong.scene)):  # else a still video would always be wrong
         right, wrong = wrong, right
     pair = VotedPair.draw(rng, setting, level, "Video")
-    asked = right.told(sized)
+    asked = right.describe(sized)
     it = noun(right.scene.things[right.index], sized).a
     frame, verbs = (rng.choice(OOD_MOTIONS), OOD_VERBS) if setting.ood else (rng.choice(MOTIONS), VERBS)
     verb, _, way = right.motion.partition(" ")
     return Draft(
         prompt=frame.format(f"{it} {verbs[verb]} {way}"),
         root=right.scene,
-        target=pair.target(f"The caption asks for {asked}.", asked, wrong.told(sized)),
+        target=pair.target(f"The caption asks for {asked}.", asked, wrong.describe(sized)),
         gold=pair.gold,
         level=level,
         clips=pair.shown(right.frames(setting.look(rng, level)), wrong.frames(setting.look(rng, level))),

@@ -10,7 +10,7 @@ from typing import Any
 
 from reasoner_rm.errors import ServiceError
 
-ACCOUNT = ("requests", "input_tokens", "output_tokens")
+COUNTERS = ("requests", "input_tokens", "output_tokens")
 
 
 class OutOfBudget(ServiceError):  # noqa: N818  # it is an end, no error
@@ -46,14 +46,14 @@ class Usage:
         self.output_tokens += written
         return read + written
 
-    def used(self) -> dict[str, int]:
-        """The account as JSON."""
-        return {name: getattr(self, name) for name in ACCOUNT}
+    def state_dict(self) -> dict[str, int]:
+        """The counters: requests, input tokens and output tokens."""
+        return {name: getattr(self, name) for name in COUNTERS}
 
-    def recall(self, used: Mapping[str, int]) -> None:
-        """Restore an account."""
-        for name in ACCOUNT:
-            setattr(self, name, used.get(name, 0))
+    def load_state_dict(self, state_dict: Mapping[str, int]) -> None:
+        """Restore the counters."""
+        for name in COUNTERS:
+            setattr(self, name, state_dict.get(name, 0))
 
     def __str__(self) -> str:
         used = f"{self.requests} requests, {self.input_tokens} tokens in, {self.output_tokens} out"

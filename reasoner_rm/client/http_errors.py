@@ -21,9 +21,9 @@ class RequestRejected(InputError):  # noqa: N818
         self.status, self.param = status, param
 
 
-def refusal(url: str, status: int, text: str, section: EndpointSection) -> RequestRejected:
+def rejection(url: str, status: int, text: str, section: EndpointSection) -> RequestRejected:
     """A 4xx answer as an error."""
-    words, param = message_of(text)
+    message, param = message_of(text)
     key = section.api_key_env
     if status in (401, 403):
         remedy = f"set {key} to a key that it accepts"
@@ -31,13 +31,13 @@ def refusal(url: str, status: int, text: str, section: EndpointSection) -> Reque
         remedy = "its account has nothing left"
     elif status == 404:
         remedy = "check its URL (up to /v1) and the model's name"
-    elif any(sign in words.lower() for sign in TOO_LONG):
+    elif any(phrase in message.lower() for phrase in TOO_LONG):
         remedy = "serve it with a larger --max-model-len, or lower max_completion_length or model.max_pixels"
     elif status == 413:
         remedy = "the images are too large: lower their size"
     else:
         remedy = f"check its URL, the model's name and {key}"
-    return RequestRejected(f"{url} answers {status}: {words[:240]}", remedy, status, param)
+    return RequestRejected(f"{url} answers {status}: {message[:240]}", remedy, status, param)
 
 
 def message_of(text: str) -> tuple[str, str]:
@@ -48,19 +48,19 @@ def message_of(text: str) -> tuple[str, str]:
         return text.strip(), ""
     error = body.get("error", body) if isinstance(body, dict) else {}
     match error:
-        case {"message": str(words), **rest} | {"detail": str(words), **rest}:
-            return words, str(rest.get("param") or "")
+        case {"message": str(message), **rest} | {"detail": str(message), **rest}:
+            return message, str(rest.get("param") or "")
     return text.strip(), ""
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
     """Seconds that a server asks to wait (`Retry-After`), stated as a number or a date; 0 without the header."""
-    said = headers.get("retry-after", "")
+    value = headers.get("retry-after", "")
     try:
-        return max(0.0, float(said))
+        return max(0.0, float(value))
     except ValueError:
         pass
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(said).timestamp() - time.time())
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
     except ValueError:
         return 0.0

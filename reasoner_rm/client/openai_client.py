@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from reasoner_rm.client.budget import OutOfBudget, RateLimiter, Usage
-from reasoner_rm.client.http_errors import RequestRejected, message_of, refusal, retry_after
+from reasoner_rm.client.http_errors import RequestRejected, message_of, rejection, retry_after
 from reasoner_rm.client.replicas import NoHealthyReplica, Replica, Replicas
 from reasoner_rm.config import EndpointSection
 from reasoner_rm.errors import InputError, ServiceError
@@ -60,10 +60,10 @@ class OpenAIClient:
         self._replicas = Replicas([Replica(url) for url in self.urls], patience=section.retries)
         self._requests, self._tokens = RateLimiter(section.requests_per_minute), RateLimiter(section.tokens_per_minute)
         self._answered: float | None = None
-        self._room: asyncio.Semaphore | None = None
+        self._slots: asyncio.Semaphore | None = None
         self._http: httpx.AsyncClient | None = None
 
-    # --- what callers use -----------------------------------------------------------------------------------------
+    # --- public methods -----------------------------------------------------------------------------------------
 
     @functools.cached_property
     def model_info(self) -> Mapping[str, Any]:
@@ -141,8 +141,8 @@ class OpenAIClient:
         try:
             for _ in jobs:
                 place, answer = done.get()
-                stands_in = isinstance(answer, (ServiceError, RequestRejected)) and not isinstance(answer, OutOfBudget)
-                if isinstance(answer, Exception) and not stands_in:
+                is_failure = isinstance(answer, (ServiceError, RequestRejected)) and not isinstance(answer, OutOfBudget)
+                if isinstance(answer, Exception) and not is_failure:
                     raise answer
                 yield place, answer
         finally:
@@ -158,9 +158,9 @@ class OpenAIClient:
             running.cancel()
 
     async def _do(self, job: HttpJob) -> Any:
-        if self._room is None:
-            self._room = asyncio.Semaphore(self.section.concurrency)
-        async with self._room:
+        if self._slots is None:
+            self._slots = asyncio.Semaphore(self.section.concurrency)
+        async with self._slots:
             self.cost.check()
             body = await asyncio.to_thread(job.body)
             expected = self._expected(body)
@@ -222,7 +222,7 @@ class OpenAIClient:
             raise _Busy(retry_after(answer.headers))
         replica.succeeded()
         if not answer.is_success:
-            raise refusal(replica.url, answer.status_code, answer.text, self.section)
+            raise rejection(replica.url, answer.status_code, answer.text, self.section)
         try:
             found = answer.json() if answer.content else None
         except ValueError:

@@ -14,7 +14,7 @@ from reasoner_rm.tasks.render import Prompt
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class TeacherRequest:
     """A sample, its rendered prompt, and the seed of the answer."""
 
     sample: Sample
@@ -25,7 +25,7 @@ class Asked:
 class Teacher(Protocol):
     """Answers prompts: a server (`EndpointTeacher`), or a rollout engine in this process (`rollout.teacher`).
 
-    ``model`` is its name, ``plan`` holds everything that its answers depend on. A call should have ``together``
+    ``model`` is its name, ``plan`` holds everything that its answers depend on. A call should have ``batch_size``
     prompts, and ``parallel`` calls may run at the same time. It raises OutOfBudget when its budget is used up. Boxes in
     its answers are in original pixels, as in samples.
     """
@@ -35,20 +35,20 @@ class Teacher(Protocol):
     @property
     def plan(self) -> Mapping[str, Any]: ...
     @property
-    def together(self) -> int: ...
+    def batch_size(self) -> int: ...
     @property
     def parallel(self) -> int: ...
-    def answers(self, asked: Sequence[Asked]) -> list[str]: ...
+    def answers(self, requests: Sequence[TeacherRequest]) -> list[str]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointTeacher:
-    """Asks a server for one text at a time, also from several threads. Boxes are not converted."""
+    """Requests one completion at a time from a server, also from several threads. Boxes are not converted."""
 
     endpoint: OpenAIClient
     temperature: float = 0.7
     max_tokens: int = 1024
-    together: ClassVar[int] = 1
+    batch_size: ClassVar[int] = 1
 
     @property
     def model(self) -> str:
@@ -62,8 +62,8 @@ class EndpointTeacher:
     def plan(self) -> dict[str, Any]:
         return {"model": self.model, "temperature": self.temperature, "max_tokens": self.max_tokens}
 
-    def answers(self, asked: Sequence[Asked]) -> list[str]:
-        return [self._said(user_turn(one.prompt), one.seed) for one in asked]
+    def answers(self, requests: Sequence[TeacherRequest]) -> list[str]:
+        return [self._text(user_turn(request.prompt), request.seed) for request in requests]
 
     def ask(self, content: Sequence[str | bytes], seed: int = 0) -> str:
         """The answer to one user turn of texts and encoded images.
@@ -71,16 +71,16 @@ class EndpointTeacher:
         Raises:
             OutOfBudget, ServiceError, InputError: as `OpenAIClient.post`; or the answer is no completion.
         """
-        return self._said(user_message(content), seed)
+        return self._text(user_message(content), seed)
 
-    def _said(self, message: Mapping[str, Any], seed: int) -> str:
+    def _text(self, message: Mapping[str, Any], seed: int) -> str:
         body = {
             "model": self.model, "temperature": self.temperature, "max_tokens": self.max_tokens, "seed": seed % 2**31,
             "messages": [message],
         }  # fmt: skip
-        said = self.endpoint.post(CHAT, body)
+        response = self.endpoint.post(CHAT, body)
         try:
-            text = said["choices"][0]["message"]["content"]
+            text = response["choices"][0]["message"]["content"]
         except (KeyError, IndexError, TypeError):
-            raise InputError(f"{self.endpoint.urls[0]} answers no chat completion: {str(said)[:120]}") from None
+            raise InputError(f"{self.endpoint.urls[0]} answers no chat completion: {str(response)[:120]}") from None
         return text if isinstance(text, str) else ""

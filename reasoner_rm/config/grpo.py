@@ -90,7 +90,8 @@ class GrpoSection(TrainSection):
     """`sum`: the weighted sum of the rewards. `decoupled`: each reward is normalised within the group before the sum
     (GDPO). `pareto`: the sum, with zero advantages for completions that another one dominates (Parrot)."""
     filter_metric: str = "accuracy"
-    """The component that decides whether a completion is correct, for filters and metrics."""
+    """The component that decides whether a completion is correct, for filters and metrics; of a user's own function
+    its name in the metrics, `own.py:function`."""
     filter_epsilon: NonNegative | None = None
     """Groups in which that component varies by at most this get zero advantages. None: no filter."""
     max_resample_ratio: NonNegative = 0.0

@@ -33,11 +33,11 @@ def turns(value: object, column: str) -> list[tuple[str, str]]:
 
 def exchange(value: object, column: str) -> tuple[str, str]:
     """The one question and its answer; a system turn before them is left out."""
-    spoken = [turn for turn in turns(value, column) if turn[0] != "system"]
-    if [role for role, _ in spoken] != ["user", "assistant"]:
-        what = f"{column} holds {len(spoken)} turns where a question and an answer are due"
+    dialogue = [turn for turn in turns(value, column) if turn[0] != "system"]
+    if [role for role, _ in dialogue] != ["user", "assistant"]:
+        what = f"{column} holds {len(dialogue)} turns where a question and an answer are due"
         raise InputError(what, remedy="correct or remove the row")
-    return spoken[0][1], spoken[1][1]
+    return dialogue[0][1], dialogue[1][1]
 
 
 def strip_placeholders(text: str) -> str:

@@ -42,13 +42,13 @@ class Media:
             case Stored():
                 return value
             case str() if is_remote(value):
-                return self._fetched(value)
+                return self._download(value)
             case str() if value.strip():
                 return inside(self.root, value)
             case bytes() if value:
-                return self._kept(value)
+                return self._stored(value)
             case {"bytes": bytes() as data} if data:
-                return self._kept(data)
+                return self._stored(data)
             case {"path": str() as path} if path:
                 return self.image(path)
         raise InputError(f"no image but {_short(value)}", remedy="give a path, or an image's bytes")
@@ -73,7 +73,7 @@ class Media:
         """Whether the dataset has such a folder."""
         return os.path.isdir(inside(self.root, folder))
 
-    def _fetched(self, address: str) -> str:
+    def _download(self, address: str) -> str:
         if not self.remote:
             what = f"the image is an address: {address:.80}"
             raise InputError(what, remedy="--remote fetches it, --images DIR takes copies from disk")
@@ -81,7 +81,7 @@ class Media:
         known = next(self.keep.glob(f"{name}.*"), None) if self.keep.is_dir() else None
         return str(known) if known else self._write(name, fetch(address))
 
-    def _kept(self, data: bytes) -> str:
+    def _stored(self, data: bytes) -> str:
         return self._write(hashlib.sha256(data).hexdigest()[:24], data)
 
     def _write(self, name: str, data: bytes) -> str:

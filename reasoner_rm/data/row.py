@@ -32,7 +32,7 @@ class DatasetRow:
     source: str = ""
     part: dict[str, Any] = field(default_factory=dict)
 
-    def maybe(self, column: str) -> Any | None:
+    def optional(self, column: str) -> Any | None:
         """The value, or None where there is none: a missing column, null, NaN, an empty text."""
         value = self.values.get(column)
         if isinstance(value, float) and math.isnan(value):
@@ -41,7 +41,7 @@ class DatasetRow:
 
     def value(self, column: str) -> Any:
         """The value of a required column."""
-        value = self.maybe(column)
+        value = self.optional(column)
         if value is None:
             if column not in self.values:
                 there = ", ".join(map(str, self.values)) or "nothing"

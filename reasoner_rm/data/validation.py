@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,18 +113,18 @@ def validate(
     """
     if not file.is_file():
         raise InputError("no such file", file=file, remedy="give a JSONL file of samples")
-    report, state = Report(file), _Seen()
+    report, state = Report(file), _Totals()
     limit = max_tokens or (lengths.limit if lengths else None)
     workers = workers or _usable_cores()
     with file.open("rb") as lines, ThreadPoolExecutor(workers) as pool, tqdm(unit="row", delay=2, disable=None) as bar:
         numbered = ((n, line) for n, line in enumerate(lines, start=1) if line.strip())
-        for batch in _ahead(pool, numbered, file, lengths, pictures):
-            for looked in batch:
-                _add(report, state, looked, limit)
+        for batch in _inspect_batches(pool, numbered, file, lengths, pictures):
+            for row in batch:
+                _add(report, state, row, limit)
                 bar.update()
     if not report.rows:
         raise InputError("no samples in it", file=file, remedy="an empty dataset cannot be used")
-    _conclude(report, state)
+    _check_totals(report, state)
     return report
 
 
@@ -133,25 +133,31 @@ def _usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _ahead(
+def _inspect_batches(
     pool: ThreadPoolExecutor, numbered: Iterator[tuple[int, bytes]], file: Path, lengths: Lengths | None, pictures: int
 ) -> Iterator[list[InspectedRow]]:
     """Rows in batches, in order, with a few of them being processed at any time."""
     batches = iter(lambda: list(itertools.islice(numbered, BATCH)), [])
     waiting = []
-    kept = 0
+    submitted = 0
     for batch in batches:
-        keep = max(0, pictures - kept)
-        kept += len(batch)
-        waiting.append(pool.submit(lambda rows, k: [_look(n, r, file, lengths, i < k) for i, (n, r) in enumerate(rows)],
-                                   batch, keep))  # fmt: skip
+        with_picture = max(0, pictures - submitted)
+        submitted += len(batch)
+        waiting.append(pool.submit(_inspect_batch, batch, file, lengths, with_picture))
         if len(waiting) > 8:
             yield waiting.pop(0).result()
     for future in waiting:
         yield future.result()
 
 
-def _look(number: int, line: bytes, file: Path, lengths: Lengths | None, picture: bool) -> InspectedRow:
+def _inspect_batch(
+    batch: Sequence[tuple[int, bytes]], file: Path, lengths: Lengths | None, with_picture: int
+) -> list[InspectedRow]:
+    """The rows of a batch; the first ``with_picture`` of them keep a sample picture."""
+    return [_inspect(n, line, file, lengths, i < with_picture) for i, (n, line) in enumerate(batch)]
+
+
+def _inspect(number: int, line: bytes, file: Path, lengths: Lengths | None, picture: bool) -> InspectedRow:
     try:
         sample = sample_from_dict(json_object(line), file.parent)
     except InputError as error:
@@ -205,7 +211,7 @@ def _images(sample: Sample, faults: list[tuple[str, str]]) -> list[MediaRef]:
     return found
 
 
-class _Seen:
+class _Totals:
     """The state over all rows: hashes, not the rows themselves."""
 
     def __init__(self) -> None:
@@ -215,60 +221,60 @@ class _Seen:
         self.first: Counter[str] = Counter()
 
 
-def _add(report: Report, seen: _Seen, looked: InspectedRow, limit: int | None) -> None:
-    where = f"{report.file}:{looked.line}"
+def _add(report: Report, totals: _Totals, row: InspectedRow, limit: int | None) -> None:
+    where = f"{report.file}:{row.line}"
     report.rows += 1
-    report.images += len(looked.sides)
-    for kind, text in looked.faults:
+    report.images += len(row.sides)
+    for kind, text in row.faults:
         report.note(kind, "error", f"{where}: {text}")
-    sample = looked.sample
+    sample = row.sample
     if sample is None:
         return
     report.tasks[sample.task] += 1
-    before = seen.ids.setdefault(hash(sample.id), looked.line)
-    if before != looked.line:
+    before = totals.ids.setdefault(hash(sample.id), row.line)
+    if before != row.line:
         report.note("repeated id", "error", f"{where}: id {sample.id!r} is already on line {before}")
-    before = seen.keys.setdefault(looked.key, looked.line)
-    if before != looked.line and not looked.faults:
+    before = totals.keys.setdefault(row.key, row.line)
+    if before != row.line and not row.faults:
         report.note("duplicate", "warning", f"{where}: the same as line {before}")
-    seen.groups.add(hash(sample.group_id))
-    if limit is not None and looked.tokens is not None and looked.tokens > limit:
-        report.note("too long", "error", f"{where}: {looked.tokens} tokens, the limit is {limit}")
-    _measure(report, seen, sample, looked)
-    if looked.picture:
-        report.pictures.append((f"line {looked.line}: {sample.prompt[:120]}", looked.picture))
+    totals.groups.add(hash(sample.group_id))
+    if limit is not None and row.tokens is not None and row.tokens > limit:
+        report.note("too long", "error", f"{where}: {row.tokens} tokens, the limit is {limit}")
+    _measure(report, totals, sample, row)
+    if row.picture:
+        report.pictures.append((f"line {row.line}: {sample.prompt[:120]}", row.picture))
 
 
-def _measure(report: Report, seen: _Seen, sample: Sample, looked: InspectedRow) -> None:
+def _measure(report: Report, totals: _Totals, sample: Sample, row: InspectedRow) -> None:
     values = report.values
-    for width, height in looked.sides:
+    for width, height in row.sides:
         values["image width, pixels"][width] += 1
         values["image height, pixels"][height] += 1
     values["prompt, characters"][len(sample.prompt)] += 1
-    if looked.tokens is not None:
-        values["row, tokens"][looked.tokens] += 1
-        values["images of a row, tokens"][looked.image_tokens] += 1
+    if row.tokens is not None:
+        values["row, tokens"][row.tokens] += 1
+        values["images of a row, tokens"][row.image_tokens] += 1
     if sample.task in PAIRWISE_TASKS:
         p = sample.gold.get("p_first")
         if isinstance(p, (int, float)) and 0 <= p <= 1:
             values["p_first"][round(p, 2)] += 1
-            seen.first["first" if p > 0.5 else "second" if p < 0.5 else "tie"] += 1
+            totals.first["first" if p > 0.5 else "second" if p < 0.5 else "tie"] += 1
     elif isinstance(score := sample.gold.get("score"), (int, float)):
         values["score"][round(float(score), 2)] += 1
 
 
-def _conclude(report: Report, seen: _Seen) -> None:
+def _check_totals(report: Report, totals: _Totals) -> None:
     """Findings that need all rows."""
     from scipy.stats import binomtest
 
-    first, second = seen.first["first"], seen.first["second"]
-    report.facts["groups"] = len(seen.groups)
+    first, second = totals.first["first"], totals.first["second"]
+    report.facts["groups"] = len(totals.groups)
     if first + second:
         chance = binomtest(first, first + second).pvalue
-        report.facts["the better one stands first"] = f"{first / (first + second):.1%} of {first + second}"
-        report.facts["ties"] = seen.first["tie"]
+        report.facts["the better candidate is first"] = f"{first / (first + second):.1%} of {first + second}"
+        report.facts["ties"] = totals.first["tie"]
         if chance < LEAK:
-            what = f"the better candidate stands first in {first} of {first + second} rows (chance: {chance:.1g})"
+            what = f"the better candidate is first in {first} of {first + second} rows (chance: {chance:.1g})"
             report.note("position leak", "warning", f"{what}; build with a recipe, which draws the order")
     entry = entry_of(report.file)
     if entry is None or "" in licences(entry):

@@ -69,8 +69,7 @@ def write_page(report: Report, out: Path) -> Path:
     page = jinja2.Environment(autoescape=True).from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         name=report.file.name,
         report=report,
-        verdict=f"Training would fail: {counted(report.errors, 'error')}." if report.errors else "Nothing stands in "
-        "the way of training.",
+        verdict=f"Training would fail: {counted(report.errors, 'error')}." if report.errors else "Ready for training.",
         findings=[(kind, f.severity, f.count, [_short(report, text) for text in f.examples]) for kind, f in
                   report.findings.items()],
         facts=facts(report),

@@ -20,7 +20,7 @@ def rec(row: DatasetRow, options: object) -> Iterable[Sample]:
     """Training rows are conversations answered with four numbers; evaluation rows have `problem` and `solution`."""
     if "solution" in row.values:
         question, answer = row.text("problem"), row.parsed("solution")
-        expression = row.text("normal_caption") if row.maybe("normal_caption") else _expression(question)
+        expression = row.text("normal_caption") if row.optional("normal_caption") else _expression(question)
     else:
         question, answer = _exchange(row)
         expression = _expression(question)

@@ -16,9 +16,9 @@ from reasoner_rm.models.loading import resolve_model
 from reasoner_rm.models.quantization import check_quantize, check_unsharded
 from reasoner_rm.models.token_counter import Counter
 from reasoner_rm.pipeline.listener_factory import POLICY_BASE
-from reasoner_rm.rewards import parse_spec
 from reasoner_rm.schema import Sample
 from reasoner_rm.training.memory_estimate import BatchShape, MemoryEstimate, counts, estimate
+from reasoner_rm.training.reward_scorer import reward_mixture
 from reasoner_rm.training.run_dir import Stage
 
 GB = 10**9
@@ -62,7 +62,7 @@ def plan(
     if sharding == 3:
         check_unsharded(model.quantize is not None)
     if stage == "grpo":
-        parse_spec(config.grpo.rewards)
+        reward_mixture(config.grpo)
     lengths, patches = _lengths(config, samples)
     section = _section(config, stage)
     steps = _grpo(section, samples, gpus) if isinstance(section, GrpoSection) else _sft(section, samples, gpus)

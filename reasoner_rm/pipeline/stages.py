@@ -23,7 +23,6 @@ from reasoner_rm.pipeline.listener_factory import open_listener
 from reasoner_rm.pipeline.rollout_log import rollout_record
 from reasoner_rm.pipeline.stage_run import StageRun
 from reasoner_rm.report import write_report
-from reasoner_rm.rewards import parse_spec
 from reasoner_rm.rollout import RolloutEngine
 from reasoner_rm.rollout.base import closing
 from reasoner_rm.rollout.factory import engine_from_config
@@ -31,6 +30,7 @@ from reasoner_rm.sampling.rejection_sampling import split_by_pass_rate
 from reasoner_rm.schema import PAIRWISE_TASKS, Sample, ScoredGroup
 from reasoner_rm.training.evaluation import check_schedule
 from reasoner_rm.training.grpo import GRPOTrainer
+from reasoner_rm.training.reward_scorer import reward_mixture
 from reasoner_rm.training.run_dir import Stage
 from reasoner_rm.training.sft import SFTTrainer
 from reasoner_rm.utils.files import atomic_write
@@ -108,7 +108,7 @@ class Pipeline(RunContext):
     def grpo(self) -> None:
         """GRPO on rejection sampling's RL rows, or on `data.train` when there was no rejection sampling."""
         section = self.config.grpo
-        parse_spec(section.rewards)  # fails on a wrong name before a model is loaded
+        reward_mixture(section)  # fails on a wrong name before a model is loaded
         file = self.run.path / RL_FILE
         samples = load_samples(file) if file.is_file() else self.samples("train")
         vlm = self.load_trainable()

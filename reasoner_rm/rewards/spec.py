@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from reasoner_rm.errors import InputError
 from reasoner_rm.rewards.base import Reward
 from reasoner_rm.rewards.registry import REWARDS, get_reward, unknown
-from reasoner_rm.utils.user_code import is_in_file
+from reasoner_rm.utils.user_code import is_in_file, short_name
 
 Setting: TypeAlias = "float | Sequence[tuple[float, float]] | Mapping[str, Any]"
 """A weight, points (step, weight) of one, or ``{weight: …}`` (default 1) with the reward's parameters."""
@@ -66,7 +66,8 @@ Mixture: TypeAlias = Mapping[str, WeightedReward]
 def parse_spec(spec: str | Mapping[str, Setting], params: Mapping[str, Any] | None = None) -> dict[str, WeightedReward]:
     """The weighted rewards of a preset, of one component, or of a mapping of components and presets to settings.
 
-    A preset in a mapping adds its components, their weights multiplied by its own.
+    A preset in a mapping adds its components, their weights multiplied by its own. A user's own function is named by
+    its file without the folder: `own.py:brevity`.
 
     Args:
         params: parameters, each passed to the components that have it.
@@ -95,7 +96,7 @@ def _terms(name: str, points: tuple[tuple[float, float], ...], params: Mapping[s
     if name not in PRESETS:
         if name not in REWARDS and not is_in_file(name):
             raise unknown("reward", name, [*PRESETS, *REWARDS])
-        return {name: WeightedReward(get_reward(name).with_params(params), points)}
+        return {short_name(name): WeightedReward(get_reward(name).with_params(params), points)}
     terms = {}
     for component, setting in PRESETS[name].items():
         base, preset_params = _parse_setting(component, setting)

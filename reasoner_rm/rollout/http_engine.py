@@ -127,7 +127,7 @@ class HttpEngine(RolloutEngine):
 
     @functools.cached_property
     def options(self) -> HttpOptions:
-        """Asked once, at first use, whether the server can: :class:`HttpOptions`."""
+        """Made at first use: it finds out whether the server supports the requests (:class:`HttpOptions`)."""
         return HttpOptions(self.endpoint, vllm=self.vllm, banned_token_ids=self.banned_token_ids)
 
     @property
@@ -136,10 +136,10 @@ class HttpEngine(RolloutEngine):
 
     def state_dict(self) -> dict[str, Any]:
         """What was spent of the endpoint's budget."""
-        return {"used": self.endpoint.cost.used()}
+        return {"usage": self.endpoint.cost.state_dict()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        self.endpoint.cost.recall(state_dict.get("used", {}))
+        self.endpoint.cost.load_state_dict(state_dict.get("usage", {}))
 
     # --- asking -----------------------------------------------------------------------------------------------------
 
@@ -153,7 +153,7 @@ class HttpEngine(RolloutEngine):
             "max_tokens": sampling.max_tokens,
             "n": 1 if sampling.temperature == 0 else len(request.seeds) - have,
             "seed": request.seeds[have] % 2**31,
-            "logprobs": sampling.top_p == 1,  # below, a server may tell those within the nucleus
+            "logprobs": sampling.top_p == 1,  # below 1, a server may report log-probabilities within the nucleus
         }
         if self.vllm:
             body |= VLLM
@@ -164,11 +164,11 @@ class HttpEngine(RolloutEngine):
         return {name: value for name, value in body.items() if name not in self._left_out}
 
     def drop_unsupported(self, refused: RequestRejected) -> bool:
-        """Whether to ask again without what the server would not have; nothing that changes the sampler goes."""
+        """Whether to repeat the request without the field that the server rejected; sampling settings are kept."""
         if refused.param not in ("logprobs", "seed", "n", "max_tokens") or not _UNHEARD_OF.search(str(refused)):
             return False
         self._left_out.add(refused.param)
-        warn_once(f"{self.endpoint.model} takes no {refused.param!r}: asked without")
+        warn_once(f"{self.endpoint.model} takes no {refused.param!r}: requests leave it out")
         return True
 
     # --- reading ----------------------------------------------------------------------------------------------------
@@ -186,10 +186,10 @@ class HttpEngine(RolloutEngine):
     def _completion(self, choice: Mapping[str, Any]) -> Completion:
         message, ids = choice["message"], tuple(choice.get("token_ids") or ())
         text, thought = message.get("content") or "", message.get("reasoning") or message.get("reasoning_content")
-        if thought:  # a server that parts the two: put together as the model wrote them
+        if thought:  # a server with a reasoning parser: joined as the model wrote it
             text = f"<think>{thought}</think>{text}"
         cut = choice.get("finish_reason") == "length"
-        if self.encoder is not None and ids:  # as the other engines say it, to the last half of a character
+        if self.encoder is not None and ids:  # as the other engines decode it, partial last characters included
             text = self.encoder.vlm.tokenizer.decode(ids if cut else ids[:-1], skip_special_tokens=False)
         tokens = (choice.get("logprobs") or {}).get("content") or ()
         return Completion(text, ids, tuple(float(t["logprob"]) for t in tokens), "length" if cut else "stop")

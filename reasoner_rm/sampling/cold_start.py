@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from reasoner_rm.client.budget import OutOfBudget
-from reasoner_rm.client.teacher import Asked, Teacher
+from reasoner_rm.client.teacher import Teacher, TeacherRequest
 from reasoner_rm.data.jsonl_ops import stream
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
@@ -50,7 +50,7 @@ def distil(
     try:
         work_through(
             _numbered(file), journal, lambda part: _entries(part, teacher, template, tries, seed), teacher.parallel,
-            teacher.together,
+            teacher.batch_size,
         )  # fmt: skip
     except OutOfBudget as end:
         spent = str(end)
@@ -59,7 +59,7 @@ def distil(
     for _, sample in stream(file):
         entry = journal.done.get(sample.id)
         if entry is None:
-            yield f"not asked: {spent}"
+            yield f"not requested: {spent}"
         elif entry["turn"] is None:
             yield entry["parse_error"]
         else:
@@ -91,8 +91,9 @@ def _entries(
     entries: list[dict[str, Any]] = [{"turn": None, "parse_error": ""} for _ in samples]
     left = list(range(len(samples)))
     for attempt in range(tries):
-        asked = [Asked(samples[i], prompts[i], stable_seed("distil", seed, samples[i].id, attempt)) for i in left]
-        for i, text in zip(left, teacher.answers(asked), strict=True):
+        seeds = [stable_seed("distil", seed, samples[i].id, attempt) for i in left]
+        requests = [TeacherRequest(samples[i], prompts[i], s) for i, s in zip(left, seeds, strict=True)]
+        for i, text in zip(left, teacher.answers(requests), strict=True):
             result = check_answer(samples[i], text)
             good = result.turn is not None
             entries[i] = {

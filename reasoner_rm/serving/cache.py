@@ -25,25 +25,25 @@ class CompletionCache:
     def __init__(self, entries: int = 10_000):
         self.entries = entries
         self.hits = self.misses = 0
-        self._kept: OrderedDict[str, tuple[Completion, ...]] = OrderedDict()
+        self._cached: OrderedDict[str, tuple[Completion, ...]] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, key: str) -> tuple[Completion, ...] | None:
         with self._lock:
-            found = self._kept.get(key)
+            found = self._cached.get(key)
             if found is None:
                 self.misses += 1
             else:
                 self.hits += 1
-                self._kept.move_to_end(key)
+                self._cached.move_to_end(key)
             return found
 
     def put(self, key: str, completions: tuple[Completion, ...]) -> None:
         with self._lock:
-            self._kept[key] = completions
-            self._kept.move_to_end(key)
-            while len(self._kept) > self.entries:
-                self._kept.popitem(last=False)
+            self._cached[key] = completions
+            self._cached.move_to_end(key)
+            while len(self._cached) > self.entries:
+                self._cached.popitem(last=False)
 
 
 def request_key(request: GenerationRequest, sampling: SamplingParams, model: str) -> str:

@@ -91,7 +91,7 @@ class GRPOTrainer:
         self.policy = Optimization(
             vlm, section, run or RunSection(), micro_batch_size=section.prompts_per_device, steps=steps, seed=seed
         )
-        alarms = Alarms(section.alarms, f"reward/{section.filter_metric}")
+        alarms = Alarms(section.alarms, f"reward/{self.scorer.filter_metric}")
         components: dict[str, Stateful] = {"scorer": self.scorer, "alarms": alarms}
         self.dynamic_sampler = None
         if section.max_resample_ratio > 0:

@@ -9,8 +9,10 @@ from typing import Any, TypeAlias
 
 from reasoner_rm import distributed
 from reasoner_rm.config import GrpoSection
+from reasoner_rm.errors import InputError
 from reasoner_rm.models.token_offsets import token_ends
 from reasoner_rm.rewards import (
+    WeightedReward,
     decoupled_sum,
     has_variance,
     pareto_front,
@@ -28,11 +30,25 @@ from reasoner_rm.schema import Belief, BoxSpace, Group, RewardContext, ScoredGro
 from reasoner_rm.tasks import get_task
 from reasoner_rm.training.advantages import group_advantages
 from reasoner_rm.utils.seeding import stable_seed
+from reasoner_rm.utils.user_code import short_name
 
 Sizes: TypeAlias = tuple[tuple[tuple[int, int], tuple[int, int]], ...]
 
 EMA_DECAY = 0.95
 """Weight of the past in a metric's running mean. The mean starts at 0, so that one lucky batch is no best mean."""
+
+
+def reward_mixture(section: GrpoSection) -> dict[str, WeightedReward]:
+    """The weighted rewards of a configuration.
+
+    Raises:
+        InputError: as `parse_spec`; or groups are filtered by a component that is not among the rewards.
+    """
+    mixture = parse_spec(section.rewards)
+    if section.filter_epsilon is not None and short_name(section.filter_metric) not in mixture:
+        what = f"grpo.filter_metric is {section.filter_metric!r}, which is none of the rewards"
+        raise InputError(what, remedy=f"choose among {', '.join(mixture)}")
+    return mixture
 
 
 class RewardScorer:
@@ -54,7 +70,8 @@ class RewardScorer:
         seed: int,
     ):
         self.section = section
-        self.mixture = parse_spec(section.rewards)
+        self.mixture = reward_mixture(section)
+        self.filter_metric = short_name(section.filter_metric)
         self.box_space = box_space
         self.tokenizer = tokenizer
         self.scorers = {**scorers, **{name: load_function(where) for name, where in section.scorers.items()}}
@@ -109,7 +126,7 @@ class RewardScorer:
     def is_informative(self, components: Components) -> bool:
         """Whether a group varies enough in the component that groups are filtered by."""
         epsilon = self.section.filter_epsilon
-        return epsilon is None or has_variance(components, self.section.filter_metric, epsilon)
+        return epsilon is None or has_variance(components, self.filter_metric, epsilon)
 
     def _advantages(
         self, weighed: Mapping[str, float], components: Components, total: tuple[float, ...]

@@ -62,7 +62,7 @@ class RolloutCollector:
         with self.timer("scoring"):
             sizes = [tuple((image.original, image.processed) for image in prompt.images) for prompt in encoded]
             scored = self.scorer(groups, sizes, beliefs, step, progress)
-            for values in group_metrics(scored, self.section.filter_metric):
+            for values in group_metrics(scored, self.scorer.filter_metric):
                 self.metrics.add(**values)
             self._show(step, scored)
         return list(zip(scored, encoded, strict=True))

@@ -16,6 +16,16 @@ def is_in_file(name: str) -> bool:
     return ".py:" in name
 
 
+def short_name(name: str) -> str:
+    """The name in metrics: without the folder, as a path of one machine says nothing on another.
+
+    >>> short_name("/home/me/own.py:brevity")
+    'own.py:brevity'
+    """
+    file, colon, attribute = name.rpartition(":")
+    return f"{Path(file).name}{colon}{attribute}" if is_in_file(name) else name
+
+
 @functools.cache
 def load_from_file(name: str) -> Any:
     """What a file defines under a name. A file is run once.

@@ -13,6 +13,9 @@ import httpx
 
 STARTING = 600.0
 """Seconds. It takes half a minute on a quiet machine."""
+UNIPROC = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
+"""The model runs in the engine's process: a worker of its own would import vLLM once more, 15 seconds of a core. By its
+short name, `uni`, vLLM's CPU build takes it for `mp`."""
 
 
 class VllmServer:
@@ -33,7 +36,7 @@ class VllmServer:
             sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model),
             "--served-model-name", "tiny", "--host", "127.0.0.1", "--port", str(self.port), "--dtype", "float32",
             "--enforce-eager", "--max-model-len", "1024", "--max-num-seqs", "64",
-            "--logprobs-mode", "processed_logprobs",
+            "--logprobs-mode", "processed_logprobs", "--distributed-executor-backend", UNIPROC,
             "--no-enable-chunked-prefill",  # a CPU's generators cannot be wound back, which a cut prefill asks of seeds
             *options,
         ]  # fmt: skip

@@ -23,7 +23,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`reasoner-rm pocket --quick`, from the shell."""
     out = tmp_path_factory.mktemp("pocket") / "run"
     command = [sys.executable, "-m", "reasoner_rm", "pocket", "--world", "digits", "--quick", "--out", str(out)]
-    command += ["--set", "grpo.max_steps=4"]
+    command += ["--set", "grpo.max_steps=4", "--set", "eval.limit=24"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     assert f"report: {out / 'report.html'}" in done.stdout and f"judge --model {out}" in done.stdout

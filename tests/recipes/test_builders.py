@@ -259,7 +259,7 @@ def test_a_budget_ends_the_run_and_more_goes_on(serve: Any, tmp_path: Path) -> N
     file, server = pairs(tmp_path, 10), serve(lambda body: verdict(1))
     poor = teacher(server.url, budget=0.009, input_price=2, output_price=10, concurrency=1)  # three answers
     made = list(distil(file, tmp_path / "j.jsonl", poor))
-    assert len(server.bodies) == 3 and sum(str(r).startswith("not asked: the budget") for r in made) == 7
+    assert len(server.bodies) == 3 and sum(str(r).startswith("not requested: the budget") for r in made) == 7
     list(distil(file, tmp_path / "j.jsonl", teacher(server.url)))
     assert len(server.bodies) == 10
 
@@ -296,7 +296,7 @@ def test_an_engine_teaches_in_batches_and_asks_again_only_where_it_failed(tmp_pa
         return verdict(1 if len(seeds) <= 4 else 2)
 
     engine = Scripted(say)
-    made = list(distil(file, tmp_path / "j.jsonl", EngineTeacher(engine, "m", SamplingParams(), together=4), tries=2))
+    made = list(distil(file, tmp_path / "j.jsonl", EngineTeacher(engine, "m", SamplingParams(), batch_size=4), tries=2))
     assert engine.calls == [4, 2, 4, 2, 2, 1] and len(seeds) == 15
     assert [s.id for s in made if isinstance(s, Sample)] == [f"s{i}" for i in (0, 1, 2, 3, 4, 6, 8)]
 

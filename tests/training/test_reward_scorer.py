@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,6 +60,29 @@ def test_groups_alike_in_accuracy_teach_nothing() -> None:
     assert any(scored(texts, rewards="unified_think").advantages)
     assert scored(texts, rewards="unified_think", filter_epsilon=0.01).advantages == (0.0,) * 3
     assert any(scored([WRONG, RIGHT], rewards="unified_think", filter_epsilon=0.01).advantages)
+
+
+LENGTH = """
+def length(group, parsed, context):
+    return [float(len(c.text)) for c in group.completions]
+"""
+
+
+def test_groups_are_filtered_by_a_users_own_reward_under_its_short_name(tmp_path: Path) -> None:
+    """The folder of the file is in neither the name of the metric nor that of `filter_metric`."""
+    (tmp_path / "own.py").write_text(LENGTH)
+    for name in ("own.py:length", str(tmp_path / "own.py:length")):
+        section = {"rewards": {str(tmp_path / "own.py:length"): 1.0, "accuracy": 1.0}, "filter_metric": name}
+        alike, differing = (scored(texts, **section, filter_epsilon=0.5) for texts in ([RIGHT, WRONG], [RIGHT, LOOSE]))
+        assert alike.components["own.py:length"] == (float(len(RIGHT)),) * 2
+        assert not any(alike.advantages) and any(differing.advantages)
+
+
+def test_a_filter_by_a_component_that_is_not_rewarded_is_refused() -> None:
+    with pytest.raises(
+        InputError, match="filter_metric is 'accuracy', which is none of the rewards; choose among format"
+    ):
+        scored([RIGHT, WRONG], rewards={"format": 1.0}, filter_epsilon=0.0)
 
 
 def test_weights_follow_the_step() -> None:

@@ -18,7 +18,7 @@ VOTES = {
 
 
 def _models(row: DatasetRow) -> dict[str, str]:
-    return {name: str(row.maybe(name) or "") for name in ("left_model", "right_model")}
+    return {name: str(row.optional(name) or "") for name in ("left_model", "right_model")}
 
 
 def image(row: DatasetRow) -> Iterable[Sample]:

@@ -45,9 +45,9 @@ def per_image(file: Path) -> Iterable[tuple[int, Any]]:
 
 
 def read(row: DatasetRow) -> Iterable[Sample]:
-    classes = sorted({str(o["class"]) for o in [*row.items("include"), *(row.maybe("exclude") or [])]})
+    classes = sorted({str(o["class"]) for o in [*row.items("include"), *(row.optional("exclude") or [])]})
     tag = row.one_of("tag", {t: t for t in TAGS})
-    asked = {"tag": tag, "include": list(row.items("include")), "exclude": list(row.maybe("exclude") or [])}
+    asked = {"tag": tag, "include": list(row.items("include")), "exclude": list(row.optional("exclude") or [])}
     place = str(row.value("place"))
     yield Sample(
         f"{place}-{Path(str(row.value('image'))).stem}", "detection", ", ".join(classes), images=(row.image("image"),),

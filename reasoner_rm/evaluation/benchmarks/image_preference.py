@@ -42,13 +42,13 @@ def hpdv2(row: DatasetRow) -> Iterable[Sample]:
 
 def pickapic(row: DatasetRow) -> Iterable[Sample]:
     """`jpg_0` and `jpg_1` are bare bytes; `label_0` is 1, 0, or 0.5 for a tie. Rows without a label are left out."""
-    if row.maybe("has_label") is False:
+    if row.optional("has_label") is False:
         raise SkipRow("no label")
     better = as_number(row.value("label_0"), "label_0", 0, 1)
     if better not in (0.0, 0.5, 1.0):
         raise InputError(f"label_0 is {better}", remedy="it is 0, 0.5 or 1")
     yield compared(
-        row, str(row.maybe("ranking_id") or row.name), "image_preference", row.text("caption"),
+        row, str(row.optional("ranking_id") or row.name), "image_preference", row.text("caption"),
         [row.image("jpg_0"), row.image("jpg_1")], better,
     )  # fmt: skip
 
@@ -59,12 +59,12 @@ def rapidata(row: DatasetRow) -> Iterable[Sample]:
         one, two = (row.number_of(f"votes_image{i}", 0) for i in (1, 2))
     else:
         names = [f"weighted_results_image{i}_preference" for i in (1, 2)]
-        if any(row.maybe(name) is None for name in names):
+        if any(row.optional(name) is None for name in names):
             raise SkipRow("no preference")
         one, two = (row.number_of(name, 0) for name in names)
     if not one + two:
         raise SkipRow("no votes")
-    models = [str(row.maybe(f"model{i}") or "") for i in (1, 2)]
+    models = [str(row.optional(f"model{i}") or "") for i in (1, 2)]
     prompt = row.text("prompt")
     yield compared(
         row, row.name, "image_preference", prompt, [row.image("image1"), row.image("image2")], one / (one + two),

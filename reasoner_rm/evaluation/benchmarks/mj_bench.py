@@ -29,9 +29,9 @@ def read(row: DatasetRow) -> Iterable[Sample]:
     always 0."""
     better = row.one_of("label", {0: 1.0, 1: 0.0, "0": 1.0, "1": 0.0})
     later = "subcategory" in row.values
-    kind = str((row.maybe("subcategory") if later else row.maybe("info")) or "")
+    kind = str((row.optional("subcategory") if later else row.optional("info")) or "")
     caption = "caption" if "caption" in row.values else "prompt"
-    by = {"group": str(row.maybe("category") or kind)} if later else {"group": kind} if len(kind) < 40 else {}
+    by = {"group": str(row.optional("category") or kind)} if later else {"group": kind} if len(kind) < 40 else {}
     yield compared(
         row, row.name, "image_preference", row.text(caption), [row.image("image0"), row.image("image1")], better,
         by=by | ({"part": kind} if later and kind else {}),
@@ -71,7 +71,7 @@ def read_bias(row: DatasetRow) -> Iterable[Sample]:
     """A single image with its `occupation` (or `education`) and `demographic`."""
     occupation = row.text("occupation")
     yield Sample(
-        id=row.name, task="pointwise", prompt=str(row.maybe("caption") or f"a photo of {occupation}"),
+        id=row.name, task="pointwise", prompt=str(row.optional("caption") or f"a photo of {occupation}"),
         images=(row.image("image"),), gold={"score": 5}, group_id=occupation, source=row.source,
         meta={"scale": [0, 10], "by": {"demographic": row.text("demographic")}, "occupation": occupation},
     )  # fmt: skip

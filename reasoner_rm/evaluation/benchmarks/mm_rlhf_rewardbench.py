@@ -17,7 +17,7 @@ CATEGORIES = ("mcq", "long", "short", "safety", "video")
 
 def read(row: DatasetRow) -> Iterable[Sample]:
     """`image`, or `video`, a folder of frames; the chosen answer is the first candidate."""
-    column = "video" if row.maybe("video") else "image"
+    column = "video" if row.optional("video") else "image"
     path = str(row.value(column))
     category = next((c for c in CATEGORIES if c in path), None)
     if category is None:

@@ -26,12 +26,12 @@ def read(row: DatasetRow) -> Iterable[Sample]:
     """`image_src` is an address: with --images, the file of its name there. An item's type is its place modulo 8."""
     value = row.value("image_src")
     local = value.rpartition("/")[2] if isinstance(value, str) and is_remote(value) and not row.media.remote else value
-    contents = row.maybe("image_content") or []
+    contents = row.optional("image_content") or []
     yield Sample(
         f"mmhal-{row.number}", "qa", row.text("question"), images=(row.refer(local, "image_src"),),
         gold={"answer": row.text("gt_answer")[:4000], "kind": "text"}, source=row.source,
         meta={
-            "by": {"group": TYPES[row.number % 8], "topic": str(row.maybe("question_topic") or "")},
+            "by": {"group": TYPES[row.number % 8], "topic": str(row.optional("question_topic") or "")},
             "contents": ", ".join(map(str, contents)),
         },
     )  # fmt: skip

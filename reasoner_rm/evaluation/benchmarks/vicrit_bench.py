@@ -21,8 +21,8 @@ def read(row: DatasetRow) -> Iterable[Sample]:
     was, now = _phrase(row, "original_noun_phrases"), _phrase(row, "changed_noun_phrases")
     if plain(was) == plain(now):
         raise SkipRow("nothing was changed")
-    kind = str(row.maybe("type") or row.maybe("category") or "")
-    by = {name: value for name, value in (("type", kind), ("domain", str(row.maybe("domain") or ""))) if value}
+    kind = str(row.optional("type") or row.optional("category") or "")
+    by = {name: value for name, value in (("type", kind), ("domain", str(row.optional("domain") or ""))) if value}
     gold = {"original": was, "changed": now, **({"type": kind} if kind else {})}
     yield Sample(
         row.name, "caption_critic", row.text("changed_caption"), images=(row.image("image"),), gold=gold,

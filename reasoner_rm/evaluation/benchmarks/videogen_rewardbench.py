@@ -19,7 +19,7 @@ def reader(aspect: str) -> Callable[[DatasetRow], Iterable[Sample]]:
 
     def read(row: DatasetRow) -> Iterable[Sample]:
         better = row.one_of(aspect, {"A": 1.0, "B": 0.0, "same": 0.5})
-        models = {name: str(row.maybe(name) or "") for name in ("A_model", "B_model")}
+        models = {name: str(row.optional(name) or "") for name in ("A_model", "B_model")}
         prompt = row.text("prompt")
         yield compared(
             row, row.name, "video_preference", prompt, [row.video("path_A"), row.video("path_B")], better,

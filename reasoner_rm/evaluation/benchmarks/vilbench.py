@@ -20,7 +20,7 @@ from reasoner_rm.schema import Sample
 def read(row: DatasetRow) -> Iterable[Sample]:
     """Every candidate is an item; those of a question share a group."""
     question, images = row.text("question"), tuple(row.images("image", least=1))
-    by = {"group": str(row.maybe("source") or "all")}
+    by = {"group": str(row.optional("source") or "all")}
     for i, candidate in enumerate(row.items("candidates", least=1)):
         given = as_dict(candidate, "candidates")
         steps = tuple(str(step) for step in as_list(given.get("steps"), "steps", least=1))

@@ -64,7 +64,7 @@ def read(row: DatasetRow) -> Iterable[Sample]:
 
 
 def _steps(row: DatasetRow) -> list[Any]:
-    column = "reasoning_error" if row.maybe("reasoning_error") is not None else "step_list"
+    column = "reasoning_error" if row.optional("reasoning_error") is not None else "step_list"
     value = row.value(column)
     return list(value) if isinstance(value, (list, tuple)) else [value]
 

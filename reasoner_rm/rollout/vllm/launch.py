@@ -46,8 +46,8 @@ def start(vlm: Vlm, settings: EngineSection, *, sync_weights: bool = False, stat
 
     Args:
         vlm: says what to load; its own weights may be left out.
-        following: the engine runs beside training; it starts without weights and is handed the policy's.
-        stats: keep count of prefix-cache hits.
+        sync_weights: the engine runs beside training; it starts with random weights, then gets the policy's.
+        stats: count the hits of the prefix cache.
 
     Raises:
         InputError: vLLM is missing or of a version that is not known to work, or it cannot start with these settings.

@@ -46,25 +46,26 @@ FAMILIES = {
         Family("qwen2_vl", "normalized_1000"),
         Family("qwen2_5_vl", "processed"),
         Family("qwen3_vl", "normalized_1000"),
+        Family("qwen3_vl_moe", "normalized_1000"),
+        Family("qwen3_5", "normalized_1000", supports_packing=False),
+        Family("qwen3_5_moe", "normalized_1000", supports_packing=False),
     )
 }
 
 
 def get_family(config: Any, where: str) -> Family:
-    """The adapter for a checkpoint's configuration. A Qwen-VL-like architecture without an adapter runs in the
-    repeated form, with one warning.
+    """The adapter for a checkpoint's configuration. A family without packing runs in the repeated form, with one
+    warning.
 
     Raises:
-        InputError: another architecture.
+        InputError: an architecture without an adapter: the coordinates of its boxes and its positions are unknown.
     """
-    if config.model_type in FAMILIES:
-        return FAMILIES[config.model_type]
-    if not (
-        hasattr(config, "image_token_id") and hasattr(getattr(config, "vision_config", None), "spatial_merge_size")
-    ):
+    family = FAMILIES.get(config.model_type)
+    if family is None:
         raise InputError(
             f"{where} is a {config.model_type!r} checkpoint, which is not supported",
             remedy=f"use one of these architectures: {', '.join(FAMILIES)}",
         )
-    warn_once(f"{config.model_type} has no adapter: every completion repeats its prompt, which is slower")
-    return Family(config.model_type, "processed", supports_packing=False)
+    if not family.supports_packing:
+        warn_once(f"{family.model_type} is not packed: every completion repeats its prompt, which is slower")
+    return family

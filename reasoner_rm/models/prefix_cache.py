@@ -108,7 +108,9 @@ class RepeatedPrefixCache:
     """The prompts' cache repeated for every row, for models whose attention does not support packing."""
 
     def __init__(self, cache: Any, mask: Tensor, rows: int):
-        cache.batch_repeat_interleave(rows)
+        cache.reorder_cache(
+            torch.arange(len(mask), device=mask.device).repeat_interleave(rows)
+        )  # recurrent states, too
         self.cache, self.rows = cache, rows
         self.mask = mask.repeat_interleave(rows, 0)
 
@@ -120,5 +122,5 @@ class RepeatedPrefixCache:
         pass
 
     def select(self, prompts: Tensor, rows: Tensor, count: int) -> None:
-        self.cache.batch_select_indices(rows)
+        self.cache.reorder_cache(rows)
         self.mask, self.rows = self.mask[rows], count

@@ -48,11 +48,23 @@ CHAT_TEMPLATE = """
 """.strip()
 
 
+HYBRID: dict[str, Any] = {
+    "layer_types": ["linear_attention", "linear_attention", "full_attention"],
+    "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 32, "linear_value_head_dim": 32,
+}  # fmt: skip
+"""Gated-DeltaNet layers beside one of full attention, as in Qwen3.5."""
+EXPERTS: dict[str, Any] = {
+    "num_experts": 4, "num_local_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64,
+    "shared_expert_intermediate_size": 64, "decoder_sparse_step": 1,
+}  # fmt: skip
+"""A mixture of experts."""
+
+
 @dataclass(frozen=True, slots=True)
 class TinySize:
     """The shape of a tiny model. Heads are 32 wide, the least that vLLM's CPU attention takes."""
 
-    family: Literal["qwen2_vl", "qwen2_5_vl", "qwen3_vl"] = "qwen2_5_vl"
+    family: Literal["qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe"] = "qwen2_5_vl"
     hidden: int = 128
     layers: int = 3
     heads: int = 4
@@ -135,11 +147,15 @@ def build(size: TinySize, tokenizer: Any, seed: int) -> PreTrainedModel:
         text["rope_parameters"] = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": sections}
         vision |= {"window_size": 112, "fullatt_block_indexes": [size.vision_layers - 1], "patch_size": 14}
     else:
-        text |= {"head_dim": size.hidden // size.heads}
+        hybrid = size.family.startswith("qwen3_5")
+        text |= {"head_dim": size.hidden // size.heads} | (HYBRID if hybrid else {})
+        text |= EXPERTS if size.family.endswith("_moe") else {}
         text["rope_parameters"] = {
-            "rope_type": "default", "rope_theta": 1e4, "mrope_section": [6, 5, 5], "mrope_interleaved": True,
+            "rope_type": "default", "rope_theta": 1e4, "mrope_interleaved": True,
+            "mrope_section": [2, 1, 1] if hybrid else [6, 5, 5], "partial_rotary_factor": 0.25 if hybrid else 1.0,
         }  # fmt: skip
-        vision |= {"patch_size": 16, "num_position_embeddings": 64, "deepstack_visual_indexes": [0]}
+        vision |= {"patch_size": 16, "num_position_embeddings": 64}
+        vision |= {} if hybrid else {"deepstack_visual_indexes": [0]}
     config = AutoConfig.for_model(
         size.family,
         text_config=text,
@@ -171,7 +187,7 @@ def build_processor(size: TinySize, tokenizer: Any) -> Any:
     )
 
     bounds = {"min_pixels": size.pixels, "max_pixels": size.pixels}
-    if size.family != "qwen3_vl":
+    if size.family in ("qwen2_vl", "qwen2_5_vl"):
         images, videos = Qwen2VLImageProcessor(**bounds), Qwen2VLVideoProcessor()
         processor = Qwen2VLProcessor if size.family == "qwen2_vl" else Qwen2_5_VLProcessor
     else:

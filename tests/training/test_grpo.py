@@ -228,12 +228,12 @@ def test_a_broken_image_is_reported_when_it_is_wanted(tiny: Vlm, tmp_path: Path)
         encoder.encode(Prompt((str(file),), (True,)))
 
 
-def test_a_relative_without_an_adapter_runs_repeated_and_says_so_once(
+def test_a_family_without_packing_runs_repeated_and_says_so_once(
     tiny_folder: Path, perturbed: Stir, samples: list[Sample], monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    """Qwen2.5-VL itself, its adapter hidden: what it answers, hears and computes stays the same."""
+    """Qwen2.5-VL itself, without packing: completions, beliefs and log-probabilities stay the same."""
     known = perturbed(load_vlm(tiny_folder, device="cpu"))
-    monkeypatch.delitem(families.FAMILIES, "qwen2_5_vl")
+    monkeypatch.setitem(families.FAMILIES, "qwen2_5_vl", dataclasses.replace(known.family, supports_packing=False))
     warn_once.cache_clear()
     plain = perturbed(load_vlm(tiny_folder, device="cpu"))
     load_vlm(tiny_folder, device="cpu")

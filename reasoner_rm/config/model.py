@@ -29,7 +29,8 @@ class ModelSection(Section):
     path: str = "Qwen/Qwen2.5-VL-3B-Instruct"
     """A checkpoint, a run, a hub id, or `builtin:pocket-base`."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """The precision of the weights; `auto`: the checkpoint's."""
+    """The precision of the weights; `auto`: the checkpoint's, but `float32` while all weights are trained without
+    DeepSpeed, whose optimiser keeps fp32 copies itself."""
     attn_implementation: str | None = None
     """An attention implementation by transformers' name; None: SDPA."""
     min_pixels: Count | None = None

@@ -82,12 +82,17 @@ class RunContext:
         device: str | None = None,
         weights: bool = True,
         quantize: Quantization | None = None,
+        dtype: str | None = None,
     ) -> Vlm:
-        """The policy from a path or else from the last completed stage; without ``weights`` its architecture only."""
+        """The policy from a path or else from the last completed stage; without ``weights`` its architecture only.
+
+        Args:
+            dtype: in place of `model.dtype`.
+        """
         model = self.config.model
         vlm = load_vlm(
             path or self.run.latest() or model.path,
-            dtype=model.dtype,
+            dtype=dtype or model.dtype,
             min_pixels=model.min_pixels,
             max_pixels=model.max_pixels,
             attn_implementation=model.attn_implementation,
@@ -112,7 +117,7 @@ class RunContext:
         """
         model = self.config.model
         check_quantize(model)
-        vlm = self.policy(path, device, quantize=model.quantize)
+        vlm = self.policy(path, device, quantize=model.quantize, dtype=trained_dtype(self.config))
         if model.lora is not None:
             return add_lora(vlm, model.lora, self.config.run.seed)
         if is_quantized(vlm.model):
@@ -136,6 +141,14 @@ class RunContext:
             "peak_rss_mb": max(peak_rss_mb(), summary.get("peak_rss_mb", 0)),
         }
         self.run.write_json("summary.json", summary)
+
+
+def trained_dtype(config: Config) -> str:
+    """The precision of the weights in training. AdamW on half-precision weights loses small updates: bfloat16 has 8
+    significant bits, and an update of 1e-6 is far below those of most weights."""
+    model = config.model
+    alone = model.lora is None and config.run.deepspeed is None
+    return "float32" if model.dtype == "auto" and alone else model.dtype
 
 
 def peak_rss_mb() -> float:

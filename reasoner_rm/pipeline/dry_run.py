@@ -15,6 +15,7 @@ from reasoner_rm.errors import InputError
 from reasoner_rm.models.loading import resolve_model
 from reasoner_rm.models.quantization import check_quantize, check_unsharded
 from reasoner_rm.models.token_counter import Counter
+from reasoner_rm.pipeline.context import trained_dtype
 from reasoner_rm.pipeline.listener_factory import POLICY_BASE
 from reasoner_rm.schema import Sample
 from reasoner_rm.training.memory_estimate import BatchShape, MemoryEstimate, counts, estimate
@@ -96,6 +97,7 @@ def memory_of(
         architecture: returns the configuration of a model path.
     """
     section, listening = _section(config, stage), config.listener
+    model = config.model.model_copy(update={"dtype": trained_dtype(config)})
     update, rollout = BatchShape(getattr(section, "batch_size", 1), prompt, 1, TARGET_TOKENS, patches), None
     if isinstance(section, GrpoSection):
         update, rollout = _batch_shapes(section, prompt, patches)
@@ -103,7 +105,7 @@ def memory_of(
     if stage == "grpo" and listening.path not in (None, POLICY_BASE) and listening.endpoint is None:
         listener_bytes = counts(architecture(str(listening.path)), ModelSection(dtype=listening.dtype)).stored
     return estimate(
-        architecture(config.model.path), config.model, section, update, rollout, ranks=gpus, stage=sharding,
+        architecture(config.model.path), model, section, update, rollout, ranks=gpus, stage=sharding,
         reference=stage == "grpo" and config.grpo.beta > 0, listener=listener_bytes,
     )  # fmt: skip
 

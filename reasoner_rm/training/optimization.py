@@ -84,6 +84,7 @@ class Optimization:
                 remedy="start them with torchrun or accelerate launch",
             )
         self._check_sharding()
+        self._check_precision()
         module = PolicyModule(vlm)
         if distributed.world_size() > 1:
             module.always_run_vision()
@@ -117,6 +118,16 @@ class Optimization:
             raise InputError(
                 "with model.cache_features a process may leave out the vision tower, while others wait for its weights",
                 remedy="unset model.cache_features, or take ZeRO-2",
+            )
+
+    def _check_precision(self) -> None:
+        if self.is_deepspeed or (self.is_fsdp and self.args.bf16):  # their optimisers step fp32 copies
+            return
+        half = {p.dtype for p in self.vlm.model.parameters() if p.requires_grad and p.dtype.itemsize < 4}
+        if half:
+            raise InputError(
+                f"weights in {', '.join(map(str, half))} would be trained: they are too coarse for most updates",
+                remedy="set model.dtype: float32 with bf16: true, or model.lora, or run.deepspeed",
             )
 
     def _prepare(self, module: PolicyModule, section: TrainSection) -> tuple[Any, Any, Any]:

@@ -1,0 +1,93 @@
+"""Full fine-tuning in mixed precision: fp32 weights under autocast train; half-precision weights alone are refused."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from reasoner_rm import rewards
+from reasoner_rm.config import Config, GrpoSection, LoraSection, RunSection, SftSection
+from reasoner_rm.errors import InputError
+from reasoner_rm.models.loading import Vlm
+from reasoner_rm.models.lora import add_lora
+from reasoner_rm.models.prompt_encoder import PromptEncoder
+from reasoner_rm.pipeline.context import trained_dtype
+from reasoner_rm.rewards.base import Reward
+from reasoner_rm.rollout.transformers_engine import TransformersEngine
+from reasoner_rm.schema import Group, Sample
+from reasoner_rm.tasks.render import load_template
+from reasoner_rm.training.grpo import GRPOTrainer
+from reasoner_rm.training.optimization import Optimization
+
+TEMPLATE = load_template("image_preference", "brief")
+
+
+def in_dtype(vlm: Vlm, dtype: torch.dtype) -> Vlm:
+    return dataclasses.replace(vlm, model=copy.deepcopy(vlm.model).to(dtype))
+
+
+def luck(group: Group, parsed: Any, context: Any) -> list[float | None]:
+    """A reward that an untrained model's completions already differ in."""
+    return [float(zlib.crc32(completion.text.encode()) % 7) for completion in group.completions]
+
+
+@pytest.mark.parametrize("form", [{}, {"shared_prefix": False}, {"gradient_checkpointing": True}])
+def test_fp32_weights_are_trained_under_autocast(
+    form: dict[str, bool], tiny: Vlm, perturbed: Callable[[Vlm], Vlm], pictures: tuple[Image.Image, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """At a learning rate of 1e-6 most weights move in two steps, although bf16 could represent few of the updates."""
+    monkeypatch.setitem(rewards.REWARDS, "luck", Reward("luck", (0.0, 6.0), luck))
+    vlm = in_dtype(perturbed(tiny), torch.float32)
+    start = {name: weight.clone() for name, weight in vlm.model.named_parameters()}
+    section = GrpoSection(
+        rewards="luck", prompts_per_device=1, gradient_accumulation_steps=1, num_generations=3, max_steps=2,
+        max_completion_length=6, learning_rate=1e-6, bf16=True, **form,
+    )  # fmt: skip
+    samples = [Sample(str(i), "image_preference", "x", pictures[:2], gold={"p_first": 1.0}) for i in range(2)]
+    encoder = PromptEncoder(vlm)
+    GRPOTrainer(
+        vlm, TEMPLATE, samples, section, engine=TransformersEngine(vlm, encoder), encoder=encoder, listener=None,
+        log=lambda *_: None, seed=0,
+    ).train()  # fmt: skip
+    moved = torch.cat([(weight != start[name]).flatten() for name, weight in vlm.model.named_parameters()])
+    assert moved.float().mean() > 0.8
+    assert all(weight.dtype == torch.float32 for weight in vlm.model.parameters())
+
+
+def optimization(vlm: Vlm) -> Optimization:
+    return Optimization(vlm, SftSection(max_steps=1), RunSection(), micro_batch_size=1, steps=1, seed=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_weights_without_fp32_copies_are_refused(dtype: torch.dtype, tiny: Vlm) -> None:
+    with pytest.raises(
+        InputError, match=rf"weights in {dtype} would be trained.*set model.dtype: float32 with bf16: true"
+    ):
+        optimization(in_dtype(tiny, dtype))
+
+
+def test_fp32_adapters_of_a_bf16_base_are_trained(tiny: Vlm) -> None:
+    optimization(add_lora(in_dtype(tiny, torch.bfloat16), LoraSection(r=2)))
+
+
+@pytest.mark.parametrize(
+    ("model", "run", "dtype"),
+    [
+        ({}, {}, "float32"),
+        ({"dtype": "bfloat16"}, {}, "bfloat16"),
+        ({"lora": {}}, {}, "auto"),
+        ({}, {"deepspeed": "zero2.json"}, "auto"),
+    ],
+)
+def test_auto_is_fp32_where_nobody_else_keeps_fp32_copies(
+    model: dict[str, Any], run: dict[str, Any], dtype: str
+) -> None:
+    assert trained_dtype(Config.model_validate({"task": "qa", "model": model, "run": run})) == dtype

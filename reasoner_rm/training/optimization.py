@@ -33,6 +33,7 @@ from transformers.trainer_pt_utils import get_parameter_names
 from reasoner_rm import distributed
 from reasoner_rm.config import RunSection, TrainSection
 from reasoner_rm.errors import InputError
+from reasoner_rm.log import warn_once
 from reasoner_rm.models.loading import Vlm
 from reasoner_rm.models.param_groups import param_groups
 from reasoner_rm.models.quantization import check_unsharded, is_quantized
@@ -83,6 +84,8 @@ class Optimization:
                 f"{self.accelerator.num_processes} processes were started, {distributed.world_size()} found each other",
                 remedy="start them with torchrun or accelerate launch",
             )
+        if self.accelerator.num_processes == 1 and (found := torch.cuda.device_count()) > 1:
+            warn_once(f"1 of {found} GPUs is used; scripts/launch.sh or accelerate launch start a process on each")
         self._check_sharding()
         self._check_precision()
         module = PolicyModule(vlm)

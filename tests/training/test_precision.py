@@ -1,4 +1,4 @@
-"""Full fine-tuning in mixed precision: fp32 weights under autocast train; half-precision weights alone are refused."""
+"""Training in one process: its precision and its device."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from PIL import Image
 from reasoner_rm import rewards
 from reasoner_rm.config import Config, GrpoSection, LoraSection, RunSection, SftSection
 from reasoner_rm.errors import InputError
+from reasoner_rm.log import warn_once
 from reasoner_rm.models.loading import Vlm
 from reasoner_rm.models.lora import add_lora
 from reasoner_rm.models.prompt_encoder import PromptEncoder
@@ -25,6 +26,7 @@ from reasoner_rm.schema import Group, Sample
 from reasoner_rm.tasks.render import load_template
 from reasoner_rm.training.grpo import GRPOTrainer
 from reasoner_rm.training.optimization import Optimization
+from reasoner_rm.training.policy_module import PolicyModule
 
 TEMPLATE = load_template("image_preference", "brief")
 
@@ -64,6 +66,16 @@ def test_fp32_weights_are_trained_under_autocast(
 
 def optimization(vlm: Vlm) -> Optimization:
     return Optimization(vlm, SftSection(max_steps=1), RunSection(), micro_batch_size=1, steps=1, seed=0)
+
+
+def test_one_process_on_a_machine_of_four_gpus_takes_one_and_says_so(
+    tiny: Vlm, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`transformers.Trainer` would wrap the policy in `nn.DataParallel`, which splits packed rows."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    warn_once.cache_clear()
+    assert type(optimization(in_dtype(tiny, torch.float32)).model) is PolicyModule
+    assert "1 of 4 GPUs is used" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

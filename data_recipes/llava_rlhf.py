@@ -14,21 +14,21 @@ from reasoner_rm.schema import Sample
 
 def llava_rlhf(row: DatasetRow, options: object) -> Iterable[Sample]:
     """`output_1`, `output_2`, `preference` 1 or 2; a longer conversation becomes one question with all of its turns."""
-    dialogue = turns(row.items("conversations"), "conversations")
-    if dialogue[-1][0] != "user":
+    conversation = turns(row.items("conversations"), "conversations")
+    if conversation[-1][0] != "user":
         raise InputError("the conversation does not end with a question", remedy="correct or remove the row")
     answers = [as_text(as_dict(row.value(f"output_{k}"), f"output_{k}").get("value"), f"output_{k}") for k in (1, 2)]
     p = row.one_of("preference", {1: 1.0, 2: 0.0})
     image = row.image("image")
     meta = {"hallucination": row.optional("hallucination")}
-    return [pair(row, "response_preference", dialogue(dialogue), answers, p, images=[image], meta=meta)]
+    return [pair(row, "response_preference", dialogue(conversation), answers, p, images=[image], meta=meta)]
 
 
-def dialogue(dialogue: list[tuple[str, str]]) -> str:
+def dialogue(conversation: list[tuple[str, str]]) -> str:
     """A conversation as one question: the bare text of a single turn, else every turn with its speaker."""
-    if len(dialogue) == 1:
-        return strip_placeholders(dialogue[0][1])
-    return "\n".join(f"{role.capitalize()}: {strip_placeholders(text)}" for role, text in dialogue)
+    if len(conversation) == 1:
+        return strip_placeholders(conversation[0][1])
+    return "\n".join(f"{role.capitalize()}: {strip_placeholders(text)}" for role, text in conversation)
 
 
 LLAVA_RLHF = Recipe(

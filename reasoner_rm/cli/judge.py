@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -92,13 +93,14 @@ def _rank(args: argparse.Namespace) -> None:
         judge = Judge.from_pretrained(args.model, args.engine, url=args.url, max_tokens=args.max_tokens)
         result = judge.tournament(args.caption, args.images, args.method, votes=args.votes)
     if args.json:
-        row = {"order": result.order, "method": result.method, "comparisons": result.comparisons}
-        print(json.dumps({**row, "points": result.points, "unreadable": result.unread}))
+        print(json.dumps(dataclasses.asdict(result)))
         return
-    for rank, i in enumerate(result.order, 1):
-        print(f"{rank}. {args.images[i]}")
-    unread = f", {result.unread} of them unreadable" if result.unread else ""
-    print(f"{result.method}, {result.comparisons} comparisons{unread}", file=sys.stderr)
+    for i in result.order:
+        tied = " (tied)" if result.ranks.count(result.ranks[i]) > 1 else ""
+        print(f"{result.ranks[i]}. {args.images[i]}{tied}")
+    undecided = f", {result.undecided} undecided" if result.undecided else ""
+    unread = f" ({result.unread} unreadable)" if result.unread else ""
+    print(f"{result.method}, {result.comparisons} comparisons{undecided}{unread}", file=sys.stderr)
 
 
 def _screen(args: argparse.Namespace) -> None:

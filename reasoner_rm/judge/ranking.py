@@ -22,14 +22,23 @@ SMALL = 8
 
 @dataclass(slots=True)
 class Ranking:
-    """``order``: the indices of N items, best first. ``points`` [N]: wins, a tie counts half. ``unread``: comparisons
-    without a readable verdict, which count as ties."""
+    """The result of a tournament of N items.
+
+    Attributes:
+        order: indices, best first; tied items in the given order.
+        ranks: [N] the rank of each item, 1 is the best. Tied items share the least of their ranks (1, 1, 3).
+        points: [N] wins, a tie counts half; None unless all pairs were compared.
+        undecided: comparisons that decided nothing: ties, votes that depend on the order, unreadable verdicts.
+        unread: the unreadable ones among them.
+    """
 
     order: list[int]
+    ranks: list[int]
     method: str
     comparisons: int
-    points: list[float] = field(default_factory=list)
-    unread: int = 0
+    points: list[float] | None
+    undecided: int
+    unread: int
 
 
 def rank(n: int, compare: Compare, method: Method = "auto") -> Ranking:
@@ -48,7 +57,18 @@ def rank(n: int, compare: Compare, method: Method = "auto") -> Ranking:
     table = _Table(n, compare)
     order = methods[name](n, table)
     table.check_read()
-    return Ranking(order, name, table.comparisons, table.points, table.unread)
+    alike = table.tied if name == "merge" else table.level
+    ranks = _ranks(order, [alike(a, b) for a, b in itertools.pairwise(order)])
+    points = [lead + (n - 1) / 2 for lead in table.leads] if name == "round_robin" else None
+    return Ranking(order, ranks, name, table.comparisons, points, table.undecided, table.unread)
+
+
+def _ranks(order: Sequence[int], tied: Sequence[bool]) -> list[int]:
+    """The rank of each item; ``tied``: whether each item of the order but the first is tied with the one before it."""
+    ranks = [1] * len(order)
+    for place, (item, before, same) in enumerate(zip(order[1:], order, tied, strict=False), start=2):
+        ranks[item] = ranks[before] if same else place
+    return ranks
 
 
 def knockout(n: int, compare: Compare) -> tuple[int, int]:
@@ -69,12 +89,13 @@ def knockout(n: int, compare: Compare) -> tuple[int, int]:
 
 
 class _Table:
-    """The pairs compared so far and the points of every item."""
+    """The pairs compared so far, each with the probability of its first item, and how far the wins of every item lead
+    its losses, in halves: items may have different numbers of comparisons."""
 
     def __init__(self, n: int, compare: Compare):
-        self.compare, self.comparisons, self.unread = compare, 0, 0
-        self.points = [0.0] * n
-        self.played: set[frozenset[int]] = set()
+        self.compare, self.comparisons, self.undecided, self.unread = compare, 0, 0, 0
+        self.leads = [0.0] * n
+        self.played: dict[frozenset[int], float] = {}
 
     def play(self, pairs: Sequence[Pair]) -> list[float]:
         """One round; an unreadable verdict is a tie."""
@@ -82,10 +103,11 @@ class _Table:
         probs = [0.5 if p is None else p for p in verdicts]
         self.comparisons += len(pairs)
         self.unread += sum(p is None for p in verdicts)
+        self.undecided += sum(p == 0.5 for p in probs)
         for (a, b), p in zip(pairs, probs, strict=True):
-            self.played.add(frozenset((a, b)))
-            self.points[a] += p
-            self.points[b] += 1 - p
+            self.played[frozenset((a, b))] = p
+            self.leads[a] += p - 0.5
+            self.leads[b] += 0.5 - p
         return probs
 
     def check_read(self) -> None:
@@ -96,12 +118,20 @@ class _Table:
             what = f"none of {self.comparisons} comparisons could be read"
             raise InputError(what, remedy="look at the judge's text with explain()")
 
+    def level(self, a: int, b: int) -> bool:
+        """Whether two items lead alike; sums of the same comparisons in another order may differ in the last bits."""
+        return math.isclose(self.leads[a], self.leads[b], abs_tol=1e-9)
+
+    def tied(self, a: int, b: int) -> bool:
+        """Whether the comparison of two neighbours decided nothing. In a merge sort all neighbours were compared."""
+        return self.played[frozenset((a, b))] == 0.5
+
     @staticmethod
     def second_wins(p: float) -> bool:
         return p < 0.5
 
     def ranked(self, n: int) -> list[int]:
-        return sorted(range(n), key=lambda i: (-self.points[i], i))
+        return sorted(range(n), key=lambda i: (-self.leads[i], i))
 
 
 def _round_robin(n: int, table: _Table) -> list[int]:

@@ -20,12 +20,14 @@ OnUnparsed: TypeAlias = Literal["nan", "zero", "raise"]
 
 class Scores(NamedTuple):
     """``scores`` [N]; ``parsed_mask`` [N]: whether each could be parsed, the others are filled as ``on_unparsed`` says;
-    ``scale``: the least and the greatest possible score."""
+    ``scale``: the least and the greatest possible score; ``undecided`` [N]: whether a win rate is 0.5 only because none
+    of the image's comparisons was decided."""
 
     scores: list[float]
     parsed_mask: list[bool]
     scale: tuple[float, float]
     mode: str
+    undecided: list[bool]
 
     def normalized(self) -> list[float]:
         """The scores in 0..1; the fillers of unparsed ones are unchanged."""
@@ -62,37 +64,37 @@ def score(
     modes = {"pointwise": _pointwise, "expected": _expected, "win_rate": _win_rate}
     if mode not in modes:
         raise InputError(f"unknown mode {mode!r}", remedy=f"use auto, {', '.join(modes)}")
-    scores = modes[mode](judge, images, captions, votes)
+    scores, undecided = modes[mode](judge, images, captions, votes)
     mask = [score is not None for score in scores]
     if on_unparsed == "raise" and not all(mask):
         missing = [i for i, parsed in enumerate(mask) if not parsed]
         raise InputError(f"no score could be read for {len(missing)} of {len(mask)} images, first {missing[0]}")
     filler = 0.0 if on_unparsed == "zero" else math.nan
     scale = (0.0, 1.0) if mode == "win_rate" else (float(SCALE[0]), float(SCALE[1]))
-    return Scores([filler if score is None else score for score in scores], mask, scale, mode)
+    return Scores([filler if score is None else score for score in scores], mask, scale, mode, undecided)
 
 
-def _pointwise(
-    judge: VotingJudge, images: Sequence[MediaRef], captions: Sequence[str], votes: int
-) -> list[float | None]:
-    return [mean(parsed_answers(row)) for row in judge.collect_votes(pointwise_samples(images, captions), votes)]
+Found: TypeAlias = tuple[list[float | None], list[bool]]
+"""Scores, None where no vote could be parsed, and whether each is undecided."""
 
 
-def _expected(
-    judge: VotingJudge, images: Sequence[MediaRef], captions: Sequence[str], votes: int
-) -> list[float | None]:
+def _pointwise(judge: VotingJudge, images: Sequence[MediaRef], captions: Sequence[str], votes: int) -> Found:
+    rows = judge.collect_votes(pointwise_samples(images, captions), votes)
+    return [mean(parsed_answers(row)) for row in rows], [False] * len(rows)
+
+
+def _expected(judge: VotingJudge, images: Sequence[MediaRef], captions: Sequence[str], votes: int) -> Found:
     rows = judge.collect_votes(pointwise_samples(images, captions), votes)
     samples, texts = [row[0].sample for row in rows], [[vote.completion.text for vote in row] for row in rows]
     beliefs = judge.engine.beliefs(judge.template("pointwise"), samples, texts) if rows else []
-    return [
+    means = [
         mean([math.fsum(float(o) * p for o, p in zip(b.options, b.probs, strict=True)) for b in row if b is not None])
         for row in beliefs
     ]
+    return means, [False] * len(means)
 
 
-def _win_rate(
-    judge: VotingJudge, images: Sequence[MediaRef], captions: Sequence[str], votes: int
-) -> list[float | None]:
+def _win_rate(judge: VotingJudge, images: Sequence[MediaRef], captions: Sequence[str], votes: int) -> Found:
     groups: dict[str, list[int]] = defaultdict(list)
     for i, caption in enumerate(captions):
         groups[caption].append(i)
@@ -103,4 +105,5 @@ def _win_rate(
         if verdict.p_first is not None:
             wins[a].append(verdict.p_first)
             wins[b].append(1 - verdict.p_first)
-    return [mean(values) for values in wins]
+    undecided = [bool(values) and all(value == 0.5 for value in values) for values in wins]
+    return [mean(values) for values in wins], undecided

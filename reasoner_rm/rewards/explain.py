@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from reasoner_rm.rewards.aggregate import weighted_sum
-from reasoner_rm.rewards.registry import REWARDS, get_reward
+from reasoner_rm.rewards.base import Reward
+from reasoner_rm.rewards.registry import REWARDS
 from reasoner_rm.rewards.scoring import score_groups
 from reasoner_rm.rewards.spec import PRESETS, parse_spec, weights
 from reasoner_rm.schema import Completion, Group, ParsedCompletion, RewardContext, Sample
@@ -20,6 +21,7 @@ from reasoner_rm.tasks import get_task
 class RewardBreakdown:
     """A scored text. ``total`` is None where no component could be scored; ``metrics`` are the rewards' own."""
 
+    rewards: Mapping[str, Reward]
     components: Mapping[str, float | None]
     total: float | None
     parsed: ParsedCompletion
@@ -28,8 +30,8 @@ class RewardBreakdown:
     def lines(self) -> Iterator[str]:
         """For a terminal."""
         for name, value in self.components.items():
-            low, high = get_reward(name).range
-            reason = "needs a listener" if get_reward(name).needs_listener else "the gold does not decide it"
+            low, high = self.rewards[name].range
+            reason = "needs a listener" if self.rewards[name].needs_listener else "the gold does not decide it"
             text = f"{value:.4f}" if value is not None else "none"
             yield f"{name:22} {text:>8}  " + (f"[{low:g}, {high:g}]" if value is not None else reason)
         yield f"{'total':22} {'none' if self.total is None else f'{self.total:.4f}':>8}"
@@ -40,7 +42,13 @@ class RewardBreakdown:
             yield f"metric {name}: {'none' if value is None else f'{value:.4f}'}"
 
     def as_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        parsed = dataclasses.asdict(self.parsed)
+        return {
+            "components": dict(self.components),
+            "total": self.total,
+            "parsed": parsed,
+            "metrics": dict(self.metrics),
+        }
 
 
 def explain(
@@ -66,7 +74,8 @@ def explain(
     metrics = {key: values[0] for output in outputs.values() for key, values in output.metrics.items()}
     scored = any(values[0] is not None for values in components.values())
     total = weighted_sum(weights(mixture, context.step), components)[0] if scored else None
-    return RewardBreakdown({n: values[0] for n, values in components.items()}, total, parsed, metrics)
+    rewards = {name: term.reward for name, term in mixture.items()}
+    return RewardBreakdown(rewards, {n: values[0] for n, values in components.items()}, total, parsed, metrics)
 
 
 def list_rewards() -> Iterator[str]:

@@ -85,19 +85,27 @@ class VerdictsAnswer(BaseModel):
 
 
 class ScoreAnswer(BaseModel):
-    """``scores`` are null where no vote could be parsed."""
+    """``scores`` are null where no vote could be parsed; ``undecided``: a win rate of 0.5 without a decided
+    comparison."""
 
     scores: list[float | None]
     parsed_mask: list[bool]
     scale: tuple[float, float]
     mode: str
+    undecided: list[bool]
 
 
 class RankAnswer(BaseModel):
+    """``order``: indices, best first; ``ranks``: of each image, tied ones share a rank; ``undecided``: comparisons that
+    decided nothing, ``unread`` of them unreadable; ``points`` are null unless all pairs were
+    compared."""
+
     order: list[int]
+    ranks: list[int]
     method: str
     comparisons: int
-    points: list[float]
+    points: list[float] | None
+    undecided: int
     unread: int
 
 

@@ -61,7 +61,11 @@ def test_scores(judge: Judge) -> None:
     images = [picture("red"), picture("blue"), picture("red")]
     captions = ["a red thing"] * 3
     found = judge.score(images, captions)
-    assert found == ([5.0, 1.0, 5.0], [True] * 3, (1.0, 5.0), "pointwise") and found.normalized() == [1.0, 0.0, 1.0]
+    assert found == ([5.0, 1.0, 5.0], [True] * 3, (1.0, 5.0), "pointwise", [False] * 3) and found.normalized() == [
+        1.0,
+        0.0,
+        1.0,
+    ]
     won = judge.score(images, captions, "win_rate")
     assert won.scores == [0.75, 0.0, 0.75] and won.scale == (0.0, 1.0)
     alone = judge.score([*images, picture("green")], [*captions, "a green thing"], "win_rate", on_unparsed="zero")
@@ -212,7 +216,7 @@ def test_the_cache_knows_image_content_prompt_template_and_model(tmp_path: Path)
     judge = seeing_judge(cache=small)
     for colour in RAINBOW:
         judge.compare(colour, picture(colour), blue)
-    assert len(small._kept) == 2
+    assert len(small._cached) == 2
 
 
 def Image_with(colour: str, file: Path) -> object:  # noqa: N802

@@ -1,28 +1,24 @@
-"""Admission control: bounds on concurrent requests and on the memory they hold, host and API key checks, shutdown."""
+"""Admission control: bounds on concurrent requests and on the memory they hold, and their end at shutdown."""
 
 from __future__ import annotations
 
 import asyncio
-import hmac
 import math
 import threading
 import time
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from reasoner_rm.server import errors
+from reasoner_rm.server import access, errors
 from reasoner_rm.server.errors import ApiError
 from reasoner_rm.server.limits import Limits
 from reasoner_rm.server.metrics import Metrics
 
 T = TypeVar("T")
-PUBLIC_PATHS = ("/", "/health", "/openapi.json", "/docs", "/favicon.ico")
-"""Paths that need no API key."""
 
 
 class AdmissionController:
@@ -132,8 +128,7 @@ class AdmissionMiddleware:
     """ASGI middleware: checks host and API key, and gives every POST request a :class:`RequestSlot` in its state.
 
     Args:
-        hosts: allowed Host headers; None: any. A web page can resolve its own name to this machine and would then pass
-            the browser's same-origin policy (DNS rebinding).
+        key, hosts: see `access`.
     """
 
     def __init__(self, app: ASGIApp, admission: AdmissionController, key: str | None, hosts: Collection[str] | None):
@@ -159,8 +154,9 @@ class AdmissionMiddleware:
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             headers = Headers(scope=scope)
-            self._check_host(headers)
-            self._check_key(scope, headers)
+            access.check_host(headers, self.hosts)
+            access.check_origin(scope["method"], headers)
+            access.check_key(scope["method"], scope["path"], headers, self.key)
             if scope["method"] != "POST":
                 return await self.app(scope, receive, send)
             body = _content_length(headers)
@@ -175,17 +171,6 @@ class AdmissionMiddleware:
             self.admission.answered += 1
         finally:
             slot.release()
-
-    def _check_host(self, headers: Headers) -> None:
-        if self.hosts is not None and _host(headers.get("host", "")) not in self.hosts:
-            raise ApiError(403, "this host name is not allowed: serve --allow-host NAME")
-
-    def _check_key(self, scope: Scope, headers: Headers) -> None:
-        if self.key is None or (scope["method"] == "GET" and scope["path"] in PUBLIC_PATHS):
-            return
-        given = headers.get("authorization", "").removeprefix("Bearer ").encode()
-        if not hmac.compare_digest(given, self.key.encode()):
-            raise ApiError(401, "an API key is needed: Authorization: Bearer KEY")
 
     def _bounded(self, receive: Receive, slot: RequestSlot) -> Receive:
         """``receive`` with limits on the body's bytes, pauses and total time; no limit applies after the body."""
@@ -209,14 +194,6 @@ class AdmissionMiddleware:
             return message
 
         return bounded
-
-
-def _host(header: str) -> str | None:
-    """The host name in a Host header, without the port."""
-    try:
-        return urlsplit(f"//{header}").hostname
-    except ValueError:
-        return None
 
 
 def _content_length(headers: Headers) -> int | None:

@@ -181,7 +181,6 @@ def create_app(
         @app.post("/", include_in_schema=False)
         async def flow_grpo_rewards(request: Request, slot: Slot) -> Response:
             """Flow-GRPO's remote reward."""
-            flow_grpo.check_sender(request.headers)
             body = await request.body()
             scores = await admission.run(slot, lambda: flow_grpo.rewards(judge, body, decoder, slot))
             return Response(scores, media_type="application/octet-stream")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from typing import Any
 
 from reasoner_rm.judge.adapters import as_flow_grpo
 from reasoner_rm.judge.judge import Judge
@@ -52,11 +51,3 @@ def _unpickle(body: bytes) -> tuple[list[bytes], list[str]]:
     if len(images) != len(prompts):
         raise ApiError(422, f"{len(images)} images for {len(prompts)} prompts")
     return images, prompts
-
-
-def check_sender(headers: Any) -> None:
-    """Raises:
-    ApiError: the request has an Origin header, so a web page sent it.
-    """
-    if "origin" in headers:
-        raise ApiError(403, "requests from web pages are not accepted")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import signal
 import socket
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from reasoner_rm.errors import InputError
+from reasoner_rm.server.access import HOST_NAME
 from reasoner_rm.server.header_limits import HeaderLimitProtocol
 
 if TYPE_CHECKING:
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 
     from reasoner_rm.server.admission import AdmissionController
     from reasoner_rm.serving.shared_engine import SharedEngine
+
+
+BACKLOG = 512
+"""Connections that the system keeps until the server accepts them."""
 
 
 class Server(uvicorn.Server):
@@ -64,12 +70,12 @@ def run(app: FastAPI, host: str, port: int) -> None:
 def uvicorn_config(app: FastAPI) -> uvicorn.Config:
     return uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, http=HeaderLimitProtocol, ws="none",
-        timeout_keep_alive=20, backlog=512, lifespan="off",
+        timeout_keep_alive=20, backlog=BACKLOG, lifespan="off",
     )  # fmt: skip
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket.
+    """A listening socket; clients can connect before the server runs.
 
     Raises:
         InputError: the address is in use or not this machine's.
@@ -79,7 +85,8 @@ def bind(host: str, port: int) -> socket.socket:
         listener = socket.socket(family)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
-    except (OSError, OverflowError) as error:
+        listener.listen(BACKLOG)
+    except (OSError, OverflowError, ValueError, TypeError) as error:  # the last two: no host name
         raise InputError(
             f"cannot listen on {host}:{port} ({error})", remedy="choose another --host or --port"
         ) from None
@@ -95,7 +102,20 @@ def is_loopback(host: str) -> bool:
 
 
 def allowed_hosts(host: str, names: Sequence[str] | None) -> set[str] | None:
-    """The Host headers that are allowed: the given names, and on loopback this machine's own; None: any."""
+    """The host names that are allowed: the given ones, and on loopback this machine's own; None: any.
+
+    Raises:
+        InputError: a name that no Host header can have.
+    """
     if names is None and not is_loopback(host):
         return None
-    return {"localhost", "127.0.0.1", "::1", host.lower(), *map(str.lower, names or ())}
+    return {"localhost", "127.0.0.1", "::1", host.lower(), *map(_as_sent, names or ())}
+
+
+def _as_sent(name: str) -> str:
+    """A host name as clients send it: in lower case, other letters than ASCII's encoded (IDNA)."""
+    with contextlib.suppress(UnicodeError):
+        encoded = name.encode("idna").decode().lower()
+        if HOST_NAME.fullmatch(encoded):
+            return encoded.strip("[]")
+    raise InputError(f"--allow-host {name!r} is no host name", remedy="give a name or an address, without a port")

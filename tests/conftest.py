@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import os
+import re
 from collections.abc import Callable, Iterator
 
 # Before torch and transformers are imported: nothing may be fetched, and tiny matrices lose time to threads.
@@ -31,22 +32,41 @@ torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 MODELS = {"tiny", "tiny_folder", "tiny_qwen2", "tiny_qwen3", "tiny_qwen3_folder", "served"}
 """Fixtures that load a model."""
+SERVERS = {"serve", "url", "ask"}
+"""Fixtures that start a server without a model."""
+OTHER_COST = re.compile(r"^pytestmark = \[?pytest\.mark\.(?!filterwarnings|timeout|skipif)", re.M)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """`-m unit` does not import a file all of whose tests have another marker: imports take most of the time."""
+    other = config.option.markexpr == "unit" and collection_path.match("test_*.py")
+    return True if other and OTHER_COST.search(collection_path.read_text(encoding="utf-8")) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give every test the marker of its cost: `engine` where it runs a model, `unit` where it starts nothing. What
-    takes long goes first, so that no worker of `-n 2` is left with it at the end."""
+    """Give every test the marker of its cost: `engine` where it runs a model, `server` where it starts a server without
+    one, `unit` where it starts nothing. What takes long goes first, so that no worker of `-n 2` is left with it at the
+    end."""
     for item in items:
         marks = {mark.name for mark in item.iter_markers()}
-        if "vllm" in marks or MODELS & set(item.fixturenames):
+        used = _fixtures(item)
+        if "vllm" in marks or MODELS & used:
             item.add_marker("engine")
-        elif not marks & {"engine", "distributed", "browser", "slow"}:
+        elif SERVERS & used:
+            item.add_marker("server")
+        elif not marks & set(COSTS):
             item.add_marker("unit")
     slow = {item.path for item in items if item.get_closest_marker("slow") or item.get_closest_marker("vllm")}
     items.sort(key=lambda item: item.path not in slow)
 
 
-COSTS = ("unit", "engine", "vllm", "distributed", "browser", "slow")
+def _fixtures(item: Any) -> set[str]:
+    """The fixtures of a test, also those that a parameter names."""
+    params = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return {*item.fixturenames, *(value for value in params if isinstance(value, str))}
+
+
+COSTS = ("unit", "server", "engine", "vllm", "distributed", "browser", "slow")
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -61,6 +81,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 # A model's first forward is slow and a busy machine slower: wall-clock says nothing about a property.
 settings.register_profile("reasoner_rm", deadline=None)
+settings.register_profile("check", deadline=None, max_examples=20)
 settings.load_profile("reasoner_rm")
 
 TEXTS = (

@@ -68,6 +68,7 @@ def test_a_wrong_key_is_answered_without_torch(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
+@pytest.mark.slow
 def test_a_wrong_input_ends_the_process_with_2_and_one_line(tmp_path: Path) -> None:
     done = process("report", tmp_path)
     assert done.returncode == 2 and not done.stdout

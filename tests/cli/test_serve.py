@@ -17,6 +17,8 @@ from fake_engine import picture
 from judge_server import uri
 from shell import shell
 
+pytestmark = pytest.mark.slow
+
 SERVE = [sys.executable, "-m", "reasoner_rm", "serve"]
 
 

@@ -25,6 +25,8 @@ from reasoner_rm.config import EndpointSection
 from reasoner_rm.data.images import open_image
 from reasoner_rm.errors import InputError, ServiceError
 
+pytestmark = pytest.mark.server
+
 Serve = Callable[..., ChatServer]
 
 

@@ -51,6 +51,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "kills"), [("hpdv3", 5), ("vicrit", 2)])
 def test_a_killed_build_goes_on_to_the_same_bytes(name: str, kills: int, tmp_path: Path) -> None:
     data = hpdv3(tmp_path / "d", 600, bad=(5, 400)) if name == "hpdv3" else captions(tmp_path / "d", 400)

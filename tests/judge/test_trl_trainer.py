@@ -16,6 +16,8 @@ from trl_settings import PLAIN
 from reasoner_rm.judge.adapters import as_trl_reward, as_trl_reward_async
 from reasoner_rm.models.loading import Vlm
 
+pytestmark = pytest.mark.engine
+
 STEPS, GROUP = 2, 2
 
 

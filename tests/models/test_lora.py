@@ -21,6 +21,8 @@ from reasoner_rm.models.prompt_encoder import PromptBatch, PromptEncoder
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import Prompt, load_template
 
+pytestmark = pytest.mark.engine
+
 COMPLETIONS = [[(5, 6, 7), (8, 9)], [(1,), (2, 3, 4, 5)]]
 TEMPLATE = load_template("image_preference", "brief")
 

@@ -30,6 +30,8 @@ from reasoner_rm.training.memory_estimate import counts
 from reasoner_rm.training.run_dir import RunDir
 
 pytest.importorskip("bitsandbytes", reason="the extra `qlora` is not installed")
+
+pytestmark = pytest.mark.engine
 BABBLE = """
 def babble(group, parsed, context):
     return [len(completion.text) % 5 / 4 for completion in group.completions]

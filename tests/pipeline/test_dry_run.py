@@ -13,6 +13,8 @@ from reasoner_rm.config import load_config
 from reasoner_rm.errors import InputError
 from reasoner_rm.pipeline.dry_run import plan
 
+pytestmark = pytest.mark.engine
+
 
 @pytest.fixture
 def recipe(tiny_folder: Path, tmp_path: Path) -> Path:

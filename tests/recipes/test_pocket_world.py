@@ -144,8 +144,9 @@ def test_the_files_hold_what_is_drawn_in_memory(tmp_path: Path) -> None:
 # Splits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", MAKERS)
-def test_no_scene_stands_in_two_splits(task: str) -> None:
+def test_no_scene_is_in_two_splits(task: str) -> None:
     shown = {split: {s.key for d in drafts(task, 120, split) for s in scenes_of(d)} for split in SPLITS}
     assert all(len(keys) > 20 for keys in shown.values())
     for one, other in itertools.combinations(SPLITS, 2):

@@ -20,6 +20,8 @@ from reasoner_rm.report import watch, watching, write_report
 from reasoner_rm.report.page import compose
 from reasoner_rm.training.run_dir import RunDir
 
+pytestmark = pytest.mark.server
+
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunDir:

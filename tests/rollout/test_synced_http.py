@@ -26,6 +26,8 @@ from reasoner_rm.rollout.synced_http import SyncedHttpEngine
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.tasks.render import Prompt
 
+pytestmark = pytest.mark.engine
+
 FOLLOWER = "--worker-extension-cls", "reasoner_rm.rollout.vllm.worker_extension.WeightUpdateWorker"
 
 

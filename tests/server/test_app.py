@@ -24,6 +24,8 @@ from reasoner_rm.server import header_limits
 from reasoner_rm.server.app import create_app
 from reasoner_rm.server.limits import Limits
 
+pytestmark = pytest.mark.server
+
 RED, BLUE, GREEN = (uri(picture(c)) for c in ("red", "blue", "green"))
 
 

@@ -21,6 +21,8 @@ from reasoner_rm.cli import main
 from reasoner_rm.server import safe_pickle
 from reasoner_rm.server.app import create_app
 
+pytestmark = pytest.mark.server
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 JPEGS = [encoded(picture(c), "JPEG") for c in ("red", "blue", "red")]
 PROMPTS = ["a red thing"] * 3

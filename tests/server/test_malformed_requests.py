@@ -14,6 +14,8 @@ from malformed_requests import Hostile, bodies
 
 from reasoner_rm.server.app import create_app
 
+pytestmark = pytest.mark.server
+
 EVERY = list(bodies())
 
 

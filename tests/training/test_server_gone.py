@@ -20,6 +20,8 @@ from reasoner_rm.rollout import GenerationRequest, SamplingParams, transformers_
 from reasoner_rm.rollout.http_engine import HttpEngine
 from reasoner_rm.tasks.render import Prompt
 
+pytestmark = pytest.mark.engine
+
 
 @pytest.mark.vllm
 @pytest.mark.timeout(900)

@@ -21,6 +21,8 @@ from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import load_template, render
 from reasoner_rm.training.sft import SFTTrainer, target_ids
 
+pytestmark = pytest.mark.engine
+
 
 @pytest.mark.parametrize("batch, warned", [(50, False), (51, True)])
 def test_few_rows_seen_many_times_are_warned_of(

@@ -33,7 +33,7 @@ trl = pytest.importorskip("trl")
 datasets = pytest.importorskip("datasets")
 transformers = pytest.importorskip("transformers")
 
-pytestmark = pytest.mark.filterwarnings("ignore:You are using 'rollout_func'")
+pytestmark = [pytest.mark.engine, pytest.mark.filterwarnings("ignore:You are using 'rollout_func'")]
 
 G, MAX_COMPLETION = 4, 9
 Gradients = Mapping[str, torch.Tensor]

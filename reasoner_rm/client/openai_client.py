@@ -15,6 +15,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -23,6 +24,7 @@ from reasoner_rm.client.http_errors import RequestRejected, message_of, rejectio
 from reasoner_rm.client.replicas import NoHealthyReplica, Replica, Replicas
 from reasoner_rm.config import EndpointSection
 from reasoner_rm.errors import InputError, ServiceError
+from reasoner_rm.utils.cancellation import on_cancel
 
 if TYPE_CHECKING:
     import httpx
@@ -139,12 +141,13 @@ class OpenAIClient:
 
         running = asyncio.run_coroutine_threadsafe(every(), _loop(os.getpid()))
         try:
-            for _ in jobs:
-                place, answer = done.get()
-                is_failure = isinstance(answer, (ServiceError, RequestRejected)) and not isinstance(answer, OutOfBudget)
-                if isinstance(answer, Exception) and not is_failure:
-                    raise answer
-                yield place, answer
+            with on_cancel(lambda: done.put((0, CancelledError()))):
+                for _ in jobs:
+                    place, answer = done.get()
+                    is_failure = isinstance(answer, (ServiceError, RequestRejected))
+                    if isinstance(answer, Exception) and (not is_failure or isinstance(answer, OutOfBudget)):
+                        raise answer
+                    yield place, answer
         finally:
             running.cancel()
 
@@ -153,7 +156,8 @@ class OpenAIClient:
     def _wait(self, work: Any) -> Any:
         running = asyncio.run_coroutine_threadsafe(work, _loop(os.getpid()))
         try:
-            return running.result()
+            with on_cancel(running.cancel):
+                return running.result()
         finally:
             running.cancel()
 

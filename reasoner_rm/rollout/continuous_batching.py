@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -81,6 +81,11 @@ class ContinuousBatch:
         for job in jobs:
             noise = seeded_uniforms(job.seeds, job.sampling.max_tokens).tolist()
             self._rows += [_Row(job, i, noise[i]) for i in range(count)]
+
+    @torch.inference_mode()
+    def drop(self, jobs: Collection[DecodeJob]) -> None:
+        """Remove the rows of jobs that nobody waits for any more."""
+        self._leave([i for i, row in enumerate(self._rows) if row.job in jobs])
 
     @torch.inference_mode()
     def step(self) -> list[DecodeJob]:

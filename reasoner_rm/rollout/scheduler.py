@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -30,12 +31,12 @@ class Job(Generic[Request]):
     queued: float = field(default_factory=time.monotonic)
 
     def fail(self, error: BaseException) -> None:
-        """Set an error, unless the result or an error is there already."""
-        if not self.future.done():
+        """Set an error, unless the result or an error is there already, or the future is cancelled."""
+        with contextlib.suppress(InvalidStateError):
             self.future.set_exception(error)
 
     def finish(self, result: Any) -> None:
-        if not self.future.done():
+        with contextlib.suppress(InvalidStateError):
             self.future.set_result(result)
 
 
@@ -114,8 +115,9 @@ class Scheduler(Generic[Request]):
         return call.future
 
     def cancel(self, futures: Sequence[Future[Any]]) -> None:
-        """Drop the requests of these futures, whether they wait or run; those with a result are left alone."""
-        dropped = {future for future in futures if not future.done()}
+        """Cancel these futures at once, and drop their requests, whether they wait or run, after the current step.
+        Those with a result are left alone."""
+        dropped = {future for future in futures if future.cancel()}
         if dropped and self._closed is None:
             self.call(lambda: self._drop(dropped))
 
@@ -190,8 +192,6 @@ class Scheduler(Generic[Request]):
     def _drop(self, futures: set[Future[Any]]) -> None:
         self._waiting = deque(job for job in self._waiting if job.future not in futures)
         self.backend.abort([job for job in self.backend.running if job.future in futures])
-        for future in futures:
-            future.cancel()
 
     def _fail(self, error: ServiceError) -> None:
         """Fail everything that has no result, once the owner thread has ended."""

@@ -14,11 +14,12 @@ from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Res
 from reasoner_rm.judge.judge import Judge
 from reasoner_rm.schema import Sample, Verdict
 from reasoner_rm.server import api_docs, chat, errors, flow_grpo, openrlhf, schemas
-from reasoner_rm.server.admission import AdmissionController, AdmissionMiddleware, RequestSlot
+from reasoner_rm.server.admission import AdmissionController, RequestSlot
 from reasoner_rm.server.errors import ApiError
 from reasoner_rm.server.image_decoder import ImageDecoder
 from reasoner_rm.server.limits import IMAGES, TEXT, VOTES, Limits
 from reasoner_rm.server.metrics import Metrics
+from reasoner_rm.server.middleware import AdmissionMiddleware
 from reasoner_rm.server.streaming import StreamEnd, event, failure, stream_text
 
 PAGE = Path(__file__).with_name("page.html")

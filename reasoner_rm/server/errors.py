@@ -24,6 +24,18 @@ MODEL_UNAVAILABLE = ApiError(503, "the model does not answer", retry_after=5)
 """The response to a `ServiceError`. The service's name and address are not disclosed."""
 
 
+CLIENT_GONE = 499
+"""The status in the metrics of a request whose client disconnected, as nginx counts it."""
+
+
+def client_gone() -> ApiError:
+    return ApiError(CLIENT_GONE, "the client has disconnected")
+
+
+def closing() -> ApiError:
+    return ApiError(503, "the server is closing", retry_after=5)
+
+
 def response(error: ApiError) -> JSONResponse:
     headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
     if error.status in (408, 413):

@@ -15,7 +15,8 @@ class Limits:
     """Limits of the server; see `reasoner-rm serve --help`.
 
     Attributes:
-        in_flight: requests that are accepted and not yet answered; further ones get 429.
+        connections: open connections; beyond, the one that has waited longest for its client is closed.
+        in_flight: requests whose body is complete and that are not yet answered; further ones get 429.
         held_bytes: memory of their bodies and decoded images together; further bytes get 429.
         image_cache_bytes: memory of the cache of processed images.
         body: bytes of a request's body; more get 413.
@@ -23,10 +24,12 @@ class Limits:
         side: pixels of an image's longer side.
         pairs: comparisons that a request may cause.
         response_timeout: seconds until a request is answered with 504.
-        idle_timeout: seconds without a byte while a body is received.
+        idle_timeout: seconds without a byte while a body is received or a response is sent.
+        min_rate: bytes a second at which a body arrives; it may be late by ``idle_timeout``.
         upload_timeout: seconds for a whole body.
     """
 
+    connections: int = 4096
     in_flight: int = 128
     held_bytes: int = 1024 * MB
     image_cache_bytes: int = 64 * MB
@@ -36,4 +39,5 @@ class Limits:
     pairs: int = 256
     response_timeout: float = 300.0
     idle_timeout: float = 20.0
+    min_rate: float = 1024.0
     upload_timeout: float = 120.0

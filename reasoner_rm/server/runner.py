@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
 import signal
@@ -15,7 +16,7 @@ import uvicorn
 
 from reasoner_rm.errors import InputError
 from reasoner_rm.server.access import HOST_NAME
-from reasoner_rm.server.header_limits import HeaderLimitProtocol
+from reasoner_rm.server.connection_limits import BACKLOG, limited_protocol
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -24,25 +25,44 @@ if TYPE_CHECKING:
     from reasoner_rm.serving.shared_engine import SharedEngine
 
 
-BACKLOG = 512
-"""Connections that the system keeps until the server accepts them."""
+FORCED_SECONDS = 1.0
+"""Seconds for the responses to the requests in flight after a second SIGINT."""
 
 
 class Server(uvicorn.Server):
-    """SIGTERM and SIGINT start a graceful shutdown: new requests get 503, those in flight are answered. A second SIGINT
-    ends it at once. Unlike uvicorn's own server, this one does not raise the signal again afterwards."""
+    """SIGTERM and SIGINT start a graceful shutdown: new requests and those whose body is not complete get 503, those in
+    flight are answered. A second SIGINT ends it: those in flight get 503 as well. Unlike uvicorn's own server, this one
+    does not raise the signal again afterwards.
+
+    ``interrupted``: there was a second SIGINT.
+    """
 
     def __init__(self, config: uvicorn.Config, admission: AdmissionController):
         super().__init__(config)
         self.admission = admission
+        self.interrupted = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.interrupted = self.interrupted or (self.should_exit and sig == signal.SIGINT)
         self.close()
 
     def close(self) -> None:
         """Reject new requests, and stop once none is in flight."""
         self.admission.closing = self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.admission.uploads.close()
+        ending = asyncio.create_task(self._end_when_interrupted())
+        await super().shutdown(sockets)
+        ending.cancel()
+
+    async def _end_when_interrupted(self) -> None:
+        while not self.interrupted:
+            await asyncio.sleep(0.05)
+        self.admission.cancel_all()
+        await asyncio.sleep(FORCED_SECONDS)
+        for connection in list(self.server_state.connections):
+            connection.abort()  # type: ignore[union-attr]  # a LimitedProtocol
 
 
 def run(app: FastAPI, host: str, port: int) -> None:
@@ -51,6 +71,7 @@ def run(app: FastAPI, host: str, port: int) -> None:
     Raises:
         InputError: the address is in use or not this machine's.
         ServiceError: the model's process ended; requests that waited for it got 503.
+        KeyboardInterrupt: it was ended by a second SIGINT.
     """
     admission: AdmissionController = app.state.admission
     engine: SharedEngine = app.state.engine
@@ -60,16 +81,19 @@ def run(app: FastAPI, host: str, port: int) -> None:
     server = Server(uvicorn_config(app), admission)
     engine.on_failure(server.close)
     server.run(sockets=[listener])
+    print(f"closed: {admission.accepted} requests accepted, {admission.answered} answered", file=sys.stderr)
+    if server.interrupted:
+        raise KeyboardInterrupt  # closing the engine could wait for its current step
     failure = engine.failure
     engine.close()
-    print(f"closed: {admission.accepted} requests accepted, {admission.answered} answered", file=sys.stderr)
     if failure:
         raise failure
 
 
 def uvicorn_config(app: FastAPI) -> uvicorn.Config:
+    protocol = limited_protocol(app.state.admission.limits)
     return uvicorn.Config(
-        app, log_level="warning", access_log=False, server_header=False, http=HeaderLimitProtocol, ws="none",
+        app, log_level="warning", access_log=False, server_header=False, http=protocol, ws="none",
         timeout_keep_alive=20, backlog=BACKLOG, lifespan="off",
     )  # fmt: skip
 

@@ -58,6 +58,13 @@ class OptionMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class CancelMessage:
+    """Drops a request; its answer is a `CancelledError`, or its result if that is there already."""
+
+    request_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class ProgressMessage:
     """How far a completion's text is."""
 
@@ -75,6 +82,6 @@ class Answer:
     batch_size: int = 1
 
 
-HostMessage: TypeAlias = GenerateMessage | OptionMessage | None
+HostMessage: TypeAlias = GenerateMessage | OptionMessage | CancelMessage | None
 """None: the worker is to end."""
 WorkerMessage: TypeAlias = ProgressMessage | Answer

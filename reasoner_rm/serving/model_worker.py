@@ -10,7 +10,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Collection, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,15 @@ from tqdm.auto import tqdm
 
 from reasoner_rm.errors import InputError
 from reasoner_rm.rollout.scheduler import Backend, Job, Scheduler
-from reasoner_rm.serving.ipc import Answer, GenerateMessage, HostMessage, ModelSpec, OptionMessage, ProgressMessage
+from reasoner_rm.serving.ipc import (
+    Answer,
+    CancelMessage,
+    GenerateMessage,
+    ModelSpec,
+    OptionMessage,
+    ProgressMessage,
+    WorkerMessage,
+)
 
 if TYPE_CHECKING:
     from reasoner_rm.rollout.continuous_batching import DecodeJob
@@ -61,6 +69,8 @@ class Worker:
         self.pipe = pipe
         self.engine = TransformersEngine(model.load(), rows=model.rows)
         self.scheduler = Scheduler(BatchBackend(self.engine, model.rows))
+        self._futures: dict[int, Future[Any]] = {}
+        self._sending = threading.Lock()
 
     def serve(self) -> None:
         """Receive messages until None.
@@ -69,22 +79,30 @@ class Worker:
             EOFError, OSError: the other process has closed the pipe or ended.
         """
         while (message := self.pipe.recv()) is not None:
-            self._future(message).add_done_callback(partial(self._answer, message.request_id))
+            if isinstance(message, CancelMessage):
+                self.scheduler.cancel([*filter(None, [self._futures.get(message.request_id)])])
+                continue
+            future = self._futures[message.request_id] = self._future(message)
+            future.add_done_callback(partial(self._answer, message.request_id))
 
-    def _future(self, message: HostMessage) -> Future[Any]:
+    def _future(self, message: GenerateMessage | OptionMessage) -> Future[Any]:
         """The future of (result, requests under way together)."""
         match message:
             case GenerateMessage():
                 return self.scheduler.submit([self._job(message)])[0]
             case OptionMessage():
                 return self.scheduler.call(lambda: (self.engine.option_logprobs(message.queries), 1))
-        raise TypeError(f"no message: {message!r}")
 
     def _answer(self, request_id: int, future: Future[Any]) -> None:
-        error = future.exception()
+        del self._futures[request_id]
+        error = CancelledError() if future.cancelled() else future.exception()
         result, batch_size = future.result() if error is None else (_picklable(error), 1)
         with contextlib.suppress(OSError):  # the pipe is closed: no caller is left
-            self.pipe.send(Answer(request_id, result, batch_size))
+            self._send(Answer(request_id, result, batch_size))
+
+    def _send(self, message: WorkerMessage) -> None:
+        with self._sending:
+            self.pipe.send(message)
 
     def _job(self, message: GenerateMessage) -> DecodeJob:
         import torch
@@ -99,7 +117,7 @@ class Worker:
         )
 
         def send_text(index: int, text: str) -> None:
-            self.pipe.send(ProgressMessage(message.request_id, index, text))
+            self._send(ProgressMessage(message.request_id, index, text))
 
         prompt, on_text = EncodedPrompt(message.input_ids, images), send_text if message.watched else None
         return DecodeJob(prompt, message.seeds, message.sampling, on_text)
@@ -138,6 +156,11 @@ class BatchBackend(Backend["DecodeJob"]):
         for decoded in self.batch.step():
             self._jobs.pop(decoded).finish((decoded.completions, together))
 
+    def abort(self, jobs: Sequence[Job[DecodeJob]]) -> None:
+        for job in jobs:
+            del self._jobs[job.request]
+        self.batch.drop([job.request for job in jobs])
+
     def reset(self) -> None:
         self.batch.clear()
         self._jobs.clear()
@@ -175,7 +198,7 @@ class BatchBackend(Backend["DecodeJob"]):
 
 def _picklable(error: BaseException) -> Exception:
     """An error that can be pickled; the traceback of an unexpected one is printed here."""
-    if isinstance(error, InputError):
+    if isinstance(error, (InputError, CancelledError)):
         return error
     traceback.print_exception(error)
     return RuntimeError(f"{type(error).__name__}: {error}")

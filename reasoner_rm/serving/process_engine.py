@@ -21,6 +21,7 @@ from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.schema import Completion
 from reasoner_rm.serving import model_worker
 from reasoner_rm.serving.ipc import (
+    CancelMessage,
     GenerateMessage,
     HostMessage,
     ModelSpec,
@@ -28,6 +29,7 @@ from reasoner_rm.serving.ipc import (
     ProgressMessage,
     WorkerMessage,
 )
+from reasoner_rm.utils.cancellation import on_cancel
 
 SHUTDOWN_TIMEOUT = 10.0
 """Seconds that the process has to end before it is killed."""
@@ -37,6 +39,7 @@ SHUTDOWN_TIMEOUT = 10.0
 class _Pending:
     """The future of an answer, and the callback for its partial text."""
 
+    request_id: int
     on_text: Callable[[int, str], None] | None = None
     answer: Future[Any] = field(default_factory=Future)
 
@@ -86,8 +89,7 @@ class ProcessEngine(RolloutEngine):
             ServiceError: the model's process has ended.
         """
         prompts = [self.encoder.encode(request.prompt) for request in requests]
-        asked = [self._draw(p, request, sampling) for p, request in zip(prompts, requests, strict=True)]
-        return [pending.answer.result() for pending in asked]
+        return self._wait([self._draw(p, request, sampling) for p, request in zip(prompts, requests, strict=True)])
 
     def option_logprobs(self, queries: Sequence[OptionQuery]) -> list[list[OptionLogprobs]]:
         """As of a `TransformersEngine`.
@@ -95,10 +97,9 @@ class ProcessEngine(RolloutEngine):
         Raises:
             ServiceError: the model's process has ended.
         """
-        answer: Future[list[list[OptionLogprobs]]] = self._ask(
-            lambda ticket: OptionMessage(ticket, tuple(queries))
-        ).answer
-        return answer.result()
+        answers: list[list[OptionLogprobs]]
+        (answers,) = self._wait([self._ask(lambda ticket: OptionMessage(ticket, tuple(queries)))])
+        return answers
 
     @property
     def failure(self) -> ServiceError | None:
@@ -119,8 +120,7 @@ class ProcessEngine(RolloutEngine):
         """End the process; pending calls raise a `ServiceError`."""
         self._closing = True
         if self.process.is_alive():
-            with contextlib.suppress(OSError), self._sending:
-                self._pipe.send(None)
+            self._send(None)
             self.process.join(SHUTDOWN_TIMEOUT)
             if self.process.is_alive():
                 self.process.kill()
@@ -132,18 +132,30 @@ class ProcessEngine(RolloutEngine):
             request.on_text,
         )
 
+    def _wait(self, asked: Sequence[_Pending]) -> list[Any]:
+        """The answers.
+
+        Raises:
+            ServiceError: the process has ended. CancelledError: see `utils.cancellation`.
+        """
+        with on_cancel(lambda: self._send(*(CancelMessage(pending.request_id) for pending in asked))):
+            return [pending.answer.result() for pending in asked]
+
     def _ask(
         self, message_for: Callable[[int], HostMessage], on_text: Callable[[int, str], None] | None = None
     ) -> _Pending:
-        pending = _Pending(on_text)
         with self._lock:
             if self._failure is not None:
                 raise ServiceError(str(self._failure))
-            ticket = next(self._tickets)
-            self._pending[ticket] = pending
-        with contextlib.suppress(OSError), self._sending:  # a closed pipe: `_listen` fails all pending calls
-            self._pipe.send(message_for(ticket))
+            pending = _Pending(next(self._tickets), on_text)
+            self._pending[pending.request_id] = pending
+        self._send(message_for(pending.request_id))
         return pending
+
+    def _send(self, *messages: HostMessage) -> None:
+        with contextlib.suppress(OSError), self._sending:  # a closed pipe: `_listen` fails all pending calls
+            for message in messages:
+                self._pipe.send(message)
 
     def _listen(self) -> None:
         """Dispatch the process's messages until it ends; then fail all pending calls."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reasoner_rm.rollout.scheduler import Backend, Job, Scheduler
+from reasoner_rm.utils.cancellation import on_cancel
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,11 +48,13 @@ class RequestBatcher:
         """The results of one's own items, in order.
 
         Raises:
-            whatever ``work`` raises on these items alone; ServiceError: the batcher is closed.
+            whatever ``work`` raises on these items alone; ServiceError: the batcher is closed; CancelledError: see
+                `utils.cancellation`.
         """
         futures = self.scheduler.submit([Call(key, items, sum(map(self.size, items)))])
         try:
-            results: list[Any] = futures[0].result()
+            with on_cancel(lambda: self.scheduler.cancel(futures)):
+                results: list[Any] = futures[0].result()
         finally:
             self.scheduler.cancel(futures)  # of a caller that was interrupted
         return results

@@ -122,6 +122,7 @@ def test_cancelled_requests_are_aborted_and_room_is_made() -> None:
     while not backend.sizes and time.monotonic() < until:
         time.sleep(0.001)
     scheduler.cancel([endless, waiting])
+    assert endless.cancelled() and waiting.cancelled(), "at once, and not after the step"
     assert last.result(5) == 2 and backend.aborted == [10**9]
     for future in (endless, waiting):
         with pytest.raises(CancelledError):

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -26,6 +26,7 @@ from reasoner_rm.server.app import create_app
 from reasoner_rm.serving.ipc import GenerateMessage, ModelSpec
 from reasoner_rm.serving.process_engine import ProcessEngine, open_process_engine
 from reasoner_rm.tasks.render import Prompt
+from reasoner_rm.utils.cancellation import Cancellation
 
 HOW = {"template": "brief", "max_tokens": 24}
 
@@ -123,6 +124,30 @@ def test_an_error_finds_its_own_caller_and_the_model_goes_on(far: Judge, near: J
             broken.answer.result(60)
         assert [o.result(60) is not None for o in others] == [True] * 4
     assert ask(far, 3)[0].text == ask(near, 3)[0].text
+
+
+def test_a_cancelled_call_ends_at_once_and_its_rows_leave_the_batch(far: Judge, near: Judge) -> None:
+    """With rows of others beside it, which get their own."""
+    engine, cancellation = engine_of(far), Cancellation()
+    together: list[int] = []
+    far.engine.observe(lambda callers, items: together.append(callers))
+
+    def endless() -> None:
+        with cancellation.applied():
+            engine.generate([GenerationRequest(Prompt(("x",), (False,)), (1, 2))] * 3, SamplingParams(1.0, 100_000))
+
+    with ThreadPoolExecutor(5) as threads:
+        waiting = threads.submit(endless)
+        others = [threads.submit(ask, far, i) for i in range(4)]
+        assert others[0].result(60) and not waiting.done() and max(together) > 2
+        cancellation.cancel()
+        with pytest.raises(CancelledError):
+            waiting.result(10)
+        for i, rows in enumerate(others):
+            assert [c.text for c in rows.result(60)] == [c.text for c in ask(near, i)]
+    together.clear()
+    assert ask(far, 1)[0].text == ask(near, 1)[0].text and set(together) == {1}, "no row of it runs on"
+    assert not engine._pending
 
 
 def test_an_image_that_cannot_be_used_is_told_before_anything_is_asked(far: Judge) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from reasoner_rm.errors import ServiceError
 from reasoner_rm.serving.request_batcher import RequestBatcher
+from reasoner_rm.utils.cancellation import Cancellation
 
 
 class Work:
@@ -119,3 +121,33 @@ def test_closing_fails_the_calls_that_wait() -> None:
     assert sum(isinstance(error, ServiceError) for error in errors) >= 2, "at most the running one is answered"
     with pytest.raises(ServiceError, match="the engine was closed"):
         batcher(0, [2])
+
+
+def test_a_caller_that_is_not_wanted_any_more_does_not_wait_and_its_items_are_not_run() -> None:
+    free, ran, cancelled = threading.Event(), [], Cancellation()
+
+    def work(key: object, items: list[int]) -> list[int]:
+        free.wait(10)
+        ran.extend(items)
+        return items
+
+    batcher = RequestBatcher(work)
+
+    def ask(i: int) -> list[int]:
+        with cancelled.applied() if i == 1 else contextlib.nullcontext():
+            return batcher(None, [i])
+
+    with ThreadPoolExecutor(3) as threads:
+        first = threads.submit(ask, 0)
+        while not batcher.backend.running:
+            time.sleep(0.001)
+        unwanted, last = threads.submit(ask, 1), threads.submit(ask, 2)
+        time.sleep(0.05)
+        cancelled.cancel()
+        with pytest.raises(CancelledError):
+            unwanted.result(1)
+        assert not first.done(), "the run goes on"
+        free.set()
+        assert (first.result(5), last.result(5)) == ([0], [2])
+    assert ran == [0, 2]
+    batcher.close()

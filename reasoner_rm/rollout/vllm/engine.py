@@ -29,6 +29,7 @@ from reasoner_rm.rollout.scheduler import Scheduler
 from reasoner_rm.rollout.vllm.launch import start
 from reasoner_rm.rollout.vllm.step_backend import StepBackend, VllmRequest
 from reasoner_rm.schema import Completion
+from reasoner_rm.utils.cancellation import on_cancel
 
 
 class VllmEngine(RolloutEngine):
@@ -108,9 +109,10 @@ class VllmEngine(RolloutEngine):
         for i, future in enumerate(futures):
             future.add_done_callback(lambda _, index=i: finished.put(index))  # type: ignore[misc]
         try:
-            for _ in futures:
-                index = finished.get()
-                yield index, futures[index].result()
+            with on_cancel(lambda: self._scheduler.cancel(futures)):
+                for _ in futures:
+                    index = finished.get()
+                    yield index, futures[index].result()
         finally:
             self._scheduler.cancel(futures)
 

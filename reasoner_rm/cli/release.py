@@ -53,10 +53,10 @@ def _calibrate(args: argparse.Namespace) -> None:
     from reasoner_rm.data.io import load_samples
     from reasoner_rm.judge import Judge
     from reasoner_rm.models.judge_checkpoint import FILE
-    from reasoner_rm.models.loading import resolve_model
+    from reasoner_rm.models.loading import model_location
     from reasoner_rm.release.calibrate import calibrate, save_temperature
 
-    folder = Path(resolve_model(args.run_dir))
+    folder = Path(model_location(args.run_dir))
     if not (folder / FILE).is_file():
         raise InputError(
             "no trained judge in this directory", file=args.run_dir, remedy="give the directory of a finished run"

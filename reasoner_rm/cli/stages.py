@@ -98,17 +98,20 @@ def run_stage(verb: str, file: Path, overrides: Sequence[str], as_json: bool, re
 def _train(stage: Stage, config: Config, resume: bool) -> RunDir:
     """Train a stage on all started processes, then evaluate it on the first one; the others exit."""
     from reasoner_rm import distributed
+    from reasoner_rm.pipeline.preflight import check_stage
     from reasoner_rm.pipeline.resume_check import check_unchanged
     from reasoner_rm.pipeline.stages import Pipeline
     from reasoner_rm.training.run_dir import RunDir
 
     distributed.init()
     run = RunDir(config.run.out)
-    if distributed.is_main():
-        check_unchanged(run, stage, config)
-        run = RunDir.join(config.run.out, stage, config.yaml(), resume)
-    distributed.barrier()
     pipeline = Pipeline(config, run, resume)
+    with distributed.raise_on_all_ranks():
+        if distributed.is_main():
+            check_unchanged(run, stage, config)
+            check_stage(pipeline, stage, distributed.world_size())
+            RunDir.join(config.run.out, stage, config.yaml(), resume)
+    distributed.barrier()
     if not run.checkpoint(stage).exists():
         try:
             pipeline.train(stage)

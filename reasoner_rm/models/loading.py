@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from reasoner_rm.config import Quantization
 from reasoner_rm.errors import InputError
 from reasoner_rm.models.families import VISUAL_TOKENS, Family, get_family
+from reasoner_rm.models.hub_ids import check_hub_id
 from reasoner_rm.models.quantization import disable_repacking, quantized
 
 if TYPE_CHECKING:
@@ -43,8 +44,12 @@ class Vlm:
         return self.model.device
 
 
-def resolve_model(path_or_id: str | Path) -> str:
-    """A run directory means its `final/`; `builtin:NAME` a model shipped with the package; else unchanged."""
+def model_location(path_or_id: str | Path) -> str:
+    """A run directory means its `final/`; `builtin:NAME` a model shipped with the package; else unchanged.
+
+    Raises:
+        InputError: no such builtin model.
+    """
     name = str(path_or_id)
     if name.startswith(BUILTIN):
         path = ASSETS / name.removeprefix(BUILTIN)
@@ -55,6 +60,37 @@ def resolve_model(path_or_id: str | Path) -> str:
     if (Path(name) / "final").is_dir():
         return str(Path(name) / "final")
     return name
+
+
+def resolve_model(path_or_id: str | Path) -> str:
+    """The folder or hub id of a model that is there.
+
+    Raises:
+        InputError: as `model_location`; a folder that is no checkpoint; neither a folder nor a model of the hub.
+    """
+    name = model_location(path_or_id)
+    if not Path(name).is_dir():
+        check_hub_id(name)
+    elif not (Path(name) / "config.json").is_file():
+        raise InputError("no config.json: not a checkpoint", file=name, remedy="give a checkpoint folder or a run")
+    return name
+
+
+def load_architecture(source: str) -> Any:
+    """The configuration of a checkpoint, without weights.
+
+    Raises:
+        InputError: it cannot be read, or is of an architecture that is not supported.
+    """
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(source)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"cannot load model {source!r} ({reason})", remedy="check the path or hub id") from None
+    get_family(config, source)
+    return config
 
 
 def load_vlm(
@@ -82,18 +118,11 @@ def load_vlm(
         InputError: nothing there, a broken checkpoint, or another architecture.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, GenerationConfig
+    from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
     from transformers.utils import is_flash_attn_2_available
 
     source = resolve_model(path_or_id)
-    local = Path(source).is_dir()
-    if local and not (Path(source) / "config.json").is_file():
-        raise InputError("no config.json: not a checkpoint", file=source, remedy="give a checkpoint folder or a run")
-    try:
-        config = AutoConfig.from_pretrained(source)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"cannot load model {source!r} ({reason})", remedy="check the path or hub id") from None
+    config = load_architecture(source)
     family = get_family(config, source)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if dtype == "auto" and device == "cpu":

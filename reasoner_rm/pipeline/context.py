@@ -41,6 +41,7 @@ class RunContext:
         self.config = config
         self.run = run
         self.resume = resume
+        self._samples: dict[str, list[Sample]] = {}
         self.template: Template = load_template(config.task, config.template)
 
     def samples(self, name: str) -> list[Sample]:
@@ -49,6 +50,8 @@ class RunContext:
         Raises:
             InputError: the config names no such file; the file cannot be read; a sample is of another task.
         """
+        if name in self._samples:
+            return self._samples[name]
         file = getattr(self.config.data, name)
         if file is None:
             raise InputError(f"data.{name} is not set", remedy=f"name a JSONL file as data.{name} in the config")
@@ -58,6 +61,7 @@ class RunContext:
                 raise InputError(
                     f"sample {sample.id!r} is {sample.task}, the run is {self.config.task}", file=file, line=line
                 )
+        self._samples[name] = samples
         return samples
 
     @contextmanager

@@ -10,17 +10,16 @@ from typing import Any
 
 from reasoner_rm.config import Config, GrpoSection, ModelSection, SftSection
 from reasoner_rm.data.images import open_image
-from reasoner_rm.data.io import load_samples
 from reasoner_rm.errors import InputError
-from reasoner_rm.models.loading import resolve_model
-from reasoner_rm.models.quantization import check_quantize, check_unsharded
+from reasoner_rm.models.loading import load_architecture, resolve_model
+from reasoner_rm.models.quantization import check_unsharded
 from reasoner_rm.models.token_counter import Counter
-from reasoner_rm.pipeline.context import trained_dtype
+from reasoner_rm.pipeline.context import RunContext, trained_dtype
 from reasoner_rm.pipeline.listener_factory import POLICY_BASE
+from reasoner_rm.pipeline.preflight import check_stage, section_of
 from reasoner_rm.schema import Sample
 from reasoner_rm.training.memory_estimate import BatchShape, MemoryEstimate, counts, estimate
-from reasoner_rm.training.reward_scorer import reward_mixture
-from reasoner_rm.training.run_dir import Stage
+from reasoner_rm.training.run_dir import RunDir, Stage
 
 GB = 10**9
 MAX_COUNTED = 32
@@ -33,9 +32,7 @@ TARGET_TOKENS = 256
 
 def architecture_of(path: str) -> Any:
     """A model's configuration."""
-    from transformers import AutoConfig
-
-    return AutoConfig.from_pretrained(resolve_model(path))
+    return load_architecture(resolve_model(path))
 
 
 def plan(
@@ -53,19 +50,12 @@ def plan(
     """
     if gpus < 1:
         raise InputError(f"--gpus is {gpus}", remedy="give at least 1")
-    name = "cold_start" if stage == "cold_start" else "train"
-    file = getattr(config.data, name)
-    if file is None:
-        raise InputError(f"data.{name} is not set", remedy=f"name a JSONL file as data.{name} in the config")
-    samples = load_samples(file)
-    model, sharding = config.model, zero_stage(config.run.deepspeed)
-    check_quantize(model)
+    samples = check_stage(RunContext(config, RunDir(config.run.out)), stage, gpus)
+    sharding = zero_stage(config.run.deepspeed)
     if sharding == 3:
-        check_unsharded(model.quantize is not None)
-    if stage == "grpo":
-        reward_mixture(config.grpo)
+        check_unsharded(config.model.quantize is not None)
     lengths, patches = _lengths(config, samples)
-    section = _section(config, stage)
+    section = section_of(config, stage)
     steps = _grpo(section, samples, gpus) if isinstance(section, GrpoSection) else _sft(section, samples, gpus)
     memory = memory_of(config, stage, max(lengths), patches, gpus=gpus, sharding=sharding)
     mean = round(sum(lengths) / len(lengths), 1)
@@ -96,7 +86,7 @@ def memory_of(
         sharding: the ZeRO stage.
         architecture: returns the configuration of a model path.
     """
-    section, listening = _section(config, stage), config.listener
+    section, listening = section_of(config, stage), config.listener
     model = config.model.model_copy(update={"dtype": trained_dtype(config)})
     update, rollout = BatchShape(getattr(section, "batch_size", 1), prompt, 1, TARGET_TOKENS, patches), None
     if isinstance(section, GrpoSection):
@@ -108,12 +98,6 @@ def memory_of(
         architecture(config.model.path), model, section, update, rollout, ranks=gpus, stage=sharding,
         reference=stage == "grpo" and config.grpo.beta > 0, listener=listener_bytes,
     )  # fmt: skip
-
-
-def _section(config: Config, stage: Stage) -> GrpoSection | SftSection:
-    if stage == "grpo":
-        return config.grpo
-    return config.sft if stage == "cold_start" else config.rejection_sampling.sft
 
 
 def _lengths(config: Config, samples: Sequence[Sample]) -> tuple[list[int], int]:

@@ -21,6 +21,29 @@ LISTENER_OPTIONS = ("temperature", "strip_verdict", "both_orders", "min_mass")
 """The settings that every kind of listener takes."""
 
 
+def has_listener(config: Config) -> bool:
+    """Whether the run has a listener."""
+    return config.listener.endpoint is not None or config.listener.path is not None
+
+
+def check_listener(config: Config) -> None:
+    """Check that a listener's settings go together.
+
+    Raises:
+        InputError: ``listener.path: policy`` without LoRA or with vLLM; vLLM and a server.
+    """
+    section = config.listener
+    uses_base, served = section.path == POLICY_BASE, section.endpoint is not None
+    if section.engine == "vllm" and (uses_base or served):
+        reason = "listener.path is policy" if uses_base else "listener.endpoint is set"
+        raise InputError(
+            f"listener.engine is vllm, but {reason}",
+            remedy="name a model as listener.path, without listener.endpoint; or set listener.engine to transformers",
+        )
+    if uses_base and not served and config.model.lora is None:
+        raise InputError("listener.path is `policy`, but all of its weights are trained", remedy="set model.lora")
+
+
 @contextmanager
 def open_listener(config: Config, template: Template, policy: Vlm | None = None) -> Iterator[Listener | None]:
     """A context manager: the run's listener, with the policy's prompt template and pixel bounds; None if it has none.
@@ -32,15 +55,10 @@ def open_listener(config: Config, template: Template, policy: Vlm | None = None)
         InputError: ``listener.path: policy`` without LoRA or with vLLM; an engine that is not installed; a server
             that cannot be used.
     """
+    check_listener(config)
     section, model = config.listener, config.model
     settings = {name: getattr(section, name) for name in LISTENER_OPTIONS}
-    uses_base, on_vllm = section.path == POLICY_BASE, section.engine == "vllm"
-    if on_vllm and (uses_base or section.endpoint is not None):
-        reason = "listener.path is policy" if uses_base else "listener.endpoint is set"
-        raise InputError(
-            f"listener.engine is vllm, but {reason}",
-            remedy="name a model as listener.path, without listener.endpoint; or set listener.engine to transformers",
-        )
+    uses_base = section.path == POLICY_BASE
     if section.endpoint is not None:
         engine = HttpEngine(OpenAIClient(section.endpoint))
         engine.options  # noqa: B018  # checks the server before anything is trained
@@ -49,8 +67,6 @@ def open_listener(config: Config, template: Template, policy: Vlm | None = None)
     if section.path is None:
         yield None
         return
-    if uses_base and model.lora is None:
-        raise InputError("listener.path is `policy`, but all of its weights are trained", remedy="set model.lora")
     if uses_base and policy is not None:
         yield frozen_listener(policy, template, **settings)
         return

@@ -20,6 +20,7 @@ from reasoner_rm.models.prompt_encoder import PromptEncoder
 from reasoner_rm.pipeline.context import RunContext
 from reasoner_rm.pipeline.eval_fn import make_eval_fn
 from reasoner_rm.pipeline.listener_factory import open_listener
+from reasoner_rm.pipeline.preflight import training_samples
 from reasoner_rm.pipeline.rollout_log import rollout_record
 from reasoner_rm.pipeline.stage_run import StageRun
 from reasoner_rm.report import write_report
@@ -30,12 +31,9 @@ from reasoner_rm.sampling.rejection_sampling import split_by_pass_rate
 from reasoner_rm.schema import PAIRWISE_TASKS, Sample, ScoredGroup
 from reasoner_rm.training.evaluation import check_schedule
 from reasoner_rm.training.grpo import GRPOTrainer
-from reasoner_rm.training.reward_scorer import reward_mixture
-from reasoner_rm.training.run_dir import Stage
+from reasoner_rm.training.run_dir import RL_FILE, SFT_FILE, Stage
 from reasoner_rm.training.sft import SFTTrainer
 from reasoner_rm.utils.files import atomic_write
-
-SFT_FILE, RL_FILE = "sft.jsonl", "rl.jsonl"
 
 
 class Pipeline(RunContext):
@@ -107,10 +105,7 @@ class Pipeline(RunContext):
 
     def grpo(self) -> None:
         """GRPO on rejection sampling's RL rows, or on `data.train` when there was no rejection sampling."""
-        section = self.config.grpo
-        reward_mixture(section)  # fails on a wrong name before a model is loaded
-        file = self.run.path / RL_FILE
-        samples = load_samples(file) if file.is_file() else self.samples("train")
+        section, samples = self.config.grpo, training_samples(self, "grpo")
         vlm = self.load_trainable()
         encoder = PromptEncoder(vlm, workers=self.config.data.workers)
         with (

@@ -14,7 +14,7 @@ from reasoner_rm.data.dataset_card import entry_of
 from reasoner_rm.errors import InputError
 from reasoner_rm.evaluation.result_dir import ResultDir
 from reasoner_rm.models.judge_checkpoint import JudgeConfig, load_judge_config
-from reasoner_rm.models.loading import BUILTIN, resolve_model
+from reasoner_rm.models.loading import BUILTIN, model_location
 
 FILES = ("cold_start", "train", "heldout", "ood")
 
@@ -89,7 +89,7 @@ def _scores(run: Path, folder: Path) -> dict[str, Any]:
     """The scores in a result folder, which must be of the run's own judge."""
     scores = ResultDir(folder).scores()
     model = str(scores.get("judge", {}).get("model", ""))
-    if Path(resolve_model(model)).resolve() != (run / "final").resolve():
+    if Path(model_location(model)).resolve() != (run / "final").resolve():
         problem = f"these are results of {model or 'an unnamed judge'}, not of the run's"
         raise InputError(problem, file=folder, remedy=f"evaluate with --model {run}")
     return scores

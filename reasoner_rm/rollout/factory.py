@@ -63,9 +63,9 @@ def vllm_installed() -> bool:
 def endpoint_at(url: str, path_or_id: str | Path) -> EndpointSection:
     """The server at an address, or at several with commas between them. It is asked for the model by its name; where
     that is a folder of this machine, for the only one that it serves."""
-    from reasoner_rm.models.loading import resolve_model
+    from reasoner_rm.models.loading import model_location
 
-    local = Path(resolve_model(path_or_id)).is_dir()
+    local = Path(model_location(path_or_id)).is_dir()
     return EndpointSection(urls=tuple(url.split(",")), model="" if local else str(path_or_id))
 
 
@@ -106,32 +106,45 @@ def load_engine(
     return VllmEngine(load_vlm(path_or_id, dtype=dtype, min_pixels=min_pixels, max_pixels=max_pixels, weights=False))
 
 
+def check_engine(settings: EngineSection, *, sync_weights: bool) -> None:
+    """Check that an engine's settings are complete.
+
+    Raises:
+        InputError: a server without an address, or beside training without a folder for the weights.
+    """
+    if settings.name != "http":
+        return
+    if settings.endpoint is None:
+        raise InputError("engine http needs a server", remedy="give its URL up to /v1: engine.endpoint.urls")
+    if sync_weights and settings.weight_sync_dir is None:
+        raise InputError(
+            "a server does not follow the weights of a policy that is being trained without engine.weight_sync_dir",
+            remedy="set engine.name to vllm or transformers, or engine.weight_sync_dir to a folder it can read",
+        )
+
+
 def engine_from_config(
     vlm: Vlm, settings: EngineSection, encoder: PromptEncoder, *, sync_weights: bool = False
 ) -> RolloutEngine:
     """An engine for a policy that is loaded.
 
     Args:
-        following: the policy is being trained, and its weights are handed over before each rollout.
+        sync_weights: the policy is being trained; the engine gets its weights before each rollout.
 
     Raises:
         InputError: no such engine, one that cannot start, or a server that does not follow.
     """
+    check_engine(settings, sync_weights=sync_weights)
     name = resolve_engine(settings.name).name
     if name == "http":
         from reasoner_rm.client.openai_client import OpenAIClient
         from reasoner_rm.rollout.http_engine import HttpEngine
         from reasoner_rm.rollout.synced_http import SyncedHttpEngine
 
-        if settings.endpoint is None:
-            raise InputError("engine http needs a server", remedy="give its URL up to /v1: engine.endpoint.urls")
+        assert settings.endpoint is not None
         if not sync_weights:
             return HttpEngine(OpenAIClient(settings.endpoint), encoder)
-        if settings.weight_sync_dir is None:
-            raise InputError(
-                "a server does not follow the weights of a policy that is being trained without engine.weight_sync_dir",
-                remedy="set engine.name to vllm or transformers, or engine.weight_sync_dir to a folder it can read",
-            )
+        assert settings.weight_sync_dir is not None
         return SyncedHttpEngine(OpenAIClient(settings.endpoint), encoder, settings.weight_sync_dir)
     if name == "vllm":
         from reasoner_rm.rollout.vllm.engine import VllmEngine

@@ -30,7 +30,7 @@ from reasoner_rm.training.micro_batches import FixedLogprobs, MicroBatch, make_m
 from reasoner_rm.training.optimization import Optimization
 from reasoner_rm.training.packed_batch import Pack
 from reasoner_rm.training.reference import make_reference, update_reference
-from reasoner_rm.training.reward_scorer import RewardScorer
+from reasoner_rm.training.reward_scorer import RewardScorer, reward_mixture
 from reasoner_rm.training.rollout_collector import RolloutCollector
 from reasoner_rm.training.sampler_check import check_agreement
 from reasoner_rm.training.session import Log, Stateful, TrainingSession
@@ -75,10 +75,9 @@ class GRPOTrainer:
         self.vlm, self.section, self.listener, self.max_logprob_gap = vlm, section, listener, max_logprob_gap
         self.encoder = encoder or PromptEncoder(vlm)
         self.scorer = RewardScorer(section, vlm.family.box_space, vlm.tokenizer, scorers or {}, seed)
-        self.samples = with_swapped(samples) if section.both_orders else list(samples)
-        self._check(listener)
-        steps = grpo_steps(section, len(self.samples))
         world_size, block = distributed.world_size(), 2 if section.both_orders else 1
+        self.samples = check_settings(section, samples, has_listener=listener is not None, processes=world_size)
+        steps = grpo_steps(section, len(self.samples))
         self.sampler = BatchSampler(
             len(self.samples),
             prompts_per_batch(section) * world_size,
@@ -235,25 +234,33 @@ class GRPOTrainer:
         if section.sync_ref_model and step % section.ref_model_sync_steps == 0:
             update_reference(self.reference, self.policy.module, section.ref_model_mixup_alpha)
 
-    # --- settings ---------------------------------------------------------------------------------------------------
 
-    def _check(self, listener: Listener | None) -> None:
-        section, per_batch = self.section, prompts_per_batch(self.section)
-        needy = [name for name, term in self.scorer.mixture.items() if term.reward.needs_listener]
-        if needy and listener is None:
-            raise InputError(f"reward {needy[0]} needs a listener", remedy="set listener.path, or choose other rewards")
-        if section.both_orders and per_batch % 2:
-            raise InputError(
-                f"both_orders needs an even number of prompts a step, not {per_batch}",
-                remedy="change grpo.prompts_per_device or grpo.gradient_accumulation_steps",
-            )
-        if len(self.samples) < per_batch * distributed.world_size():
-            raise InputError(
-                f"{len(self.samples)} samples do not fill one step of {per_batch * distributed.world_size()} prompts",
-                remedy="lower grpo.prompts_per_device or grpo.gradient_accumulation_steps, or bring more data",
-            )
-        if section.max_resample_ratio > 0 and section.filter_epsilon is None:
-            raise InputError("grpo.max_resample_ratio replaces what is filtered", remedy="set grpo.filter_epsilon too")
+def check_settings(
+    section: GrpoSection, samples: Sequence[Sample], *, has_listener: bool, processes: int
+) -> list[Sample]:
+    """The samples of a training in the order of the data, in both candidate orders if the section says so.
+
+    Raises:
+        InputError: settings that do not go together, or too few samples.
+    """
+    per_batch = prompts_per_batch(section)
+    needy = [name for name, term in reward_mixture(section).items() if term.reward.needs_listener]
+    if needy and not has_listener:
+        raise InputError(f"reward {needy[0]} needs a listener", remedy="set listener.path, or choose other rewards")
+    if section.both_orders and per_batch % 2:
+        raise InputError(
+            f"both_orders needs an even number of prompts a step, not {per_batch}",
+            remedy="change grpo.prompts_per_device or grpo.gradient_accumulation_steps",
+        )
+    samples = with_swapped(samples) if section.both_orders else list(samples)
+    if len(samples) < per_batch * processes:
+        raise InputError(
+            f"{len(samples)} samples do not fill one step of {per_batch * processes} prompts",
+            remedy="lower grpo.prompts_per_device or grpo.gradient_accumulation_steps, or bring more data",
+        )
+    if section.max_resample_ratio > 0 and section.filter_epsilon is None:
+        raise InputError("grpo.max_resample_ratio replaces what is filtered", remedy="set grpo.filter_epsilon too")
+    return samples
 
 
 def prompts_per_batch(section: GrpoSection) -> int:

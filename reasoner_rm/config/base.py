@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+MIN_TEMPERATURE = 0.01
+"""The lowest temperature of sampling, as in vLLM: logits divided by less can leave the range of fp32."""
+Temperature = Annotated[float, Field(ge=MIN_TEMPERATURE, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[float, Field(ge=0)]
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from reasoner_rm.config.base import Count, NonNegative, Positive, Section, Share
+from reasoner_rm.config.base import Count, NonNegative, Positive, Section, Share, Temperature
 
 EngineName = Literal["auto", "transformers", "vllm", "http"]
 
@@ -56,7 +56,7 @@ class ListenerSection(Section):
     """The largest share of failed requests, each of which is a missing belief; above it the run stops."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """The precision of the weights; `auto`: the checkpoint's."""
-    temperature: Positive = 1.0
+    temperature: Temperature = 1.0
     """Divides the logits of the options; a value above 1 flattens the belief."""
     strip_verdict: bool = False
     """Remove sentences that state a verdict from the reasoning before the listener reads it."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from reasoner_rm.config.base import Count, NonNegative, Positive, Section, Share
+from reasoner_rm.config.base import Count, NonNegative, Positive, Section, Share, Temperature
 from reasoner_rm.config.training import TrainSection
 
 
@@ -79,7 +79,7 @@ class GrpoSection(TrainSection):
     """The surrogate loss and its normalisation; see `reasoner_rm.training.losses`."""
     scale_rewards: Literal["group", "none"] = "group"
     """`group`: advantages are divided by the group's standard deviation; `none`: they are not (Dr. GRPO)."""
-    temperature: Positive = 1.0
+    temperature: Temperature = 1.0
     """Temperature of sampling and of log-probabilities."""
     max_completion_length: Count = 1024
     """The most tokens of a completion."""

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from reasoner_rm.config.base import Count, NonNegative, Positive, Section, Share
+from reasoner_rm.config.base import Count, NonNegative, Positive, Section, Share, Temperature
 from reasoner_rm.config.model import ModelPart
 
 
@@ -77,7 +77,7 @@ class RejectionSamplingSection(Section):
     route_solved: Literal["sft", "both"] = "sft"
     """The use of rows with at least `sft_above`. RL on only those rows that a model gets wrong penalises what is
     correct elsewhere, and accuracy falls below chance."""
-    temperature: Positive = 1.0
+    temperature: Temperature = 1.0
     """Temperature of sampling."""
     max_completion_length: Count = 1024
     """The most tokens of a completion."""

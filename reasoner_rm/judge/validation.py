@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from reasoner_rm.errors import InputError
@@ -55,12 +54,10 @@ def sampling_temperature(votes: int, temperature: float | None) -> float:
     """The temperature that votes are sampled at: unless given, 0 for a single vote and 1 for several.
 
     Raises:
-        InputError: fewer than one vote, a temperature below 0 or not finite.
+        InputError: fewer than one vote.
     """
     if not isinstance(votes, int) or votes < 1:
         raise InputError(f"votes is {votes}", remedy="ask for at least one")
     if temperature is None:
         return 0.0 if votes == 1 else 1.0
-    if not 0 <= temperature < math.inf:
-        raise InputError(f"temperature is {temperature}", remedy="give 0 for greedy decoding, or more")
     return temperature

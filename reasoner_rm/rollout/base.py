@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from reasoner_rm.config import MIN_TEMPERATURE
 from reasoner_rm.errors import InputError, ServiceError
 from reasoner_rm.schema import Completion
 from reasoner_rm.tasks.render import Prompt
@@ -28,17 +30,31 @@ class SamplingParams:
     """How completions are sampled.
 
     Attributes:
-        temperature: 0 is greedy; log-probabilities are then those at temperature 1.
+        temperature: 0 is greedy, log-probabilities are then those at temperature 1; else at least 0.01.
         max_tokens: the longest a completion may be.
         top_p: in (0, 1], samples from the nucleus alone: the most probable tokens, until they hold that much
             probability (arXiv 1904.09751). Below 1 the sampler is another policy, so that nothing is trained on it.
             Log-probabilities stay those of the whole distribution; an engine that only has those within the nucleus
             reports none.
+
+    Raises:
+        InputError: a value out of range.
     """
 
     temperature: float = 1.0
     max_tokens: int = 1024
     top_p: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (self.temperature == 0 or MIN_TEMPERATURE <= self.temperature < math.inf):
+            raise InputError(
+                f"temperature is {self.temperature:g}",
+                remedy=f"give 0 for greedy decoding, or at least {MIN_TEMPERATURE}",
+            )
+        if not 0 < self.top_p <= 1:
+            raise InputError(f"top_p is {self.top_p:g}", remedy="give more than 0, and at most 1")
+        if self.max_tokens < 1:
+            raise InputError(f"max_tokens is {self.max_tokens}", remedy="give at least 1")
 
 
 @dataclass(frozen=True, slots=True)

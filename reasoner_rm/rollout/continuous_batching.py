@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
@@ -15,19 +16,21 @@ from reasoner_rm.models.slot_cache import Slots
 from reasoner_rm.models.token_logprobs import processed_logits
 from reasoner_rm.rollout.base import SamplingParams
 from reasoner_rm.rollout.completion import partial_text, read
-from reasoner_rm.rollout.transformers_engine import sample_tokens, seeded_uniforms
+from reasoner_rm.rollout.transformers_engine import NO_DISTRIBUTION, sample_tokens, seeded_uniforms
 from reasoner_rm.schema import Completion
 
 
 @dataclass(slots=True, eq=False)
 class DecodeJob:
-    """One prompt whose completions are sampled, one for each seed; ``on_text``: see `GenerationRequest`."""
+    """One prompt whose completions are sampled, one for each seed; ``on_text``: see `GenerationRequest`. ``error`` is
+    why it ended without them."""
 
     prompt: EncodedPrompt
     seeds: tuple[int, ...]
     sampling: SamplingParams
     on_text: Callable[[int, str], None] | None = None
     drawn: dict[int, Completion] = field(default_factory=dict)
+    error: Exception | None = None
 
     @property
     def completions(self) -> tuple[Completion, ...]:
@@ -67,8 +70,10 @@ class ContinuousBatch:
 
     @torch.inference_mode()
     def join(self, jobs: Sequence[DecodeJob]) -> None:
-        """Prefill new prompts, all with the same number of completions; these are sampled from the next step on."""
+        """Prefill new prompts, all with the same number of completions; these are sampled from the next step on. After
+        an error nothing has joined."""
         count = len(jobs[0].seeds)
+        noise = [seeded_uniforms(job.seeds, job.sampling.max_tokens).tolist() for job in jobs]
         prompts = self.encoder.batch([job.prompt for job in jobs])
         cache, hidden = prefill(self.vlm, prompts, count)
         assert isinstance(cache, SharedPrefixCache), "the family does not support packing"
@@ -78,9 +83,7 @@ class ContinuousBatch:
         if self._rows:
             new = torch.cat([self._hidden, new[0]]), torch.cat([self._position, new[1]])
         self._hidden, self._position = new
-        for job in jobs:
-            noise = seeded_uniforms(job.seeds, job.sampling.max_tokens).tolist()
-            self._rows += [_Row(job, i, noise[i]) for i in range(count)]
+        self._rows += [_Row(job, i, rows[i]) for job, rows in zip(jobs, noise, strict=True) for i in range(count)]
 
     @torch.inference_mode()
     def drop(self, jobs: Collection[DecodeJob]) -> None:
@@ -89,11 +92,14 @@ class ContinuousBatch:
 
     @torch.inference_mode()
     def step(self) -> list[DecodeJob]:
-        """Sample one token of every row; return the jobs that this completed."""
+        """Sample one token of every row; return the jobs that this completed, and those with an error: a row without
+        finite logits ends its own job."""
         tokens = self._draw()
-        ended = [i for i, row in enumerate(self._rows) if self._is_over(row)]
-        done = []
-        for row in (self._rows[i] for i in ended):
+        done = list(dict.fromkeys(row.job for row in self._rows if math.isnan(row.logprobs[-1])))
+        for job in done:
+            job.error = FloatingPointError(NO_DISTRIBUTION)
+        ended = [i for i, row in enumerate(self._rows) if row.job.error is not None or self._is_over(row)]
+        for row in (self._rows[i] for i in ended if self._rows[i].job.error is None):
             row.job.drawn[row.index] = read(self.vlm, row.token_ids, row.logprobs)
             if len(row.job.drawn) == len(row.job.seeds):
                 done.append(row.job)

@@ -30,6 +30,7 @@ from reasoner_rm.rollout.completion import partial_text, read
 from reasoner_rm.schema import Completion
 from reasoner_rm.tasks.render import Prompt
 
+NO_DISTRIBUTION = "the model's logits are not finite"
 COMPACT_BELOW = 0.75
 """Finished rows leave the batch as soon as what remains fits in this share of it."""
 
@@ -146,6 +147,8 @@ class TransformersEngine(RolloutEngine):
             if step + 1 == sampling.max_tokens or not bool(state.alive.any()):
                 break
             self._advance(state, token)
+        if logprobs.isnan().any():
+            raise FloatingPointError(NO_DISTRIBUTION)
         rows = (read(self.vlm, *row) for row in zip(tokens.tolist(), logprobs.tolist(), strict=True))
         return [tuple(next(rows) for _ in range(count)) for _ in range(n)]
 
@@ -218,14 +221,15 @@ def seeded_uniforms(seeds: Sequence[int], n: int) -> torch.Tensor:
 def sample_tokens(
     logits: torch.Tensor, noise: torch.Tensor, greedy: bool, top_p: float = 1.0
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """One token per row [B] of ``logits`` [B, V], and its log-probability [B] in the whole distribution."""
+    """One token per row [B] of ``logits`` [B, V], and its log-probability [B] in the whole distribution. A row whose
+    logits are no distribution (NaN, or nothing finite) gets some token with NaN."""
     logprobs = logits.log_softmax(-1)
     if greedy:
         token = logprobs.argmax(-1)
     else:
         probs = logprobs.double().exp()
         cdf = (probs if top_p == 1 else top_p_filter(probs, top_p)).cumsum(-1)
-        token = torch.searchsorted(cdf, noise[:, None] * cdf[:, -1:], right=True)[:, 0]
+        token = torch.searchsorted(cdf, noise[:, None] * cdf[:, -1:], right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
     return token, logprobs.gather(-1, token[:, None])[:, 0]
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from reasoner_rm.server.limits import IMAGES, SAMPLES, TEXT, VOTES
 
 Text = Annotated[str, Field(max_length=TEXT)]
 ImageText = Annotated[str, Field(description="data:image/png;base64,… (or JPEG, WEBP, GIF, BMP)", min_length=1)]
+TokenCount = Annotated[int, Field(ge=1, lt=2**31)]
 Votes = Annotated[int, Field(ge=1, le=VOTES, description="votes per order; 1 is greedy")]
 
 
@@ -150,12 +152,22 @@ class ChatBody(BaseModel):
     messages: Annotated[list[Message], Field(min_length=1, max_length=16)]
     n: Annotated[int, Field(ge=1, le=VOTES)] = 1
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
-    seed: int | None = None
+    max_tokens: TokenCount | None = None
+    max_completion_tokens: TokenCount | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     stream: bool = False
     logprobs: bool = False
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def check_text(cls, body: Any) -> Any:
+        """Also fields that are ignored are Unicode text: JSON can write half of a surrogate pair, which is none."""
+        try:
+            json.dumps(body if isinstance(body, dict) else {}, ensure_ascii=False).encode()
+        except (UnicodeEncodeError, RecursionError):
+            raise ValueError("a text of the body is no Unicode text") from None
+        return body
 
     @property
     def unknown(self) -> dict[str, Any]:

@@ -154,7 +154,11 @@ class BatchBackend(Backend["DecodeJob"]):
     def step(self) -> None:
         together = len(self._jobs)
         for decoded in self.batch.step():
-            self._jobs.pop(decoded).finish((decoded.completions, together))
+            job = self._jobs.pop(decoded)
+            if decoded.error is not None:
+                job.fail(decoded.error)
+            else:
+                job.finish((decoded.completions, together))
 
     def abort(self, jobs: Sequence[Job[DecodeJob]]) -> None:
         for job in jobs:

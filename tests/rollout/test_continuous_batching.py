@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
 from collections.abc import Callable
 
@@ -10,7 +11,7 @@ import torch
 from PIL import Image
 
 from reasoner_rm.models.loading import Vlm
-from reasoner_rm.models.prompt_encoder import PromptEncoder
+from reasoner_rm.models.prompt_encoder import EncodedPrompt, PromptEncoder
 from reasoner_rm.models.slot_cache import Slots
 from reasoner_rm.rollout import GenerationRequest, SamplingParams
 from reasoner_rm.rollout.continuous_batching import ContinuousBatch, DecodeJob
@@ -88,3 +89,44 @@ def test_what_a_broken_row_leaves_in_its_slot_reaches_nobody() -> None:
     slots.forward_kwargs()
     out = slots.attend(0, torch.ones(2, 4, 1, 4), torch.ones(2, 2, 1, 4), torch.ones(2, 2, 1, 4), 0.5)
     assert out.shape == (2, 1, 4, 4) and torch.equal(out, torch.ones_like(out))
+
+
+def test_a_row_without_finite_logits_ends_its_own_request(
+    tiny: Vlm, perturbed: Stir, pictures: tuple[Image.Image, ...]
+) -> None:
+    """An image of NaN in the midst of others: these are sampled as if alone."""
+    vlm = perturbed(tiny)
+    encoder, engine = PromptEncoder(vlm), TransformersEngine(vlm)
+    batch = ContinuousBatch(vlm, encoder)
+    jobs = [DecodeJob(encoder.encode(prompt), seeds, sampling) for prompt, seeds, sampling in asked(pictures)[:3]]
+    sound = encoder.encode(Prompt((pictures[0], "x"), (True, False)))
+    image = dataclasses.replace(sound.images[0], pixel_values=sound.images[0].pixel_values * torch.nan)
+    broken = [
+        DecodeJob(EncodedPrompt(sound.input_ids, (image,)), (1, 2), SamplingParams(temperature, 9, top_p))
+        for temperature, top_p in ((0.0, 1.0), (1.0, 1.0), (1.0, 0.5))
+    ]
+    for job in (jobs[0], *broken, *jobs[1:]):
+        batch.join([job])
+        batch.step()
+    while batch:
+        batch.step()
+    assert all(isinstance(job.error, FloatingPointError) for job in broken)
+    for job, (prompt, seeds, sampling) in zip(jobs, asked(pictures), strict=False):
+        (alone,) = engine.generate([GenerationRequest(prompt, seeds)], sampling)
+        assert job.error is None and [c.token_ids for c in job.completions] == [c.token_ids for c in alone]
+
+
+def test_a_request_that_cannot_join_leaves_no_row_behind(tiny: Vlm, pictures: tuple[Image.Image, ...]) -> None:
+    encoder = PromptEncoder(tiny)
+    batch = ContinuousBatch(tiny, encoder)
+    prompt = encoder.encode(Prompt((pictures[0], "x"), (True, False)))
+    with pytest.raises(ValueError, match="non-negative"):
+        batch.join([DecodeJob(prompt, (-1,), SamplingParams(1.0, 5))])
+    job = DecodeJob(prompt, (1,), SamplingParams(1.0, 5))
+    batch.join([job])
+    while batch:
+        batch.step()
+    (alone,) = TransformersEngine(tiny).generate(
+        [GenerationRequest(Prompt((pictures[0], "x"), (True, False)), (1,))], SamplingParams(1.0, 5)
+    )
+    assert job.completions[0].token_ids == alone[0].token_ids

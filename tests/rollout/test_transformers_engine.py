@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from reference_sampling import check_first_tokens, drawn, nucleus_of
 
+from reasoner_rm.errors import InputError
 from reasoner_rm.models.group_logprobs import shared_prefix_logprobs
 from reasoner_rm.models.loading import Vlm
 from reasoner_rm.models.prompt_encoder import PromptEncoder
@@ -125,6 +126,31 @@ def test_draw_from_the_nucleus_as_it_is_defined(top_p: float) -> None:
         drawn(nucleus_of(p, top_p), u) for p, u in zip(probs.tolist(), noise.tolist(), strict=True)
     ]
     assert torch.allclose(logprob, logits.log_softmax(-1).gather(-1, token[:, None])[:, 0])
+
+
+@pytest.mark.parametrize("greedy", [False, True])
+@pytest.mark.parametrize("top_p", [5e-324, 0.5, 1.0])
+def test_a_row_that_is_no_distribution_is_marked_and_its_neighbours_are_drawn(top_p: float, greedy: bool) -> None:
+    sound = torch.tensor([0.2, 1.0, 3.0, -torch.inf])
+    logits = torch.stack([sound, sound * torch.nan, torch.full((4,), -torch.inf), torch.full((4,), torch.inf), sound])
+    noise = torch.tensor([0.3, 0.999, 0.999, 0.999, 0.3], dtype=torch.float64)
+    token, logprob = sample_tokens(logits, noise, greedy, top_p)
+    assert token.min() >= 0 and token.max() < 4, "the model can go on with it"
+    assert logprob.isnan().tolist() == [False, True, True, True, False]
+    alone, _ = sample_tokens(sound[None], noise[:1], greedy, top_p)
+    assert token[0] == token[4] == alone[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("temperature", t) for t in (-1.0, 1e-40, 5e-324, 0.0099, float("nan"), float("inf"), -float("inf"))]
+    + [("top_p", p) for p in (0.0, -0.5, 1.0001, float("nan"))] + [("max_tokens", n) for n in (0, -1)],
+)  # fmt: skip
+def test_sampling_that_no_engine_can_do_is_refused(name: str, value: float) -> None:
+    """Logits in fp32 divided by 1e-40 are infinite."""
+    with pytest.raises(InputError, match=f"{name} is .*; give"):
+        SamplingParams(**{name: value})  # type: ignore[arg-type]
+    SamplingParams(**{"temperature": -0.0, "top_p": 5e-324})
 
 
 def test_the_engine_draws_from_the_nucleus(vlm: Vlm, prompts: list[Prompt]) -> None:

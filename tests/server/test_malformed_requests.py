@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import psutil
@@ -17,6 +19,7 @@ from reasoner_rm.server.app import create_app
 pytestmark = pytest.mark.server
 
 EVERY = list(bodies())
+JSON = {"content-type": "application/json"}
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +51,61 @@ def test_every_hostile_request_is_refused(ask: httpx.Client) -> None:
 def send(ask: httpx.Client, bad: Hostile) -> tuple[int, str]:
     answer = ask.post(bad.path, content=bad.content, headers={"content-type": bad.kind})
     return answer.status_code, answer.text
+
+
+def test_sampling_settings_of_no_use_are_refused(ask: httpx.Client) -> None:
+    """Each by its name, in every form that JSON can write."""
+    message = user("red", uri(picture("red")), uri(picture("blue")))
+    huge = "9" * 400
+    for setting in (
+        '"temperature": 1e-40', '"temperature": 5e-324', '"temperature": 0.001', '"temperature": -1e-300',
+        '"temperature": NaN', '"temperature": Infinity', '"temperature": 1e999', f'"temperature": {huge}',
+        '"top_p": NaN', '"top_p": 0', '"top_p": 1.0000001', '"top_p": -1', '"top_p": 1e999',
+        f'"seed": {huge}', f'"seed": -{huge}', '"seed": 9223372036854775808', '"seed": 1e300', '"seed": NaN',
+        f'"seed": "{huge}"', f'"n": {huge}', '"n": 1e300', f'"max_tokens": {huge}', '"max_tokens": 0',
+        f'"max_completion_tokens": {huge}', '"logprobs": NaN',
+    ):  # fmt: skip
+        for stream in ("false", "true"):
+            body = f'{{"messages": [{json.dumps(message)}], "stream": {stream}, {setting}}}'
+            answer = ask.post("/v1/chat/completions", content=body.encode(), headers=JSON)
+            assert answer.status_code in (400, 422), (setting[:40], answer.status_code)
+            assert setting.split('"')[1] in answer.json()["error"]["message"]
+    for sound in ('"temperature": 0.01', '"temperature": -0.0', '"top_p": 5e-324', '"seed": -9223372036854775808'):
+        body = f'{{"messages": [{json.dumps(message)}], {sound}}}'
+        answer = ask.post("/v1/chat/completions", content=body.encode(), headers=JSON)
+        assert answer.status_code == 200, answer.text
+
+
+def test_half_a_character_is_refused_wherever_it_is(ask: httpx.Client) -> None:
+    """In every text of a request, in names, and in fields that are ignored."""
+    half, image = "\ud800", uri(picture("red"))
+    message = user("red", image, image)
+    bodies = {
+        "/v1/compare": {"caption": "red", "image_a": image, "image_b": image, "p_first": "votes"},
+        "/v1/rank": {"caption": "red", "images": [image, image], "method": "auto"},
+        "/v1/score": {"captions": ["red"], "images": [image], "mode": "auto"},
+        "/v1/verdicts": {"samples": [{"id": "a", "task": "image_preference", "prompt": "red", "images": [image] * 2}]},
+        "/v1/chat/completions": {"model": "judge", "messages": [message], "user": "me", "metadata": {"a": "b"}},
+        "/get_reward_mllm": {"query": ["red"], "prompts": ["red"]},
+    }
+    for path, body in bodies.items():
+        assert ask.post(path, json=body).status_code == (400 if path == "/get_reward_mllm" else 200), path
+        for changed in _with_text(body, half):
+            answer = ask.post(path, content=json.dumps(changed).encode(), headers=JSON)
+            assert answer.status_code in (400, 404, 422), (path, changed, answer.text)
+
+
+def _with_text(value: Any, text: str) -> Iterator[Any]:
+    """The value with each of its texts and names in turn replaced by another, and with a further name."""
+    if isinstance(value, str):
+        yield text
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            yield from (value[:i] + [changed] + value[i + 1 :] for changed in _with_text(item, text))
+    elif isinstance(value, dict):
+        yield value | {text: 1}
+        for name, item in value.items():
+            yield from (value | {name: changed} for changed in _with_text(item, text))
 
 
 CONTROL = (

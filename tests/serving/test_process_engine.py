@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 from fake_engine import COLOURS, picture
-from judge_server import serving, uri
+from judge_server import serving, uri, user
 
 from reasoner_rm import Judge, Sample
 from reasoner_rm.errors import InputError, ServiceError
@@ -148,6 +148,27 @@ def test_a_cancelled_call_ends_at_once_and_its_rows_leave_the_batch(far: Judge, 
     together.clear()
     assert ask(far, 1)[0].text == ask(near, 1)[0].text and set(together) == {1}, "no row of it runs on"
     assert not engine._pending
+
+
+def test_odd_sampling_settings_of_one_client_change_no_answer_of_others(far: Judge, near: Judge) -> None:
+    """Through the server, all at once; each body is a completion of its own seed."""
+    pictures = [uri(picture("red")), uri(picture("blue"))]
+    odd = ({"temperature": 1e-40}, {"temperature": 5e-324}, {"top_p": 5e-324, "temperature": 0.01}, {"seed": 10**399},
+           {"max_tokens": 10**9, "temperature": 2.0}, {"temperature": 0.01}, {"n": 16, "top_p": 1e-300})  # fmt: skip
+
+    def post(settings: dict[str, object]) -> tuple[int, str]:
+        body = {"messages": [user("a red thing", *pictures)], **settings}
+        answer = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60)
+        return answer.status_code, str(answer.json().get("choices"))
+
+    good = [{"seed": i, "temperature": 1.0, "max_tokens": 12, "logprobs": False} for i in range(12)]
+    mixed = [body for i, body in enumerate(good) for body in (body, odd[i % len(odd)])]
+    with serving(create_app(far)) as url, ThreadPoolExecutor(24) as threads:
+        alone = [post(body) for body in good]
+        assert len(set(alone)) == len(good)
+        answers = list(threads.map(post, mixed))
+    assert answers[::2] == alone
+    assert {status for status, _ in answers[1::2]} == {200, 400, 422}
 
 
 def test_an_image_that_cannot_be_used_is_told_before_anything_is_asked(far: Judge) -> None:

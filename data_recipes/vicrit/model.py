@@ -43,9 +43,9 @@ def inject_by_model(
     The types alternate, so that they are balanced. A run that was killed or out of budget is resumed.
 
     Raises:
-        InputError: a bad row, a failing endpoint, a journal of another run.
+        InputError: a bad row, a failing endpoint.
     """
-    journal = Journal(journal_file, {"model": model.model, "ask": ASK, "tries": tries, "seed": seed})
+    journal = Journal.of_plan(journal_file, {"model": model.model, "ask": ASK, "tries": tries, "seed": seed})
     media = Media(file.parent, journal_file.parent / "images")
     spent = ""
     try:

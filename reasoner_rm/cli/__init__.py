@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from importlib import metadata
 from typing import NoReturn
 
 from reasoner_rm.cli import (
@@ -52,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="reasoner-rm", description="Vision-language models that reason before they judge."
     )
+    parser.add_argument("--version", action="version", version=f"reasoner-rm {metadata.version('reasoner-rm')}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     for group in GROUPS:
         group.add_verbs(adder(verbs))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
+import logging
 import math
 import shlex
 import sys
@@ -60,9 +62,27 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
     )
 
 
+LIBRARY_LINES = {
+    "DeepSpeed": "Setting accelerator to CPU",
+    "bitsandbytes.backends.cpu.ops": "Failed to load CPU gemm_4bit_forward",
+}
+"""Warnings of libraries on machines without a GPU, by logger, which no user can act on."""
+
+
 def libraries_to_stderr() -> contextlib.AbstractContextManager[Any]:
-    """Redirect what libraries print to standard error: DeepSpeed prints when it is imported."""
+    """Redirect what libraries print to standard error, less `LIBRARY_LINES`: DeepSpeed prints when it is imported."""
+    _silence_library_lines()
     return contextlib.redirect_stdout(sys.stderr)
+
+
+@functools.cache
+def _silence_library_lines() -> None:
+    for name, start in LIBRARY_LINES.items():
+        logging.getLogger(name).addFilter(functools.partial(_is_other, start))
+
+
+def _is_other(start: str, record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(start)
 
 
 def read_text(file: Path) -> str:

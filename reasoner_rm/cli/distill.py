@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ from reasoner_rm.errors import InputError
 if TYPE_CHECKING:
     from reasoner_rm.client.teacher import EndpointTeacher
     from reasoner_rm.rollout.teacher import EngineTeacher
+    from reasoner_rm.tasks.render import Template
 
 NO_PRICES = "0,0"
 
@@ -22,7 +25,9 @@ def add_actions(action: Add) -> None:
         "distil", _distil, "generate cold-start reasoning with a teacher model; keep samples whose answer is correct"
     )
     distil.add_argument("file", type=Path)
-    distil.add_argument("--template", default="default", help="prompt template, as in training (default: default)")
+    distil.add_argument(
+        "--template", help="prompt template (default: a trained judge's own; `default` for any other teacher)"
+    )
     distil.add_argument(
         "--url", help="an OpenAI-compatible endpoint, up to and including /v1; without it, --model runs in this process"
     )
@@ -65,7 +70,8 @@ def _distil(args: argparse.Namespace) -> None:
     from reasoner_rm.sampling.cold_start import distil
 
     _check(args)
-    journal, options = _journal(args), {"template": args.template, "tries": args.tries, "seed": args.seed}
+    journal = _journal(args)
+    options: dict[str, Any] = {"template_of": _template_of(args), "tries": args.tries, "seed": args.seed}
     if args.url is None:
         with libraries_to_stderr():
             engine = _engine_teacher(args)
@@ -73,6 +79,17 @@ def _distil(args: argparse.Namespace) -> None:
         return
     endpoint = _endpoint_teacher(args)
     _write(args, distil(args.file, journal, endpoint, **options), "distil", endpoint)
+
+
+def _template_of(args: argparse.Namespace) -> Callable[[str], Template]:
+    """The prompt template by task: a trained judge in this process writes well-formed answers to its own only."""
+    from reasoner_rm.models.judge_checkpoint import is_judge, load_judge_config
+    from reasoner_rm.tasks.render import load_template
+
+    if args.template is not None or args.url is not None or not is_judge(args.model):
+        return functools.partial(load_template, variant=args.template or "default")
+    own = load_judge_config(args.model)
+    return lambda task: own.template if task == own.task else load_template(task)
 
 
 def _inject(args: argparse.Namespace) -> None:

@@ -7,7 +7,7 @@ byte for byte the one that the student is trained with.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.escape import check_text
-from reasoner_rm.tasks.render import load_template, render
+from reasoner_rm.tasks.render import Template, load_template, render
 from reasoner_rm.utils.journal import Journal, work_through
 from reasoner_rm.utils.seeding import stable_seed
 
@@ -35,21 +35,31 @@ class Distilled:
 
 
 def distil(
-    file: Path, journal_file: Path, teacher: Teacher, *, template: str = "default", tries: int = 1, seed: int = 0
+    file: Path,
+    journal_file: Path,
+    teacher: Teacher,
+    *,
+    template_of: Callable[[str], Template] = load_template,
+    tries: int = 1,
+    seed: int = 0,
 ) -> Iterator[Sample | str]:
     """Each sample with the teacher's reasoning as its target, in the file's order; in place of the others a reason.
 
-    A run that was killed, or was out of budget, is resumed: a sample that was answered is never asked again.
+    A run that was killed, or was out of budget, is resumed: no sample is requested again that was answered.
+
+    Args:
+        journal_file: completions are kept beside this file, see :meth:`Journal.of_plan`.
+        template_of: the prompt template of a task.
 
     Raises:
-        InputError, ServiceError: the teacher fails, a repeated id, or the journal is of another run.
+        InputError, ServiceError: the teacher fails, or a repeated id.
     """
-    plan = {**teacher.plan, "template": load_text(file, template), "tries": tries, "seed": seed}
-    journal = Journal(journal_file, plan)
+    plan = {**teacher.plan, "template": _template_hash(file, template_of), "tries": tries, "seed": seed}
+    journal = Journal.of_plan(journal_file, plan)
     spent = ""
     try:
         work_through(
-            _numbered(file), journal, lambda part: _entries(part, teacher, template, tries, seed), teacher.parallel,
+            _numbered(file), journal, lambda part: _entries(part, teacher, template_of, tries, seed), teacher.parallel,
             teacher.batch_size,
         )  # fmt: skip
     except OutOfBudget as end:
@@ -66,10 +76,10 @@ def distil(
             yield replace(sample, target=entry["turn"], meta={**sample.meta, "teacher": teacher.model})
 
 
-def load_text(file: Path, template: str) -> dict[str, str]:
+def _template_hash(file: Path, template_of: Callable[[str], Template]) -> dict[str, str]:
     """The hash of the prompt template, by task of the file's first sample: another template is another run."""
     sample = next((sample for _, sample in stream(file)), None)
-    return {} if sample is None else {sample.task: load_template(sample.task, template).hash}
+    return {} if sample is None else {sample.task: template_of(sample.task).hash}
 
 
 def _numbered(file: Path) -> Iterator[tuple[str, Sample]]:
@@ -84,10 +94,10 @@ def _numbered(file: Path) -> Iterator[tuple[str, Sample]]:
 
 
 def _entries(
-    samples: Sequence[Sample], teacher: Teacher, template: str, tries: int, seed: int
+    samples: Sequence[Sample], teacher: Teacher, template_of: Callable[[str], Template], tries: int, seed: int
 ) -> list[dict[str, Any]]:  # fmt: skip
     """The journal's entries; a sample without a good answer is asked again, with another seed."""
-    prompts = [render(sample, load_template(sample.task, template)) for sample in samples]
+    prompts = [render(sample, template_of(sample.task)) for sample in samples]
     entries: list[dict[str, Any]] = [{"turn": None, "parse_error": ""} for _ in samples]
     left = list(range(len(samples)))
     for attempt in range(tries):

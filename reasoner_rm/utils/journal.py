@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import os
@@ -44,6 +45,13 @@ class Journal:
         self._out = file.open("ab")
         if not whole:
             self._write(_plain(plan))
+
+    @classmethod
+    def of_plan(cls, file: Path, plan: Mapping[str, Any]) -> Journal:
+        """The journal of a plan beside those of others: the plan's hash is a part of the file's name. What was made for
+        one plan, and perhaps paid for, neither stops another nor is lost by it."""
+        digest = hashlib.sha256(json.dumps(_plain(plan), sort_keys=True).encode()).hexdigest()[:8]
+        return cls(file.with_name(f"{file.name.removesuffix('.jsonl')}.{digest}.jsonl"), plan)
 
     def add(self, entry: dict[str, Any]) -> None:
         """Keep a result; ``entry["id"]`` names its item."""

@@ -244,15 +244,18 @@ def test_no_one_is_asked_twice_however_often_it_stops(serve: Any, tmp_path: Path
     for _ in range(3):
         with pytest.raises(InputError, match="answers 400"):
             list(distil(file, tmp_path / "j.jsonl", teacher(server.url, concurrency=1)))
-        with (tmp_path / "j.jsonl").open("ab") as journal:
+        with next(tmp_path.glob("j.*.jsonl")).open("ab") as journal:
             journal.write(b'{"id": "s2')  # as a kill would leave it
         state["left"] = next(fail)
     made = list(distil(file, tmp_path / "j.jsonl", teacher(server.url, concurrency=4)))
     assert len(asked) == 30 and set(asked.values()) == {1} and sum(isinstance(s, Sample) for s in made) == 15
     fresh = list(distil(file, tmp_path / "fresh.jsonl", teacher(serve(lambda body: verdict(1)).url)))
     assert made == fresh
-    with pytest.raises(InputError, match="another run was stopped here"):
-        list(distil(file, tmp_path / "j.jsonl", teacher(server.url, "other")))
+    asked.clear()
+    list(distil(file, tmp_path / "j.jsonl", teacher(server.url, "other")))
+    assert sum(asked.values()) == 30, "another teacher has a journal of its own"
+    assert list(distil(file, tmp_path / "j.jsonl", teacher(server.url, concurrency=4))) == made
+    assert sum(asked.values()) == 30, "and leaves that of the first as it is"
 
 
 def test_a_budget_ends_the_run_and_more_goes_on(serve: Any, tmp_path: Path) -> None:
@@ -340,7 +343,7 @@ def taught(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
 
 def asking(model: Path, file: Path, engine: str, out: Path, *more: object) -> list[str]:
     """`data distil` with an engine in process, as it is typed."""
-    how = ("--template", "brief", "--engine", engine, "--temperature", 0, "--max-tokens", 64)
+    how = ("--engine", engine, "--temperature", 0, "--max-tokens", 64)
     return [*map(str, ("data", "distil", file, "--model", model, *how, "--out", out, *more))]
 
 
@@ -351,6 +354,14 @@ def test_a_model_teaches_from_the_shell(taught: tuple[Path, Path], tmp_path: Pat
     assert end.value.code == 0, said.err
     assert "kept: 2 samples" in said.out and "dropped: 2, the teacher's verdict" in said.out and "cost" not in said.out
     assert all(s.target == verdict(1) for s in load_samples(tmp_path / "o.jsonl"))
+    with pytest.raises(SystemExit):
+        main(asking(*taught, "transformers", tmp_path / "o.jsonl", "--template", "default", "--overwrite"))
+    assert "the teacher's answer is not well formed\": 4" in capsys.readouterr().err, (
+        "it was trained with its own template, brief"
+    )
+    with pytest.raises(SystemExit):
+        main(asking(*taught, "transformers", tmp_path / "o.jsonl", "--overwrite"))
+    assert "kept: 2 samples" in capsys.readouterr().out, "the failed try is in no one's way"
     with pytest.raises(SystemExit):
         main(asking(*taught, "transformers", tmp_path / "p.jsonl", "--budget", 1))
     assert "--budget and --prices need --url" in capsys.readouterr().err
@@ -413,4 +424,4 @@ def test_the_key_stays_in_the_environment(serve: Any, monkeypatch: pytest.Monkey
     server = serve(lambda body: (401, "no"))
     with pytest.raises(InputError) as caught:
         list(distil(pairs(tmp_path, 1), tmp_path / "j.jsonl", teacher(server.url)))
-    assert "very-secret" not in str(caught.value) + (tmp_path / "j.jsonl").read_text()
+    assert "very-secret" not in str(caught.value) + next(tmp_path.glob("j.*.jsonl")).read_text()

@@ -1,6 +1,6 @@
 """OpenRLHF-style remote rewards: the trainer posts complete texts with their prompts, and gets one reward per text.
 
-reasoner-rm serve --model MODEL --port 8000 &
+reasoner-rm serve --model MODEL --port 8000 &     # a judge of response_preference, or a base model
 python examples/openrlhf.py --url http://127.0.0.1:8000
 """
 
@@ -25,8 +25,9 @@ def request_rewards(url: str, answers: list[str]) -> dict[str, Any]:
     prompt = json.dumps([{"role": "user", "content": content}])
     query = [f"<|im_start|>user\nWhat is there?<|im_end|>\n<|im_start|>assistant\n{a}<|im_end|>" for a in answers]
     answer = httpx.post(f"{url}/get_reward_mllm", json={"query": query, "prompts": [prompt] * len(query)}, timeout=180)
-    answer.raise_for_status()
     result: dict[str, Any] = answer.json()
+    if answer.is_error:
+        raise SystemExit(f"{url} answers {answer.status_code}: {result['error']['message']}")
     return result
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from drawing import draw
 
 from reasoner_rm import Judge
+from reasoner_rm.errors import InputError
 from reasoner_rm.judge.adapters import as_trl_reward, as_trl_reward_async
 
 
@@ -41,11 +42,14 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, help="a judge of response_preference, or a base model")
     args = parser.parse_args(argv)
-    judge = Judge.from_pretrained(args.model, max_tokens=96)
     answers = ["A red circle.", "A blue square.", "Nothing."]
-    for make in (as_trl_reward, as_trl_reward_async):
-        rewards, logged = step(make(judge), answers)
-        print(dict(zip(answers, rewards, strict=True)), logged)
+    try:
+        judge = Judge.from_pretrained(args.model, max_tokens=96)
+        for make in (as_trl_reward, as_trl_reward_async):
+            rewards, logged = step(make(judge), answers)
+            print(dict(zip(answers, rewards, strict=True)), logged)
+    except InputError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

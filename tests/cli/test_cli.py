@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,10 @@ def config(tmp_path: Path, tiny: Path, lines: list[str], **sections: object) -> 
     file = tmp_path / "run.yaml"
     file.write_text(json.dumps(settings))  # JSON is YAML
     return file
+
+
+def test_the_version() -> None:
+    assert shell("--version").stdout == f"reasoner-rm {version('reasoner-rm')}\n"
 
 
 def test_help_needs_no_torch() -> None:

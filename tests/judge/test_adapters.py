@@ -121,6 +121,11 @@ def test_examples_of_answers_and_filters() -> None:
     with serving(create_app(judge)) as url:
         found = openrlhf.request_rewards(url, ["A red circle.", "A blue square."])
     assert found == {"rewards": [0.5, 0.5], "unread": []}
+    with (
+        serving(create_app(seeing_judge())) as url,
+        pytest.raises(SystemExit, match=r"answers 4.*not for response_preference"),
+    ):
+        openrlhf.request_rewards(url, ["A red circle.", "A blue square."])
     seen = {len(r.prompt.images) for r in judge.engine.engine.asked}  # type: ignore[attr-defined]
     assert seen == {1}, "the image travelled with the question"
 

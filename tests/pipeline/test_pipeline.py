@@ -14,6 +14,7 @@ from kill_helpers import grpo, steps, write_config
 from PIL import Image, ImageDraw
 
 from reasoner_rm import Judge, load_samples
+from reasoner_rm.cli.common import LIBRARY_LINES
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -26,6 +27,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command += ["--set", "grpo.max_steps=4", "--set", "eval.limit=24"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
+    assert not any(line in done.stderr for line in LIBRARY_LINES.values())
     assert f"report: {out / 'report.html'}" in done.stdout and f"judge --model {out}" in done.stdout
     return out
 

@@ -25,7 +25,8 @@ def as_trl_reward(judge: Judge, *, votes: int = 1, both_orders: bool = True) -> 
         InputError: the judge was not trained for response_preference.
     """
     if not judge.supports("response_preference"):
-        raise InputError(f"this judge was trained for {judge.config.task}, not for response_preference")
+        what = f"this judge was trained for {judge.config.task}, not for response_preference"
+        raise InputError(what, remedy="give a judge of response_preference, or an instruction-tuned base model")
     scorer = JudgeScorer(judge, votes, both_orders)
 
     def judge_reward(

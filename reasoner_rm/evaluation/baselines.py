@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from PIL import Image
 
@@ -30,23 +30,28 @@ def longer_wins(sample: Sample, vote: Prediction) -> int:
     return int(len(second) > len(first))
 
 
-def coin(sample: Sample, vote: Prediction) -> int:
-    return stable_seed("baseline", sample.id, vote.order, vote.number) & 1
+def _random(draw: int) -> Pick:
+    return lambda sample, vote: stable_seed("baseline", draw, sample.id, vote.order, vote.number) & 1
 
 
-PICKS: Mapping[str, Pick] = {"always first": always_first, "longer wins": longer_wins, "random": coin}
+RANDOM_VOTES = 5_000
+"""About so many random votes are drawn, but at least three for each vote: of a few items one draw says little."""
 
 
-def pairwise_baselines(items: Sequence[AnsweredItem], protocol: Protocol) -> dict[str, list[AnsweredItem]]:
-    """The items with the votes of each baseline that applies to them."""
+def pairwise_baselines(
+    items: Sequence[AnsweredItem], protocol: Protocol
+) -> Iterator[tuple[str, Iterator[list[AnsweredItem]]]]:
+    """The name of each baseline that applies to the items, and the items with its votes: once for a fixed verdict,
+    many times for random ones, whose metric is the mean over the draws."""
     if not items or any(item.sample.task not in PAIRWISE_TASKS for item in items):
-        return {}
-    answers = all(item.sample.task == "response_preference" for item in items)
-    return {
-        name: [_picked(item, protocol, pick) for item in items]
-        for name, pick in PICKS.items()
-        if pick is not longer_wins or answers
-    }
+        return
+    picks: dict[str, Iterable[Pick]] = {"always first": (always_first,)}
+    if all(item.sample.task == "response_preference" for item in items):
+        picks["longer wins"] = (longer_wins,)
+    votes = sum(len(protocol.required_votes(item.sample)) for item in items)
+    picks["random"] = map(_random, range(max(3, min(200, RANDOM_VOTES // votes))))
+    for name, draws in picks.items():
+        yield name, ([_picked(item, protocol, pick) for item in items] for pick in draws)
 
 
 def _picked(item: AnsweredItem, protocol: Protocol, pick: Pick) -> AnsweredItem:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -103,7 +104,10 @@ def _baselines(
     benchmark: Benchmark, items: Sequence[AnsweredItem], protocol: Protocol, blind: Sequence[AnsweredItem]
 ) -> dict[str, Metric]:
     """The headline metric of each baseline. A fixed answer is parsed as the protocol was published."""
-    metrics = {name: headline(answered, protocol) for name, answered in pairwise_baselines(items, protocol).items()}
+    metrics = {
+        name: _mean([headline(answered, protocol) for answered in draws])
+        for name, draws in pairwise_baselines(items, protocol)
+    }
     published = next((p for p in benchmark.protocols if protocol.published == p.name), protocol)
     own = dataclasses.replace(protocol, parser=published.parser)
     for name, answer in benchmark.baselines.items():
@@ -111,6 +115,11 @@ def _baselines(
     if blind:
         metrics["blind"] = metrics_of(blind, protocol.with_options(votes=1)).headline[1]
     return metrics
+
+
+def _mean(draws: Sequence[Metric]) -> Metric:
+    values = [metric.value for metric in draws if metric.value is not None]
+    return dataclasses.replace(draws[0], value=math.fsum(values) / len(values) if values else None)
 
 
 def _majority_curve(items: Sequence[AnsweredItem], protocol: Protocol) -> dict[int, float | None]:

@@ -55,6 +55,7 @@ def test_figures_by_hand(samples: list[Sample], tmp_path: Path) -> None:
     assert scores.metrics.headline[1].value == pytest.approx(1 / 8)
     assert scores.diagnostics.consistency == 1.0 and scores.diagnostics.first_position == 0.5
     assert scores.baselines["always first"].value == 0.5
+    assert scores.baselines["random"].value == pytest.approx(0.5, abs=0.05), "no single draw"
     assert scores.baselines["longer wins"].value == pytest.approx(1 / 8)
     assert scores.baselines["blind"].value == pytest.approx(1 / 8)
     assert {k: f.n for k, f in scores.metrics.groups["group"].items()} == GROUPS

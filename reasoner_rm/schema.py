@@ -177,6 +177,7 @@ class Verdict:
 
     ``p_first``: the probability of the first candidate, by default its share of readable votes; None without any.
     ``consistent``: whether both orders agreed; None with one order. ``votes``: candidate indices in the caller's order.
+    ``reasoning``: of the first vote for ``preferred``; ``reasonings``: of every vote, with the caller's labels.
     """
 
     preferred: int | None
@@ -185,6 +186,7 @@ class Verdict:
     consistent: bool | None
     votes: tuple[int | None, ...]
     parsed: bool
+    reasonings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,18 +17,23 @@ def tally(votes: Sequence[Vote]) -> Verdict:
     both = any(vote.order == "swapped" for vote in votes)
     preferred = _majority(candidates)
     readable = [candidate for candidate in candidates if candidate is not None]
-    explained = next((v for v in votes if v.candidate is not None and v.candidate == preferred), votes[0])
-    reasoning = explained.parsed.thinking or ""
-    if explained.order == "swapped":
-        reasoning = swap_labels(reasoning, PAIRWISE_TASKS[explained.sample.task].noun)
+    reasonings = tuple(map(_reasoning, votes))
+    explained = next((i for i, c in enumerate(candidates) if c is not None and c == preferred), 0)
     return Verdict(
         preferred=preferred,
         p_first=readable.count(0) / len(readable) if readable else None,
-        reasoning=reasoning,
+        reasoning=reasonings[explained],
         consistent=by_order[0] is not None and by_order[0] == by_order[1] if both else None,
         votes=candidates,
         parsed=bool(readable),
+        reasonings=reasonings,
     )
+
+
+def _reasoning(vote: Vote) -> str:
+    """A vote's reasoning with the labels of the caller's order."""
+    text = vote.parsed.thinking or ""
+    return swap_labels(text, PAIRWISE_TASKS[vote.sample.task].noun) if vote.order == "swapped" else text
 
 
 def with_probabilities(

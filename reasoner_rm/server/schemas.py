@@ -72,7 +72,8 @@ class RankBody(CompareOptions):
 
 
 class VerdictAnswer(BaseModel):
-    """``preferred`` is 0, 1 or null: a tie, or no readable vote (then ``parsed`` is false)."""
+    """``preferred`` is 0, 1 or null: a tie, or no readable vote (then ``parsed`` is false). ``reasoning`` is that of
+    the first vote for it, ``reasonings`` are those of all votes."""
 
     preferred: int | None
     p_first: float | None
@@ -80,6 +81,7 @@ class VerdictAnswer(BaseModel):
     consistent: bool | None
     votes: list[int | None]
     parsed: bool
+    reasonings: list[str]
 
 
 class VerdictsAnswer(BaseModel):

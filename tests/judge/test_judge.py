@@ -91,7 +91,7 @@ def test_what_cannot_be_read_is_never_a_silent_zero(judge: Judge) -> None:
         with pytest.raises(InputError, match="no score could be read for 2 of 2 images, first 0"):
             judge.score(images, captions, mode, on_unparsed="raise")  # type: ignore[arg-type]
     verdict = judge.compare("a", *images)
-    assert verdict == Verdict(None, None, "", False, (None, None), False)
+    assert verdict == Verdict(None, None, "", False, (None, None), False, ("", ""))
     assert all(map(math.isnan, judge.step_scores("?", ["a", "b"])))
     assert judge.find_errors("a red car", images[0]) == []
     assert judge.annotate(images[:1], ["a"])[0].scores["fidelity"] is None

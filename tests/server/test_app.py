@@ -53,6 +53,10 @@ def test_compare_as_json_and_as_a_form(ask: httpx.Client) -> None:
     assert verdict == {
         "preferred": 1, "p_first": 0.0, "consistent": True, "votes": [1, 1], "parsed": True,
         "reasoning": "The caption asks for a red thing. Image 1 is blue. Image 2 is red.",
+        "reasonings": [
+            "The caption asks for a red thing. Image 1 is blue. Image 2 is red.",
+            "The caption asks for a red thing. Image 2 is red. Image 1 is blue.",
+        ],
     }  # fmt: skip
     files = {name: encoded(picture(c), "JPEG") for name, c in (("image_a", "blue"), ("image_b", "red"))}
     assert ask.post("/v1/compare/upload", data={"caption": "a red thing"}, files=files).json() == verdict

@@ -59,7 +59,14 @@ def test_two_images_a_caption_a_verdict_and_swapped(page: Any, tmp_path: Path) -
         page.get_by_text("Image 2 is better").wait_for()
         assert "Image 1 is blue. Image 2 is red." in page.inner_text("#reasoning")
         assert "<b>red</b>" in page.inner_text("#reasoning") and page.locator("#reasoning b").count() == 0
-        assert "both orders agree" in page.inner_text("#detail")
+        assert "2 votes; both orders agree" in page.inner_text("#detail")
+        assert page.locator("#bar").inner_text().split("\n") == ["Image 1: 0 %", "Image 2: 100 %"]
+        widths = [page.locator("#bar i").nth(i).bounding_box()["width"] for i in (0, 1)]
+        assert widths[0] < 1 and widths[1] > 100, "the bar is filled from the side of the winner"
+        page.click("#all summary")
+        assert page.locator("#votelist li").count() == 2
+        votes = page.locator("#votelist").inner_text()
+        assert "Image 1 is blue. Image 2 is red." in votes and "Image 2 is red. Image 1 is blue." in votes
         assert page.locator("#drop1.won").count() == 1 and page.locator("#drop0.won").count() == 0
         page.click("#swap")
         page.get_by_text("Image 1 is better").wait_for()

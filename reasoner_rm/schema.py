@@ -6,10 +6,11 @@ Frozen dataclasses without torch at runtime, I/O or model code.
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from reasoner_rm.candidate_labels import swap_labels, swappable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -74,7 +75,8 @@ class Sample:
 
     def swapped(self) -> Sample:
         """The same comparison with the two candidates exchanged: media, gold, target, ``meta.order`` and ``meta.truth``
-        (which candidate is right, 1 or 2) together."""
+        (which candidate is right, 1 or 2) together. A target that refers to a candidate in another way than by its
+        label is left out (:func:`swappable`)."""
         candidates = PAIRWISE_TASKS.get(self.task)
         if candidates is None:
             raise ValueError(f"task {self.task!r} has no candidates to swap")
@@ -88,24 +90,11 @@ class Sample:
         meta = {**self.meta, "order": list(reversed(self.meta.get("order", range(len(shown)))))}
         if meta.get("truth") in (1, 2):
             meta["truth"] = 3 - meta["truth"]
-        target = None if self.target is None else swap_labels(self.target, candidates.noun)
+        target = None
+        if self.target is not None and swappable(self.target, candidates.noun):
+            target = swap_labels(self.target, candidates.noun)
         media: dict[str, Any] = {candidates.media: (*shared, *reversed(shown))}
         return dataclasses.replace(self, gold=gold, meta=meta, target=target, **media)
-
-
-def swap_labels(text: str, noun: str) -> str:
-    """Exchange the candidates' labels in a text: ``Image 1`` becomes ``Image 2`` and the other way round.
-
-    ``Images 1 and 2`` becomes ``Images 2 and 1``, so that "show a 7 and a 3" stays true.
-
-    >>> swap_labels("Image 1 shows a 7, image 2 a 3.", "Image")
-    'Image 2 shows a 7, image 1 a 3.'
-    """
-    labels = rf"\b{noun}(?:\s+[12]|s\s+[12]\s*(?:,|&|and|or)\s*[12])\b"
-    return re.sub(labels, lambda m: m[0].translate(_OTHER_LABEL), text, flags=re.IGNORECASE)
-
-
-_OTHER_LABEL = str.maketrans("12", "21")
 
 
 @dataclass(frozen=True, slots=True)

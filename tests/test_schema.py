@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner_rm.schema import PAIRWISE_TASKS, Sample, swap_labels
+from reasoner_rm.candidate_labels import swap_labels, swappable
+from reasoner_rm.data.pairing import FIXED_ORDER, pair
+from reasoner_rm.data.row import DatasetRow
+from reasoner_rm.schema import PAIRWISE_TASKS, Sample
 
 
 def media(task: str) -> dict[str, Any]:
@@ -43,7 +47,9 @@ def preferences(draw: st.DrawFn) -> Sample:
 
 @given(preferences())
 def test_swapping_twice_changes_nothing(sample: Sample) -> None:
-    assert sample.swapped().swapped() == sample
+    twice = sample.swapped().swapped()
+    noun = PAIRWISE_TASKS[sample.task].noun
+    assert twice == (sample if swappable(sample.target or "", noun) else replace(sample, target=None))
 
 
 @given(preferences())
@@ -93,7 +99,21 @@ def test_what_compares_nothing_cannot_be_swapped() -> None:
         ("image 1, IMAGE 2.", "image 2, IMAGE 1."),
         ("Image 12 and Image 21 beat Image 1", "Image 12 and Image 21 beat Image 2"),
         ("**Image 1**'s sky, Image\n2: dull", "**Image 2**'s sky, Image\n1: dull"),
-        ("Image 1a, Image1, MyImage 1, 1 image", "Image 1a, Image1, MyImage 1, 1 image"),
+        ("Image 1a, MyImage 1, 1 image", "Image 1a, MyImage 1, 1 image"),
+        ("Image1, image #2, image_1, Image (2)", "Image2, image #1, image_2, Image (1)"),
+        ("image 1/2 and Images 1-2", "image 2/1 and Images 2-1"),
+        (
+            "Image A, image B, Images A and B, an image a child drew",
+            "Image B, image A, Images B and A, an image a child drew",
+        ),
+        ("image one, Image Two", "image two, Image One"),
+        (
+            "The first image, the 2nd image, the SECOND red picture",
+            "The second image, the 1st image, the FIRST red picture",
+        ),
+        ("the first and second images", "the second and first images"),
+        ("First, look at picture 1. Second, at option B.", "First, look at picture 2. Second, at option A."),
+        ("Image 1, 2 circles; image 1.5", "Image 2, 2 circles; image 1.5"),
         ("Images 1 and 2 show a 7 and a 3", "Images 2 and 1 show a 7 and a 3"),  # else the sentence turns false
         ("Images 2, 1; images 1 & 2", "Images 1, 2; images 2 & 1"),
         ("Images 1 and 12", "Images 1 and 12"),
@@ -104,6 +124,32 @@ def test_what_compares_nothing_cannot_be_swapped() -> None:
 )
 def test_labels_are_exchanged_and_nothing_else(text: str, expected: str) -> None:
     assert swap_labels(text, "Image") == expected
+
+
+@given(st.lists(st.sampled_from((
+    "Image 1", "image #2", "Images 1 and 2", "image 1/2", "Image A", "first image", "1st picture", "photo two", "the",
+    "second", "circle", "a", ".", ",", "and", "Option B", "2 dots",
+))).map(" ".join))  # fmt: skip
+def test_labels_exchanged_twice_are_what_they_were(text: str) -> None:
+    assert swap_labels(swap_labels(text, "Image"), "Image") == text
+    assert swappable(swap_labels(text, "Image"), "Image") == swappable(text, "Image")
+
+
+@pytest.mark.parametrize("text", [
+    "The first image shows a red box, the second a wall.", "Left image: red box. Image #1 fits.",
+    "the picture on the right is sharper", "The left one is better.", "The first is red; the second is blue.",
+    "Image 3 is best", "Images C and D", "#1 wins", "A is better than image 2", "image a is sharp", "image II",
+])  # fmt: skip
+def test_references_that_are_no_labels_are_found(text: str) -> None:
+    target = f"<think>{text}</think>\n<answer>Image 1 is better</answer>"
+    assert not swappable(target, "Image") and preference(target=target).swapped().target is None
+    row = DatasetRow({}, "r", 0, None, 0, "s", {})  # type: ignore[arg-type]
+    orders = set()
+    for seed in range(8):
+        made = pair(replace(row, seed=seed), "image_preference", "x", ("a", "b"), 1.0, target=target)
+        orders.add(tuple(made.meta["order"]))
+        assert made.meta[FIXED_ORDER] and made.target == target and made.gold == {"p_first": 1.0}
+    assert orders == {(0, 1)}
 
 
 def test_a_sample_is_its_own_group_unless_told_otherwise() -> None:

@@ -19,6 +19,7 @@ from reasoner_rm.data.dataset_card import Entry, add_entry
 from reasoner_rm.data.images import open_image
 from reasoner_rm.data.io import check_sample, sample_line
 from reasoner_rm.data.media import Media
+from reasoner_rm.data.pairing import FIXED_ORDER
 from reasoner_rm.data.part_files import Part, Parts, remove_stale
 from reasoner_rm.data.recipe import Recipe, asdict
 from reasoner_rm.data.row import DatasetRow, SkipRow
@@ -68,10 +69,12 @@ class Settings:
 
 @dataclass(slots=True)
 class Counts:
-    """Counts of the rows: ``rows`` = those with samples + bad + left out."""
+    """Counts of the rows: ``rows`` = those with samples + bad + left out. ``fixed_order``: samples whose target fixes
+    the order of the candidates (:func:`reasoner_rm.data.pairing.pair`)."""
 
     rows: int = 0
     bad: int = 0
+    fixed_order: int = 0
     first_bad: str = ""
     samples: Counter[str] = field(default_factory=Counter)
     tasks: Counter[str] = field(default_factory=Counter)
@@ -80,13 +83,15 @@ class Counts:
     def add(self, manifest: Mapping[str, Any]) -> None:
         self.rows += manifest["rows"]
         self.bad += manifest["bad"]
+        self.fixed_order += manifest.get("fixed_order", 0)
         self.first_bad = self.first_bad or manifest["first_bad"]
         for name in ("samples", "tasks", "left_out"):
             getattr(self, name).update(manifest[name])
 
     def manifest(self) -> dict[str, Any]:
         counters = {name: dict(getattr(self, name)) for name in ("samples", "tasks", "left_out")}
-        return {"rows": self.rows, "bad": self.bad, "first_bad": self.first_bad, **counters}
+        fixed = {"fixed_order": self.fixed_order} if self.fixed_order else {}
+        return {"rows": self.rows, "bad": self.bad, "first_bad": self.first_bad, **fixed, **counters}
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +221,7 @@ def _row(
         counts.first_bad = counts.first_bad or str(bad)
         part.file("skipped.txt").write(f"{bad}\n")
         return
+    counts.fixed_order += sum(FIXED_ORDER in sample.meta for sample in samples)
     for side, task, text in lines:
         part.file(f"{side}.jsonl").write(text)
         counts.samples[side] += 1

@@ -12,10 +12,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from reasoner_rm.candidate_labels import swap_labels, swappable
 from reasoner_rm.data.row import DatasetRow
 from reasoner_rm.errors import InputError
-from reasoner_rm.schema import PAIRWISE_TASKS, Sample, swap_labels
+from reasoner_rm.schema import PAIRWISE_TASKS, Sample
 from reasoner_rm.utils.seeding import stable_seed
+
+FIXED_ORDER = "fixed_order"
+"""The field of ``meta`` of a comparison that is in the source's order because its target cannot be relabelled."""
 
 
 def pair(
@@ -42,7 +46,8 @@ def pair(
         part: distinguishes several samples of one row.
         shared: the first items of the candidates' field (the source image of an edit).
         images, videos: of both candidates.
-        target: an assistant turn in the source's order; its labels are swapped with the candidates.
+        target: an assistant turn in the source's order; its labels are swapped with the candidates. One that refers to
+            a candidate in another way keeps the source's order (`meta.fixed_order`).
         group: samples of one source prompt; by default those with the same prompt text.
         order: a fixed one, for a set that states its own.
         meta: further fields; None values are left out.
@@ -52,6 +57,9 @@ def pair(
     kind = PAIRWISE_TASKS[task]
     name = f"{row.name}-{part}" if part else row.name
     shown = list(order) if order is not None else [[0, 1], [1, 0]][stable_seed("order", row.seed, name) & 1]
+    fixed = order is None and target is not None and not swappable(target, kind.noun)
+    if fixed:
+        shown = [0, 1]  # exchanged, the reasoning would be about the other candidate than the verdict
     swapped = shown[0] == 1
     media: dict[str, Any] = {"images": tuple(images), "videos": tuple(videos)}
     media[kind.media] = (*shared, *(candidates[k] for k in shown))
@@ -64,7 +72,11 @@ def pair(
         weight=weight,
         group_id=group or prompt_group(prompt),
         source=row.source,
-        meta={**{k: v for k, v in (meta or {}).items() if v is not None}, "order": shown},
+        meta={
+            k: v
+            for k, v in {**(meta or {}), "order": shown, FIXED_ORDER: True if fixed else None}.items()
+            if v is not None
+        },
         **media,
     )
 

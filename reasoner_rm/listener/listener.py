@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from reasoner_rm.candidate_labels import swap_labels, swappable
 from reasoner_rm.errors import ServiceError
 from reasoner_rm.listener.reasoning_text import extract_reasoning
 from reasoner_rm.models.loading import Vlm
 from reasoner_rm.rollout.base import OptionQuery, RolloutEngine
-from reasoner_rm.schema import PAIRWISE_TASKS, Belief, Sample, swap_labels
+from reasoner_rm.schema import PAIRWISE_TASKS, Belief, Sample
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.render import Template, render
 
@@ -59,7 +60,8 @@ class Listener:
 
     def beliefs(self, samples: Sequence[Sample], texts: Sequence[Sequence[str]]) -> list[tuple[Belief | None, ...]]:
         """A belief for each text of each sample: None where it cannot be asked for (the thought is not closed, options
-        are no single tokens), or where the options hold too little probability.
+        are no single tokens), or where the options hold too little probability. With both orders it is their mean, or
+        that of the given order alone where a text refers to candidates in another way than by labels.
 
         Raises:
             ServiceError: a server failed on too many questions, unless a :meth:`batch` is open, which raises at its
@@ -71,7 +73,11 @@ class Listener:
         relabelled = [[swap_labels(t, noun) for t in row] for row, noun in zip(texts, nouns, strict=True)]
         both = self._beliefs([*samples, *(s.swapped() for s in samples)], [*texts, *relabelled])
         given, other = both[: len(samples)], both[len(samples) :]
-        return [tuple(map(_average, a, b)) for a, b in zip(given, other, strict=True)]
+        certain = [[swappable(t, noun) for t in row] for row, noun in zip(texts, nouns, strict=True)]
+        return [
+            tuple(_average(a, b) if known else a for a, b, known in zip(*row, strict=True))
+            for row in zip(given, other, certain, strict=True)
+        ]
 
     # --- failures of a server -----------------------------------------------------------------------------------------
 

@@ -6,8 +6,9 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
+from reasoner_rm.candidate_labels import swap_labels, swappable
 from reasoner_rm.sampling.votes import Vote
-from reasoner_rm.schema import PAIRWISE_TASKS, Belief, Verdict, swap_labels
+from reasoner_rm.schema import PAIRWISE_TASKS, Belief, Verdict
 
 
 def tally(votes: Sequence[Vote]) -> Verdict:
@@ -31,9 +32,12 @@ def tally(votes: Sequence[Vote]) -> Verdict:
 
 
 def _reasoning(vote: Vote) -> str:
-    """A vote's reasoning with the labels of the caller's order."""
+    """A vote's reasoning with the labels of the caller's order; with a note where that is not possible."""
     text = vote.parsed.thinking or ""
-    return swap_labels(text, PAIRWISE_TASKS[vote.sample.task].noun) if vote.order == "swapped" else text
+    if vote.order != "swapped":
+        return text
+    noun = PAIRWISE_TASKS[vote.sample.task].noun
+    return swap_labels(text, noun) if swappable(text, noun) else f"[{noun} 1 and {noun} 2 exchanged] {text}"
 
 
 def with_probabilities(

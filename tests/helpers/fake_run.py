@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from data_recipes.pocket import Setting, build
+from reasoner_rm.candidate_labels import swap_labels
 from reasoner_rm.data.io import load_samples
 from reasoner_rm.evaluation import Evaluation, evaluate
 from reasoner_rm.rollout import GenerationRequest, RolloutEngine, SamplingParams
 from reasoner_rm.sampling.votes import orders_of
-from reasoner_rm.schema import PAIRWISE_TASKS, Belief, Completion, Sample, swap_labels
+from reasoner_rm.schema import PAIRWISE_TASKS, Belief, Completion, Sample
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.render import load_template
 

@@ -80,7 +80,7 @@ def test_too_little_mass_is_none(ear: Listener, sample: Sample) -> None:
 
 def test_both_orders_are_symmetric(ear: Listener, sample: Sample) -> None:
     """Hearing both orders, a swapped question about the relabelled reasoning has the mirrored answer."""
-    from reasoner_rm.schema import swap_labels
+    from reasoner_rm.candidate_labels import swap_labels
 
     ear.both_orders = True
     (one,) = ear.beliefs([sample], [TEXTS[:1]])[0]

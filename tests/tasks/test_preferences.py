@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reasoner_rm.candidate_labels import swap_labels
 from reasoner_rm.pipeline.stages import rollout_record
 from reasoner_rm.report.rollouts import Rollout
 from reasoner_rm.rewards import score
-from reasoner_rm.schema import PAIRWISE_TASKS, Completion, Group, Sample, ScoredGroup, swap_labels
+from reasoner_rm.schema import PAIRWISE_TASKS, Completion, Group, Sample, ScoredGroup
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.render import load_template, render
 

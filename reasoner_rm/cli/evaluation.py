@@ -125,9 +125,9 @@ def _judge_config(args: argparse.Namespace, tasks: set[str]) -> Any:
     if args.prompt == "protocol" or args.url or args.engine == "http":
         return None
     from reasoner_rm.models.judge_checkpoint import FILE, load_judge_config
-    from reasoner_rm.models.loading import resolve_model
+    from reasoner_rm.models.loading import model_location
 
-    if not (Path(resolve_model(args.model)) / FILE).is_file():
+    if not (Path(model_location(args.model)) / FILE).is_file():
         if args.prompt == "own":
             raise InputError(f"{args.model} has no {FILE}", remedy="use --prompt protocol")
         return None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
 from reasoner_rm.config.base import Count, NonNegative, Positive, Section, Share, Temperature
 from reasoner_rm.config.training import TrainSection
+
+LossType: TypeAlias = Literal["grpo", "dr_grpo", "bnpo", "dapo", "gspo", "cispo", "sapo"]
+Correction: TypeAlias = Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"]
 
 
 class LengthStage(Section):
@@ -75,7 +78,7 @@ class GrpoSection(TrainSection):
     """The lower clipping bound of the probability ratio is 1 - epsilon."""
     epsilon_high: Positive | None = None
     """The upper clipping bound is 1 + epsilon_high; None: 1 + epsilon."""
-    loss_type: Literal["grpo", "dr_grpo", "bnpo", "dapo", "gspo", "cispo", "sapo"] = "grpo"
+    loss_type: LossType = "grpo"
     """The surrogate loss and its normalisation; see `reasoner_rm.training.losses`."""
     scale_rewards: Literal["group", "none"] = "group"
     """`group`: advantages are divided by the group's standard deviation; `none`: they are not (Dr. GRPO)."""
@@ -111,17 +114,17 @@ class GrpoSection(TrainSection):
     """Seconds for the asynchronous rewards of a rollout batch; a reward that takes longer is None."""
     mask_truncated_completions: bool = False
     """Exclude truncated completions from the loss."""
-    importance_sampling_correction: (
-        Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"] | None
-    ) = None
-    """Importance weights that correct for the engine's different probabilities; costs one more forward pass."""
+    importance_sampling_correction: Correction | None = None
+    """Importance weights that correct for the engine's different probabilities, within 0 and 3; costs one more forward
+    pass."""
     max_tokens_per_forward: Count | None = None
     """The most prompt and completion tokens of a forward pass in the update. A larger group is split into parts, with
     the prompt computed once in each; the gradient stays exact."""
     shared_prefix: bool = True
     """Compute each prompt once for all of its completions; false: once per completion."""
     log_rollouts_every: Count = 10
-    """Write rollouts to `rollouts.jsonl` every N steps."""
+    """Write the rollouts that are trained on to `rollouts.jsonl` every N steps: those of the rollout batch among whose
+    steps is a multiple of N."""
     shuffle_rewards: bool = False
     """A control experiment: permute the rewards within each group, so that nothing can be learnt."""
 

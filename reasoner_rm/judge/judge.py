@@ -98,13 +98,17 @@ class Judge:
         """
         from reasoner_rm.judge.loading import load_judge_engine
         from reasoner_rm.models.judge_checkpoint import is_judge, load_judge_config
-        from reasoner_rm.models.loading import resolve_model
+        from reasoner_rm.models.loading import model_location
         from reasoner_rm.rollout.factory import resolve_engine
         from reasoner_rm.serving.cache import model_key
 
         resolve_engine(engine)  # an unknown engine fails before anything is loaded
         config = load_judge_config(path_or_id, variant=template)
-        settings = {"is_base_model": not is_judge(path_or_id), "name": model_key(resolve_model(path_or_id)), **settings}
+        settings = {
+            "is_base_model": not is_judge(path_or_id),
+            "name": model_key(model_location(path_or_id)),
+            **settings,
+        }
         loaded = load_judge_engine(path_or_id, engine, config, url=url, dtype=dtype, isolate=isolate)
         return cls(loaded, config, max_tokens, **settings)
 

@@ -59,7 +59,10 @@ def is_judge(path_or_id: str | Path) -> bool:
 
 def find_judge_config(path_or_id: str | Path) -> Path | None:
     """The local path of a judge's configuration, downloaded from the hub if necessary; None without one."""
-    source = resolve_model(path_or_id)
+    try:
+        source = resolve_model(path_or_id)
+    except InputError:  # the name of a model on a server, or none: loading it raises the error
+        return None
     if Path(source).is_dir():
         file = Path(source) / FILE
         return file if file.is_file() else None

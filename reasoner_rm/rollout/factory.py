@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import typing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, assert_never
 
 from reasoner_rm.config import EndpointSection, EngineName, EngineSection
 from reasoner_rm.errors import InputError
@@ -87,23 +88,28 @@ def load_engine(
     Raises:
         InputError: no such engine or model, or a server that cannot be used.
     """
-    name = resolve_engine(wanted).name
-    if name == "transformers":
-        from reasoner_rm.models.loading import load_vlm
-        from reasoner_rm.rollout.transformers_engine import TransformersEngine
-
-        return TransformersEngine(load_vlm(path_or_id, dtype=dtype, min_pixels=min_pixels, max_pixels=max_pixels))
-    if name == "http":
-        from reasoner_rm.client.openai_client import OpenAIClient
-        from reasoner_rm.rollout.http_engine import HttpEngine
-
-        if endpoint is None:
-            raise InputError("engine http needs a server", remedy="give its URL up to /v1: engine.endpoint.urls, --url")
-        return HttpEngine(OpenAIClient(endpoint))
     from reasoner_rm.models.loading import load_vlm
-    from reasoner_rm.rollout.vllm.engine import VllmEngine
 
-    return VllmEngine(load_vlm(path_or_id, dtype=dtype, min_pixels=min_pixels, max_pixels=max_pixels, weights=False))
+    load = functools.partial(load_vlm, path_or_id, dtype=dtype, min_pixels=min_pixels, max_pixels=max_pixels)
+    match resolve_engine(wanted).name:
+        case "transformers":
+            from reasoner_rm.rollout.transformers_engine import TransformersEngine
+
+            return TransformersEngine(load())
+        case "vllm":
+            from reasoner_rm.rollout.vllm.engine import VllmEngine
+
+            return VllmEngine(load(weights=False))
+        case "http":
+            from reasoner_rm.client.openai_client import OpenAIClient
+            from reasoner_rm.rollout.http_engine import HttpEngine
+
+            if endpoint is None:
+                remedy = "give its URL up to /v1: engine.endpoint.urls, --url"
+                raise InputError("engine http needs a server", remedy=remedy)
+            return HttpEngine(OpenAIClient(endpoint))
+        case other:
+            assert_never(other)
 
 
 def check_engine(settings: EngineSection, *, sync_weights: bool) -> None:
@@ -135,21 +141,24 @@ def engine_from_config(
         InputError: no such engine, one that cannot start, or a server that does not follow.
     """
     check_engine(settings, sync_weights=sync_weights)
-    name = resolve_engine(settings.name).name
-    if name == "http":
-        from reasoner_rm.client.openai_client import OpenAIClient
-        from reasoner_rm.rollout.http_engine import HttpEngine
-        from reasoner_rm.rollout.synced_http import SyncedHttpEngine
+    match resolve_engine(settings.name).name:
+        case "transformers":
+            from reasoner_rm.rollout.transformers_engine import TransformersEngine
 
-        assert settings.endpoint is not None
-        if not sync_weights:
-            return HttpEngine(OpenAIClient(settings.endpoint), encoder)
-        assert settings.weight_sync_dir is not None
-        return SyncedHttpEngine(OpenAIClient(settings.endpoint), encoder, settings.weight_sync_dir)
-    if name == "vllm":
-        from reasoner_rm.rollout.vllm.engine import VllmEngine
+            return TransformersEngine(vlm, encoder)
+        case "vllm":
+            from reasoner_rm.rollout.vllm.engine import VllmEngine
 
-        return VllmEngine(vlm, settings, encoder, sync_weights=sync_weights)
-    from reasoner_rm.rollout.transformers_engine import TransformersEngine
+            return VllmEngine(vlm, settings, encoder, sync_weights=sync_weights)
+        case "http":
+            from reasoner_rm.client.openai_client import OpenAIClient
+            from reasoner_rm.rollout.http_engine import HttpEngine
+            from reasoner_rm.rollout.synced_http import SyncedHttpEngine
 
-    return TransformersEngine(vlm, encoder)
+            assert settings.endpoint is not None
+            if not sync_weights:
+                return HttpEngine(OpenAIClient(settings.endpoint), encoder)
+            assert settings.weight_sync_dir is not None
+            return SyncedHttpEngine(OpenAIClient(settings.endpoint), encoder, settings.weight_sync_dir)
+        case other:
+            assert_never(other)

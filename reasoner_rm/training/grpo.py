@@ -140,7 +140,7 @@ class GRPOTrainer:
                                 policy.backward(part)
                         loss += part.detach()
                     if update == 0:
-                        check_agreement(session.metrics.gathered("sampler_logprob_gap"), self.max_logprob_gap)
+                        check_agreement(session.metrics.mean("sampler_logprob_gap"), self.max_logprob_gap)
                     with timer("optimiser"):
                         result = policy.step()
                         self.sync_reference(session.step + 1)
@@ -164,6 +164,7 @@ class GRPOTrainer:
                 lambda pair: self.scorer.is_informative(pair[0].components),
             )
             session.metrics.add(**shares)
+        self.collector.log_rollouts(step, [scored for scored, _ in collected])
         self.collector.engine.release_memory()
         size = section.prompts_per_device
         micro_batches = [collected[i : i + size] for i in range(0, len(collected), size)]
@@ -199,14 +200,15 @@ class GRPOTrainer:
         sampled = pack.sampler_logprobs(out.mask)
         old = out.logprobs.detach() if fixed.old is None else fixed.old
         mode = section.importance_sampling_correction
-        bears_loss = torch.tensor(pack.loss_tokens(section.mask_truncated_completions), device=device).bool()
+        loss_tokens = pack.loss_tokens(section.mask_truncated_completions)
+        has_loss = torch.tensor(loss_tokens, device=device).bool()
         result = grpo_loss(
             LossInputs(
                 logprobs=out.logprobs,
                 old_logprobs=old,
                 ref_logprobs=fixed.reference,
                 advantages=pack.advantages(device),
-                mask=out.mask * bears_loss[:, None],
+                mask=out.mask * has_loss[:, None],
                 weights=pack.weights(device),
                 correction=None if mode is None else importance_sampling_correction(old, sampled, mask, mode),
             ),
@@ -219,13 +221,15 @@ class GRPOTrainer:
         )
         if not pack.dummy:
             assert out.entropy is not None
-            gaps = (old - sampled)[mask].abs()
-            self.session.metrics.add(
-                entropy=float(out.entropy.sum() / out.mask.sum()),
-                sampler_logprob_gap=float(gaps.mean()),
-                sampler_logprob_gap_max=float(gaps.max()),
-                **{k: float(v) for k, v in result.metrics.items()},
-            )
+            metrics, tokens = self.session.metrics, int(mask.sum())
+            metrics.add(tokens, entropy=float(out.entropy.sum() / tokens))
+            gaps = (old - sampled)[mask & ~sampled.isnan()].abs()
+            if len(gaps):
+                metrics.add(
+                    len(gaps), sampler_logprob_gap=float(gaps.mean()), sampler_logprob_gap_max=float(gaps.max())
+                )
+            if any(loss_tokens):
+                metrics.add(sum(loss_tokens), **{name: float(value) for name, value in result.metrics.items()})
         return result.loss
 
     def sync_reference(self, step: int) -> None:

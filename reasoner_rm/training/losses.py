@@ -1,19 +1,17 @@
 """The GRPO family of losses: pure functions of log-probabilities. B completions of up to C tokens, right-padded.
 
-A loss is a surrogate (what a token is worth, given how far the policy has moved) and a mean over tokens.
+A loss is a surrogate objective per token (a function of its probability ratio and advantage) and a mean over tokens.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
-LossType: TypeAlias = Literal["grpo", "dr_grpo", "bnpo", "dapo", "gspo", "cispo", "sapo"]
-Correction: TypeAlias = Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"]
+from reasoner_rm.config.grpo import Correction, LossType
 
 SAPO_POSITIVE, SAPO_NEGATIVE = 1.0, 1.05
 """SAPO's temperatures for completions above and below their group's mean (arXiv 2511.20347)."""
@@ -21,7 +19,7 @@ SAPO_POSITIVE, SAPO_NEGATIVE = 1.0, 1.05
 
 @dataclass(frozen=True, slots=True)
 class LossInputs:
-    """What the loss looks at.
+    """The inputs of a loss.
 
     ``logprobs`` [B, C] of the policy in fp32, with their graph. ``old_logprobs`` [B, C] of the policy that sampled,
     without one: ``logprobs.detach()`` in the single on-policy pass. ``ref_logprobs`` [B, C] of the reference, for
@@ -43,9 +41,10 @@ class LossInputs:
 
 @dataclass(frozen=True, slots=True)
 class LossNormalizer:
-    """The size of what the inputs are a part of: the losses of its parts then add up to that of the whole.
+    """The number of completions and loss tokens of the scope of a mean: a micro-batch, or an update. The losses of the
+    parts of a scope then add up to the scope's loss.
 
-    ``rows`` counts completions, fully masked ones too; ``tokens`` counts what the mask keeps. Where gradients are
+    ``rows`` counts completions, fully masked ones too; ``tokens`` counts the tokens of the mask. Where gradients are
     averaged over ranks, both are the mean per rank.
     """
 
@@ -56,7 +55,8 @@ class LossNormalizer:
 @dataclass(frozen=True, slots=True)
 class LossOutputs:
     """``loss`` is a scalar with its graph. ``metrics`` are detached scalars, means over the tokens of the mask:
-    ``ratio``, ``clip_low`` and ``clip_high`` (shares of tokens), and ``kl`` where a reference was given."""
+    ``ratio``; of the bounds that the loss has, ``clip_low`` and ``clip_high`` (shares of tokens); and ``kl`` where a
+    reference was given."""
 
     loss: Tensor
     metrics: Mapping[str, Tensor]
@@ -79,8 +79,8 @@ def grpo_loss(
     ======== ============================== ===================================================================
     grpo     clipped ratio                  tokens inside each completion, then completions
     dr_grpo  clipped ratio                  the sum over completions times ``max_completion``: no length bias
-    bnpo     clipped ratio                  the tokens of ``normalizer``, which is the micro-batch
-    dapo     clipped ratio                  the tokens of ``normalizer``, which is the update
+    bnpo     clipped ratio                  all tokens of the micro-batch (the scope of ``normalizer``)
+    dapo     clipped ratio                  all tokens of the update (the scope of ``normalizer``)
     gspo     clipped ratio of the sequence  as grpo; the ratio is the geometric mean of the tokens'
     cispo    truncated ratio · log-prob.    as dapo; ``clip_low`` is not used, no token loses its gradient
     sapo     soft gate of the ratio         as grpo; ``clip_*`` are not used
@@ -92,9 +92,9 @@ def grpo_loss(
 
     Args:
         beta: weight of the KL term; 0 needs no reference.
-        clip_low, clip_high: the ratio to the old policy pays only within [1 - clip_low, 1 + clip_high].
-        max_completion: the longest a completion may be; ``dr_grpo`` divides by it.
-        normalizer: the size of what these inputs are a part of; without it they are all there is.
+        clip_low, clip_high: the probability ratio is clipped to [1 - clip_low, 1 + clip_high].
+        max_completion: the most tokens of a completion; ``dr_grpo`` divides by it.
+        normalizer: completions and tokens of the scope of the mean; None: these inputs are the scope.
     """
     if beta and inputs.ref_logprobs is None:
         raise ValueError("beta is not 0, so ref_logprobs are needed")
@@ -105,7 +105,7 @@ def grpo_loss(
     normalizer = normalizer or LossNormalizer(rows=len(mask), tokens=int(lengths.sum()))
     kind = _LOSSES[loss_type]
 
-    # Filled before any arithmetic: a masked -inf or NaN would outlive a multiplication by zero.
+    # Filled before any arithmetic: -inf or NaN times a mask of 0 is NaN.
     logprobs = inputs.logprobs.masked_fill(~mask, 0.0)
     advantages = inputs.advantages if inputs.advantages.dim() == 2 else inputs.advantages[:, None]
     log_ratio = logprobs - inputs.old_logprobs.masked_fill(~mask, 0.0)
@@ -115,11 +115,11 @@ def grpo_loss(
     losses = -kind.surrogate(ratio, advantages, logprobs, clip_low, clip_high)
     if inputs.correction is not None:
         losses = losses * inputs.correction
-    per_token = {
-        "ratio": ratio,
-        "clip_low": (ratio < 1 - clip_low) & (advantages < 0),
-        "clip_high": (ratio > 1 + clip_high) & (advantages > 0),
-    }
+    per_token = {"ratio": ratio}
+    if "low" in kind.clips:
+        per_token["clip_low"] = (ratio < 1 - clip_low) & (advantages < 0)
+    if "high" in kind.clips:
+        per_token["clip_high"] = (ratio > 1 + clip_high) & (advantages > 0)
     if inputs.ref_logprobs is not None:
         per_token["kl"] = kl_k3(logprobs, inputs.ref_logprobs.masked_fill(~mask, 0.0))
     if beta:
@@ -152,7 +152,7 @@ def importance_sampling_correction(
 
     Args:
         logprobs: [B, C] of the trainer's policy at sampling time. ``sampler_logprobs`` [B, C]: what the engine
-            reported; NaN where it could not say, which corrects nothing.
+            reported; NaN where it reported none, whose weight is 1.
         mode: the ratio per token [B, C] or of the whole sequence [B, 1]; outside ``low`` to ``high`` it is either
             truncated to the bound or masked, that is 0.
 
@@ -169,7 +169,7 @@ def importance_sampling_correction(
     return ratio.masked_fill((ratio < low) | (ratio > high), 0.0)
 
 
-# --- surrogates: what a token is worth; ratio [B, C] or [B, 1], advantages [B, 1], logprobs [B, C] ------------------
+# --- surrogates: objective per token; ratio [B, C] or [B, 1], advantages [B, 1], logprobs [B, C] ------------------
 
 
 def _clipped(ratio: Tensor, advantages: Tensor, logprobs: Tensor, low: float, high: float) -> Tensor:
@@ -203,17 +203,26 @@ def _per_token(lengths: Tensor, normalizer: LossNormalizer, max_completion: int)
 
 @dataclass(frozen=True, slots=True)
 class _Loss:
+    """``clips``: the bounds of the ratio. ``by_micro_batch``: the mean is over the tokens of a micro-batch."""
+
     surrogate: Callable[[Tensor, Tensor, Tensor, float, float], Tensor]
     divisor: Callable[[Tensor, LossNormalizer, int], Tensor | float]
     by_sequence: bool = False
+    clips: frozenset[str] = frozenset({"low", "high"})
+    by_micro_batch: bool = False
 
 
 _LOSSES: Mapping[LossType, _Loss] = {
     "grpo": _Loss(_clipped, _per_completion),
     "dr_grpo": _Loss(_clipped, _per_slot),
-    "bnpo": _Loss(_clipped, _per_token),
+    "bnpo": _Loss(_clipped, _per_token, by_micro_batch=True),
     "dapo": _Loss(_clipped, _per_token),
     "gspo": _Loss(_clipped, _per_completion, by_sequence=True),
-    "cispo": _Loss(_truncated, _per_token),
-    "sapo": _Loss(_soft_gate, _per_completion),
+    "cispo": _Loss(_truncated, _per_token, clips=frozenset({"high"})),
+    "sapo": _Loss(_soft_gate, _per_completion, clips=frozenset()),
 }
+
+
+def by_micro_batch(loss_type: LossType) -> bool:
+    """Whether the scope of a loss's mean over tokens is the micro-batch; else it is the update."""
+    return _LOSSES[loss_type].by_micro_batch

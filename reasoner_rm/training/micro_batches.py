@@ -11,7 +11,7 @@ from reasoner_rm import distributed
 from reasoner_rm.config import GrpoSection
 from reasoner_rm.models.prompt_encoder import EncodedPrompt
 from reasoner_rm.schema import ScoredGroup
-from reasoner_rm.training.losses import LossNormalizer
+from reasoner_rm.training.losses import LossNormalizer, by_micro_batch
 from reasoner_rm.training.packed_batch import Pack, dummy, split
 
 
@@ -63,7 +63,7 @@ def _normalizers(batches: Sequence[Sequence[Pack]], section: GrpoSection) -> lis
     tokens = [float(sum(sum(pack.loss_tokens(drop)) for pack in packs)) for packs in batches]
     mean = sum(distributed.all_gather(sum(tokens))) / distributed.world_size() / len(batches)
     return [
-        LossNormalizer(sum(len(p.completions) for p in packs), here if section.loss_type == "bnpo" else mean)
+        LossNormalizer(sum(len(p.completions) for p in packs), here if by_micro_batch(section.loss_type) else mean)
         for packs, here in zip(batches, tokens, strict=True)
     ]
 

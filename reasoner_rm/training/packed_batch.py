@@ -72,8 +72,8 @@ class Pack:
         return torch.tensor([p.scored.group.sample.weight for p in self.slices for _ in p.chosen], device=device)
 
     def sampler_logprobs(self, mask: Tensor) -> Tensor:
-        """[B, C] as the engine reported them."""
-        out = torch.zeros(mask.shape, device=mask.device)
+        """[B, C] as the engine reported them; NaN where it reported none."""
+        out = torch.full(mask.shape, torch.nan, device=mask.device)
         for row, completion in enumerate(self.completions):
             out[row, : len(completion.logprobs)] = torch.tensor(completion.logprobs)
         return out

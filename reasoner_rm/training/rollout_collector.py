@@ -28,7 +28,7 @@ from reasoner_rm.utils.seeding import stable_seed
 class RolloutCollector:
     """How the prompts of a training become scored groups.
 
-    ``on_groups`` is called with (step, scored groups of all processes) every ``section.log_rollouts_every`` steps.
+    ``on_groups`` gets (step, scored groups of all processes) of the rollout batches that are logged.
     """
 
     section: GrpoSection
@@ -64,7 +64,6 @@ class RolloutCollector:
             scored = self.scorer(groups, sizes, beliefs, step, progress)
             for values in group_metrics(scored, self.scorer.filter_metric):
                 self.metrics.add(**values)
-            self._show(step, scored)
         return list(zip(scored, encoded, strict=True))
 
     def roll_out(self, samples: list[Sample], step: int) -> tuple[list[Group], list[Beliefs | None]]:
@@ -95,8 +94,10 @@ class RolloutCollector:
             )
         return [groups[i] for i in range(len(samples))], beliefs
 
-    def _show(self, step: int, scored: list[ScoredGroup]) -> None:
-        if self.on_groups is not None and step % self.section.log_rollouts_every == 0:
+    def log_rollouts(self, step: int, scored: list[ScoredGroup]) -> None:
+        """Give the groups of all processes to ``on_groups``, if a multiple of ``log_rollouts_every`` is among the steps
+        of this rollout batch. Collective: call it on every process."""
+        if self.on_groups is not None and -step % self.section.log_rollouts_every < self.section.num_iterations:
             of_all = [s for some in distributed.all_gather(scored) for s in some]
             if distributed.is_main():
                 self.on_groups(step, of_all)

@@ -154,7 +154,7 @@ class TrainingSession:
         """
         self.step += 1
         self.metrics.add(loss=float(loss))
-        self._show()
+        self._update_bar()
         self._evaluate_if_due()
         pooled = self.metrics.pooled()
         values = {
@@ -205,9 +205,9 @@ class TrainingSession:
         ) as self._bar:
             yield
 
-    def _show(self) -> None:
+    def _update_bar(self) -> None:
         assert self._bar is not None
-        shown = {k.split("/")[-1]: f"{v[-1]:.3f}" for k, v in self.metrics.items() if k in SHOWN and v}
+        shown = {k.split("/")[-1]: f"{v[-1][0]:.3f}" for k, v in self.metrics.items() if k in SHOWN and v}
         self._bar.set_postfix(shown, refresh=False)
         self._bar.update(1)
 

@@ -142,7 +142,8 @@ class SFTTrainer:
         )
         weights = torch.tensor([e.weight for e in examples], device=out.logprobs.device)
         assert out.is_argmax is not None
-        self.session.metrics.add(token_accuracy=float(out.is_argmax.sum() / out.mask.sum()))
+        tokens = int(out.mask.sum())
+        self.session.metrics.add(tokens, token_accuracy=float(out.is_argmax.sum() / tokens))
         return -(out.logprobs * out.mask * weights[:, None]).sum()
 
 

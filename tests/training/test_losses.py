@@ -100,7 +100,8 @@ def by_hand(case: Case, loss_type: LossType) -> tuple[float, list[list[float]], 
         "sapo": lambda i: 1 / (b * lengths[i]),
     }
     loss, grads = 0.0, [[0.0] * len(row) for row in case.mask]
-    metrics = dict.fromkeys(("ratio", "clip_low", "clip_high", "kl"), 0.0)
+    bounds = {"cispo": ("clip_high",), "sapo": ()}.get(loss_type, ("clip_low", "clip_high"))
+    metrics = dict.fromkeys(("ratio", *bounds, "kl"), 0.0)
     for i, row in enumerate(case.mask):
         a, scale = case.advantages[i], case.weights[i]
         moved = [case.logprobs[i][t] - case.old[i][t] for t, kept in enumerate(row) if kept]
@@ -127,7 +128,8 @@ def by_hand(case: Case, loss_type: LossType) -> tuple[float, list[list[float]], 
             loss += each * (-paid * a + case.beta * kl)
             grads[i][t] = each * (-slope * a + case.beta * (1 - math.exp(d)))
             for name, value in (("ratio", ratio), ("clip_low", low), ("clip_high", high), ("kl", kl)):
-                metrics[name] += value / tokens
+                if name in metrics:
+                    metrics[name] += value / tokens
     return loss, grads, metrics
 
 
@@ -256,7 +258,7 @@ def test_without_kl_no_step_makes_a_worse_completion_likelier(case: Case, loss_t
     case = dataclasses.replace(case, beta=0.0)
     _, grad, metrics = case.run(loss_type)
     assert (grad * torch.tensor(case.advantages)[:, None] <= 0).all()
-    assert all(0 <= metrics[name] <= 1 for name in ("clip_low", "clip_high"))
+    assert all(0 <= metrics[name] <= 1 for name in metrics if name.startswith("clip"))
 
 
 @given(cases(), st.sampled_from(LOSS_TYPES), st.integers(1, 3))

@@ -21,13 +21,14 @@ from hypothesis import strategies as st
 from PIL.Image import Image
 from trl_settings import PLAIN
 
+from reasoner_rm.config.grpo import LossType
 from reasoner_rm.models.group_logprobs import repeated_logprobs, shared_prefix_logprobs
 from reasoner_rm.models.loading import Vlm
 from reasoner_rm.models.prompt_encoder import PromptEncoder
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import Prompt, load_template, render
 from reasoner_rm.training.advantages import group_advantages
-from reasoner_rm.training.losses import LossInputs, LossNormalizer, LossType, grpo_loss
+from reasoner_rm.training.losses import LossInputs, LossNormalizer, grpo_loss
 
 trl = pytest.importorskip("trl")
 datasets = pytest.importorskip("datasets")

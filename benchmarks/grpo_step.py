@@ -226,16 +226,16 @@ class Ours(Side):
         trainer = self.trainer
         trainer.collector.sync_engine()
         collected = trainer.collector.collect(self.samples, 0, 0.0)
-        trainer.policy.model.eval()
+        trainer.optimization.model.eval()
         with torch.no_grad():
             (micro,) = make_micro_batches([collected], trainer.section, trainer.fixed_logprobs, lockstep=False)
         return micro
 
     def update(self, micro: Any) -> None:
-        self.trainer.policy.model.train()
+        self.trainer.optimization.model.train()
         for i, (pack, fixed) in enumerate(micro.packs, start=1):
-            with self.trainer.policy.accumulate(last=i == len(micro.packs)):
-                self.trainer.policy.backward(self.trainer.loss(pack, fixed, micro.normalizer))
+            with self.trainer.optimization.accumulate(last=i == len(micro.packs)):
+                self.trainer.optimization.backward(self.trainer.loss(pack, fixed, micro.normalizer))
 
 
 class Trl(Side):

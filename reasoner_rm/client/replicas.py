@@ -44,7 +44,7 @@ class Replica:
             self.cooldowns += 1
 
     def pause(self, seconds: float) -> None:
-        """Do not use the server for so many seconds."""
+        """Do not use the server for this number of seconds."""
         self.paused_until = max(self.paused_until, time.monotonic() + seconds)
 
     @property

@@ -11,7 +11,7 @@ from reasoner_rm.config.model import ModelPart
 
 
 class TrainSection(Section):
-    """Settings of every training. Names and meanings are those of `transformers.TrainingArguments`."""
+    """Settings of every training. Names that `transformers.TrainingArguments` has, too, mean the same."""
 
     learning_rate: Positive
     """The peak learning rate of the schedule."""

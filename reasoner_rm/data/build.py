@@ -42,7 +42,7 @@ class Settings:
         split: the dataset's own split.
         config: the configuration of a hub dataset.
         seed: draws the order of candidates and who is held out.
-        n: stop after so many rows; None: all.
+        n: the number of rows after which to stop; None: all.
         heldout: the expected share of prompts in `heldout.jsonl`, 0 to below 1.
         skip_bad: leave bad rows out and count them, instead of stopping at the first.
         overwrite: replace an earlier build of the same name.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 BITS = 64
 NEAR = 6
-"""Perceptual hashes of at most so many different bits, of 64, count as one image."""
+"""Perceptual hashes that differ in at most this number of their 64 bits count as one image."""
 GRAM = 8
 """Words per n-gram; shorter ones are shared by chance."""
 

@@ -13,7 +13,7 @@ from reasoner_rm.utils.files import atomic_write
 
 BARS = 24
 FEW = 7
-"""Up to so many distinct values have a labelled bar each; more become a histogram with bins."""
+"""Up to this number of distinct values have a labelled bar each; more become a histogram with bins."""
 TEMPLATE = Path(__file__).parent / "templates" / "validation.html.jinja"
 
 

@@ -35,7 +35,7 @@ def _random(draw: int) -> Pick:
 
 
 RANDOM_VOTES = 5_000
-"""About so many random votes are drawn, but at least three for each vote: of a few items one draw says little."""
+"""The approximate number of random votes: many draws for a small benchmark, at least three for a large one."""
 
 
 def pairwise_baselines(

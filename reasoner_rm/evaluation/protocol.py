@@ -34,7 +34,7 @@ class Protocol:
     Asking
         order: `given` by the benchmark; `random`, drawn for each vote by ``seed``; `both`; `best_first`, the right one
             always first, as some published scripts do; `parity`, by the parity of both answers' length (lmms-eval).
-        votes: how many, K; in `both` orders so many in each.
+        votes: their number K; in `both` orders K in each.
         temperature, top_p: of the sampling; 0 is greedy.
         template: a file of `evaluation/templates`; empty: the task's own.
         parser: reads the verdict out of a text.

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 ROOM = 64
-"""A slot's capacity is a multiple of so many tokens."""
+"""A slot's capacity is a multiple of this number of tokens."""
 
 
 class Slots:

@@ -68,7 +68,7 @@ class RunContext:
     def engine(
         self, settings: EngineSection, path: str | Path | None = None
     ) -> Iterator[tuple[RolloutEngine, BoxConverter]]:
-        """A context manager: an engine with the policy of `policy(path)`, and the policy's box converter.
+        """A context manager: an engine with the policy of `load_policy(path)`, and the policy's box converter.
 
         The weights are loaded once, by the engine.
 
@@ -76,11 +76,11 @@ class RunContext:
             InputError: as `engine_from_config`.
         """
         with_weights = resolve_engine(settings.name).name == "transformers"
-        encoder = PromptEncoder(self.policy(path, weights=with_weights))
+        encoder = PromptEncoder(self.load_policy(path, weights=with_weights))
         with closing(engine_from_config(encoder.vlm, settings, encoder)) as engine:
             yield engine, BoxConverter.of(encoder)
 
-    def policy(
+    def load_policy(
         self,
         path: str | Path | None = None,
         device: str | None = None,
@@ -121,7 +121,7 @@ class RunContext:
         """
         model = self.config.model
         check_quantize(model)
-        vlm = self.policy(path, device, quantize=model.quantize, dtype=trained_dtype(self.config))
+        vlm = self.load_policy(path, device, quantize=model.quantize, dtype=trained_dtype(self.config))
         if model.lora is not None:
             return add_lora(vlm, model.lora, self.config.run.seed)
         if is_quantized(vlm.model):

@@ -15,6 +15,7 @@ from reasoner_rm.tasks.render import Template
 from reasoner_rm.training.evaluation import EvalFn
 
 METRICS = ("accuracy", "consistency", "first_position", "well_formed", "mean_ap", "ap50")
+"""The metrics `eval/NAME`. Of these, `metric_for_best_model` takes those in which more is better."""
 
 
 def make_eval_fn(vlm: Vlm, template: Template, samples: Sequence[Sample], section: EvalSection, seed: int) -> EvalFn:

@@ -16,7 +16,7 @@ from reasoner_rm.pipeline.listener_factory import check_listener, has_listener
 from reasoner_rm.rollout.factory import check_engine
 from reasoner_rm.schema import Sample
 from reasoner_rm.training.evaluation import check_schedule
-from reasoner_rm.training.grpo import check_settings
+from reasoner_rm.training.grpo import check_settings, in_orders
 from reasoner_rm.training.run_dir import RL_FILE, Stage
 from reasoner_rm.training.sft import check_targets
 
@@ -41,7 +41,8 @@ def check_stage(context: RunContext, stage: Stage, processes: int = 1) -> Sequen
         check_engine(config.engine, sync_weights=stage == "grpo")
     if stage == "grpo":
         check_listener(config)
-        check_settings(config.grpo, samples, has_listener=has_listener(config), processes=processes)
+        trained = in_orders(config.grpo, samples)
+        check_settings(config.grpo, trained, has_listener=has_listener(config), processes=processes)
     for split in ("heldout", "ood"):
         if getattr(config.data, split) is not None:
             context.samples(split)

@@ -13,7 +13,7 @@ from reasoner_rm.models.loading import Vlm
 from reasoner_rm.models.lora import merge_lora
 from reasoner_rm.pipeline.context import RunContext
 from reasoner_rm.training.checkpoints import Checkpoints
-from reasoner_rm.training.optimization import load_trainable
+from reasoner_rm.training.optimization import copy_trainable
 from reasoner_rm.training.policy_module import PolicyModule
 from reasoner_rm.training.run_dir import Stage
 from reasoner_rm.training.session import TrainingSession
@@ -34,21 +34,25 @@ class StageRun:
         return self
 
     def settings(self, section: TrainSection) -> dict[str, Any]:
-        """The keyword arguments that all trainers of the run share. Truncates the logs to the state resumed from."""
+        """The keyword arguments that all trainers of the run share."""
         context, run = self.context, self.context.run
         self.checkpoints = Checkpoints(run.states(self.stage), section.save_steps, section.save_total_limit)
-        steps = self.checkpoints.steps() if context.resume else []
         if distributed.is_main():
-            run.truncate(self.stage, steps[-1] if steps else 0)
-            if context.resume:
-                where = f"after step {steps[-1]}" if steps else "from the beginning: no state was saved"
-                print(f"{self.stage}: resumed {where}", file=sys.stderr)
+            self._truncate_logs(self.checkpoints)
         return {
             "log": lambda step, values: run.log(self.stage, step, values),
             "seed": context.config.run.seed,
             "checkpoints": self.checkpoints,
             "run": context.config.run,
         }
+
+    def _truncate_logs(self, checkpoints: Checkpoints) -> None:
+        """Remove what was logged after the state that the stage resumes from; all of it where there is none."""
+        steps = checkpoints.steps() if self.context.resume else []
+        self.context.run.truncate(self.stage, steps[-1] if steps else 0)
+        if self.context.resume:
+            where = f"after step {steps[-1]}" if steps else "from the beginning: no state was saved"
+            print(f"{self.stage}: resumed {where}", file=sys.stderr)
 
     def __exit__(self, error: type[BaseException] | None, *_: Any) -> None:
         if error is not None:
@@ -58,18 +62,18 @@ class StageRun:
         if distributed.is_main():
             best = None if self.session is None else self.session.best.weights()
             if best is not None:
-                load_trainable(PolicyModule(vlm), best)
+                copy_trainable(PolicyModule(vlm), best)
             self._save(merge_lora(vlm))
         distributed.barrier()
 
     def _full_weights(self, vlm: Vlm, session: TrainingSession) -> Vlm:
         """The trained model with all weights on the first process, also if they are sharded."""
-        if not is_sharded(session.policy.model):
+        if not is_sharded(session.optimization.model):
             return vlm
-        trained = session.policy.trainable()
+        trained = session.optimization.trainable()
         if distributed.is_main():
             source = self.context.load_trainable(vlm.source, device="cpu")
-            load_trainable(PolicyModule(source), trained)
+            copy_trainable(PolicyModule(source), trained)
             return source
         return vlm
 

@@ -36,7 +36,7 @@ class RewardOutput:
 
 
 Result: TypeAlias = Values | RewardOutput
-Scorer: TypeAlias = Callable[..., Result | Awaitable[Result]]
+RewardFunction: TypeAlias = Callable[..., Result | Awaitable[Result]]
 """``(group, parsed, context, *, parameters)`` to an output or its values; plain function or coroutine function."""
 
 
@@ -54,7 +54,7 @@ class Reward:
 
     name: str
     range: tuple[float, float]
-    score: Scorer
+    score: RewardFunction
     needs_listener: bool = False
     custom_parser: bool = False
     required_scorers: tuple[str, ...] = ()
@@ -100,5 +100,5 @@ class Reward:
         return dataclasses.replace(self, score=scorer)
 
 
-def _signature(score: Scorer) -> Mapping[str, inspect.Parameter]:
+def _signature(score: RewardFunction) -> Mapping[str, inspect.Parameter]:
     return inspect.signature(score).parameters

@@ -1,4 +1,4 @@
-"""Rollout engines behind one protocol."""
+"""Rollout engines on one abstract base class."""
 
 from reasoner_rm.rollout.base import GenerationRequest, RolloutEngine, SamplingParams, in_order
 

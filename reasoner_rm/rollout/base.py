@@ -61,6 +61,8 @@ class SamplingParams:
 class GenerationRequest:
     """One prompt, and a seed for each completion of it.
 
+    The transformers engine seeds every completion by its own seed. vLLM and servers take one seed a request and derive
+    those of its completions: the first of ``seeds`` counts.
     ``on_text`` is called with a completion's index and its text so far, whenever the text has grown; an engine that
     cannot tell never calls it. It must not raise.
     """
@@ -96,7 +98,11 @@ class Capabilities:
 
 
 class RolloutEngine(ABC):
-    """Completes prompts. A subclass gives :meth:`generate`, and overrides what it can do better than the defaults.
+    """Completes prompts. A subclass defines :meth:`generate`, and overrides the defaults that do not fit it.
+
+    In training, completions need token ids, the stop token included, and their log-probabilities at the sampling
+    temperature with the banned tokens at minus infinity; prompts must be tokenised as the trainer does
+    (``encoder``); :meth:`update_weights` is collective and reads all weights on every process.
 
     Attributes:
         encoder: turns prompts into the tokens and pixels that the model reads; None where only a server has them.
@@ -107,7 +113,7 @@ class RolloutEngine(ABC):
 
     @property
     def failure(self) -> ServiceError | None:
-        """Why it answers nothing more; None while it does."""
+        """The error that ended it; None while it runs."""
         return None
 
     @property
@@ -138,15 +144,15 @@ class RolloutEngine(ABC):
         )
 
     def update_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:  # noqa: B027
-        """Load the policy's weights, by their checkpoint's names, and drop what was computed with the old ones. By
-        default the engine computes with the policy's own."""
+        """Load the policy's weights, by their checkpoint's names and with LoRA merged, and drop caches of the old ones.
+        By default the engine computes with the policy's own."""
 
     def release_memory(self) -> None:  # noqa: B027
         """Free memory until the next `update_weights`: the rollouts of a batch, replacements included, are complete.
         By default the engine holds nothing that it could free."""
 
     def close(self) -> None:  # noqa: B027
-        """Free what the engine holds; it answers nothing more."""
+        """Free what the engine holds. It cannot be used afterwards."""
 
     def observe(self, on_batch: Callable[[int, int], None]) -> bool:
         """Have ``on_batch`` called after each run of the model with (callers, items). False: whoever batches calls of

@@ -8,7 +8,7 @@ from reasoner_rm.models.loading import Vlm
 from reasoner_rm.schema import Completion
 
 
-def read(vlm: Vlm, token_ids: Sequence[int], logprobs: Sequence[float]) -> Completion:
+def to_completion(vlm: Vlm, token_ids: Sequence[int], logprobs: Sequence[float]) -> Completion:
     """The completion up to and including its first stop token; later tokens are dropped."""
     end = next((i for i, token in enumerate(token_ids) if token in vlm.stop_token_ids), None)
     length = len(token_ids) if end is None else end + 1

@@ -15,7 +15,7 @@ from reasoner_rm.models.prompt_encoder import EncodedPrompt, PromptEncoder
 from reasoner_rm.models.slot_cache import Slots
 from reasoner_rm.models.token_logprobs import processed_logits
 from reasoner_rm.rollout.base import SamplingParams
-from reasoner_rm.rollout.completion import partial_text, read
+from reasoner_rm.rollout.completion import partial_text, to_completion
 from reasoner_rm.rollout.transformers_engine import NO_DISTRIBUTION, sample_tokens, seeded_uniforms
 from reasoner_rm.schema import Completion
 
@@ -100,7 +100,7 @@ class ContinuousBatch:
             job.error = FloatingPointError(NO_DISTRIBUTION)
         ended = [i for i, row in enumerate(self._rows) if row.job.error is not None or self._is_over(row)]
         for row in (self._rows[i] for i in ended if self._rows[i].job.error is None):
-            row.job.drawn[row.index] = read(self.vlm, row.token_ids, row.logprobs)
+            row.job.drawn[row.index] = to_completion(self.vlm, row.token_ids, row.logprobs)
             if len(row.job.drawn) == len(row.job.seeds):
                 done.append(row.job)
         tokens = tokens[self._leave(ended)]

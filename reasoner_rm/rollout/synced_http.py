@@ -56,7 +56,7 @@ class SyncedHttpEngine(HttpEngine):
         """
         first = distributed.is_main()
         held = {}
-        for name, weight in weights:  # gathered one by one, where they are shared out: by every process
+        for name, weight in weights:  # sharded weights are gathered one by one: every process iterates
             if first:
                 held[name] = weight.to("cpu", copy=True).contiguous()
         with distributed.raise_on_all_ranks():

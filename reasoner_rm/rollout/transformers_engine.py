@@ -26,7 +26,7 @@ from reasoner_rm.rollout.base import (
     in_order,
     option_token_ids,
 )
-from reasoner_rm.rollout.completion import partial_text, read
+from reasoner_rm.rollout.completion import partial_text, to_completion
 from reasoner_rm.schema import Completion
 from reasoner_rm.tasks.render import Prompt
 
@@ -149,7 +149,7 @@ class TransformersEngine(RolloutEngine):
             self._advance(state, token)
         if logprobs.isnan().any():
             raise FloatingPointError(NO_DISTRIBUTION)
-        rows = (read(self.vlm, *row) for row in zip(tokens.tolist(), logprobs.tolist(), strict=True))
+        rows = (to_completion(self.vlm, *row) for row in zip(tokens.tolist(), logprobs.tolist(), strict=True))
         return [tuple(next(rows) for _ in range(count)) for _ in range(n)]
 
     def _report_text(self, requests: Sequence[GenerationRequest], count: int, tokens: Tensor, grown: Tensor) -> None:

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from reasoner_rm.rollout.transformers_engine import TransformersEngine
 
 PREFILL_RATIO = 2
-"""Waiting prompts are prefilled, which halts decoding, once there is one for so many running rows …"""
+"""Waiting prompts are prefilled, which halts decoding, once there is one for this number of running rows …"""
 MAX_PREFILL_DELAY = 16
-"""… or after so many steps."""
+"""… or after this number of steps."""
 MAX_PREFILL_TOKENS = 16_384
 """Tokens, padding included, of the prompts that are read at once; one alone may have more."""
 

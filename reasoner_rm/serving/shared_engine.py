@@ -19,7 +19,8 @@ Work: TypeAlias = SamplingParams | None
 """How requests are sampled; None: option queries. Calls of the same work may share a batch."""
 
 MAX_PREPARED_REQUESTS = 8
-"""Calls of so many requests prepare their images before they wait for the model; larger ones would fill the memory."""
+"""Calls of up to this number of requests prepare their images before they wait for the model; larger ones would fill
+the memory."""
 
 
 class SharedEngine(RolloutEngine):

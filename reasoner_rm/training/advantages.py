@@ -12,7 +12,7 @@ def group_advantages(
 ) -> tuple[float, ...]:
     """How much better than its group each completion did: ``(r - mean) / (std + eps)``, std with ddof=1.
 
-    A group of one, or one whose rewards are all equal, teaches nothing: exact zeros.
+    A group of one, or one whose rewards are all equal, has advantages of exactly zero.
 
     Args:
         totals: the G rewards of one prompt.

@@ -31,7 +31,7 @@ class Alarms:
         self._first: dict[str, list[float]] = defaultdict(list)
         self._last: dict[str, list[float]] = defaultdict(list)
 
-    def look(self, step: int, metrics: Means) -> list[str]:
+    def update(self, step: int, metrics: Means) -> list[str]:
         """The alarms that are triggered for the first time at this step. Every process has the same metrics."""
         span = self.section.steps
         for name in (*SEEN, self.right):
@@ -123,7 +123,7 @@ CHECKS: dict[str, tuple[Callable[[Alarms], bool], str]] = {
     ),
     "zero_variance": (
         _variance,
-        "most groups earn the same throughout and teach nothing; likely prompts that are too easy (all_correct) or too "
+        "in most groups all rewards are equal: no gradient; likely prompts that are too easy (all_correct) or too "
         "hard (all_incorrect): use rejection sampling, or set grpo.filter_epsilon and grpo.max_resample_ratio",
     ),
     "engine_mismatch": (

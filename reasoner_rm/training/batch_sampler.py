@@ -36,7 +36,7 @@ class BatchSampler:
     Args:
         size: how many samples there are; every epoch shuffles them anew.
         batch_size: samples of one batch, over all processes.
-        block: so many neighbours in the dataset stay together.
+        block: the number of neighbours in the dataset that stay together.
         batches: how many there are; by default those of one epoch.
         drop_last: no batch spans two epochs, and what does not fill one is left out of the epoch. Otherwise the next
             epoch fills it.

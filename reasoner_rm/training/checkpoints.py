@@ -1,7 +1,7 @@
 """States to resume a stage from: whole or not there at all, whatever kills the process that writes them.
 
 A state is written beside its place, closed with a marker that lists its files, and renamed. What has a step's
-name is whole; a marker that does not fit its files (a disk that lied) makes the one before it the last.
+name is whole; a manifest that does not fit its files (an incomplete write) makes the state before it the last.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Checkpoints:
     """The states of one stage, in one folder, by step.
 
     Args:
-        every: a state is kept after so many steps.
+        every: the number of steps from one state to the next.
         keep: how many of the last ones stay.
     """
 

@@ -17,7 +17,7 @@ class DynamicSampler:
     """Draws replacements from the samples in a seeded order of its own, the same in every process.
 
     Args:
-        block: so many neighbours stay together; they are replaced when none of them is informative.
+        block: the number of neighbours that stay together; they are replaced when none of them is informative.
         cap: the most samples that a rollout batch may draw, over all processes.
     """
 
@@ -41,8 +41,8 @@ class DynamicSampler:
         is_informative: Callable[[G], bool],
     ) -> tuple[list[G], dict[str, float]]:
         """A process's part of a rollout batch, uninformative groups replaced up to the cap; and shares of it:
-        ``uninformative`` as first drawn, ``replaced``, and ``resampled``, prompts answered beside it. Every process
-        has to ask.
+        ``uninformative`` as first drawn, ``replaced``, and ``resampled``, prompts answered beside it. Collective: call
+        it on every process.
 
         Args:
             ids: of the samples behind the groups.

@@ -41,7 +41,7 @@ class GRPOTrainer:
 
     Args:
         engine: rolls out the policy that is being trained.
-        encoder: turns prompts into tokens and pixels; hand over the engine's, and each image is processed once.
+        encoder: converts prompts to tokens and pixels; with the engine's own, each image is processed once.
         listener: scores the reasoning for `listener_belief`; needed when that reward has a weight.
         scorers: models that rewards call, by name, beside those that the section names.
         on_groups: called with (step, scored groups of all processes) every ``section.log_rollouts_every`` steps.
@@ -76,7 +76,8 @@ class GRPOTrainer:
         self.encoder = encoder or PromptEncoder(vlm)
         self.scorer = RewardScorer(section, vlm.family.box_space, vlm.tokenizer, scorers or {}, seed)
         world_size, block = distributed.world_size(), 2 if section.both_orders else 1
-        self.samples = check_settings(section, samples, has_listener=listener is not None, processes=world_size)
+        self.samples = in_orders(section, samples)
+        check_settings(section, self.samples, has_listener=listener is not None, processes=world_size)
         steps = grpo_steps(section, len(self.samples))
         self.sampler = BatchSampler(
             len(self.samples),
@@ -87,7 +88,7 @@ class GRPOTrainer:
             share=(distributed.rank(), world_size),
         )
         self.reference = make_reference(vlm, section)
-        self.policy = Optimization(
+        self.optimization = Optimization(
             vlm, section, run or RunSection(), micro_batch_size=section.prompts_per_device, steps=steps, seed=seed
         )
         alarms = Alarms(section.alarms, f"reward/{self.scorer.filter_metric}")
@@ -100,7 +101,7 @@ class GRPOTrainer:
         if listener is not None:
             components["listener"] = listener
         self.session = TrainingSession(
-            self.policy,
+            self.optimization,
             section,
             run or RunSection(),
             steps=steps,
@@ -112,10 +113,10 @@ class GRPOTrainer:
             eval_fn=eval_fn,
             components=components,
             models={"reference": self.reference} if section.sync_ref_model else {},
-            alarms=lambda step, metrics: alarms.fatal(alarms.look(step, metrics)),
+            alarms=lambda step, metrics: alarms.fatal(alarms.update(step, metrics)),
         )
         self.collector = RolloutCollector(
-            section, template, self.encoder, engine, listener, self.scorer, self.policy, seed,
+            section, template, self.encoder, engine, listener, self.scorer, self.optimization, seed,
             self.session.timer, self.session.metrics, on_groups,
         )  # fmt: skip
 
@@ -123,32 +124,32 @@ class GRPOTrainer:
 
     def train(self, *, resume: bool = False) -> None:
         """Train to the last step. See :meth:`TrainingSession.running` for ``resume`` and what it raises."""
-        session, policy, timer = self.session, self.policy, self.session.timer
+        session, optimization, timer = self.session, self.optimization, self.session.timer
         with session.running(resume):
             while not session.finished:
                 # Collect: prompts -> completions -> beliefs -> rewards -> advantages, then what no update changes.
                 batch = self.collect(session.batch_number)
                 for update in session.updates_left:
-                    policy.model.train()
+                    optimization.model.train()
                     loss = torch.zeros((), device=self.vlm.device)
                     passes = [(pack, fixed, micro.normalizer) for micro in batch for pack, fixed in micro.packs]
                     for i, (pack, fixed, normalizer) in enumerate(passes, start=1):
-                        with policy.accumulate(last=i == len(passes)):
+                        with optimization.accumulate(last=i == len(passes)):
                             with timer("forward"):
                                 part = self.loss(pack, fixed, normalizer) / len(batch)
                             with timer("backward"):
-                                policy.backward(part)
+                                optimization.backward(part)
                         loss += part.detach()
                     if update == 0:
                         check_agreement(session.metrics.mean("sampler_logprob_gap"), self.max_logprob_gap)
                     with timer("optimiser"):
-                        result = policy.step()
+                        result = optimization.step()
                         self.sync_reference(session.step + 1)
                     session.end_step(loss, result)  # logs, evaluates, looks for alarms
                 session.end_batch()  # saves, stops
 
     def collect(self, number: int) -> tuple[MicroBatch, ...]:
-        """Roll out, score and encode this process's part of a rollout batch. Every process has to ask."""
+        """Roll out, score and encode this process's part of a rollout batch. Collective: call it on every process."""
         session, section, step = self.session, self.section, self.session.step
         samples = [self.samples[i] for i in self.sampler[number]]
         if number + 1 < len(self.sampler):
@@ -168,16 +169,16 @@ class GRPOTrainer:
         self.collector.engine.release_memory()
         size = section.prompts_per_device
         micro_batches = [collected[i : i + size] for i in range(0, len(collected), size)]
-        self.policy.model.eval()  # the policy sampled without dropout
-        with torch.no_grad(), session.timer("reference"):
-            return make_micro_batches(micro_batches, section, self.fixed_logprobs, lockstep=self.policy.lockstep)
+        self.optimization.model.eval()  # the policy sampled without dropout
+        with torch.no_grad(), session.timer("fixed_logprobs"):
+            return make_micro_batches(micro_batches, section, self.fixed_logprobs, lockstep=self.optimization.lockstep)
 
     def fixed_logprobs(self, pack: Pack) -> FixedLogprobs:
         """Before the first update: the sampling policy's log-probabilities, where an update needs them, and the
         reference's."""
         section, old, reference = self.section, None, None
         if section.num_iterations > 1 or section.importance_sampling_correction is not None:
-            old = self.logprobs(self.policy.module, pack).logprobs
+            old = self.logprobs(self.optimization.module, pack).logprobs
         if section.beta > 0:
             with disable_adapter(self.vlm):
                 reference = self.logprobs(self.reference, pack).logprobs
@@ -195,7 +196,7 @@ class GRPOTrainer:
     def loss(self, pack: Pack, fixed: FixedLogprobs, normalizer: LossNormalizer) -> torch.Tensor:
         """A pack's part of the loss of its micro-batch."""
         section, device = self.section, self.vlm.device
-        out = self.logprobs(self.policy.model, pack, entropy=True)
+        out = self.logprobs(self.optimization.model, pack, entropy=True)
         mask = out.mask.bool()
         sampled = pack.sampler_logprobs(out.mask)
         old = out.logprobs.detach() if fixed.old is None else fixed.old
@@ -236,13 +237,15 @@ class GRPOTrainer:
         """Let the reference follow the policy, if that is due after this step."""
         section = self.section
         if section.sync_ref_model and step % section.ref_model_sync_steps == 0:
-            update_reference(self.reference, self.policy.module, section.ref_model_mixup_alpha)
+            update_reference(self.reference, self.optimization.module, section.ref_model_mixup_alpha)
 
 
-def check_settings(
-    section: GrpoSection, samples: Sequence[Sample], *, has_listener: bool, processes: int
-) -> list[Sample]:
-    """The samples of a training in the order of the data, in both candidate orders if the section says so.
+def check_settings(section: GrpoSection, samples: Sequence[Sample], *, has_listener: bool, processes: int) -> None:
+    """Check the settings of a training before anything is loaded.
+
+    Args:
+        samples: as they are trained on, see :func:`in_orders`.
+        processes: the number of processes that train.
 
     Raises:
         InputError: settings that do not go together, or too few samples.
@@ -256,7 +259,6 @@ def check_settings(
             f"both_orders needs an even number of prompts a step, not {per_batch}",
             remedy="change grpo.prompts_per_device or grpo.gradient_accumulation_steps",
         )
-    samples = with_swapped(samples) if section.both_orders else list(samples)
     if len(samples) < per_batch * processes:
         raise InputError(
             f"{len(samples)} samples do not fill one step of {per_batch * processes} prompts",
@@ -264,7 +266,11 @@ def check_settings(
         )
     if section.max_resample_ratio > 0 and section.filter_epsilon is None:
         raise InputError("grpo.max_resample_ratio replaces what is filtered", remedy="set grpo.filter_epsilon too")
-    return samples
+
+
+def in_orders(section: GrpoSection, samples: Sequence[Sample]) -> list[Sample]:
+    """The samples in the order of the data; with `both_orders` every comparison twice, its candidates exchanged."""
+    return with_swapped(samples) if section.both_orders else list(samples)
 
 
 def prompts_per_batch(section: GrpoSection) -> int:

@@ -31,7 +31,7 @@ class MetricBuffer(dict[str, list[Weighted]]):
 
     def pooled(self) -> dict[str, float]:
         """The means over all processes, and of names that end in `_max` the greatest value; the buffer is empty then.
-        Every process has to ask."""
+        Collective: call it on every process."""
         means = pooled_by_name(distributed.all_gather(dict(self)))
         self.clear()
         return means

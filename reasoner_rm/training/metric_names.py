@@ -29,10 +29,11 @@ METRICS: tuple[MetricName, ...] = (
     MetricName("reward/NAME", "GRPO", "mean of a component, over the completions for which it is not None"),
     MetricName("unscorable/NAME", "GRPO", "share of completions for which a component is None; 0..1"),
     MetricName("well_formed", "GRPO", "share of completions in the required format; 0..1"),
-    MetricName("zero_variance", "GRPO", "share of groups whose totals are all equal; 0..1"),
+    MetricName("zero_variance", "GRPO", "share of groups whose total rewards are all equal; 0..1"),
     MetricName("all_correct", "GRPO", "share of groups in which all completions are correct by `filter_metric`; 0..1"),
     MetricName("all_incorrect", "GRPO", "share of groups in which no completion is correct by `filter_metric`; 0..1"),
-    MetricName("uninformative", "GRPO", "dynamic sampling: share of the first groups without variance; 0..1"),
+    MetricName("uninformative", "GRPO", "dynamic sampling: share of the groups drawn first in which `filter_metric` "
+               "does not vary, with `both_orders` of pairs of groups; 0..1"),
     MetricName("replaced", "GRPO", "dynamic sampling: share of groups that were replaced; 0..1"),
     MetricName("resampled", "GRPO", "dynamic sampling: prompts rolled out as replacements, relative to the batch"),
     MetricName("completion_length", "GRPO", "mean tokens per completion"),
@@ -55,7 +56,8 @@ METRICS: tuple[MetricName, ...] = (
     MetricName("vicrit_released/NAME", "GRPO", "reward by type of caption error"),
     MetricName("eval/NAME", "all", "with `eval_steps`: metrics on held-out samples"),
     MetricName("time/step", "all", "total seconds of the step"),
-    MetricName("time/NAME", "all", "seconds of a phase: encoding, weights, rollout, listening, scoring, reference, "
+    MetricName("time/NAME", "all", "seconds of a phase: encoding, weights, rollout, listening, scoring, "
+               "fixed_logprobs (of the old policy and the reference), "
                "forward, backward, optimiser, evaluation, saving"),
     MetricName("time/overhead", "all", "seconds outside all phases"),
 )  # fmt: skip

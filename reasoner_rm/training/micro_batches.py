@@ -12,7 +12,7 @@ from reasoner_rm.config import GrpoSection
 from reasoner_rm.models.prompt_encoder import EncodedPrompt
 from reasoner_rm.schema import ScoredGroup
 from reasoner_rm.training.losses import LossNormalizer, by_micro_batch
-from reasoner_rm.training.packed_batch import Pack, dummy, split
+from reasoner_rm.training.packed_batch import Pack, dummy_pack, make_packs
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +39,14 @@ def make_micro_batches(
     *,
     lockstep: bool,
 ) -> tuple[MicroBatch, ...]:
-    """The micro-batches of a process's part of a rollout batch. Every process has to ask.
+    """The micro-batches of a process's part of a rollout batch. Collective: call it on every process.
 
     Args:
         batches: the groups of each.
         fixed_logprobs: computes the log-probabilities that no update changes.
         lockstep: as many packs in each as the process with the most has.
     """
-    packs = [split(groups, section.max_tokens_per_forward) for groups in batches]
+    packs = [make_packs(groups, section.max_tokens_per_forward) for groups in batches]
     normalizers = _normalizers(packs, section)
     if lockstep:
         packs = _levelled(packs)
@@ -58,7 +58,7 @@ def make_micro_batches(
 
 def _normalizers(batches: Sequence[Sequence[Pack]], section: GrpoSection) -> list[LossNormalizer]:
     """What the losses of each micro-batch are divided by. They are divided by the number of micro-batches later, and
-    gradients by the number of processes: the tokens of the whole update are shared out before."""
+    gradients by the number of processes, so that each normaliser has its share of the update's tokens."""
     drop = section.mask_truncated_completions
     tokens = [float(sum(sum(pack.loss_tokens(drop)) for pack in packs)) for packs in batches]
     mean = sum(distributed.all_gather(sum(tokens))) / distributed.world_size() / len(batches)
@@ -72,6 +72,6 @@ def _levelled(batches: Sequence[Sequence[Pack]]) -> list[list[Pack]]:
     """Filled up with dummies."""
     counts = distributed.all_gather([len(packs) for packs in batches])
     return [
-        [dummy(packs)] * (most - len(packs)) + list(packs)
+        [dummy_pack(packs)] * (most - len(packs)) + list(packs)
         for packs, most in zip(batches, map(max, *counts), strict=True)
     ]

@@ -60,7 +60,7 @@ class Optimization:
 
     Attributes:
         module: the policy as a function of groups.
-        model: what accelerate made of it. Passes whose gradients count go through this one.
+        model: the module as accelerate wrapped it. Forward passes with a gradient go through this one.
 
     Args:
         micro_batch_size: samples of one forward and backward pass of a process.
@@ -179,7 +179,7 @@ class Optimization:
         self.accelerator.backward(loss, **({"scale_wrt_gas": False} if self.is_deepspeed else {}))
 
     def step(self) -> Update:
-        """Clip the gradient, move the weights and advance the schedule. DeepSpeed did the first two in the last
+        """Clip the gradient, step the optimiser and the schedule. DeepSpeed did the first two in the last
         backward pass."""
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.args.max_grad_norm)
         self.optimizer.step()
@@ -200,7 +200,7 @@ class Optimization:
     # --- a checkpoint's part ----------------------------------------------------------------------------------------
 
     def save(self, folder: Path) -> None:
-        """Write weights, optimiser, schedule and the random number generators. Every process has to ask."""
+        """Write weights, optimiser, schedule and the random number generators. Collective: call it on every process."""
         if self.is_deepspeed:
             self.model.save_checkpoint(str(folder))
         elif self.is_fsdp:
@@ -228,7 +228,7 @@ class Optimization:
             load_fsdp_model(plugin, self.accelerator, self.model, str(folder))
             load_fsdp_optimizer(plugin, self.accelerator, self.optimizer, self.model, str(folder))
         else:
-            load_trainable(self.module, load_file(folder / WEIGHTS))
+            copy_trainable(self.module, load_file(folder / WEIGHTS))
             device = self.accelerator.device if distributed.world_size() > 1 else "cpu"
             self.optimizer.load_state_dict(torch.load(folder / OPTIMIZER, map_location=device, weights_only=True))
         if not isinstance(self.scheduler, DeepSpeedSchedulerWrapper):
@@ -236,7 +236,7 @@ class Optimization:
         _set_rng_state(torch.load(_rng_file(folder), weights_only=True))
 
 
-def load_trainable(model: torch.nn.Module, saved: dict[str, torch.Tensor]) -> None:
+def copy_trainable(model: torch.nn.Module, saved: dict[str, torch.Tensor]) -> None:
     """Give a model the trainable weights of another that was made the same way.
 
     Raises:

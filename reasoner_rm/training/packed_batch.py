@@ -79,11 +79,11 @@ class Pack:
         return out
 
     def loss_tokens(self, drop_truncated: bool) -> list[int]:
-        """How many tokens of each completion bear loss."""
+        """The number of tokens of each completion that the loss includes."""
         return [0 if drop_truncated and c.finish_reason != "stop" else len(c.token_ids) for c in self.completions]
 
 
-def split(groups: Iterable[tuple[ScoredGroup, EncodedPrompt]], max_tokens: int | None) -> list[Pack]:
+def make_packs(groups: Iterable[tuple[ScoredGroup, EncodedPrompt]], max_tokens: int | None) -> list[Pack]:
     """Fill packs with whole groups, in order, up to ``max_tokens`` each (None: all in one).
 
     A group that is larger than that alone goes in several packs, each with the prompt again; a single completion that
@@ -100,7 +100,7 @@ def split(groups: Iterable[tuple[ScoredGroup, EncodedPrompt]], max_tokens: int |
     return [Pack(tuple(slices)) for slices in packs]
 
 
-def dummy(packs: Sequence[Pack]) -> Pack:
+def dummy_pack(packs: Sequence[Pack]) -> Pack:
     """The smallest pass that can be made of these: one completion, with weight zero."""
     single = [GroupSlice(p.scored, p.prompt, range(i, i + 1)) for pack in packs for p in pack.slices for i in p.chosen]
     return Pack((min(single, key=lambda piece: piece.tokens),), dummy=True)

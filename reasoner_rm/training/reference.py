@@ -30,8 +30,8 @@ def make_reference(vlm: Vlm, section: GrpoSection) -> PolicyModule:
 
 
 def update_reference(reference: torch.nn.Module, policy: torch.nn.Module, alpha: float) -> None:
-    """TR-DPO's soft update (arXiv 2404.09656): move the reference ``alpha`` of the way to the trained weights. Every
-    process has to ask."""
+    """TR-DPO's soft update (arXiv 2404.09656): move the reference ``alpha`` of the way to the trained weights.
+    Collective: call it on every process."""
     behind = dict(reference.named_parameters())
     with torch.no_grad():
         for name, parameter in policy.named_parameters():

@@ -88,7 +88,7 @@ class RewardScorer:
         step: int,
         progress: float,
     ) -> list[ScoredGroup]:
-        """Score the groups of a rollout batch. Every process has to ask.
+        """Score the groups of a rollout batch. Collective: call it on every process.
 
         Args:
             sizes: (original, processed) sizes of each group's images.

@@ -37,19 +37,20 @@ class RolloutCollector:
     engine: RolloutEngine
     listener: Listener | None
     scorer: RewardScorer
-    policy: Optimization
+    optimization: Optimization
     seed: int
     timer: StepTimer
     metrics: MetricBuffer
     on_groups: Callable[[int, list[ScoredGroup]], None] | None = None
 
     def sync_engine(self) -> None:
-        """Hand the policy's weights to the engine, which may hold its own. Every process has to ask."""
+        """Hand the policy's weights to the engine, which may hold its own. Collective: call it on every process."""
         with self.timer("weights"):
-            self.engine.update_weights(iter_full_weights(self.policy.vlm))
+            self.engine.update_weights(iter_full_weights(self.optimization.vlm))
 
     def collect(self, samples: list[Sample], step: int, progress: float) -> list[tuple[ScoredGroup, EncodedPrompt]]:
-        """Prompts, encoded, with their groups: rolled out, believed by the listener, scored. Every process has to ask.
+        """Encoded prompts with their scored groups: completions, beliefs of the listener, rewards. Collective: call it
+        on every process.
 
         Args:
             step: optimiser steps made so far; it seeds the completions.
@@ -57,7 +58,7 @@ class RolloutCollector:
         """
         with distributed.raise_on_all_ranks(), self.timer("encoding"):
             encoded = [self.encoder.encode(render(s, self.template)) for s in samples]
-        with summon_full_params(self.policy.model):
+        with summon_full_params(self.optimization.model):
             groups, beliefs = self.roll_out(samples, step)
         with self.timer("scoring"):
             sizes = [tuple((image.original, image.processed) for image in prompt.images) for prompt in encoded]

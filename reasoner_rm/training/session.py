@@ -64,7 +64,7 @@ class TrainingSession:
 
     def __init__(
         self,
-        policy: Optimization,
+        optimization: Optimization,
         section: TrainSection,
         run: RunSection,
         *,
@@ -79,7 +79,13 @@ class TrainingSession:
         models: Mapping[str, torch.nn.Module] | None = None,
         alarms: Callable[[int, Mapping[str, float]], list[str]] = lambda step, metrics: [],
     ):
-        self.policy, self.section, self.steps, self.updates, self.title = policy, section, steps, updates, title
+        self.optimization, self.section, self.steps, self.updates, self.title = (
+            optimization,
+            section,
+            steps,
+            updates,
+            title,
+        )
         self.step = 0
         """Steps made so far."""
         self.timer, self.metrics, self.stop = StepTimer(), MetricBuffer(), StopRequest()
@@ -90,11 +96,11 @@ class TrainingSession:
         self._checkpoints, self._eval_fn, self._log, self._alarms = checkpoints, eval_fn, log, alarms
         self._metadata = {
             "processes": distributed.world_size(),
-            "sharding": str(policy.accelerator.distributed_type.value),
+            "sharding": str(optimization.accelerator.distributed_type.value),
             **metadata,
         }
         folder = run.out / "trackers" / title.replace(" ", "_").replace(":", "")
-        self._trackers = Trackers(run.report_to, folder, policy.args)
+        self._trackers = Trackers(run.report_to, folder, optimization.args)
         self._saved_step = 0
         self._out_of_patience = False
         self._bar: tqdm | None = None
@@ -118,13 +124,13 @@ class TrainingSession:
             self._load(latest)
         self._saved_step = self.step
         try:
-            with self._progress_bar(), self._trackers.open(self.policy.vlm.model), self.stop.handlers():
+            with self._progress_bar(), self._trackers.open(self.optimization.vlm.model), self.stop.handlers():
                 self.timer.reset()
                 yield
         except ServiceError as error:
             raise ServiceError(f"{error}. {self._save_what_was_done()}") from error
         finally:
-            self.policy.close()
+            self.optimization.close()
         if self.stop.reason and self.step < self.steps:
             kept = "its state is saved" if self._checkpoints else "nothing is saved"
             raise RunInterrupted(f"stopped by {self.stop.reason} after step {self.step}; {kept}")
@@ -147,7 +153,7 @@ class TrainingSession:
     # --- a step -----------------------------------------------------------------------------------------------------
 
     def end_step(self, loss: torch.Tensor, update: Update) -> None:
-        """Evaluate if that is due, and log the step. Every process has to ask.
+        """Evaluate if that is due, and log the step. Collective: call it on every process.
 
         Args:
             loss: the step's, a mean over this process's part.
@@ -171,7 +177,7 @@ class TrainingSession:
         self._trackers.log(self.step, values)
 
     def end_batch(self) -> None:
-        """Stop or write a checkpoint, if any process has a reason to. Every process has to ask."""
+        """Stop or write a checkpoint, if any process has a reason to. Collective: call it on every process."""
         if self.step % self.updates:
             return
         stopping = self.stop.agree()
@@ -185,11 +191,11 @@ class TrainingSession:
             return
         if not is_eval_due(self.step, every, self.updates) and self.step < self.steps:
             return
-        with self.timer("evaluation"), summon_full_params(self.policy.model), distributed.raise_on_all_ranks():
+        with self.timer("evaluation"), summon_full_params(self.optimization.model), distributed.raise_on_all_ranks():
             metrics = dict(self._eval_fn()) if distributed.is_main() else {}
         metrics = distributed.all_gather(metrics)[0]
         self.metrics.add(**{f"eval/{name}": value for name, value in metrics.items()})
-        self._out_of_patience = self.best.update(metrics, self.policy.trainable)
+        self._out_of_patience = self.best.update(metrics, self.optimization.trainable)
 
     # --- the progress bar -------------------------------------------------------------------------------------------
 
@@ -221,7 +227,7 @@ class TrainingSession:
                 (folder / PROGRESS).write_text(json.dumps(states), encoding="utf-8")
                 for name, model in self.models.items():
                     save_file({n: p.contiguous() for n, p in model.named_parameters()}, folder / f"{name}.safetensors")
-            self.policy.save(folder)
+            self.optimization.save(folder)
         self._saved_step = self.step
 
     def _load(self, folder: Path) -> None:
@@ -242,7 +248,7 @@ class TrainingSession:
             with torch.no_grad():
                 for key, weight in model.named_parameters():
                     weight.copy_(saved[key])
-        self.policy.load(folder)
+        self.optimization.load(folder)
 
     def _save_what_was_done(self) -> str:
         """After a failure between two batches, write a checkpoint, and say where training can go on. With several

@@ -84,11 +84,11 @@ class SFTTrainer:
         repeats = steps * samples_per_step(section) / len(samples)
         if repeats > MAX_REPEATS:
             warn_once(f"{len(samples)} rows in {steps} steps of SFT: each is seen {repeats:.0f} times; lower max_steps")
-        self.policy = Optimization(
+        self.optimization = Optimization(
             vlm, section, run or RunSection(), micro_batch_size=section.batch_size, steps=steps, seed=seed
         )
         self.session = TrainingSession(
-            self.policy,
+            self.optimization,
             section,
             run or RunSection(),
             steps=steps,
@@ -101,24 +101,24 @@ class SFTTrainer:
 
     def train(self, *, resume: bool = False) -> None:
         """Train to the last step. See :meth:`TrainingSession.running` for ``resume`` and what it raises."""
-        session, policy, timer = self.session, self.policy, self.session.timer
+        session, optimization, timer = self.session, self.optimization, self.session.timer
         with session.running(resume):
             while not session.finished:
                 # A sample that cannot be read ends all processes here, before any of the step is trained on.
                 with distributed.raise_on_all_ranks(), timer("encoding"):
                     batch = self.collect(session.batch_number)
                 total = sum(distributed.all_gather(sum(weighted_tokens(e) for micro in batch for e in micro)))
-                policy.model.train()
+                optimization.model.train()
                 loss = torch.zeros((), device=self.vlm.device)
                 for i, examples in enumerate(batch, start=1):
-                    with policy.accumulate(last=i == len(batch)):
+                    with optimization.accumulate(last=i == len(batch)):
                         with timer("forward"):
                             part = self.loss_sum(examples) / max(total / distributed.world_size(), 1e-8)
                         with timer("backward"):
-                            policy.backward(part)
+                            optimization.backward(part)
                     loss += part.detach()
                 with timer("optimiser"):
-                    update = policy.step()
+                    update = optimization.step()
                 session.end_step(loss, update)  # logs, evaluates
                 session.end_batch()  # saves, stops
 
@@ -137,7 +137,7 @@ class SFTTrainer:
     def loss_sum(self, examples: Sequence[SftExample]) -> torch.Tensor:
         """The sum of the target tokens' weighted cross-entropies."""
         prompts = self.encoder.batch([e.prompt for e in examples])
-        out: GroupLogprobs = self.policy.model(
+        out: GroupLogprobs = self.optimization.model(
             prompts, [[e.target] for e in examples], form=forward_repeated, argmax=True
         )
         weights = torch.tensor([e.weight for e in examples], device=out.logprobs.device)

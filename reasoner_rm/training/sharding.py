@@ -1,4 +1,4 @@
-"""Models whose weights are shared out over processes (ZeRO-3, FSDP2): the whole of them, for a while."""
+"""Models whose weights are sharded over processes (ZeRO-3, FSDP2): gathering them for a limited time."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def summon_full_params(wrapped: Any) -> Iterator[None]:
 
 
 def gather_trainable(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """The weights that are trained, by name and whole. Every process has to ask; of a sharded model the first one gets
-    copies in its CPU's memory and the others nothing."""
+    """The trained weights by name, unsharded. Collective: call it on every process; of a sharded model the first one
+    gets copies in CPU memory, the others nothing."""
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if not is_sharded(model):
         return {name: p.detach().contiguous() for name, p in trained.items()}
@@ -58,7 +58,7 @@ def gather_trainable(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 @contextlib.contextmanager
 def one_gathered(parameter: Any) -> Iterator[Any]:
-    """Inside, one weight as a whole. Every process has to ask."""
+    """Inside, one weight as a whole. Collective: call it on every process."""
     if not hasattr(parameter, "ds_id"):
         yield parameter.full_tensor() if type(parameter).__name__ == "DTensor" else parameter
         return

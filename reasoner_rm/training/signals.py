@@ -28,7 +28,7 @@ class StopRequest:
         self.reason = self.reason or reason
 
     def agree(self) -> bool:
-        """Whether any process has a reason, which then becomes a reason of all. Every process has to ask."""
+        """Whether any process has a reason to stop, which then holds for all. Collective: call it on every process."""
         reasons = [reason for reason in distributed.all_gather(self.reason) if reason]
         if reasons:
             self.request(reasons[0])

@@ -26,7 +26,7 @@ class StepTimer:
             self._spent[name] += _now() - start
 
     def reset(self) -> dict[str, float]:
-        """Seconds since the last lap: ``time/step`` in all, ``time/NAME`` by phase, ``time/overhead`` the rest."""
+        """Seconds since the last reset: ``time/step`` in all, ``time/NAME`` by phase, ``time/overhead`` the rest."""
         now = _now()
         whole, self._began = now - self._began, now
         spent = {f"time/{name}": seconds for name, seconds in self._spent.items()}

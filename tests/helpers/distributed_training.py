@@ -200,12 +200,12 @@ def main(out: Path, plan: dict[str, Any]) -> None:
     except InputError as error:
         print(f"error: {error}")
         sys.exit(2)
-    with summon_full_params(training.policy.model):
+    with summon_full_params(training.optimization.model):
         if distributed.is_main():
             found = {
                 "world": distributed.world_size(),
-                "kind": str(training.policy.accelerator.distributed_type.value),
-                "wrapper": type(training.policy.model).__name__,
+                "kind": str(training.optimization.accelerator.distributed_type.value),
+                "wrapper": type(training.optimization.model).__name__,
                 "weights": {name: p.detach().clone() for name, p in vlm.model.named_parameters()},
                 "best": training.session.best.weights(),
                 "beside": {name: dict(beside.named_parameters()) for name, beside in training.session.models.items()},

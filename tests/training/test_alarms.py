@@ -24,7 +24,7 @@ BAD: dict[str, dict[str, float]] = {
 def run(alarms: Alarms, *spans: dict[str, float]) -> list[tuple[int, str]]:
     """What rings when: five steps of each of these metrics."""
     steps = [FINE | span for span in spans for _ in range(5)]
-    return [(step, name) for step, metrics in enumerate(steps, 1) for name in alarms.look(step, metrics)]
+    return [(step, name) for step, metrics in enumerate(steps, 1) for name in alarms.update(step, metrics)]
 
 
 @pytest.mark.parametrize("name", CHECKS)
@@ -45,7 +45,7 @@ def test_a_limit_can_be_switched_off_and_a_missing_metric_is_no_trouble() -> Non
            "sampler_logprob_gap": None, "kl": None}  # fmt: skip
     every = {k: v for bad in BAD.values() for k, v in bad.items()}
     assert run(Alarms(AlarmSection(steps=5, **off)), {}, every) == []  # type: ignore[arg-type]
-    assert Alarms(AlarmSection(steps=1)).look(1, {"loss": float("nan"), "kl": float("nan")}) == []
+    assert Alarms(AlarmSection(steps=1)).update(1, {"loss": float("nan"), "kl": float("nan")}) == []
 
 
 def test_it_remembers_over_a_resume() -> None:

@@ -32,7 +32,7 @@ from reasoner_rm.schema import Completion, Group, Sample, ScoredGroup
 from reasoner_rm.tasks.render import Prompt, load_template, render
 from reasoner_rm.training.batch_sampler import BatchSampler, with_swapped
 from reasoner_rm.training.grpo import GRPOTrainer
-from reasoner_rm.training.packed_batch import split
+from reasoner_rm.training.packed_batch import make_packs
 
 TEMPLATE = load_template("image_preference", "brief")
 Stir = Callable[[Vlm], Vlm]
@@ -317,7 +317,7 @@ def test_parts_hold_everything_once_and_in_order(groups: list[tuple[int, list[in
             Group(Sample(str(i), "qa", ""), completions), (), {}, (0.0,) * len(group), advantages, None
         )
         rows.append((scored, EncodedPrompt(tuple(range(prompt)), ())))
-    parts = split(rows, limit)
+    parts = make_packs(rows, limit)
     flat = [c.text for part in parts for c in part.completions]
     assert flat == [f"{i}/{j}" for i, (_, group) in enumerate(groups) for j in range(len(group))]
     cpu = torch.device("cpu")

@@ -23,7 +23,7 @@ from reasoner_rm.schema import Completion, Group, RewardContext, Sample, ScoredG
 from reasoner_rm.tasks.render import load_template
 from reasoner_rm.training.grpo import GRPOTrainer
 from reasoner_rm.training.losses import LossInputs, grpo_loss
-from reasoner_rm.training.packed_batch import split
+from reasoner_rm.training.packed_batch import make_packs
 from reasoner_rm.training.reward_scorer import EMA_DECAY, RewardScorer
 
 ROW = Sample("q", "qa", "?", gold={"answer": "7", "kind": "number"})
@@ -152,7 +152,7 @@ def test_sentences_reach_the_loss_token_by_token(tiny: Vlm) -> None:
     class Prompt:
         input_ids = ()
 
-    part = split([(found, Prompt())], None)[0]  # type: ignore[list-item]
+    part = make_packs([(found, Prompt())], None)[0]  # type: ignore[list-item]
     advantages = part.advantages(torch.device("cpu"))
     assert advantages.shape == (2, max(len(c.token_ids) for c in completions))
     logprobs = torch.zeros_like(advantages).requires_grad_()

@@ -19,7 +19,7 @@ from reasoner_rm.evaluation.verdict_parsers import first_box, task_answer
 from reasoner_rm.schema import Sample
 
 SHUFFLED, FIRST = 42, 2000
-"""VLM-R1 shuffles each file with this seed and takes so many of its rows."""
+"""VLM-R1 shuffles each file with this seed and takes this number of its rows."""
 
 
 def refcoco(row: DatasetRow) -> Iterable[Sample]:

@@ -24,7 +24,7 @@ from reasoner_rm.rollout.base import (
     in_order,
     option_token_ids,
 )
-from reasoner_rm.rollout.completion import read
+from reasoner_rm.rollout.completion import to_completion
 from reasoner_rm.rollout.scheduler import Scheduler
 from reasoner_rm.rollout.vllm.launch import start
 from reasoner_rm.rollout.vllm.step_backend import StepBackend, VllmRequest
@@ -95,7 +95,7 @@ class VllmEngine(RolloutEngine):
         ]
         for index, output in self.run(asked):
             completions = tuple(
-                read(self.vlm, o.token_ids, o.logprobs.logprobs if o.logprobs else ()) for o in output.outputs
+                to_completion(self.vlm, o.token_ids, o.logprobs.logprobs if o.logprobs else ()) for o in output.outputs
             )
             yield index, completions * (len(requests[index].seeds) if greedy else 1)
 

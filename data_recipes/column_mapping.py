@@ -45,7 +45,7 @@ class Mapping(pydantic.BaseModel):
     videos: str | tuple[str, ...] = ()
     responses: str | tuple[str, ...] = ()
     label: str = ""
-    labels: dict[str | float, float] = {}
+    labels: dict[bool | int | float | str, float] = {}
     p_first: str = ""
     votes: tuple[str, str] | None = None
     winner_first: bool = False
@@ -171,11 +171,28 @@ def _p_first(row: DatasetRow, by: Mapping) -> float:
         if one + two == 0:
             raise InputError("no votes for either candidate", remedy="remove the row")
         return one / (one + two)
-    meanings = {str(key): value for key, value in by.labels.items()}
-    label = str(row.value(by.label)).strip()
-    if label not in meanings:
-        raise InputError(f"{by.label} is {label!r:.60}", remedy=f"labels has {', '.join(meanings)}")
-    return as_number(meanings[label], f"labels.{label}", 0, 1)
+    label = row.value(by.label)
+    meaning = next((p for key, p in by.labels.items() if _is_label(key, label)), None)
+    if meaning is None:
+        raise InputError(f"{by.label} is {label!r:.60}", remedy=f"labels has {', '.join(map(str, by.labels))}")
+    return as_number(meaning, f"labels.{label}", 0, 1)
+
+
+YAML_WORDS = {True: ("true", "yes", "on", "y"), False: ("false", "no", "off", "n")}
+"""Words that YAML reads as truth values, so that a key `yes` is True; in a table they are texts."""
+
+
+def _is_label(key: bool | int | float | str, value: Any) -> bool:
+    """Whether a cell has the value that a key of `labels` means; YAML and tables differ in the type of 1 and yes."""
+    text = str(value).strip()
+    if isinstance(key, bool):
+        return text.lower() in YAML_WORDS[key]
+    if isinstance(key, str):
+        return text == key.strip()
+    try:
+        return float(text) == key
+    except ValueError:
+        return False
 
 
 ENDS = ("jsonl", "csv", "tsv", "json", "parquet")

@@ -99,9 +99,7 @@ def _summary(built: Built, out: Path) -> list[str]:
     counts = built.counts
     lines.append(f"rows read: {counts.rows}, bad: {counts.bad}" + (f"; first: {counts.first_bad}" * bool(counts.bad)))
     if counts.fixed_order:
-        lines.append(
-            f"in the source's order: {counts.fixed_order} samples, whose target refers to a candidate by no label"
-        )
+        lines.append(f"in the source's order: {counts.fixed_order} samples, whose target cannot be relabelled")
     lines += [f"left out: {n} rows, {reason}" for reason, n in counts.left_out.most_common()]
     lines.append(f"card: {out / 'README.md'}")
     return lines

@@ -7,6 +7,7 @@ The answer is always the *last* complete container. ``parse_error`` names the fi
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable
 from typing import Literal
 
@@ -28,17 +29,31 @@ def parse(text: str, container: AnswerFormat, readable: Callable[[str], bool]) -
         readable: whether a text is a valid answer of the task.
     """
     thinking = last_element(text, "think")
+    if thinking is not None and not is_visible(thinking):
+        thinking = ""
     if container == "answer":
         answer = last_element(text, "answer")
     else:
         answer = next((content.strip() for content, _, _ in reversed(boxes(text))), None)
+    if answer is not None and not is_visible(answer):
+        answer = ""
     parse_error = _first_error(text, container, answer, readable)
     return ParsedCompletion(
         thinking=thinking,
-        answer=answer if answer is not None and readable(answer) else None,
+        answer=answer if answer and readable(answer) else None,
         well_formed=not parse_error,
         parse_error=parse_error,
     )
+
+
+BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+"""Letters and symbols without ink: Hangul fillers, the empty Braille pattern."""
+
+
+def is_visible(text: str) -> bool:
+    """Whether a text has a character with ink: a letter, digit, punctuation mark or symbol. White space, control and
+    format characters (U+200B, U+FEFF, NUL) and combining marks alone have none."""
+    return any(unicodedata.category(char)[0] in "LNPS" and char not in BLANK for char in text)
 
 
 def _first_error(text: str, container: AnswerFormat, answer: str | None, readable: Callable[[str], bool]) -> str:
@@ -50,7 +65,7 @@ def _first_error(text: str, container: AnswerFormat, answer: str | None, readabl
     if not text.lstrip().startswith("<think>"):
         return "text before <think>"
     think, _, rest = text.partition("</think>")
-    if not think.replace("<think>", "", 1).strip():
+    if not is_visible(think.replace("<think>", "", 1)):
         return "empty <think>"
     if container == "boxed" and "\\boxed{" in think:
         return "\\boxed{} inside <think>"
@@ -72,7 +87,7 @@ def _first_error(text: str, container: AnswerFormat, answer: str | None, readabl
         _, start, end = boxed[0]
         if "\\boxed{" in rest[:start] + rest[end:]:
             return "\\boxed{} is not closed"
-    if answer is None or not readable(answer):
+    if not answer or not readable(answer):
         return f"unreadable answer {answer[:60]!r}" if answer else "empty answer"
     return ""
 

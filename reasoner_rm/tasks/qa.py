@@ -11,6 +11,7 @@ from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.base import Task, require
 from reasoner_rm.tasks.escape import escape, unescape
 from reasoner_rm.tasks.math_answers import formula, same_formula
+from reasoner_rm.tasks.parsing import is_visible
 
 KINDS = ("choice", "number", "text", "math")
 MAX_ANSWER = 4000
@@ -49,7 +50,7 @@ class Qa(Task):
         text = normalise(answer)
         if kind == "choice":
             return next((c for c in self.options(sample) if normalise(c) == text), None)
-        return text or None
+        return text if text and is_visible(answer) else None
 
     def options(self, sample: Sample) -> tuple[str, ...]:
         return tuple(str(c) for c in sample.meta.get("choices", ()))

@@ -220,6 +220,8 @@ def test_options_follow_the_prefix_of_the_canonical_answer() -> None:
 
 # --- hostile completions ---
 
+BLANKS = ("\u200b", "\ufeff\n", "\u202e", "\u00ad", "\u034f", "\u3164", "\u2800", "\x00", " \t")
+"""Texts without ink."""
 GOOD, OTHER = "Image 1 is better", "Image 2 is better"
 
 
@@ -250,6 +252,8 @@ GOOD, OTHER = "Image 1 is better", "Image 2 is better"
         (f"<think>x</answer></think><answer>{GOOD}", None, "<answer> is not closed"),
         (turn(f"<answer>{GOOD}</answer>"), GOOD, "<answer> appears 2 times"),
         (turn(""), None, "empty answer"),
+        *((turn(blank), None, "empty answer") for blank in BLANKS),
+        *((f"<think>{blank}</think><answer>{GOOD}</answer>", GOOD, "empty <think>") for blank in BLANKS),
         (turn("Image 3 is better"), None, "unreadable answer"),
         (turn("Image 1 is better than Image 2"), None, "unreadable answer"),
         (turn("Image 1 is better\x00"), None, "unreadable answer"),

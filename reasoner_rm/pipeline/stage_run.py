@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from reasoner_rm import distributed
@@ -37,8 +38,9 @@ class StageRun:
         """The keyword arguments that all trainers of the run share."""
         context, run = self.context, self.context.run
         self.checkpoints = Checkpoints(run.states(self.stage), section.save_steps, section.save_total_limit)
+        latest = self.checkpoints.latest() if context.resume else None
         if distributed.is_main():
-            self._truncate_logs(self.checkpoints)
+            self._truncate_logs(latest)
         return {
             "log": lambda step, values: run.log(self.stage, step, values),
             "seed": context.config.run.seed,
@@ -46,12 +48,12 @@ class StageRun:
             "run": context.config.run,
         }
 
-    def _truncate_logs(self, checkpoints: Checkpoints) -> None:
+    def _truncate_logs(self, state: Path | None) -> None:
         """Remove what was logged after the state that the stage resumes from; all of it where there is none."""
-        steps = checkpoints.steps() if self.context.resume else []
-        self.context.run.truncate(self.stage, steps[-1] if steps else 0)
+        step = 0 if state is None else int(state.name)
+        self.context.run.truncate(self.stage, step)
         if self.context.resume:
-            where = f"after step {steps[-1]}" if steps else "from the beginning: no state was saved"
+            where = "from the beginning: no state was saved" if state is None else f"after step {step}"
             print(f"{self.stage}: resumed {where}", file=sys.stderr)
 
     def __exit__(self, error: type[BaseException] | None, *_: Any) -> None:

@@ -1,7 +1,7 @@
-"""States to resume a stage from: whole or not there at all, whatever kills the process that writes them.
+"""States to resume a stage from: complete or not there at all, whatever kills the process that writes them.
 
-A state is written beside its place, closed with a marker that lists its files, and renamed. What has a step's
-name is whole; a manifest that does not fit its files (an incomplete write) makes the state before it the last.
+A state is written under a temporary name, completed by a manifest with the size and checksum of every file, and
+renamed. A state with another size or checksum is damaged: it is named, and the one before it is resumed from.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import xxhash
+
 from reasoner_rm import distributed
 from reasoner_rm.errors import InputError
+from reasoner_rm.log import warn_once
 
-MARKER = "whole.json"
+MANIFEST = "manifest.json"
 
 
 class Checkpoints:
@@ -32,20 +35,40 @@ class Checkpoints:
         self.folder, self.every, self.keep = folder, every, keep
 
     def steps(self) -> list[int]:
-        """The steps with a whole state, in order."""
-        return sorted(int(p.name) for p in self.folder.glob("[0-9]*") if _is_whole(p))
+        """The steps with a complete state, in order. Sizes are compared and no file is read."""
+        return sorted(int(p.name) for p in self.folder.glob("[0-9]*") if not _damage(p, read=False))
 
     def latest(self) -> Path | None:
-        """The last whole state."""
-        steps = self.steps()
-        return self._place(steps[-1]) if steps else None
+        """The last undamaged state; None if none was written. The first process reads every file. Collective: call on
+        every process.
+
+        Raises:
+            InputError: all states are damaged.
+        """
+        found: list[Path | None] = [None]
+        with distributed.raise_on_all_ranks():
+            if distributed.is_main():
+                found = [self._latest_undamaged()]
+        return distributed.all_gather(found[0])[0]
+
+    def _latest_undamaged(self) -> Path | None:
+        states = sorted(self.folder.glob("[0-9]*"), key=lambda state: int(state.name), reverse=True)
+        for state in states:
+            damage = _damage(state, read=True)
+            if not damage:
+                return state
+            warn_once(f"{state}: damaged ({damage}); the state before it is taken")
+        if states:
+            remedy = "remove the folder to begin the stage anew"
+            raise InputError(f"all {len(states)} states are damaged", file=self.folder, remedy=remedy)
+        return None
 
     @contextlib.contextmanager
-    def writing(self, step: int, **facts: Any) -> Iterator[Path]:
+    def writing(self, step: int, **metadata: Any) -> Iterator[Path]:
         """A folder for every process to write its part of a state into, which becomes the state of ``step``.
 
         Args:
-            facts: go into the marker.
+            metadata: goes into the manifest.
 
         Raises:
             OSError: the disk is full, or the like; what was whole before still is.
@@ -62,18 +85,14 @@ class Checkpoints:
             raise
         distributed.barrier()
         if distributed.is_main():
-            self._close(beside, step, facts)
+            self._close(beside, step, metadata)
         distributed.barrier()
 
     def _close(self, beside: Path, step: int, metadata: dict[str, Any]) -> None:
         try:
-            files = [p for p in sorted(beside.rglob("*")) if p.is_file()]
-            for file in files:
+            write_manifest(beside, step, metadata)
+            for file in (p for p in beside.rglob("*") if p.is_file()):
                 _sync(file)
-            sizes = {str(p.relative_to(beside)): p.stat().st_size for p in files}
-            marker = beside / MARKER
-            marker.write_text(json.dumps({"step": step, **metadata, "files": sizes}, indent=1), encoding="utf-8")
-            _sync(marker)
         except BaseException:
             shutil.rmtree(beside, ignore_errors=True)
             raise
@@ -97,34 +116,66 @@ class Checkpoints:
         return self.folder / f"{step:07d}"
 
 
+def write_manifest(state: Path, step: int, metadata: dict[str, Any]) -> None:
+    """Complete a state by the list of its files, with their sizes and checksums."""
+    files = [p for p in sorted(state.rglob("*")) if p.is_file() and p != state / MANIFEST]
+    listed = {str(p.relative_to(state)): [p.stat().st_size, _checksum(p)] for p in files}
+    manifest = {"step": step, **metadata, "files": listed}
+    manifest["checksum"] = _manifest_checksum(manifest)
+    (state / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+
+
 def read_manifest(state: Path) -> dict[str, Any]:
-    """What a whole state's marker says: ``step``, ``files`` with sizes, and the facts that it was written with."""
-    manifest: dict[str, Any] = json.loads((state / MARKER).read_text(encoding="utf-8"))
+    """The manifest of a state: ``step``, ``files`` with size and checksum, the metadata of the run, and its own
+    ``checksum``."""
+    manifest: dict[str, Any] = json.loads((state / MANIFEST).read_text(encoding="utf-8"))
     return manifest
 
 
-def check_compatible(state: Path, **facts: Any) -> None:
-    """Whether a state can be resumed by a run of these facts.
+def check_compatible(state: Path, **metadata: Any) -> None:
+    """Check that a run with this metadata can resume from a state.
 
     Raises:
-        InputError: one of them differs, named with both values.
+        InputError: a value differs; both are named.
     """
-    marker = read_manifest(state)
-    for name, value in facts.items():
-        if marker.get(name) != value:
+    manifest = read_manifest(state)
+    for name, value in metadata.items():
+        if manifest.get(name) != value:
             raise InputError(
-                f"this state was written with {name.replace('_', ' ')} {marker.get(name)}, now it is {value}",
+                f"this state was written with {name.replace('_', ' ')} {manifest.get(name)}, now it is {value}",
                 file=state,
                 remedy="resume with the settings that the run began with, or begin a new run",
             )
 
 
-def _is_whole(state: Path) -> bool:
+def _damage(state: Path, *, read: bool) -> str:
+    """What is wrong with a state; empty if nothing is. Without ``read`` files are compared by size."""
     try:
-        files = read_manifest(state)["files"]
-        return all((state / name).stat().st_size == size for name, size in files.items())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False
+        manifest = read_manifest(state)
+        checksum = manifest.pop("checksum")
+        if checksum != _manifest_checksum(manifest) or manifest["step"] != int(state.name):
+            return f"{MANIFEST} does not have its checksum"
+        for name, (size, expected) in manifest["files"].items():
+            if (state / name).stat().st_size != size:
+                return f"{name} does not have its size"
+            if read and _checksum(state / name) != expected:
+                return f"{name} does not have its checksum"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"{MANIFEST} cannot be read or a file is missing: {type(error).__name__}"
+    return ""
+
+
+def _checksum(file: Path) -> str:
+    """XXH3 with 128 bits, some gigabytes a second: it detects damage, not forgery."""
+    digest = xxhash.xxh3_128()
+    with file.open("rb") as data:
+        while part := data.read(2**22):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def _manifest_checksum(manifest: dict[str, Any]) -> str:
+    return xxhash.xxh3_128_hexdigest(json.dumps(manifest, sort_keys=True).encode())
 
 
 def _sync(path: Path) -> None:

@@ -26,7 +26,7 @@ from reasoner_rm.rollout import RolloutEngine
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.schema import Group, Sample
 from reasoner_rm.tasks.render import load_template
-from reasoner_rm.training.checkpoints import MARKER, Checkpoints
+from reasoner_rm.training.checkpoints import Checkpoints, read_manifest, write_manifest
 from reasoner_rm.training.dynamic_sampling import DynamicSampler
 from reasoner_rm.training.grpo import GRPOTrainer
 
@@ -199,9 +199,8 @@ def test_a_state_of_another_version_is_said_to_be_one(make: Callable[..., Any], 
     progress = json.loads(file.read_text())
     del progress["best"]
     file.write_text(json.dumps(progress))
-    marker = json.loads((file.parent / MARKER).read_text())
-    marker["files"][file.name] = file.stat().st_size
-    (file.parent / MARKER).write_text(json.dumps(marker))
+    metadata = {k: v for k, v in read_manifest(file.parent).items() if k not in ("step", "files", "checksum")}
+    write_manifest(file.parent, 1, metadata)
     again, lines = make(tmp_path, max_steps=2)
     with pytest.raises(InputError, match=r"0000001: .*another version .* lacks 'best'; resume with that version"):
         again.train(resume=True)

@@ -14,8 +14,9 @@ import torch
 from launch_helpers import apart, finish, start, train
 
 from reasoner_rm.errors import InputError
+from reasoner_rm.log import warn_once
 from reasoner_rm.training.batch_sampler import BatchSampler
-from reasoner_rm.training.checkpoints import MARKER, Checkpoints, check_compatible, read_manifest
+from reasoner_rm.training.checkpoints import MANIFEST, Checkpoints, check_compatible, read_manifest
 from reasoner_rm.training.run_dir import RunDir
 
 
@@ -35,8 +36,43 @@ def test_the_last_states_stay_and_a_broken_one_does_not_count(tmp_path: Path) ->
     assert states.steps() == [2, 3]
     (tmp_path / "steps" / "0000003" / "weights").write_text("cut")
     assert states.steps() == [2]
-    (tmp_path / "steps" / "0000002" / MARKER).write_text("{")
-    assert states.latest() is None
+    assert states.latest() == tmp_path / "steps" / "0000002"
+    (tmp_path / "steps" / "0000002" / MANIFEST).write_text("{")
+    with pytest.raises(InputError, match="all 2 states are damaged; remove the folder to begin the stage anew"):
+        states.latest()
+
+
+@pytest.mark.parametrize("name", ["weights", "deep/optimizer.pt", MANIFEST])
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "remove"])
+def test_a_state_that_is_damaged_anywhere_is_left_out_and_named(
+    name: str, damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every byte of every file, one at a time."""
+    states = Checkpoints(tmp_path, 1, 2)
+    for step in (1, 2):
+        with states.writing(step, processes=1) as folder:
+            (folder / "deep").mkdir()
+            (folder / "weights").write_bytes(bytes(range(20)))
+            (folder / "deep" / "optimizer.pt").write_bytes(b"moments of step %d" % step)
+    before, last = tmp_path / "0000001", tmp_path / "0000002"
+    assert states.latest() == last
+    file = last / name
+    whole = file.read_bytes()
+    for at in range(len(whole)) if damage == "flip" else (len(whole) - 1,):
+        match damage:
+            case "flip":
+                file.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+            case "cut":
+                file.write_bytes(whole[:at])
+            case "empty":
+                file.write_bytes(b"")
+            case "remove":
+                file.unlink()
+        warn_once.cache_clear()
+        assert states.latest() == before, at
+        assert "0000002: damaged (" in capsys.readouterr().err
+    file.write_bytes(whole)
+    assert states.latest() == last
 
 
 def test_a_state_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:

@@ -93,7 +93,8 @@ def _rank(args: argparse.Namespace) -> None:
         judge = Judge.from_pretrained(args.model, args.engine, url=args.url, max_tokens=args.max_tokens)
         result = judge.tournament(args.caption, args.images, args.method, votes=args.votes)
     if args.json:
-        print(json.dumps(dataclasses.asdict(result)))
+        row = dataclasses.asdict(result)
+        print(json.dumps({**row, "unreadable": row.pop("unread")}))
         return
     for i in result.order:
         tied = " (tied)" if result.ranks.count(result.ranks[i]) > 1 else ""

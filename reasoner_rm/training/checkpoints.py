@@ -36,7 +36,7 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """The steps with a complete state, in order. Sizes are compared and no file is read."""
-        return sorted(int(p.name) for p in self.folder.glob("[0-9]*") if not _damage(p, read=False))
+        return [int(state.name) for state in self._states() if not _damage(state, read=False)]
 
     def latest(self) -> Path | None:
         """The last undamaged state; None if none was written. The first process reads every file. Collective: call on
@@ -52,8 +52,8 @@ class Checkpoints:
         return distributed.all_gather(found[0])[0]
 
     def _latest_undamaged(self) -> Path | None:
-        states = sorted(self.folder.glob("[0-9]*"), key=lambda state: int(state.name), reverse=True)
-        for state in states:
+        states = self._states()
+        for state in reversed(states):
             damage = _damage(state, read=True)
             if not damage:
                 return state
@@ -100,6 +100,8 @@ class Checkpoints:
         shutil.rmtree(place, ignore_errors=True)
         beside.rename(place)
         _sync(self.folder)
+        for later in (state for state in self._states() if int(state.name) > step):
+            shutil.rmtree(later)  # damaged: the stage was resumed from a state before it
         for old in self.steps()[: -self.keep]:
             shutil.rmtree(self._place(old))
 
@@ -111,6 +113,11 @@ class Checkpoints:
     def remove(self) -> None:
         """The stage is over: nothing will be resumed from here."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _states(self) -> list[Path]:
+        """The folders of states by step, damaged ones too."""
+        named = (path for path in self.folder.glob("*") if path.name.isascii() and path.name.isdigit())
+        return sorted(named, key=lambda state: int(state.name))
 
     def _place(self, step: int) -> Path:
         return self.folder / f"{step:07d}"

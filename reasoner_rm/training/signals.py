@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 
 from reasoner_rm import distributed
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
-"""Slurm sends USR1 ahead of the time limit, if it is asked to."""
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+"""Slurm sends USR1 ahead of the time limit, if it is asked to. SIGINT is Ctrl-C."""
 
 
 class StopRequest:
@@ -37,7 +38,7 @@ class StopRequest:
 
     @contextlib.contextmanager
     def handlers(self) -> Iterator[None]:
-        """Inside, a signal asks to stop instead of ending the process."""
+        """Inside, a signal asks to stop instead of ending the process; a second Ctrl-C ends it at once."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -49,4 +50,9 @@ class StopRequest:
                 signal.signal(number, handler)
 
     def _handle(self, number: int, frame: object) -> None:
+        if number == signal.SIGINT:
+            if self.reason == signal.Signals.SIGINT.name:
+                raise KeyboardInterrupt
+            if distributed.is_main():
+                print("\nstopping after this rollout batch; Ctrl-C again stops at once", file=sys.stderr, flush=True)
         self.reason = signal.Signals(number).name

@@ -89,10 +89,10 @@ class Ranks:
         assert not alive, f"not ended after {timeout} s:\n{self.text()[-4000:]}"
         return self.text()
 
-    def terminate(self) -> None:
+    def send_signal(self, number: signal.Signals) -> None:
         for process in self.processes:
             if process.pid is not None:
-                os.kill(process.pid, signal.SIGTERM)
+                os.kill(process.pid, number)
 
     def kill(self) -> None:
         for process in self.processes:

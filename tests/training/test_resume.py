@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import resource
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from reasoner_rm.log import warn_once
 from reasoner_rm.training.batch_sampler import BatchSampler
 from reasoner_rm.training.checkpoints import MANIFEST, Checkpoints, check_compatible, read_manifest
 from reasoner_rm.training.run_dir import RunDir
+from reasoner_rm.training.signals import StopRequest
 
 
 def write(states: Checkpoints, step: int, text: str = "state") -> Path:
@@ -40,6 +42,28 @@ def test_the_last_states_stay_and_a_broken_one_does_not_count(tmp_path: Path) ->
     (tmp_path / "steps" / "0000002" / MANIFEST).write_text("{")
     with pytest.raises(InputError, match="all 2 states are damaged; remove the folder to begin the stage anew"):
         states.latest()
+
+
+def test_a_damaged_state_makes_way_for_the_one_that_is_written_again(tmp_path: Path) -> None:
+    """Resumed before it, with room for one state: the new one stays, whatever else lies in the folder."""
+    states = Checkpoints(tmp_path / "steps", 5, 1)
+    states.keep = 2
+    write(states, 10)
+    last = write(states, 20)
+    (last / "weights").write_text("stale")
+    (states.folder / "0000020.bak").mkdir()
+    assert states.latest() == states.folder / "0000010"
+    states.keep = 1
+    assert write(states, 15).name == "0000015" and states.steps() == [15]
+
+
+def test_a_second_ctrl_c_ends_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    stop = StopRequest()
+    with stop.handlers():
+        signal.raise_signal(signal.SIGINT)
+        assert stop.agree() and stop.reason == "SIGINT" and "Ctrl-C again stops at once" in capsys.readouterr().err
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
 
 
 @pytest.mark.parametrize("name", ["weights", "deep/optimizer.pt", MANIFEST])
@@ -172,11 +196,14 @@ def test_a_vllm_engine_that_is_killed_with_its_process(tiny_folder: Path, tmp_pa
 
 
 @pytest.mark.slow
-def test_sigterm_saves_and_ends_with_0(whole: dict[str, Any], tiny_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_ends_with_0(
+    number: signal.Signals, whole: dict[str, Any], tiny_folder: Path, tmp_path: Path
+) -> None:
     plan = PLAN | {"model": str(tiny_folder), "section": SECTION, "resume": True, "every": 100}
     process = start(tmp_path, plan)
     process.wait_for("1/8")
-    process.terminate()
+    process.send_signal(number)
     finish(process)
     steps = states_of(tmp_path)
     assert steps and steps[-1] % 2 == 0

@@ -1,4 +1,4 @@
-"""The examples in docstrings of the pure rooms are true."""
+"""The examples in docstrings of the pure packages are true."""
 
 from __future__ import annotations
 

@@ -77,7 +77,8 @@ class GrpoSection(TrainSection):
     epsilon: Positive = 0.2
     """The lower clipping bound of the probability ratio is 1 - epsilon."""
     epsilon_high: Positive | None = None
-    """The upper clipping bound is 1 + epsilon_high; None: 1 + epsilon."""
+    """The upper clipping bound is 1 + epsilon_high; None: 1 + epsilon. Also for `cispo`, where TRL's `epsilon_high` is
+    the bound itself."""
     loss_type: LossType = "grpo"
     """The surrogate loss and its normalisation; see `reasoner_rm.training.losses`."""
     scale_rewards: Literal["group", "none"] = "group"

@@ -35,7 +35,8 @@ class DataSection(Section):
     cold_start: Path | None = None
     """Samples with targets, for SFT."""
     train: Path | None = None
-    """Samples for rejection sampling and GRPO."""
+    """Samples for rejection sampling and GRPO. GRPO after rejection sampling in the same run takes the rows that that
+    left to RL, `rl.jsonl`."""
     heldout: Path | None = None
     """Samples to evaluate on."""
     ood: Path | None = None

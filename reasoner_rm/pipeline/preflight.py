@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from reasoner_rm.config import Config, GrpoSection, SftSection
 from reasoner_rm.data.io import load_samples
+from reasoner_rm.log import warn_once
 from reasoner_rm.models.loading import load_architecture, resolve_model
 from reasoner_rm.models.quantization import check_quantize
 from reasoner_rm.pipeline.context import RunContext
@@ -53,6 +54,7 @@ def training_samples(context: RunContext, stage: Stage) -> Sequence[Sample]:
     """The samples that a stage trains on: GRPO takes what rejection sampling left to it."""
     rl_rows = context.run.path / RL_FILE
     if stage == "grpo" and rl_rows.is_file():
+        warn_once(f"grpo: the rows that rejection sampling left to RL, {rl_rows}")
         return load_samples(rl_rows)
     return context.samples("cold_start" if stage == "cold_start" else "train")
 

@@ -133,7 +133,8 @@ class RolloutEngine(ABC):
         yield from enumerate(self.generate(requests, sampling))
 
     def option_logprobs(self, queries: Sequence[OptionQuery]) -> list[list[OptionLogprobs]]:
-        """For each query and prefix the log-probability of each option, of the whole vocabulary at temperature 1.
+        """For each query and prefix the log-probability of each option, of the whole vocabulary at temperature 1. With
+        LoRA the transformers engine computes them with the base weights, which is the listener's use.
 
         Raises:
             InputError: this engine cannot tell.

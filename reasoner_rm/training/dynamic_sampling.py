@@ -1,4 +1,5 @@
-"""Dynamic sampling (DAPO, arXiv 2503.14476): groups whose rewards do not vary are replaced by other prompts."""
+"""Dynamic sampling (DAPO, arXiv 2503.14476): groups in which `filter_metric` does not vary are replaced by groups of
+other prompts."""
 
 from __future__ import annotations
 

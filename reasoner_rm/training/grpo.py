@@ -251,9 +251,9 @@ def check_settings(section: GrpoSection, samples: Sequence[Sample], *, has_liste
         InputError: settings that do not go together, or too few samples.
     """
     per_batch = prompts_per_batch(section)
-    needy = [name for name, term in reward_mixture(section).items() if term.reward.needs_listener]
-    if needy and not has_listener:
-        raise InputError(f"reward {needy[0]} needs a listener", remedy="set listener.path, or choose other rewards")
+    dependent = [name for name, term in reward_mixture(section).items() if term.reward.needs_listener]
+    if dependent and not has_listener:
+        raise InputError(f"reward {dependent[0]} needs a listener", remedy="set listener.path, or choose other rewards")
     if section.both_orders and per_batch % 2:
         raise InputError(
             f"both_orders needs an even number of prompts a step, not {per_batch}",

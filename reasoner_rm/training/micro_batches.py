@@ -69,7 +69,7 @@ def _normalizers(batches: Sequence[Sequence[Pack]], section: GrpoSection) -> lis
 
 
 def _levelled(batches: Sequence[Sequence[Pack]]) -> list[list[Pack]]:
-    """Filled up with dummies."""
+    """Padded with dummy packs to the same number in every process."""
     counts = distributed.all_gather([len(packs) for packs in batches])
     return [
         [dummy_pack(packs)] * (most - len(packs)) + list(packs)

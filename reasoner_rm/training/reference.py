@@ -14,7 +14,8 @@ from reasoner_rm.training.sharding import one_gathered
 
 
 def make_reference(vlm: Vlm, section: GrpoSection) -> PolicyModule:
-    """A frozen copy of the policy, or the policy itself where that has an adapter to switch off.
+    """A frozen copy of the policy. With LoRA, whose adapter can be disabled, and without a KL term, for which there is
+    nothing to compute, it is the policy itself.
 
     Raises:
         InputError: it should follow, but there is no copy that could.

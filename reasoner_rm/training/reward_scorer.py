@@ -108,19 +108,19 @@ class RewardScorer:
             )
         metrics = [{k: tuple(v) for out in found.values() for k, v in out.metrics.items()} for found in outputs]
         self._update_means(metrics)
-        weighed = weights(self.mixture, step)
+        reward_weights = weights(self.mixture, step)
         scored = []
-        for group, read, believed, found, logged in zip(groups, parsed, beliefs, outputs, metrics, strict=True):
-            components = {name: tuple(out.values) for name, out in found.items()}
-            total = weighted_sum(weighed, components)
+        for group, completions, belief, output, logged in zip(groups, parsed, beliefs, outputs, metrics, strict=True):
+            components = {name: tuple(out.values) for name, out in output.items()}
+            total = weighted_sum(reward_weights, components)
             if self.section.shuffle_rewards:
                 total = tuple(random.Random(stable_seed(self.seed, group.sample.id, step)).sample(total, len(total)))
             if self.is_informative(components):
-                advantages = self._advantages(weighed, components, total)
-                tokens = self._by_token(group, advantages, found, weighed)
+                advantages = self._advantages(reward_weights, components, total)
+                tokens = self._by_token(group, advantages, output, reward_weights)
             else:
                 advantages, tokens = (0.0,) * len(total), None
-            scored.append(ScoredGroup(group, read, components, total, advantages, believed, logged, tokens))
+            scored.append(ScoredGroup(group, completions, components, total, advantages, belief, logged, tokens))
         return scored
 
     def is_informative(self, components: Components) -> bool:

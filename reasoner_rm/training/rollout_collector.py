@@ -1,4 +1,4 @@
-"""From prompts to scored groups: encoded, rolled out, believed by the listener, rewarded."""
+"""From prompts to scored groups: encoding, completions, beliefs of the listener, rewards and advantages."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Whether the engine that rolled out answered for the policy: its log-probabilities against the trainer's own.
+"""Whether the rollout engine sampled with the policy's current weights: its log-probabilities against the trainer's.
 
 Both are of the same tokens, at the same temperature, with the same tokens banned, so they are equal up to rounding.
-Weights that were not handed over, or another precision, show as a difference, and GRPO would take it for progress.
+Stale weights or another precision show as a difference, which would enter the probability ratio unnoticed.
 """
 
 from __future__ import annotations

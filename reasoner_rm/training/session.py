@@ -44,7 +44,7 @@ class Stateful(Protocol):
 
 
 class TrainingSession:
-    """One training, from its first step or from a checkpoint to its last step.
+    """One training, from its first step or from a saved state to its last step.
 
     Decisions that concern all processes (to save, to stop) are taken at the end of a batch: there is no rollout to
     save, and every process takes them after the same step.
@@ -53,11 +53,11 @@ class TrainingSession:
         steps: optimiser steps in all.
         updates: steps on each batch (μ).
         title: of the progress bar and the trackers.
-        metadata: facts of the run that a checkpoint only fits with.
+        metadata: values of the run that a state has to be resumed with.
         checkpoints: where they are written; None writes none.
         eval_fn: computes metrics of held-out samples every ``section.eval_steps`` steps, in the first process alone,
             which holds all weights meanwhile.
-        components: what a checkpoint holds beside the policy, by name.
+        components: the parts of a state beside the policy, by name.
         models: modules beside the policy whose weights change, by name.
         alarms: called with (step, metrics) in every process; returns the reasons to stop that it finds.
     """
@@ -112,12 +112,12 @@ class TrainingSession:
         """Inside, the steps are made.
 
         Args:
-            resume: go on from the last whole checkpoint, where there is one.
+            resume: continue from the last undamaged state, if there is one.
 
         Raises:
-            RunInterrupted: a signal or an alarm asked to stop; the checkpoint is written.
-            ServiceError: a server that the training needs is gone. One process alone writes a checkpoint first.
-            InputError: the checkpoint was written with other settings.
+            RunInterrupted: a signal or an alarm asked to stop; the state is saved.
+            ServiceError: a server that the training needs is gone. One process alone saves a state first.
+            InputError: the state was saved with other settings.
         """
         latest = self._checkpoints.latest() if resume and self._checkpoints else None
         if latest is not None:
@@ -177,7 +177,7 @@ class TrainingSession:
         self._trackers.log(self.step, values)
 
     def end_batch(self) -> None:
-        """Stop or write a checkpoint, if any process has a reason to. Collective: call it on every process."""
+        """Stop or save a state, if any process has a reason to. Collective: call it on every process."""
         if self.step % self.updates:
             return
         stopping = self.stop.agree()

@@ -1,1 +1,1 @@
-"""What any room may use: seeds, files that are whole or absent, journals."""
+"""What every package may use: seeds, files that are complete or absent, journals."""

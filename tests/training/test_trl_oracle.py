@@ -240,9 +240,13 @@ def oracle(policy: Vlm, scene: Scene, tmp_path_factory: pytest.TempPathFactory) 
     return trainer
 
 
+IN_TRL = ("grpo", "dr_grpo", "bnpo", "dapo", "gspo", "cispo", "sapo")
+"""A loss that TRL does not have is held against `by_hand` in test_losses.py alone."""
+
+
 @given(
     seed=st.integers(0, 2**31),
-    loss_type=st.sampled_from(get_args(LossType)),
+    loss_type=st.sampled_from([name for name in get_args(LossType) if name in IN_TRL]),
     beta=st.sampled_from([0.0, 0.04, 1.0]),
     clip_high=st.sampled_from([0.2, 0.28]),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -173,11 +174,16 @@ class GRPOTrainer:
         with torch.no_grad(), session.timer("fixed_logprobs"):
             return make_micro_batches(micro_batches, section, self.fixed_logprobs, lockstep=self.optimization.lockstep)
 
+    @functools.cached_property
+    def has_dropout(self) -> bool:
+        """Whether a forward pass in training mode has other log-probabilities than the policy that sampled."""
+        return any(m.p > 0 for m in self.vlm.model.modules() if isinstance(m, torch.nn.Dropout))
+
     def fixed_logprobs(self, pack: Pack) -> FixedLogprobs:
         """Before the first update: the sampling policy's log-probabilities, where an update needs them, and the
         reference's."""
         section, old, reference = self.section, None, None
-        if section.num_iterations > 1 or section.importance_sampling_correction is not None:
+        if section.num_iterations > 1 or section.importance_sampling_correction is not None or self.has_dropout:
             old = self.logprobs(self.optimization.module, pack).logprobs
         if section.beta > 0:
             with disable_adapter(self.vlm):

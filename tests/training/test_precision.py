@@ -64,6 +64,29 @@ def test_fp32_weights_are_trained_under_autocast(
     assert all(weight.dtype == torch.float32 for weight in vlm.model.parameters())
 
 
+def test_dropout_is_no_difference_between_engine_and_trainer(
+    tiny: Vlm, perturbed: Callable[[Vlm], Vlm], pictures: tuple[Image.Image, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine samples without dropout, and so are the old log-probabilities of the ratio."""
+    monkeypatch.setitem(rewards.REWARDS, "luck", Reward("luck", (0.0, 6.0), luck))
+    vlm = add_lora(in_dtype(perturbed(tiny), torch.float32), LoraSection(r=4, alpha=64, dropout=0.5))
+    with torch.no_grad():
+        for name, weight in vlm.model.named_parameters():
+            if "lora_B" in name:
+                weight.normal_()  # they are zero at first
+    section = GrpoSection(
+        rewards="luck", prompts_per_device=1, gradient_accumulation_steps=1, num_generations=3, max_steps=1,
+        max_completion_length=6, beta=0.0,
+    )  # fmt: skip
+    encoder, lines = PromptEncoder(vlm), []
+    sample = Sample("a", "image_preference", "x", pictures[:2], gold={"p_first": 1.0})
+    GRPOTrainer(
+        vlm, TEMPLATE, [sample], section, engine=TransformersEngine(vlm, encoder), encoder=encoder, listener=None,
+        log=lambda _, line: lines.append(line), seed=0,
+    ).train()  # fmt: skip
+    assert lines[0]["sampler_logprob_gap_max"] < 1e-4 and lines[0]["ratio"] != pytest.approx(1, abs=1e-4)
+
+
 def optimization(vlm: Vlm) -> Optimization:
     return Optimization(vlm, SftSection(max_steps=1), RunSection(), micro_batch_size=1, steps=1, seed=0)
 

@@ -26,6 +26,7 @@ BATCH = 64
 def remote_score(url: str) -> Callable[..., tuple[list[float], dict[str, Any]]]:
     """A reward function of Flow-GRPO that sends requests to a server."""
     session = requests.Session()
+    session.trust_env = False  # a server of this machine is not asked through HTTP_PROXY
     session.mount("http://", HTTPAdapter(max_retries=Retry(total=10, status_forcelist=[500], allowed_methods=False)))
 
     def reward(images: Any, prompts: Any, metadata: Any) -> tuple[list[float], dict[str, Any]]:

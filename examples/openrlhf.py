@@ -12,8 +12,9 @@ import io
 import json
 from typing import Any
 
-import httpx
 from drawing import draw
+
+from reasoner_rm.utils.http_client import open_client
 
 
 def request_rewards(url: str, answers: list[str]) -> dict[str, Any]:
@@ -24,7 +25,8 @@ def request_rewards(url: str, answers: list[str]) -> dict[str, Any]:
     content = [{"type": "image", "image": image}, {"type": "text", "text": "What is there?"}]
     prompt = json.dumps([{"role": "user", "content": content}])
     query = [f"<|im_start|>user\nWhat is there?<|im_end|>\n<|im_start|>assistant\n{a}<|im_end|>" for a in answers]
-    answer = httpx.post(f"{url}/get_reward_mllm", json={"query": query, "prompts": [prompt] * len(query)}, timeout=180)
+    with open_client(timeout=180) as client:
+        answer = client.post(f"{url}/get_reward_mllm", json={"query": query, "prompts": [prompt] * len(query)})
     result: dict[str, Any] = answer.json()
     if answer.is_error:
         raise SystemExit(f"{url} answers {answer.status_code}: {result['error']['message']}")

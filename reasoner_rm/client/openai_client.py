@@ -11,8 +11,6 @@ import json
 import os
 import queue
 import random
-import ssl
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
@@ -20,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from reasoner_rm.client.budget import OutOfBudget, RateLimiter, Usage
+from reasoner_rm.client.event_loop import event_loop
 from reasoner_rm.client.http_errors import RequestRejected, message_of, rejection, retry_after
 from reasoner_rm.client.replicas import NoHealthyReplica, Replica, Replicas
 from reasoner_rm.config import EndpointSection
@@ -62,8 +61,7 @@ class OpenAIClient:
         self._replicas = Replicas([Replica(url) for url in self.urls], patience=section.retries)
         self._requests, self._tokens = RateLimiter(section.requests_per_minute), RateLimiter(section.tokens_per_minute)
         self._answered: float | None = None
-        self._slots: asyncio.Semaphore | None = None
-        self._http: httpx.AsyncClient | None = None
+        self._session: _Session | None = None
 
     # --- public methods -----------------------------------------------------------------------------------------
 
@@ -139,7 +137,7 @@ class OpenAIClient:
                 for place, job in enumerate(jobs):
                     group.create_task(one(place, job))
 
-        running = asyncio.run_coroutine_threadsafe(every(), _loop(os.getpid()))
+        running = asyncio.run_coroutine_threadsafe(every(), event_loop())
         try:
             with on_cancel(lambda: done.put((0, CancelledError()))):
                 for _ in jobs:
@@ -154,7 +152,7 @@ class OpenAIClient:
     # --- one request ----------------------------------------------------------------------------------------------
 
     def _wait(self, work: Any) -> Any:
-        running = asyncio.run_coroutine_threadsafe(work, _loop(os.getpid()))
+        running = asyncio.run_coroutine_threadsafe(work, event_loop())
         try:
             with on_cancel(running.cancel):
                 return running.result()
@@ -162,9 +160,7 @@ class OpenAIClient:
             running.cancel()
 
     async def _do(self, job: HttpJob) -> Any:
-        if self._slots is None:
-            self._slots = asyncio.Semaphore(self.section.concurrency)
-        async with self._slots:
+        async with self._current_session().slots:
             self.cost.check()
             body = await asyncio.to_thread(job.body)
             expected = self._expected(body)
@@ -210,18 +206,21 @@ class OpenAIClient:
     async def _try(self, replica: Replica, method: str, path: str, data: bytes | None) -> Any:
         import httpx
 
+        from reasoner_rm.utils.http_client import ADDRESS_ERRORS, describe, through
+
         url = replica.url + path
         replica.busy += 1
         try:
-            answer = await self._client().request(method, url, content=data, headers=self._headers())
+            answer = await self._current_session().http.request(method, url, content=data, headers=self._headers())
+        except ADDRESS_ERRORS as error:
+            raise InputError(f"{replica.url!r} is no address ({error})", remedy="give http://HOST:PORT/v1") from None
         except httpx.TransportError as error:
-            raise _Failed(_words(error), isinstance(error, httpx.ConnectError)) from None
-        except httpx.InvalidURL as error:
-            raise InputError(f"{replica.url!r} is no address ({error})") from None
+            raise _Failed(describe(error), isinstance(error, httpx.ConnectError)) from None
         finally:
             replica.busy -= 1
         if answer.status_code >= 500:
-            raise _Failed(f"it answers {answer.status_code}: {message_of(answer.text)[0][:120]}".rstrip(": "))
+            what = f"it answers {answer.status_code}{through(url)}"
+            raise _Failed(f"{what}: {message_of(answer.text)[0][:120]}".rstrip(": "))
         if answer.status_code == 429 and "insufficient_quota" not in answer.text:
             raise _Busy(retry_after(answer.headers))
         replica.succeeded()
@@ -244,15 +243,28 @@ class OpenAIClient:
         key = os.environ.get(self.section.api_key_env, "")
         return {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
 
-    def _client(self) -> httpx.AsyncClient:
-        if self._http is None:
+    def _current_session(self) -> _Session:
+        """The session of the running loop: after a fork a new one."""
+        loop = asyncio.get_running_loop()
+        if self._session is None or self._session.loop is not loop:
             import httpx
+
+            from reasoner_rm.utils.http_client import open_async_client
 
             room = self.section.concurrency
             limits = httpx.Limits(max_connections=room, max_keepalive_connections=room, keepalive_expiry=4.0)
             patience = httpx.Timeout(self.section.timeout, connect=CONNECT)
-            self._http = httpx.AsyncClient(timeout=patience, limits=limits, verify=_certificates())
-        return self._http
+            self._session = _Session(loop, asyncio.Semaphore(room), open_async_client(limits, timeout=patience))
+        return self._session
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """What belongs to an event loop: slots for requests under way, and connections."""
+
+    loop: asyncio.AbstractEventLoop
+    slots: asyncio.Semaphore
+    http: httpx.AsyncClient
 
 
 class _Busy(Exception):  # noqa: N818
@@ -270,23 +282,3 @@ class _Failed(Exception):  # noqa: N818
 def _jittered(wait: float) -> float:
     """A random delay between half of it and all of it, so that clients do not retry at the same moment."""
     return wait * random.uniform(0.5, 1.0)
-
-
-def _words(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".rstrip(": ")
-
-
-@functools.cache
-def _certificates() -> ssl.SSLContext:
-    """Created once, since it takes longer than many requests."""
-    import httpx
-
-    return httpx.create_ssl_context()
-
-
-@functools.cache
-def _loop(process: int) -> asyncio.AbstractEventLoop:
-    """The event loop of this process: a thread does not survive a fork."""
-    loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="endpoints", daemon=True).start()
-    return loop

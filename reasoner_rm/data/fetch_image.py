@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 from reasoner_rm.errors import InputError
 
@@ -20,23 +20,23 @@ def is_remote(text: str) -> bool:
 
 
 def fetch(address: str) -> bytes:
-    """The content at an http or https URL. Every redirect is checked, and the request goes to the checked IP address.
+    """The content at an http or https URL. Every redirect is checked, and the request goes to the checked IP address,
+    through no proxy, which would resolve the name again.
 
     Raises:
         InputError: another scheme, a host on a private network, an answer that is no success, too much data.
     """
     import httpx
 
+    from reasoner_rm.utils.http_client import open_direct_client
+
     for _ in range(MAX_HOPS):
-        parts = urlsplit(address)
-        host = parts.hostname
-        if parts.scheme not in ("http", "https") or not host:
-            raise InputError(f"not an http address: {address[:80]!r}")
-        ip = public_address(host, parts.port or (443 if parts.scheme == "https" else 80))
-        at = parts._replace(netloc=(f"[{ip}]" if ":" in ip else ip) + (f":{parts.port}" if parts.port else ""))
+        parts, host, port = _parsed(address)
+        ip = public_address(host, port or (443 if parts.scheme == "https" else 80))
+        at = parts._replace(netloc=(f"[{ip}]" if ":" in ip else ip) + (f":{port}" if port else ""))
         try:
             with (
-                httpx.Client(timeout=TIMEOUT, trust_env=False) as client,
+                open_direct_client(timeout=TIMEOUT) as client,
                 client.stream(
                     "GET", at.geturl(), headers={"Host": parts.netloc.rpartition("@")[2]},
                     extensions={"sni_hostname": host},
@@ -48,9 +48,25 @@ def fetch(address: str) -> bytes:
                 if not answer.is_success:
                     raise InputError(f"{address[:80]} answers {answer.status_code}")
                 return _bounded(answer, address)
-        except httpx.HTTPError as error:
-            raise InputError(f"cannot fetch {address[:80]} ({error})") from None
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:  # ValueError: a header that is none
+            raise InputError(f"cannot fetch {address[:80]!r} ({error})") from None
     raise InputError(f"{address[:80]} redirects too often")
+
+
+def _parsed(address: str) -> tuple[SplitResult, str, int | None]:
+    """An address with its host and port.
+
+    Raises:
+        InputError: it is no http address.
+    """
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if not host or parts.scheme not in ("http", "https"):
+        raise InputError(f"not an http address: {address[:80]!r}")
+    return parts, host, port
 
 
 def _bounded(answer, address: str) -> bytes:  # type: ignore[no-untyped-def]  # httpx is imported on use
@@ -70,7 +86,7 @@ def public_address(host: str, port: int) -> str:
     """
     try:
         found = [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: IDNA refuses the name
         raise InputError(f"unknown host {host!r} ({error})") from None
     for ip in found:
         plain = ipaddress.ip_address(ip.partition("%")[0])

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from reasoner_rm.models.judge_checkpoint import JudgeConfig
 
 API_KEY_ENV = "OPENAI_API_KEY"
+TIMEOUT = 30.0
+"""Seconds for the answer."""
 FIELDS = ("model", "task", "is_base_model", "template", "temperature", "max_tokens")
 
 
@@ -24,20 +26,30 @@ def fetch_info(url: str) -> dict[str, Any]:
         url: without `/v1`. The API key comes from the environment (OPENAI_API_KEY).
 
     Raises:
-        InputError: no server there, a missing key, or another kind of server.
+        InputError: no address, no answer, a missing key, or another kind of server.
     """
     import httpx
 
+    from reasoner_rm.utils.http_client import ADDRESS_ERRORS, describe, open_client, through
+
     headers = {"Authorization": f"Bearer {os.environ[API_KEY_ENV]}"} if os.environ.get(API_KEY_ENV) else {}
     try:
-        response = httpx.get(f"{url.rstrip('/')}/v1/judge", headers=headers, timeout=30)
-        if response.status_code == 401:
-            raise InputError(f"{url} needs an API key", remedy=f"set the environment variable {API_KEY_ENV}")
+        with open_client(timeout=TIMEOUT) as client:
+            response = client.get(f"{url.rstrip('/')}/v1/judge", headers=headers)
+    except ADDRESS_ERRORS as error:
+        raise InputError(f"{url!r} is no address ({error})", remedy="give http://HOST:PORT") from None
+    except httpx.HTTPError as error:
+        raise InputError(f"{url} does not answer ({describe(error)})", remedy="start reasoner-rm serve there") from None
+    if response.status_code == 401:
+        raise InputError(f"{url} needs an API key", remedy=f"set the environment variable {API_KEY_ENV}")
+    try:
         info = response.raise_for_status().json()
         return {name: info[name] for name in FIELDS}
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
-        remedy = "start it with reasoner-rm serve, or ask vLLM by from_pretrained(…, engine='http', url=…)"
-        raise InputError(f"{url} is not a judge server ({type(error).__name__})", remedy=remedy) from None
+    except (httpx.HTTPError, ValueError, LookupError, TypeError):
+        raise InputError(
+            f"{url} is not a judge server (it answers {response.status_code}{through(url)})",
+            remedy="start it with reasoner-rm serve, or ask vLLM by from_pretrained(…, engine='http', url=…)",
+        ) from None
 
 
 def remote_config(info: dict[str, Any]) -> JudgeConfig:

@@ -25,10 +25,12 @@ def upload(
         InputError: invalid repository name, no write access, or the hub cannot be reached.
     """
     import httpx
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, constants
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
-    api = HfApi()
+    from reasoner_rm.utils.http_client import through
+
+    api, via = HfApi(), through(constants.ENDPOINT)
     for left in reversed(range(tries)):
         try:
             api.create_repo(repo_id, private=private, exist_ok=True)
@@ -46,7 +48,7 @@ def upload(
                 raise InputError(f"the hub refuses the upload ({reason})", remedy=remedy) from None
             if not left:
                 raise InputError(
-                    f"the hub cannot be reached ({reason})", remedy="publish again: uploaded files are kept"
+                    f"the hub cannot be reached{via} ({reason})", remedy="publish again: uploaded files are kept"
                 ) from None
             print(f"connection failed ({reason}); trying again", file=sys.stderr)
             time.sleep(backoff * 2 ** (tries - 1 - left))

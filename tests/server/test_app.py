@@ -325,7 +325,7 @@ def test_a_judge_that_is_served_elsewhere(url: str, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match="is not a judge server"):
+    with pytest.raises(InputError, match=r"http://127.0.0.1:9 does not answer \(ConnectError"):
         Judge.connect("http://127.0.0.1:9")
     with serving(create_app(seeing_judge(), key="s3cret")) as address:
         monkeypatch.delenv("OPENAI_API_KEY", raising=False)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from reasoner_rm.evaluation.protocol import Protocol
     from reasoner_rm.evaluation.runner import EvaluatedModel
     from reasoner_rm.evaluation.scoring import BenchmarkResult
+    from reasoner_rm.models.judge_checkpoint import JudgeConfig
+    from reasoner_rm.rollout import RolloutEngine
 
 
 def add_verbs(verb: Add) -> None:
@@ -100,16 +102,16 @@ def _subject(args: argparse.Namespace, benchmark: Benchmark, protocol: Protocol,
     from reasoner_rm.models.box_converter import BoxConverter
     from reasoner_rm.rewards.user_functions import load_function
     from reasoner_rm.rollout import SamplingParams
+    from reasoner_rm.rollout.factory import load_engine
     from reasoner_rm.utils.user_code import is_in_file
 
     if is_in_file(args.model):
         return EvaluatedModel(CallablePredictor(load_function(args.model)), {"model": args.model, "engine": "python"})
-    config = _judge_config(args, tasks)
-    if config is not None:
-        low, high = config.min_pixels, config.max_pixels
-    else:
-        low = high = None
-    engine = _engine(args, args.model, args.url, args.engine, low, high)
+    engine = _engine(args, args.model, args.url) if args.url or args.engine == "http" else None
+    config = _judge_config(args, tasks, engine)
+    if engine is None:
+        low, high = (config.min_pixels, config.max_pixels) if config else (None, None)
+        engine = load_engine(args.model, args.engine, min_pixels=low, max_pixels=high)
     template = config.template if config else None
     description = {"model": args.model, "engine": "http" if args.url else args.engine}
     description["prompt"] = f"{template.name} {template.hash}" if template else protocol.template or "the task's"
@@ -120,40 +122,43 @@ def _subject(args: argparse.Namespace, benchmark: Benchmark, protocol: Protocol,
     return EvaluatedModel(judge, description, native_prompt=config is not None or not protocol.template)
 
 
-def _judge_config(args: argparse.Namespace, tasks: set[str]) -> Any:
-    """The judge's configuration if it is asked with its own prompt, else None."""
-    if args.prompt == "protocol" or args.url or args.engine == "http":
-        return None
+def _judge_config(args: argparse.Namespace, tasks: set[str], engine: RolloutEngine | None) -> JudgeConfig | None:
+    """The judge's configuration if it is asked with its own prompt, else None: of a judge's server the server's, else
+    that of the local folder ``--model``, if it is one.
+
+    Args:
+        engine: of a server.
+    """
+    from reasoner_rm.judge.remote_judge import served_judge
     from reasoner_rm.models.judge_checkpoint import FILE, load_judge_config
     from reasoner_rm.models.loading import model_location
 
-    if not (Path(model_location(args.model)) / FILE).is_file():
-        if args.prompt == "own":
-            raise InputError(f"{args.model} has no {FILE}", remedy="use --prompt protocol")
+    if args.prompt == "protocol":
         return None
-    config = load_judge_config(args.model)
-    if tasks == {config.task}:
+    served = served_judge(engine) if engine is not None else None
+    if served is not None:
+        config = None if served.is_base_model else served.config
+    else:
+        config = load_judge_config(args.model) if (Path(model_location(args.model)) / FILE).is_file() else None
+    if config is not None and tasks == {config.task}:
         return config
     if args.prompt == "own":
-        problem = f"the judge was trained for {config.task}, the benchmark has {', '.join(sorted(tasks))}"
+        problem = f"{args.model} is no trained judge: it has no {FILE}"
+        if config is not None:
+            problem = f"the judge was trained for {config.task}, the benchmark has {', '.join(sorted(tasks))}"
         raise InputError(problem, remedy="use --prompt protocol")
     return None
 
 
-def _engine(
-    args: argparse.Namespace, model: str, url: str | None, engine: str, low: int | None = None, high: int | None = None
-) -> Any:
-    from reasoner_rm.rollout.factory import load_engine
+def _engine(args: argparse.Namespace, model: str, url: str | None) -> RolloutEngine:
+    """The engine of a model on a server."""
+    from reasoner_rm.rollout.factory import endpoint_at, load_engine
 
-    if url is None and engine != "http":
-        return load_engine(model, engine, min_pixels=low, max_pixels=high)  # type: ignore[arg-type]
     if url is None:
         raise InputError("engine http needs --url", remedy="give the server's address up to /v1")
-    from reasoner_rm.config import EndpointSection
-
     names = ("requests_per_minute", "tokens_per_minute", "budget", "input_price", "output_price", "concurrency")
     given = {name: value for name in names if (value := getattr(args, name)) is not None}
-    return load_engine(model, "http", endpoint=EndpointSection(urls=(url,), model=model, **given))
+    return load_engine(model, "http", endpoint=endpoint_at(url, model, **given))
 
 
 def _grader(args: argparse.Namespace, benchmark: Benchmark) -> Any:
@@ -163,13 +168,15 @@ def _grader(args: argparse.Namespace, benchmark: Benchmark) -> Any:
     from reasoner_rm.evaluation.prompts import grader_prompt
     from reasoner_rm.rewards.user_functions import load_function
     from reasoner_rm.rollout import SamplingParams
+    from reasoner_rm.rollout.factory import load_engine
     from reasoner_rm.utils.user_code import is_in_file
 
     if not args.grader_model:
         raise InputError("--grader-url needs --grader-model")
     if is_in_file(args.grader_model):
         return CallablePredictor(load_function(args.grader_model))
-    engine = _engine(args, args.grader_model, args.grader_url, "auto")
+    url = args.grader_url
+    engine = _engine(args, args.grader_model, url) if url else load_engine(args.grader_model)
     return EnginePredictor(engine, grader_prompt, SamplingParams(0.0, args.max_tokens))
 
 

@@ -36,7 +36,7 @@ def rejection(url: str, status: int, text: str, section: EndpointSection) -> Req
     elif status == 413:
         remedy = "the images are too large: lower their size"
     else:
-        remedy = f"check its URL, the model's name and {key}"
+        remedy = ""  # the server's words say what is wrong
     return RequestRejected(f"{url} answers {status}: {message[:240]}", remedy, status, param)
 
 
@@ -48,8 +48,12 @@ def message_of(text: str) -> tuple[str, str]:
         return text.strip(), ""
     error = body.get("error", body) if isinstance(body, dict) else {}
     match error:
+        case str():
+            return error, ""
         case {"message": str(message), **rest} | {"detail": str(message), **rest}:
             return message, str(rest.get("param") or "")
+        case {"detail": [{"loc": [*_, name], "msg": str(message)}, *_]}:
+            return f"{name}: {message}", str(name)
     return text.strip(), ""
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from reasoner_rm.client.budget import OutOfBudget, RateLimiter, Usage
 from reasoner_rm.client.event_loop import event_loop
 from reasoner_rm.client.http_errors import RequestRejected, message_of, rejection, retry_after
+from reasoner_rm.client.judge_server import OWNER, complete_prompt_name
 from reasoner_rm.client.replicas import NoHealthyReplica, Replica, Replicas
 from reasoner_rm.config import EndpointSection
 from reasoner_rm.errors import InputError, ServiceError
@@ -67,7 +68,7 @@ class OpenAIClient:
 
     @functools.cached_property
     def model_info(self) -> Mapping[str, Any]:
-        """The server's entry of the model: `id`, and with vLLM `owned_by` and `max_model_len`.
+        """The server's entry of the model: `id`, `owned_by`, and with vLLM `max_model_len`.
 
         Raises:
             InputError: no server answers, it is not OpenAI-compatible, or it does not serve the model.
@@ -79,7 +80,7 @@ class OpenAIClient:
             case _:
                 raise InputError(f"{self.urls[0]} is no OpenAI-compatible server", remedy="give its URL up to /v1")
         names = [str(m["id"]) for m in models]
-        wanted = self.section.model
+        wanted = complete_prompt_name(models, self.section.model)
         if not wanted and len(models) != 1:
             raise InputError(f"{self.urls[0]} serves {len(names)} models", remedy=f"name one: {', '.join(names)}")
         if wanted and wanted not in names:
@@ -88,8 +89,23 @@ class OpenAIClient:
 
     @property
     def model(self) -> str:
-        """The name of the model in requests."""
-        return self.section.model or str(self.model_info["id"])
+        """The name of the model in requests with complete prompts. A server that was asked for its models says it."""
+        if self.section.model and "model_info" not in self.__dict__:
+            return self.section.model
+        return str(self.model_info["id"])
+
+    @functools.cached_property
+    def judge_info(self) -> Mapping[str, Any] | None:
+        """What a judge's server says about its judge (`GET /v1/judge`): model, task, prompt template, temperature and
+        token limit. None of other servers.
+
+        Raises:
+            InputError, ServiceError: as of `model_info`.
+        """
+        if self.model_info.get("owned_by") != OWNER:
+            return None
+        found = self._wait(self._call("GET", "/judge", None))
+        return found if isinstance(found, dict) else {}
 
     def post(self, path: str, body: Body) -> Any:
         """One answer.

@@ -21,6 +21,7 @@ from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.render import Template, load_template
 
 if TYPE_CHECKING:
+    from reasoner_rm.judge.remote_judge import ServedJudge
     from reasoner_rm.models.judge_checkpoint import JudgeConfig
     from reasoner_rm.serving.cache import CompletionCache
 
@@ -87,7 +88,8 @@ class Judge:
 
         Args:
             url: for the engine `http`: an OpenAI-compatible server, up to and including `/v1`. ``path_or_id`` is then
-                the model's name there, or a local judge folder whose template is used.
+                the model's name there, or a local judge folder whose template is used. A `reasoner-rm serve` is asked
+                with the template of its own judge.
             template: the template variant for a base model.
             isolate: run a transformers model in a process of its own (`serving.process_engine`), which scales better
                 over many threads.
@@ -96,20 +98,24 @@ class Judge:
         Raises:
             InputError: no such model, a broken or unsupported one, an engine that is not installed.
         """
-        from reasoner_rm.judge.loading import load_judge_engine
+        from reasoner_rm.judge.loading import load_judge_engine, open_served
+        from reasoner_rm.judge.remote_judge import served_judge
         from reasoner_rm.models.judge_checkpoint import is_judge, load_judge_config
         from reasoner_rm.models.loading import model_location
         from reasoner_rm.rollout.factory import resolve_engine
         from reasoner_rm.serving.cache import model_key
 
-        resolve_engine(engine)  # an unknown engine fails before anything is loaded
+        loaded = open_served(path_or_id, url) if resolve_engine(engine).name == "http" else None
+        served = None if loaded is None else served_judge(loaded)
+        if loaded is not None and served is not None:
+            return cls._of_server(loaded, served, f"{url}", **{"max_tokens": max_tokens, **settings})
         config = load_judge_config(path_or_id, variant=template)
         settings = {
             "is_base_model": not is_judge(path_or_id),
             "name": model_key(model_location(path_or_id)),
             **settings,
         }
-        loaded = load_judge_engine(path_or_id, engine, config, url=url, dtype=dtype, isolate=isolate)
+        loaded = loaded or load_judge_engine(path_or_id, engine, config, dtype=dtype, isolate=isolate)
         return cls(loaded, config, max_tokens, **settings)
 
     @classmethod
@@ -117,17 +123,25 @@ class Judge:
         """The judge of a `reasoner-rm serve` server, with all methods of a local one.
 
         Args:
-            url: the server's address, without `/v1`.
+            url: the server's address, with or without `/v1`.
             settings: keyword arguments of the constructor.
 
         Raises:
             InputError: no such server.
         """
-        from reasoner_rm.judge.remote_judge import fetch_info, remote_config, remote_engine
+        from reasoner_rm.judge.remote_judge import connect
 
-        info = fetch_info(url)
-        settings = {"is_base_model": bool(info["is_base_model"]), "name": f"{url}#{info['model']}", **settings}
-        return cls(remote_engine(url, info["model"]), remote_config(info), int(info["max_tokens"]), **settings)
+        engine, served = connect(url)
+        return cls._of_server(engine, served, url, **settings)
+
+    @classmethod
+    def _of_server(
+        cls, engine: RolloutEngine, served: ServedJudge, url: str, max_tokens: int | None = None, **settings: Any
+    ) -> Judge:
+        """The server's own template and task, and its limit of tokens if none is given or that is greater."""
+        limit = min(max_tokens or served.max_tokens, served.max_tokens)
+        settings = {"is_base_model": served.is_base_model, "name": f"{url}#{served.name}", **settings}
+        return cls(engine, served.config, limit, **settings)
 
     # --- comparing ----------------------------------------------------------------------------------------------
 

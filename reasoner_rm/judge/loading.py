@@ -13,7 +13,7 @@ from reasoner_rm.serving.process_engine import open_process_engine
 
 
 def load_judge_engine(
-    path_or_id: str | Path, engine: EngineName, config: JudgeConfig, *, url: str | None, dtype: str, isolate: bool
+    path_or_id: str | Path, engine: EngineName, config: JudgeConfig, *, dtype: str, isolate: bool
 ) -> RolloutEngine:
     """Load the model with the judge's own pixel bounds; arguments as in `Judge.from_pretrained`.
 
@@ -23,5 +23,13 @@ def load_judge_engine(
     low, high = config.min_pixels, config.max_pixels
     if isolate and resolve_engine(engine).name == "transformers":
         return open_process_engine(ModelSpec(str(path_or_id), dtype, low, high))
-    endpoint = endpoint_at(url, path_or_id) if url else None
-    return load_engine(path_or_id, engine, dtype=dtype, min_pixels=low, max_pixels=high, endpoint=endpoint)
+    return load_engine(path_or_id, engine, dtype=dtype, min_pixels=low, max_pixels=high)
+
+
+def open_served(path_or_id: str | Path, url: str | None) -> RolloutEngine:
+    """The engine of a model on a server; arguments as in `Judge.from_pretrained`.
+
+    Raises:
+        InputError: no address, or a server that does not answer or has no such model.
+    """
+    return load_engine(path_or_id, "http", endpoint=endpoint_at(url, path_or_id) if url else None)

@@ -7,7 +7,7 @@ import importlib.util
 import typing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, assert_never
+from typing import TYPE_CHECKING, Any, Literal, assert_never
 
 from reasoner_rm.config import EndpointSection, EngineName, EngineSection
 from reasoner_rm.errors import InputError
@@ -61,13 +61,13 @@ def vllm_installed() -> bool:
     return importlib.util.find_spec("vllm") is not None
 
 
-def endpoint_at(url: str, path_or_id: str | Path) -> EndpointSection:
+def endpoint_at(url: str, path_or_id: str | Path, **settings: Any) -> EndpointSection:
     """The server at an address, or at several with commas between them. It is asked for the model by its name; where
-    that is a folder of this machine, for the only one that it serves."""
+    that is a folder of this machine, for the only one that it serves. Settings are further fields of the section."""
     from reasoner_rm.models.loading import model_location
 
     local = Path(model_location(path_or_id)).is_dir()
-    return EndpointSection(urls=tuple(url.split(",")), model="" if local else str(path_or_id))
+    return EndpointSection(urls=tuple(url.split(",")), model="" if local else str(path_or_id), **settings)
 
 
 def load_engine(

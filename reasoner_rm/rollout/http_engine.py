@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm.auto import tqdm
 
 from reasoner_rm.client.http_errors import RequestRejected
+from reasoner_rm.client.judge_server import OWNER
 from reasoner_rm.client.messages import user_turn
 from reasoner_rm.client.openai_client import CHAT, HttpJob, OpenAIClient
 from reasoner_rm.errors import InputError, ServiceError
@@ -69,7 +70,8 @@ class HttpEngine(RolloutEngine):
         self.endpoint = endpoint
         self.encoder = encoder
         self.banned_token_ids = encoder.vlm.banned_token_ids if encoder is not None else tuple(banned_token_ids)
-        self.vllm = endpoint.model_info.get("owned_by") == "vllm" if _lists_models(endpoint) else False
+        owner = endpoint.model_info.get("owned_by") if _lists_models(endpoint) else None
+        self.vllm, self.is_judge_server = owner == "vllm", owner == OWNER
         self._left_out: set[str] = set()
 
     def generate(self, requests: Sequence[GenerationRequest], sampling: SamplingParams) -> list[tuple[Completion, ...]]:

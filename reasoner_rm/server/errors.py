@@ -66,7 +66,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid_body(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        where = ".".join(str(part)[:40] for part in first["loc"][1:6])
+        where = ".".join(str(part)[:40] for part in first["loc"][1:8])
         return JSONResponse(body(422, f"{where or 'body'}: {first['msg'][:200]}", where or None), 422)
 
     @app.exception_handler(HTTPException)

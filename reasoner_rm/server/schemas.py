@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from reasoner_rm.server.limits import IMAGES, SAMPLES, TEXT, VOTES
 
@@ -132,16 +132,37 @@ class ImageUrl(BaseModel):
 
 
 class Part(BaseModel):
-    """A text or an image of a message."""
+    """A text or an image of a message. The address of an image may stand for its object."""
 
     type: Literal["text", "image_url"]
     text: Text | None = None
     image_url: ImageUrl | None = None
 
+    @field_validator("image_url", mode="before")
+    @classmethod
+    def from_address(cls, value: Any) -> Any:
+        return {"url": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def check_content(self) -> Part:
+        given = {"text": self.text is not None, "image_url": self.image_url is not None}
+        if not given.pop(self.type):
+            raise ValueError(f"a part of type {self.type} without its {self.type}")
+        if any(given.values()):
+            raise ValueError(f"a part of type {self.type} with more than its {self.type}")
+        return self
+
 
 class Message(BaseModel):
+    """``content``: parts, or a text."""
+
     role: Literal["user", "system", "developer", "assistant", "tool"]
-    content: Text | Annotated[list[Part], Field(max_length=256)]
+    content: Annotated[list[Part], Field(max_length=256)]
+
+    @field_validator("content", mode="before")
+    @classmethod
+    def from_text(cls, value: Any) -> Any:
+        return [{"type": "text", "text": value}] if isinstance(value, str) else value
 
 
 class ChatBody(BaseModel):

@@ -118,9 +118,6 @@ def test_the_openai_client_is_told_what_it_cannot_have(url: str) -> None:
         ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
         ({"stop": ["x"]}, "stop"), ({"response_format": {"type": "json_object"}}, "response_format"),
         ({"n": 17}, "n: "), ({"temperature": 3}, "temperature"), ({"n": 2, "stream": True}, "one choice"),
-        ({"messages": [message, message]}, "one user message"),
-        ({"messages": [{"role": "system", "content": "be kind"}]}, "one user message"),
-        ({"messages": [user("red", BLUE)]}, "the message has 1"), ({"messages": [user("", RED, BLUE)]}, "a text"),
     ):  # fmt: skip
         with pytest.raises((openai.BadRequestError, openai.UnprocessableEntityError), match=says):
             ai.chat.completions.create(**{"model": "eyes", "messages": [message], **settings})  # type: ignore[call-overload]
@@ -325,11 +322,11 @@ def test_a_judge_that_is_served_elsewhere(url: str, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match=r"http://127.0.0.1:9 does not answer \(ConnectError"):
+    with pytest.raises(InputError, match=r"http://127.0.0.1:9/v1: ConnectError: .*; check its URL, that it runs"):
         Judge.connect("http://127.0.0.1:9")
     with serving(create_app(seeing_judge(), key="s3cret")) as address:
         monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-        with pytest.raises(InputError, match="needs an API key"):
+        with pytest.raises(InputError, match="an API key is needed.*set OPENAI_API_KEY"):
             Judge.connect(address)
         monkeypatch.setenv("OPENAI_API_KEY", "s3cret")
         assert Judge.connect(address).compare("red", picture("blue"), picture("red")).preferred == 1

@@ -326,7 +326,7 @@ def test_what_cannot_be_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
         Judge.connect("http://127.0.0.1:9")
     with serving(create_app(seeing_judge(), key="s3cret")) as address:
         monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-        with pytest.raises(InputError, match="an API key is needed.*set OPENAI_API_KEY"):
+        with pytest.raises(InputError, match=r"an API key is needed.*set OPENAI_API_KEY"):
             Judge.connect(address)
         monkeypatch.setenv("OPENAI_API_KEY", "s3cret")
         assert Judge.connect(address).compare("red", picture("blue"), picture("red")).preferred == 1

@@ -247,7 +247,7 @@ class Trl(Side):
 
         super().__init__(shape)
         self.model = copy.deepcopy(vlm.model)
-        self.model.set_attn_implementation({"text_config": "sdpa"})
+        self.model.set_attn_implementation({"text_config": "sdpa", "vision_config": "sdpa"})
         rows = [{"prompt": p.messages(), "images": list(p.images)} for p in prompts]
         config = trl.GRPOConfig(
             output_dir=folder,

@@ -155,13 +155,14 @@ def load_vlm(
 
 def prepare(model: PreTrainedModel, processor: Any, family: Family, source: str) -> Vlm:
     """A model and its processor as a :class:`Vlm`."""
-    from reasoner_rm.models.attention import NAME
+    from reasoner_rm.models.attention import NAME, VISION_NAME
     from reasoner_rm.models.token_logprobs import patch_lm_head
     from reasoner_rm.models.vision_cache import deduplicate_images
 
     patch_lm_head(model.lm_head)
     if family.supports_packing:
-        model.set_attn_implementation({"text_config": NAME})
+        tower = {"vision_config": VISION_NAME} if model.model.visual.config._attn_implementation == "sdpa" else {}
+        model.set_attn_implementation({"text_config": NAME, **tower})
         deduplicate_images(model.model.visual)
     tokenizer = processor.tokenizer
     vocab = tokenizer.get_vocab()

@@ -61,6 +61,7 @@ def merge_lora(vlm: Vlm) -> Vlm:
 
     config = copy.deepcopy(vlm.model.config)
     del config.quantization_config
+    config._attn_implementation = "sdpa"  # `prepare` sets this project's own
     with init_empty_weights():
         plain = type(vlm.model)(config)
     plain.load_state_dict({name: weight.cpu() for name, weight in iter_full_weights(vlm)}, strict=False, assign=True)

@@ -1,7 +1,7 @@
 """Forward passes over groups, in two forms that give the same states.
 
-Packed: several groups in one row, `[prompt][c1]…[cG][prompt][c1]…`, in which each prompt is computed once. Positions
-restart after the prompt for every continuation, which attends to its prompt and itself. Repeated: one row per
+Packed: several groups in one row, first all prompts, then all continuations, so that each prompt is computed once.
+Positions restart after the prompt for every continuation, which attends to its prompt and itself. Repeated: one row per
 continuation with its own copy of prompt and images, the usual form; the reference for tests, and the form for models
 whose attention does not support packing.
 """
@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-from reasoner_rm.models.attention import GroupLayout, PackedAttention
+from reasoner_rm.models.attention import PackedAttention
 from reasoner_rm.models.loading import Vlm
 from reasoner_rm.models.prompt_encoder import PromptBatch
 from reasoner_rm.models.vision_cache import vision_keywords
@@ -45,34 +46,25 @@ def forward_groups(vlm: Vlm, prompts: PromptBatch, continuations: Continuations)
 
 def run_packed(vlm: Vlm, prompts: PromptBatch, continuations: Continuations) -> ContinuationStates:
     """One row: each prompt, and each distinct image, computed once."""
-    device = vlm.device
-    ids: list[Tensor] = []
-    positions: list[Tensor] = []
-    predict_positions: list[Tensor] = []
-    spans, start = [], 0
-    for row, group in enumerate(continuations):
-        length = prompts.lengths[row]
-        ids.append(prompts.input_ids[row, -length:])
-        positions.append(prompts.positions[:, row, -length:])
-        after = int(positions[-1].max()) + 1
-        spans.append(GroupLayout(length, tuple(len(c) for c in group)))
-        flat = [token for c in group for token in c]
-        if flat:
-            ids.append(torch.tensor(flat, device=device))
-            text = torch.cat([torch.arange(after, after + len(c)) for c in group])
-            positions.append(text.to(device).expand(3, -1))
-        at = start + length
-        for c in group:
-            predict_positions += [torch.tensor([start + length - 1]), torch.arange(at, at + len(c))]
-            at += len(c)
-        start = at
+    device, lengths = vlm.device, prompts.lengths
+    flat = [c for group in continuations for c in group]
+    after = (prompts.positions * prompts.mask).amax(dim=(0, 2)).add(1).tolist()
+    starts = [start for start, group in zip(after, continuations, strict=True) for _ in group]
+    text = torch.cat([torch.arange(start, start + len(c)) for start, c in zip(starts, flat, strict=True)])
+    ids = torch.tensor([token for c in flat for token in c], dtype=torch.long).to(device)
+    own = prompts.mask.bool()
     hidden = vlm.model.model(
-        input_ids=torch.cat(ids)[None],
-        position_ids=torch.cat(positions, 1)[:, None],
+        input_ids=torch.cat([prompts.input_ids[own], ids])[None],
+        position_ids=torch.cat([prompts.positions[:, own], text.to(device).expand(3, -1)], 1)[:, None],
         use_cache=False,
-        groups=PackedAttention(spans, device),
+        groups=PackedAttention(lengths, [[len(c) for c in group] for group in continuations], device),
         **vision_keywords(prompts.vision),
     ).last_hidden_state[0]
+    predict_positions, start = list[Tensor](), sum(lengths)
+    for end, group in zip(accumulate(lengths), continuations, strict=True):
+        for c in group:
+            predict_positions += [torch.tensor([end - 1]), torch.arange(start, start + len(c))]
+            start += len(c)
     return _states(hidden, torch.cat(predict_positions), continuations)
 
 

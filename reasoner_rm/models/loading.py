@@ -154,11 +154,17 @@ def load_vlm(
 
 
 def prepare(model: PreTrainedModel, processor: Any, family: Family, source: str) -> Vlm:
-    """A model and its processor as a :class:`Vlm`."""
+    """A model and its processor as a :class:`Vlm`.
+
+    In this process SDPA no longer uses cuDNN's kernel, which plans anew for every length.
+    """
+    import torch
+
     from reasoner_rm.models.attention import NAME, VISION_NAME
     from reasoner_rm.models.token_logprobs import patch_lm_head
     from reasoner_rm.models.vision_cache import deduplicate_images
 
+    torch.backends.cuda.enable_cudnn_sdp(False)
     patch_lm_head(model.lm_head)
     if family.supports_packing:
         tower = {"vision_config": VISION_NAME} if model.model.visual.config._attn_implementation == "sdpa" else {}

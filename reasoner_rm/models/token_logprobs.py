@@ -20,6 +20,10 @@ Head: TypeAlias = Callable[[Tensor], Tensor]
 MAX_LOGITS = 2**25
 """The most logits that exist at once (128 MB in fp32). A larger batch is computed in chunks, which the backward pass
 computes again."""
+MAX_LOGITS_CUDA = 2**28
+"""The same on a GPU, where a product of few rows does not fill the device (1 GB in fp32)."""
+WEIGHT_BLOCK = 2**20
+"""How many weights of a half-precision head a CPU converts at once: what fits in its cache."""
 
 
 def processed_logits(head: Head, hidden: Tensor, banned_token_ids: Sequence[int], temperature: float) -> Tensor:
@@ -27,7 +31,40 @@ def processed_logits(head: Head, hidden: Tensor, banned_token_ids: Sequence[int]
     logits = head(hidden).float()
     if temperature != 1.0:
         logits /= temperature
-    logits[..., list(banned_token_ids)] = -torch.inf
+    return logits.index_fill_(-1, _index(tuple(banned_token_ids), logits.device), -torch.inf)
+
+
+@functools.lru_cache(maxsize=8)
+def _index(ids: tuple[int, ...], device: torch.device) -> Tensor:
+    return torch.tensor(ids, dtype=torch.long, device=device)
+
+
+def fp32_linear(hidden: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``hidden`` [..., D] times ``weight`` [V, D], in autocast's dtype where that is on, but summed and returned in
+    fp32. Logits above 16 rounded to bf16 are multiples of 0.125, in which the probabilities of close options are equal.
+    """
+    device = hidden.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+    hidden, weight = hidden.to(dtype), weight.to(dtype)
+    with torch.autocast(device, enabled=False):
+        if dtype.itemsize > 2:
+            return F.linear(hidden, weight, bias)
+        logits = _product(hidden.flatten(0, -2), weight).unflatten(0, hidden.shape[:-1])
+        return logits if bias is None else logits + bias
+
+
+def _product(hidden: Tensor, weight: Tensor) -> Tensor:
+    """[T, D] times [V, D] of half precision, in fp32."""
+    if torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad):
+        return hidden.float() @ weight.float().T
+    if hidden.is_cuda:
+        return torch.mm(hidden, weight.T, out_dtype=torch.float32)
+    hidden, logits = hidden.float(), hidden.new_empty(len(hidden), len(weight), dtype=torch.float32)
+    rows = max(1, WEIGHT_BLOCK // weight.shape[1])
+    buffer = torch.empty(rows, weight.shape[1], device=hidden.device)
+    for start in range(0, len(weight), rows):
+        block = weight[start : start + rows]
+        logits[:, start : start + rows] = hidden @ buffer[: len(block)].copy_(block).T
     return logits
 
 
@@ -72,11 +109,11 @@ class _TokenLogprobs(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         device = hidden.device.type
         ctx.dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
-        ctx.settings, ctx.probs, ctx.chunks = settings, None, _chunks(len(ids), len(weight))
+        ctx.settings, ctx.probs, ctx.chunks = settings, None, _chunks(len(ids), len(weight), device)
         logprobs, norms, entropies, is_argmax = (torch.zeros(len(ids), device=hidden.device) for _ in range(4))
 
         def compute(rows: slice) -> Tensor | None:
-            logits = processed_logits(functools.partial(F.linear, weight=weight), hidden[rows], *settings)
+            logits = processed_logits(functools.partial(fp32_linear, weight=weight), hidden[rows], *settings)
             norms[rows] = logits.logsumexp(-1)
             if argmax:
                 is_argmax[rows] = (logits.argmax(-1) == ids[rows]).float()
@@ -100,12 +137,12 @@ class _TokenLogprobs(torch.autograd.Function):
         hidden, weight, ids, norms = ctx.saved_tensors
         head, grad = weight.to(ctx.dtype), grad[:, None] / ctx.settings[1]
         grad_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
-        grad_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
+        grad_weight = torch.zeros_like(weight, dtype=torch.float32) if ctx.needs_input_grad[1] else None
         for rows in ctx.chunks:
             states = hidden[rows].to(ctx.dtype)
             grad_logits, ctx.probs = ctx.probs, None
             if grad_logits is None:
-                grad_logits = processed_logits(functools.partial(F.linear, weight=head), states, *ctx.settings)
+                grad_logits = processed_logits(functools.partial(fp32_linear, weight=head), states, *ctx.settings)
                 grad_logits.sub_(norms[rows, None]).exp_()
             grad_logits.mul_(-grad[rows]).scatter_add_(1, ids[rows, None], grad[rows])
             grad_logits = grad_logits.to(ctx.dtype)
@@ -113,24 +150,29 @@ class _TokenLogprobs(torch.autograd.Function):
                 grad_hidden[rows] = grad_logits @ head
             if grad_weight is not None:
                 _add_product(grad_weight, grad_logits.T, states)
+        if grad_weight is not None:
+            grad_weight = grad_weight.to(weight.dtype)
         return grad_hidden, grad_weight, None, None, None, None, None
 
 
-def _chunks(tokens: int, vocabulary: int) -> list[slice]:
-    size = max(1, MAX_LOGITS // vocabulary)
+def _chunks(tokens: int, vocabulary: int, device: str) -> list[slice]:
+    size = max(1, (MAX_LOGITS_CUDA if device == "cuda" else MAX_LOGITS) // vocabulary)
     return [slice(at, at + size) for at in range(0, tokens, size)]
 
 
 def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
-    if total.dtype == a.dtype:
+    """Add a product to an fp32 ``total``; of half-precision factors it is summed in fp32, too, where a kernel can."""
+    if a.dtype == total.dtype:
         total.addmm_(a, b)
+    elif a.is_cuda:
+        total.add_(torch.mm(a, b, out_dtype=torch.float32))
     else:
         total.add_(a @ b)
 
 
 def patch_lm_head(head: torch.nn.Module) -> None:
-    """Add the keyword ``within`` to a head: a function of the hidden states that may use the head's weights any number
-    of times, and whose result the call returns.
+    """Make a head return logits in fp32 (`fp32_linear`), and add the keyword ``within``: a function of the hidden
+    states that may use the head's weights any number of times, and whose result the call returns.
 
     A sharded module gathers its weights at each call, and all ranks must make equally many calls. The number of chunks
     differs by rank, so they are all computed within one call.
@@ -143,4 +185,8 @@ class _ForwardWithin:
         self.head = head
 
     def __call__(self, hidden: Tensor, within: Callable[[Tensor], Any] | None = None) -> Any:
-        return type(self.head).forward(self.head, hidden) if within is None else within(hidden)
+        if within is not None:
+            return within(hidden)
+        if type(self.head) is torch.nn.Linear:
+            return fp32_linear(hidden, self.head.weight, self.head.bias)
+        return type(self.head).forward(self.head, hidden)

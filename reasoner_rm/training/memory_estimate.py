@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from reasoner_rm.config import ModelSection, TrainSection
 from reasoner_rm.models.param_groups import part_of
 from reasoner_rm.models.quantization import stored_bytes
-from reasoner_rm.models.token_logprobs import MAX_LOGITS
+from reasoner_rm.models.token_logprobs import MAX_LOGITS_CUDA
 
 ADAM = 8
 """Bytes of a trained weight's two moments, in fp32."""
@@ -98,12 +98,10 @@ def layer_activations(text: Any, shape: BatchShape, size: int) -> int:
     """
     heads, shared = text.num_attention_heads, text.num_key_value_heads
     dim = getattr(text, "head_dim", None) or text.hidden_size // heads
-    rows, seen = shape.groups * shape.completions, shape.prompt + shape.length
-    states = shape.tokens * (5 * size + 2 * 4) * text.hidden_size
-    gates = shape.tokens * 4 * size * text.intermediate_size
-    prompts = 2 * shape.groups * shape.prompt * (heads + shared) * dim * size
-    tails = rows * (2 * seen * shared + shape.length * heads) * dim * size + shape.groups * shape.length * seen * size
-    return int(states + gates + prompts + tails)
+    states = (5 * size + 2 * 4) * text.hidden_size
+    gates = 4 * size * text.intermediate_size
+    attention = 2 * (heads + shared) * dim * size + 4 * heads  # with the log-sum-exps, in fp32
+    return int(shape.tokens * (states + gates + attention))
 
 
 def activations(text: Any, shape: BatchShape, size: int, checkpointing: bool) -> int:
@@ -136,16 +134,17 @@ def vision_activations(config: Any, shape: BatchShape, size: int, checkpointing:
     return int(vision.depth * one)
 
 
-def logits(text: Any, shape: BatchShape, size: int, head: int) -> int:
+def logits(text: Any, shape: BatchShape, size: int, head: int, at_once: int = MAX_LOGITS_CUDA) -> int:
     """Bytes of the logits at their most, a bounded number at a time: in the forward pass in fp32, with their
     probabilities and which of these are zero; in the backward pass once, and in the activations' type, beside the
     gradient of the head that is being summed up.
 
     Args:
-        head: bytes of the head's gradient; 0 where it is not trained.
+        head: bytes of the head's gradient, in fp32; 0 where it is not trained.
     """
-    kept = min(shape.groups * shape.completions * shape.length * text.vocab_size, MAX_LOGITS)
-    return int(max(9 * kept, (4 if size == 4 else 4 + size) * kept + head))
+    kept = min(shape.groups * shape.completions * shape.length * text.vocab_size, at_once)
+    backward = 4 * kept + head if size == 4 else (4 + size) * kept + 2 * head  # a chunk's product, then their sum
+    return int(max(9 * kept, backward))
 
 
 def kv_cache(text: Any, shape: BatchShape, size: int) -> int:
@@ -181,7 +180,7 @@ def estimate(
         optimizer=(ADAM * trained + master) // (ranks if stage else 1),
         activations=activations(text, update, size, section.gradient_checkpointing),
         vision=vision_activations(config, update, size, section.gradient_checkpointing) if sees else 0,
-        logits=logits(text, update, size, width * text.vocab_size * text.hidden_size if speaks else 0),
+        logits=logits(text, update, size, 4 * text.vocab_size * text.hidden_size if speaks else 0),
         kv_cache=kv_cache(text, rollout, size) if rollout else 0,
         gathered=stored - mine if rollout else 0,
     )

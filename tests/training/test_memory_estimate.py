@@ -89,7 +89,7 @@ def test_logits_within_a_fifth_of_the_peak(
     trained: bool, dtype: torch.dtype, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(token_logprobs, "MAX_LOGITS", at_once)
-    monkeypatch.setattr("reasoner_rm.training.memory_estimate.MAX_LOGITS", at_once)
+    monkeypatch.setattr(token_logprobs, "WEIGHT_BLOCK", 2**12)
     text, shape = SimpleNamespace(vocab_size=4096, hidden_size=64), BatchShape(2, 10, 4, 32)
     hidden = torch.randn(256, 64, dtype=dtype, requires_grad=True)
     weight = torch.randn(4096, 64, dtype=dtype, requires_grad=trained)
@@ -101,7 +101,7 @@ def test_logits_within_a_fifth_of_the_peak(
             .backward()
         )
     )
-    assert logits(text, shape, dtype.itemsize, weight.nbytes * trained) == pytest.approx(peak, rel=0.2)
+    assert logits(text, shape, dtype.itemsize, 4 * weight.numel() * trained, at_once) == pytest.approx(peak, rel=0.2)
 
 
 def test_weights_are_counted_as_they_are_trained(tiny: Vlm) -> None:

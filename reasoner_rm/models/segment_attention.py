@@ -107,8 +107,8 @@ class _SegmentAttention(torch.autograd.Function):
         grads = _backward(grad, query, key, value, out, lse, segments, segments, scale, causal, ctx.rest)
         if prefix is not None:
             last, first = _last_and_first(len(query), prefix)
-            of_last = query[last], key[first], value[first], out[last], lse[:, last].contiguous()
-            more = _backward(grad[last], *of_last, *prefix, scale, False, ctx.prefix_rest)
+            joined = query[last], key[first], value[first], out[last], lse[:, last].contiguous()
+            more = _backward(grad[last], *joined, prefix.queries, prefix.keys, scale, False, ctx.prefix_rest)
             for total, rows, part in zip(grads, (last, first, first), more, strict=True):
                 total[rows] += part
         return (*grads, None, None, None, None)
@@ -163,7 +163,7 @@ def _backward(
         return dq, dk, dv
     dq, dk, dv = torch.zeros_like(q), torch.zeros_like(k), torch.zeros_like(v)
     for run in _runs(queries, keys):
-        their_lse = lse[:, run.rows].unflatten(1, (run.count, -1)).transpose(0, 1)
+        their_lse = lse[:, run.rows].unflatten(1, (run.segments, -1)).transpose(0, 1)
         batch = run.q(grad), run.q(q), run.k(k), run.k(v), run.q(out)
         some = _dense_backward(*batch, their_lse, scale, causal)
         for total, rows, part in zip((dq, dk, dv), (run.rows, run.columns, run.columns), some, strict=True):
@@ -172,18 +172,18 @@ def _backward(
 
 
 class _Run(NamedTuple):
-    """``count`` neighbouring segments of the same lengths: ``rows`` of the queries, ``columns`` of the keys."""
+    """So many neighbouring ``segments`` of the same lengths: ``rows`` of the queries, ``columns`` of the keys."""
 
-    count: int
+    segments: int
     rows: slice
     columns: slice
 
     def q(self, x: Tensor) -> Tensor:
         """[L, H, D] to the run's [count, H, length, D]."""
-        return x[self.rows].unflatten(0, (self.count, -1)).transpose(1, 2)
+        return x[self.rows].unflatten(0, (self.segments, -1)).transpose(1, 2)
 
     def k(self, x: Tensor) -> Tensor:
-        return x[self.columns].unflatten(0, (self.count, -1)).transpose(1, 2)
+        return x[self.columns].unflatten(0, (self.segments, -1)).transpose(1, 2)
 
 
 def _runs(queries: Segments, keys: Segments) -> Iterator[_Run]:

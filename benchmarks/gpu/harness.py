@@ -1,0 +1,117 @@
+"""Measurements of one stage: each is written as soon as it is there, and one that fails does not stop the others."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import statistics
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+warnings.filterwarnings("ignore")
+CUDA = torch.cuda.is_available()
+DEVICE = "cuda" if CUDA else "cpu"
+SMOKE = bool(os.environ.get("SMOKE")) or not CUDA
+OUT = Path(os.environ.get("OUT", "benchmarks/results/gpu"))
+STAGE = Path(sys.argv[0]).stem
+END = time.time() + float(sys.argv[1] if len(sys.argv) > 1 else 600)
+found: dict[str, Any] = {}
+
+
+def put(name: str, value: Any) -> None:
+    """Write a figure to the stage's JSON, and print it."""
+    found[name] = value
+    OUT.mkdir(parents=True, exist_ok=True)
+    (OUT / f"{STAGE}.json").write_text(json.dumps(found, indent=1, default=str) + "\n")
+    print(f"{STAGE}: {name}: {json.dumps(value, default=str)}", flush=True)
+
+
+def attempt(name: str, work: Callable[[], Any], seconds: float = 10) -> Any:
+    """One measurement, which needs about so many seconds; None where it failed or there is no time for it."""
+    if time.time() + seconds > END:
+        put(name, "left out: no time")
+        return None
+    try:
+        value = work()
+    except Exception as error:
+        put(name, f"FAILED {type(error).__name__}: {str(error)[:300]}")
+        traceback.print_exc()
+        value = None
+    else:
+        put(name, value)
+    release()
+    return value
+
+
+def release() -> None:
+    gc.collect()
+    if CUDA:
+        torch.cuda.empty_cache()
+
+
+def synchronize() -> None:
+    if CUDA:
+        torch.cuda.synchronize()
+
+
+def wall(work: Callable[[], Any]) -> float:
+    """Seconds of one call, until the device has done it."""
+    synchronize()
+    began = time.perf_counter()
+    work()
+    synchronize()
+    return time.perf_counter() - began
+
+
+def milliseconds(work: Callable[[], Any], repetitions: int = 5, warm: int = 2) -> float:
+    """The median of a call that is warm."""
+    for _ in range(warm):
+        work()
+    return round(1e3 * statistics.median(wall(work) for _ in range(repetitions)), 3)
+
+
+def peak_mb(work: Callable[[], Any]) -> int:
+    """The device's peak memory during a call above the level before it."""
+    release()
+    if not CUDA:
+        work()
+        return 0
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    work()
+    synchronize()
+    return round((torch.cuda.max_memory_allocated() - before) / 2**20)
+
+
+def launches(work: Callable[[], Any]) -> int:
+    """How many kernels the device runs; on a CPU, how many operators."""
+    kind = torch.profiler.ProfilerActivity.CUDA if CUDA else torch.profiler.ProfilerActivity.CPU
+    with torch.profiler.profile(activities=[kind], acc_events=True) as profile:
+        work()
+        synchronize()
+    wanted = torch.autograd.DeviceType.CUDA if CUDA else torch.autograd.DeviceType.CPU
+    return sum(event.device_type == wanted for event in profile.events())
+
+
+def relative_error(found: torch.Tensor, wanted: torch.Tensor) -> float:
+    return float(f"{(found.double() - wanted.double()).norm() / wanted.double().norm():.2e}")
+
+
+@contextlib.contextmanager
+def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """An attribute for a while."""
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)

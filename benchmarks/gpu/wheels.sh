@@ -6,7 +6,7 @@ names="pydantic pydantic_core annotated-types typing-inspection typing_extension
 platforms=$(printf -- '--platform manylinux%s_x86_64 ' _2_28 _2_27 _2_17 2014 1)
 rm -rf "$here/whl"
 for name in $names; do
-  pin=$(grep -iE "^${name//_/[-_]}==" "$here/../../constraints.txt" || echo "$name")
+  pin=$(grep -ioE "^${name//_/[-_]}==[^ ]+" "$here/../../constraints.txt" || echo "$name")
   # shellcheck disable=SC2086
   ${PYTHON:-python3} -m pip download -q --no-deps --only-binary=:all: --python-version "${1:-3.12}" --implementation cp \
     $platforms -d "$here/whl" "$pin"

@@ -14,17 +14,15 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import (
-    DeepSpeedSchedulerWrapper,
     DistributedDataParallelKwargs,
     DistributedType,
-    DummyOptim,
-    DummyScheduler,
     GradientAccumulationPlugin,
     load_fsdp_model,
     load_fsdp_optimizer,
     save_fsdp_model,
     save_fsdp_optimizer,
 )
+from accelerate.utils.deepspeed import DeepSpeedSchedulerWrapper, DummyOptim, DummyScheduler
 from safetensors.torch import load_file, save_file
 from transformers import TrainingArguments, get_scheduler, set_seed
 from transformers.integrations.deepspeed import propagate_args_to_deepspeed, unset_hf_deepspeed_config

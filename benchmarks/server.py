@@ -169,9 +169,9 @@ def _memory(rss: Sequence[dict[str, float]]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _server(model: Path) -> Iterator[Server]:
+def _server(model: Path, *options: str) -> Iterator[Server]:
     command = [sys.executable, "-m", "reasoner_rm", "serve", "--model", str(model), "--port", "0", "--cache", "0"]
-    command += ["--max-tokens", str(MAX_TOKENS), "--name", "judge", "--engine", "transformers"]
+    command += ["--max-tokens", str(MAX_TOKENS), "--name", "judge", "--engine", "transformers", *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ)
     assert process.stdout is not None
     url = process.stdout.readline().strip()

@@ -16,6 +16,8 @@ import httpx
 import pytest
 from fake_engine import COLOURS, picture
 from judge_server import serving, uri, user
+from raw_http import eventually
+from server_clients import HostileClients, ask_alone, crowd, good_requests
 
 from reasoner_rm import Judge, Sample
 from reasoner_rm.errors import InputError, ServiceError
@@ -169,6 +171,21 @@ def test_odd_sampling_settings_of_one_client_change_no_answer_of_others(far: Jud
         answers = list(threads.map(post, mixed))
     assert answers[::2] == alone
     assert {status for status, _ in answers[1::2]} == {200, 400, 422}
+
+
+def test_each_good_client_among_hostile_ones_gets_its_answer(far: Judge) -> None:
+    """The small form of benchmarks/hostile_clients.py."""
+    rng = random.Random(3)
+    pictures = [picture(colour, rng, side=56) for colour in COLOURS]
+    good = good_requests(32, pictures)
+    with serving(create_app(far)) as url:
+        alone = ask_alone(url, good)
+        assert len(set(alone)) >= 20
+        outcome = crowd(HostileClients(url, pictures[0]), good, alone, requests=200, threads=16)
+        assert not outcome.wrong and not outcome.failures
+        assert sum(outcome.statuses.values()) == 20
+        assert eventually(lambda: httpx.get(f"{url}/health").json()["in_flight"] == 0)
+    assert not engine_of(far)._pending
 
 
 def test_an_image_that_cannot_be_used_is_told_before_anything_is_asked(far: Judge) -> None:

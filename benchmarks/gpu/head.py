@@ -67,6 +67,26 @@ def gradient() -> dict[str, float]:
 attempt("relative error of the head's gradient", gradient, 5)
 
 
+@torch.no_grad()
+def exact() -> dict[str, float]:
+    """Greatest differences from log_softmax in fp64 of the same fp32 logits."""
+    rows = min(tokens, 512)
+    logits = token_logprobs.fp32_linear(hidden[:rows], weight).double()
+    logits[:, list(banned)] = -torch.inf
+    wanted = logits.log_softmax(-1)
+    chosen = wanted.gather(1, ids[:rows, None])[:, 0]
+    spread = -(wanted.exp() * wanted).nansum(-1)
+    found = chunked_token_logprobs(hidden[:rows], weight, ids[:rows], banned, 1.0, entropy=True, argmax=True)
+    return {
+        "logprobs": float(f"{(found.logprobs - chosen).abs().max():.1e}"),
+        "entropy": float(f"{(found.entropy - spread).abs().max():.1e}"),
+        "argmax": float((found.is_argmax.bool() != (logits.argmax(-1) == ids[:rows])).sum()),
+    }
+
+
+attempt("against log_softmax in fp64", exact, 5)
+
+
 def distinct() -> dict[str, int]:
     """Distinct values of 64 logits around 20, from a head in bf16 and from ours."""
     states = torch.randn(64, width, device=DEVICE).mul_(0.01).add_(1).bfloat16()

@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from reasoner_rm.models.logit_kernels import logit_gradient, row_statistics
+
 Head: TypeAlias = Callable[[Tensor], Tensor]
 
 MAX_LOGITS = 2**25
@@ -109,24 +111,24 @@ class _TokenLogprobs(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         device = hidden.device.type
         ctx.dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
-        ctx.settings, ctx.probs, ctx.chunks = settings, None, _chunks(len(ids), len(weight), device)
+        ctx.settings, ctx.logits, ctx.chunks = settings, None, _chunks(len(ids), len(weight), device)
         logprobs, norms, entropies, is_argmax = (torch.zeros(len(ids), device=hidden.device) for _ in range(4))
 
-        def compute(rows: slice) -> Tensor | None:
+        def compute(rows: slice) -> Tensor:
             logits = processed_logits(functools.partial(fp32_linear, weight=weight), hidden[rows], *settings)
-            norms[rows] = logits.logsumexp(-1)
-            if argmax:
-                is_argmax[rows] = (logits.argmax(-1) == ids[rows]).float()
-            logprobs[rows] = logits.gather(-1, ids[rows, None])[:, 0] - norms[rows]
-            keep = needs_grad and len(ctx.chunks) == 1  # a single chunk's probabilities are kept for backward
-            if not entropy:
-                return logits.sub_(norms[rows, None]).exp_() if keep else None
-            probs = (logits - norms[rows, None]).exp_()
-            entropies[rows] = norms[rows] - torch.einsum("tv,tv->t", probs, logits.masked_fill_(probs == 0, 0.0))
-            return probs if keep else None
+            found = row_statistics(logits, ids[rows], entropy=entropy, argmax=argmax)
+            logprobs[rows], norms[rows] = found.logprobs, found.norms
+            if found.entropy is not None:
+                entropies[rows] = found.entropy
+            if found.is_argmax is not None:
+                is_argmax[rows] = found.is_argmax
+            return logits
 
-        for rows in ctx.chunks:
-            ctx.probs = compute(rows)
+        if needs_grad and len(ctx.chunks) == 1:
+            ctx.logits = compute(ctx.chunks[0])  # of more chunks the backward pass computes them again
+        else:
+            for rows in ctx.chunks:
+                compute(rows)
         ctx.save_for_backward(hidden, weight, ids, norms)
         ctx.mark_non_differentiable(entropies, is_argmax)
         return logprobs, entropies, is_argmax
@@ -135,21 +137,22 @@ class _TokenLogprobs(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
         hidden, weight, ids, norms = ctx.saved_tensors
-        head, grad = weight.to(ctx.dtype), grad[:, None] / ctx.settings[1]
+        head, grad = weight.to(ctx.dtype), grad / ctx.settings[1]
         grad_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
-        grad_weight = torch.zeros_like(weight, dtype=torch.float32) if ctx.needs_input_grad[1] else None
+        total = torch.promote_types(weight.dtype, torch.float32)
+        grad_weight = torch.zeros_like(weight, dtype=total) if ctx.needs_input_grad[1] else None
         for rows in ctx.chunks:
             states = hidden[rows].to(ctx.dtype)
-            grad_logits, ctx.probs = ctx.probs, None
-            if grad_logits is None:
-                grad_logits = processed_logits(functools.partial(fp32_linear, weight=head), states, *ctx.settings)
-                grad_logits.sub_(norms[rows, None]).exp_()
-            grad_logits.mul_(-grad[rows]).scatter_add_(1, ids[rows, None], grad[rows])
-            grad_logits = grad_logits.to(ctx.dtype)
+            logits, ctx.logits = ctx.logits, None
+            if logits is None:
+                logits = processed_logits(functools.partial(fp32_linear, weight=head), states, *ctx.settings)
+            grad_logits = logit_gradient(logits, ids[rows], norms[rows], grad[rows], ctx.dtype)
+            del logits
             if grad_hidden is not None:
                 grad_hidden[rows] = grad_logits @ head
             if grad_weight is not None:
                 _add_product(grad_weight, grad_logits.T, states)
+            del grad_logits  # before the next chunk's logits exist
         if grad_weight is not None:
             grad_weight = grad_weight.to(weight.dtype)
         return grad_hidden, grad_weight, None, None, None, None, None
@@ -165,7 +168,7 @@ def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
     if a.dtype == total.dtype:
         total.addmm_(a, b)
     elif a.is_cuda:
-        total.add_(torch.mm(a, b, out_dtype=torch.float32))
+        torch.addmm(total, a, b, out_dtype=torch.float32, out=total)
     else:
         total.add_(a @ b)
 

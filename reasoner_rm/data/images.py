@@ -9,6 +9,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from reasoner_rm.data.parquet import image_bytes
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import MediaRef
@@ -73,12 +75,22 @@ def flatten(image: Image) -> Image:
     if image.mode in ("I", "F"):
         raise InputError("an image of 32-bit numbers, whose white is unknown", remedy="scale it to 8 bits first")
     if image.mode.startswith("I;16"):
-        image = image.point(lambda value: value / 256).convert("L")  # convert alone would clip
+        image = _eight_bit(image)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = PILImage.new("RGBA", image.size, "white")
         image = PILImage.alpha_composite(white, image)
     return image.convert("RGB")
+
+
+def _eight_bit(image: Image) -> Image:
+    """Grey of 16 bits, of either byte order, scaled to 8; the value that is transparent becomes white."""
+    from PIL import Image as PILImage
+
+    values = np.asarray(image)
+    grey = (values >> 8).astype(np.uint8)
+    grey[values == image.info.get("transparency", -1)] = 255
+    return PILImage.fromarray(grey)
 
 
 def read_bytes(ref: str) -> bytes:

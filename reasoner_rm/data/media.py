@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from reasoner_rm.data.data_uri import decode_data_uri, is_data_uri
 from reasoner_rm.data.fetch_image import fetch, is_remote
 from reasoner_rm.data.parquet import Stored
 from reasoner_rm.errors import InputError
@@ -25,7 +26,7 @@ class Media:
 
     Args:
         root: the folder that relative paths are taken from, and that no path may leave.
-        keep: the folder for images without a file of their own: bytes of a streamed row, a fetched URL.
+        keep: the folder for images without a file of their own: bytes of a streamed row, a data URI, a fetched URL.
         remote: whether URLs may be fetched.
     """
 
@@ -36,11 +37,13 @@ class Media:
         """A reference that `open_image` accepts.
 
         Raises:
-            InputError: an empty value, a path that leaves the folder, a URL that may not be fetched.
+            InputError: an empty value, a path that leaves the folder, a broken data URI, a URL that may not be fetched.
         """
         match value:
             case Stored():
                 return value
+            case str() if is_data_uri(value):
+                return self._stored(decode_data_uri(value))
             case str() if is_remote(value):
                 return self._download(value)
             case str() if value.strip():

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from reasoner_rm.data.data_uri import decode_data_uri, is_data_uri
 from reasoner_rm.data.fetch_image import fetch, is_remote
 from reasoner_rm.data.images import open_image, read_bytes
 from reasoner_rm.errors import InputError
@@ -36,8 +35,8 @@ def as_media(value: ImageLike, *, urls: bool = False) -> MediaRef:
             return value
         case Path():
             return read_bytes(str(value))
-        case str() if value.startswith("data:"):
-            return from_data_uri(value)
+        case str() if is_data_uri(value):
+            return decode_data_uri(value)
         case str() if is_remote(value):
             if not urls:
                 raise InputError(f"{value[:60]!r} is an address", remedy="set urls=True, or give the image itself")
@@ -69,21 +68,6 @@ def as_images(values: Any, *, urls: bool = False) -> list[MediaRef]:
         except InputError as error:
             raise InputError(f"image {i}: {error}") from None
     return media
-
-
-def from_data_uri(text: str) -> bytes:
-    """The bytes of ``data:image/…;base64,…``.
-
-    Raises:
-        InputError: another kind of data, or broken base64.
-    """
-    header, comma, body = text.partition(",")
-    if not comma or not header.startswith("data:image/") or not header.endswith(";base64"):
-        raise InputError("not a base64 data URI of an image", remedy="write data:image/png;base64,…")
-    try:
-        return base64.b64decode(body, validate=True)
-    except (binascii.Error, ValueError):
-        raise InputError("broken base64 in a data URI", remedy="encode the image again") from None
 
 
 def from_array(value: Any) -> Image:

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from reasoner_rm.data.data_uri import decode_data_uri, is_data_uri
 from reasoner_rm.data.fetch_image import fetch, is_remote
 from reasoner_rm.data.images import flatten
 from reasoner_rm.errors import InputError
-from reasoner_rm.judge.image_inputs import from_data_uri
 from reasoner_rm.server.admission import RequestSlot
 from reasoner_rm.server.errors import ApiError
 from reasoner_rm.server.limits import IMAGES, Limits
@@ -54,8 +54,8 @@ class ImageDecoder:
             raise ApiError(400, f"image {i}: {error}") from None
 
     def _fetch(self, text: str) -> bytes:
-        if text.startswith("data:"):
-            return from_data_uri(text)
+        if is_data_uri(text):
+            return decode_data_uri(text)
         if not is_remote(text):
             raise InputError("neither a data URI nor an http address", remedy="write data:image/png;base64,…")
         if not self.urls:

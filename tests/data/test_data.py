@@ -259,11 +259,36 @@ def test_grey_black_and_cmyk_images_become_rgb() -> None:
     assert max(pixel(encoded(Image.new("CMYK", (8, 8), (0, 0, 0, 255)), "JPEG"))) < 20
 
 
-@pytest.mark.parametrize("format", ["PNG", "TIFF"])
-def test_sixteen_bits_are_scaled_not_clipped(format: str) -> None:
+def test_every_mode_becomes_the_same_rgb() -> None:
+    """Grey of 16 bits, in memory and in files of either byte order, is scaled and not clipped; so are 1 and 8 bits."""
     ramp = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
-    opened = np.asarray(open_image(encoded(Image.fromarray(ramp), format)))
-    assert np.abs(opened[..., 0].ravel().astype(int) - np.arange(256)).max() <= 1
+    little, big = ramp.astype("<u2").tobytes(), ramp.astype(">u2").tobytes()
+    native = little if np.little_endian else big
+    grey = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16))
+    shown: dict[str, Image.Image | bytes] = {
+        mode: Image.frombytes(mode, (16, 16), data)
+        for mode, data in {"I;16": little, "I;16L": little, "I;16B": big, "I;16N": native}.items()
+    }
+    shown |= {mode: grey.convert(mode) for mode in ("L", "P", "LA", "PA", "RGB", "RGBA", "RGBX", "YCbCr")}
+    shown |= {f"{format} of 16 bits": encoded(Image.fromarray(ramp), format) for format in ("PNG", "TIFF")}
+    imagej = encoded(Image.frombytes("I;16B", (16, 16), big), "TIFF")
+    assert imagej.startswith(b"MM")
+    shown["big-endian TIFF, as ImageJ writes it"] = imagej
+    for mode, image in shown.items():
+        opened = np.asarray(open_image(image))
+        assert opened.shape == (16, 16, 3), mode
+        assert np.abs(opened.reshape(-1, 3).astype(int) - np.arange(256)[:, None]).max() <= 1, mode
+    assert np.asarray(open_image(grey.convert("1", dither=Image.Dither.NONE)))[:, 0, 0].tolist() == [0] * 8 + [255] * 8
+
+
+def test_sixteen_bits_keep_their_orientation_and_their_transparency() -> None:
+    ramp = np.array([[0, 20_000, 65_535]], np.uint16)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = np.asarray(open_image(encoded(Image.fromarray(ramp), exif=exif)))
+    assert turned[:, :, 0].tolist() == [[0], [20_000 >> 8], [255]]
+    clear = np.asarray(open_image(encoded(Image.fromarray(ramp), transparency=20_000)))
+    assert clear[0, :, 0].tolist() == [0, 255, 255]
 
 
 def test_references_into_archives_and_tables(folder: Path) -> None:

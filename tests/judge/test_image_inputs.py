@@ -16,6 +16,7 @@ from PIL import Image
 
 from reasoner_rm.data import fetch_image
 from reasoner_rm.data.images import open_image
+from reasoner_rm.data.media import Media
 from reasoner_rm.errors import InputError
 from reasoner_rm.judge.image_inputs import as_images, as_media
 
@@ -49,6 +50,28 @@ def test_every_form_is_the_same_image(picture: Image.Image, tmp_path: Path) -> N
     }
     for name, form in forms.items():
         assert np.array_equal(np.asarray(open_image(as_media(form))), array), name
+
+
+def test_every_spelling_of_a_data_uri_is_the_same_image(picture: Image.Image, tmp_path: Path) -> None:
+    """As clients write them: the media type is not trusted, and base64 may be wrapped (MIME) or without padding."""
+    data = png(picture)
+    digits = base64.b64encode(data).decode()
+    forms = {
+        "as an address": f"data:image/png;base64,{digits}",
+        "image alone": f"data:image;base64,{digits}",
+        "no type": f"data:;base64,{digits}",
+        "bytes": f"data:application/octet-stream;base64,{digits}",
+        "upper case": f"DATA:IMAGE/PNG;BASE64,{digits}",
+        "another type": f"data:image/jpeg;base64,{digits}",
+        "a parameter": f"data:image/png;charset=utf-8;base64,{digits}",
+        "wrapped": f"data:image/png;base64,{base64.encodebytes(data).decode()}",
+        "wrapped with CRLF": "data:image/png;base64,\r\n" + base64.encodebytes(data).decode().replace("\n", "\r\n"),
+        "no padding": f"data:image/png;base64,{digits.rstrip('=')}",
+    }
+    media = Media(tmp_path, tmp_path / "keep")
+    for name, form in forms.items():
+        assert as_media(form) == data, name
+        assert Path(media.image(form)).read_bytes() == data, f"{name}, in a dataset"
 
 
 def test_a_picture_that_was_turned_is_turned_in_every_form(picture: Image.Image) -> None:
@@ -105,6 +128,10 @@ def test_a_file_is_read_when_it_is_given(picture: Image.Image, tmp_path: Path) -
         ("data:text/html;base64,AAAA", "not a base64 data URI of an image"),
         ("data:image/png,AAAA", "not a base64 data URI of an image"),
         ("data:image/png;base64,@@@", "broken base64"),
+        ("data:image/png;base64,AAAAA", "broken base64"),
+        ("data:image/png;base64,AA=A", "broken base64"),
+        ("data:image/png;base64,A\u00e9AA", "broken base64"),
+        ("data:image/png;base64;charset=utf-8,AAAA", "not a base64 data URI of an image"),
         (7, "int is not an image"),
         (None, "NoneType is not an image"),
         (np.zeros((4, 4), np.uint8), "an array of uint8 and shape (4, 4)"),

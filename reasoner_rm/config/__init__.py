@@ -8,7 +8,7 @@ from reasoner_rm.config.base import MIN_TEMPERATURE, Count, NonNegative, Positiv
 from reasoner_rm.config.engines import EndpointSection, EngineName, EngineSection, ListenerSection
 from reasoner_rm.config.grpo import AlarmName, AlarmSection, GrpoSection, LengthStage
 from reasoner_rm.config.load import REFUSED, load_config
-from reasoner_rm.config.model import LoraSection, ModelPart, ModelSection, Quantization
+from reasoner_rm.config.model import FusedLayers, LoraSection, ModelPart, ModelSection, Quantization
 from reasoner_rm.config.root import Config, DataSection, EvalSection, RunSection
 from reasoner_rm.config.training import RejectionSamplingSection, SftSection, TrainSection
 
@@ -24,6 +24,7 @@ __all__ = [
     "EngineName",
     "EngineSection",
     "EvalSection",
+    "FusedLayers",
     "GrpoSection",
     "LengthStage",
     "ListenerSection",

@@ -8,6 +8,7 @@ from reasoner_rm.config.base import Count, Positive, Section, Share
 
 ModelPart = Literal["vision", "merger", "language_model"]
 Quantization = Literal["nf4", "int8"]
+FusedLayers = Literal["liger", "compile"]
 
 
 class LoraSection(Section):
@@ -47,3 +48,6 @@ class ModelSection(Section):
     quantize: Quantization | None = None
     """With `lora`, in training: store the language model's base weights in 4 bits (QLoRA) or 8. The checkpoint of a
     stage is not quantised."""
+    fused_layers: FusedLayers | None = None
+    """In training: the layers' norms and MLPs by Liger's kernels (`pip install liger-kernel`; on a GPU), or compiled by
+    `torch.compile`, which takes a minute at the first step."""

@@ -14,6 +14,7 @@ from reasoner_rm.config import Config, EngineSection, Quantization
 from reasoner_rm.data.io import load_samples
 from reasoner_rm.errors import InputError
 from reasoner_rm.models.box_converter import BoxConverter
+from reasoner_rm.models.fused_layers import fuse_layers
 from reasoner_rm.models.loading import Vlm, load_vlm
 from reasoner_rm.models.lora import add_lora
 from reasoner_rm.models.param_groups import freeze
@@ -117,11 +118,13 @@ class RunContext:
         """The policy for training: quantised and with LoRA layers if the config says so.
 
         Raises:
-            InputError: trained weights would be quantised.
+            InputError: trained weights would be quantised; as `fuse_layers`.
         """
         model = self.config.model
         check_quantize(model)
         vlm = self.load_policy(path, device, quantize=model.quantize, dtype=trained_dtype(self.config))
+        if model.fused_layers is not None:
+            fuse_layers(vlm.model, model.fused_layers)
         if model.lora is not None:
             return add_lora(vlm, model.lora, self.config.run.seed)
         if is_quantized(vlm.model):

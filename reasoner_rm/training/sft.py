@@ -15,7 +15,7 @@ from reasoner_rm.log import warn_once
 from reasoner_rm.models.box_converter import BoxConverter
 from reasoner_rm.models.group_logprobs import GroupLogprobs
 from reasoner_rm.models.loading import Vlm
-from reasoner_rm.models.packing import forward_repeated
+from reasoner_rm.models.packing import forward_groups
 from reasoner_rm.models.prompt_encoder import EncodedPrompt, PromptEncoder
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import Template, render
@@ -138,7 +138,7 @@ class SFTTrainer:
         """The sum of the target tokens' weighted cross-entropies."""
         prompts = self.encoder.batch([e.prompt for e in examples])
         out: GroupLogprobs = self.optimization.model(
-            prompts, [[e.target] for e in examples], form=forward_repeated, argmax=True
+            prompts, [[e.target] for e in examples], form=forward_groups, argmax=True
         )
         weights = torch.tensor([e.weight for e in examples], device=out.logprobs.device)
         assert out.is_argmax is not None

@@ -17,6 +17,7 @@ from reasoner_rm.server import api_docs, chat, errors, flow_grpo, openrlhf, sche
 from reasoner_rm.server.admission import AdmissionController, RequestSlot
 from reasoner_rm.server.errors import ApiError
 from reasoner_rm.server.image_decoder import ImageDecoder
+from reasoner_rm.server.json_body import BoundedRoute
 from reasoner_rm.server.limits import IMAGES, TEXT, VOTES, Limits
 from reasoner_rm.server.metrics import Metrics
 from reasoner_rm.server.middleware import AdmissionMiddleware
@@ -60,6 +61,7 @@ def create_app(
     judge.engine.observe(metrics.ran)
     judge.engine.keep_images(limits.image_cache_bytes)
     app = FastAPI(title="reasoner-rm judge", version="1", docs_url=None, redoc_url=None)
+    app.router.route_class = BoundedRoute
     app.state.admission, app.state.engine = admission, judge.engine
     app.add_middleware(AdmissionMiddleware, admission=admission, key=key, hosts=hosts)
     errors.install(app)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from reasoner_rm.schema import Sample
 from reasoner_rm.server.admission import RequestSlot
 from reasoner_rm.server.errors import ApiError
 from reasoner_rm.server.image_decoder import ImageDecoder
+from reasoner_rm.server.json_body import read_json
 from reasoner_rm.server.limits import IMAGES, TEXT
 from reasoner_rm.server.schemas import Body
 
@@ -67,8 +67,8 @@ def question(prompt: str) -> tuple[str, list[str]]:
     if not prompt.lstrip().startswith("["):
         return prompt, []
     try:
-        return _parse_messages(json.loads(prompt))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return _parse_messages(read_json(prompt.encode()))
+    except (ApiError, ValueError, TypeError, KeyError, AttributeError):
         raise ApiError(422, "a prompt is neither text nor JSON messages", param="prompts") from None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -10,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from reasoner_rm.server.limits import IMAGES, SAMPLES, TEXT, VOTES
 
 Text = Annotated[str, Field(max_length=TEXT)]
+Name = Annotated[str, Field(max_length=200)]
 ImageText = Annotated[str, Field(description="data:image/png;base64,… (or JPEG, WEBP, GIF, BMP)", min_length=1)]
 TokenCount = Annotated[int, Field(ge=1, lt=2**31)]
 Votes = Annotated[int, Field(ge=1, le=VOTES, description="votes per order; 1 is greedy")]
@@ -42,11 +42,11 @@ class CompareBody(CompareOptions):
 class SampleBody(Body):
     """A comparison of any kind; ``images``, ``videos`` (lists of frames) and ``responses`` as the task has them."""
 
-    id: Annotated[str, Field(max_length=200)] = "compare"
-    task: Annotated[str, Field(max_length=60)] = "image_preference"
+    id: Name = "compare"
+    task: Name = "image_preference"
     prompt: Text
     images: Annotated[list[ImageText], Field(max_length=IMAGES)] = []
-    videos: Annotated[list[list[ImageText]], Field(max_length=2)] = []
+    videos: Annotated[list[Annotated[list[ImageText], Field(max_length=IMAGES)]], Field(max_length=2)] = []
     responses: Annotated[list[Text], Field(max_length=256)] = []
 
 
@@ -128,7 +128,7 @@ class JudgeAnswer(BaseModel):
 
 class ImageUrl(BaseModel):
     url: ImageText
-    detail: str | None = None
+    detail: Name | None = None
 
 
 class Part(BaseModel):
@@ -171,7 +171,7 @@ class ChatBody(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    model: str | None = None
+    model: Name | None = None
     messages: Annotated[list[Message], Field(min_length=1, max_length=16)]
     n: Annotated[int, Field(ge=1, le=VOTES)] = 1
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
@@ -181,16 +181,6 @@ class ChatBody(BaseModel):
     stream: bool = False
     logprobs: bool = False
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def check_text(cls, body: Any) -> Any:
-        """Also fields that are ignored are Unicode text: JSON can write half of a surrogate pair, which is none."""
-        try:
-            json.dumps(body if isinstance(body, dict) else {}, ensure_ascii=False).encode()
-        except (UnicodeEncodeError, RecursionError):
-            raise ValueError("a text of the body is no Unicode text") from None
-        return body
 
     @property
     def unknown(self) -> dict[str, Any]:

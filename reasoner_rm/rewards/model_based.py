@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from reasoner_rm.config import NonNegative
+from reasoner_rm.errors import InputError
 from reasoner_rm.rewards.aggregate import shrink_by_spread
 from reasoner_rm.rewards.base import Reward, Values
+from reasoner_rm.rewards.returned import as_numbers, shown
 from reasoner_rm.schema import Group, ParsedCompletion, RewardContext, Sample
 
 
@@ -42,7 +44,7 @@ async def _judged(
     """
     judge_facts = None if facts is None else group.sample.meta.get(facts)
     scores = await _scores("judge", group, parsed, context, judge_facts)
-    votes = [[s] if isinstance(s, (int, float)) else s for s in scores]
+    votes = [[s] if isinstance(s, float) else s for s in scores]
     values: Values = [None if not v else min(1.0, max(0.0, math.fsum(v) / len(v))) for v in votes]
     values = [0.0 if p.answer is None else v for p, v in zip(parsed, values, strict=True)]
     return (
@@ -121,11 +123,23 @@ async def _scores(
 
 
 async def call_scorer(name: str, sample: Sample, texts: Sequence[str], context: RewardContext, *more: Any) -> list[Any]:
-    """A scorer's score of each text; without texts it is not called."""
+    """A scorer's score of each text, in plain floats; without texts it is not called.
+
+    Raises:
+        InputError: not one score per text, or a score that is neither None nor made of numbers.
+    """
     if not texts:
         return []
     scores = context.scorers[name](sample, list(texts), *more)
-    return list(await scores if inspect.isawaitable(scores) else scores)
+    scores = await scores if inspect.isawaitable(scores) else scores
+    try:
+        found = [None if score is None else as_numbers(score) for score in scores]
+        if len(found) != len(texts):
+            raise ValueError(f"{len(found)} scores")
+    except (ValueError, TypeError):
+        what = f"scorer {name} returned {shown(scores)} for sample {sample.id!r}"
+        raise InputError(what, remedy=f"return a score for each of the {len(texts)} texts: numbers, or None") from None
+    return found
 
 
 MODEL_BASED = (

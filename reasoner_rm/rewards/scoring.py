@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
+import contextlib
 import inspect
 import math
-from collections.abc import Awaitable, Container, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Container, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
 from reasoner_rm.errors import InputError
 from reasoner_rm.rewards.base import Result, Reward, RewardOutput, Values
+from reasoner_rm.rewards.returned import finite, finite_values, shown
 from reasoner_rm.rewards.spec import Mixture
 from reasoner_rm.schema import Group, ParsedCompletion, RewardContext
 
@@ -92,19 +93,30 @@ def _run(work: Coroutine[Any, Any, list[Result | None]]) -> list[Result | None]:
 
 
 def _checked(reward: Reward, result: Any, sample: str, size: int) -> RewardOutput:
-    """A reward's output, its number of values and their range checked."""
+    """A reward's output as plain floats: G values in its range, G values of each metric, finite span rewards."""
     output = result if isinstance(result, RewardOutput) else RewardOutput(result)
     low, high = reward.range
-    values = tuple(output.values) if isinstance(output.values, Iterable) else ()
-    if len(values) != size or not all(_is_value(v, low, high) for v in values):
-        raise InputError(
-            f"reward {reward.name} returned {output.values!r:.200} for sample {sample!r}",
-            remedy=f"return {size} values, each None or a number in [{low:g}, {high:g}]",
-        )
-    return dataclasses.replace(output, values=values)
+    bound = "a finite number" if math.isinf(low) and math.isinf(high) else f"a number in [{low:g}, {high:g}]"
+    remedy = f"return {size} values, each None or {bound}"
+    with _named(reward.name, output.values, sample, remedy):
+        values = finite_values(output.values, size)
+        if not all(v is None or low - 1e-6 <= v <= high + 1e-6 for v in values):
+            raise ValueError(f"outside {bound}")
+    metrics = {}
+    for name, given in output.metrics.items():
+        with _named(f"{reward.name}, metric {name},", given, sample, f"return {size} values, each None or a number"):
+            metrics[name] = finite_values(given, size)
+    with _named(f"{reward.name}, spans,", output.spans, sample, f"return {size} lists of (start, end, number)"):
+        spans = tuple(tuple((start, end, finite(value)) for start, end, value in row) for row in output.spans)
+        if len(spans) not in (0, size):
+            raise ValueError(f"not {size} lists of spans")
+    return RewardOutput(values, spans, metrics)
 
 
-def _is_value(value: Any, low: float, high: float) -> bool:
-    if value is None:
-        return True
-    return isinstance(value, int | float) and math.isfinite(value) and low - 1e-6 <= value <= high + 1e-6
+@contextlib.contextmanager
+def _named(what: str, returned: Any, sample: str, remedy: str) -> Iterator[None]:
+    """Refuse what a reward returned, with the names of the reward and the sample."""
+    try:
+        yield
+    except (ValueError, TypeError):
+        raise InputError(f"reward {what} returned {shown(returned)} for sample {sample!r}", remedy=remedy) from None

@@ -17,7 +17,8 @@ MAX_SENTENCES = 200
 async def _sentences(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> RewardOutput:
     """The share of the answer's sentences that are right, less the share that are wrong; each also rewards its tokens.
 
-    Scorer ``sentences(sample, sentences)``: 1 for a true sentence, -1 for a false one, 0 for one without a claim.
+    Scorer ``sentences(sample, sentences)``: 1 for a true sentence, -1 for a false one, 0 for one without a claim,
+    None for one that it could not judge.
     In GRPO a sentence's value is added to the advantages of its tokens (see ``token_advantages``).
 
     Source: FGAIF (arXiv 2404.05046), whose models judge objects, attributes and relations sentence by sentence, and
@@ -26,14 +27,15 @@ async def _sentences(group: Group, parsed: Sequence[ParsedCompletion], context: 
     Example: 3 sentences, 1, 1, -1: 0.3333.
     Range: -1..1.
     """
-    values: list[float] = []
+    values: list[float | None] = []
     rows: list[list[SpanReward]] = []
     for completion, p in zip(group.completions, parsed, strict=True):
         spans = [] if p.answer is None else sentences(completion.text, p.answer)
         texts = [completion.text[start:end] for start, end in spans]
         scores = await call_scorer("sentences", group.sample, texts, context)
-        rows.append([(start, end, score) for (start, end), score in zip(spans, scores, strict=True)])
-        values.append(-1.0 if not spans else math.fsum(scores) / len(scores))
+        row = [(*span, score) for span, score in zip(spans, scores, strict=True) if score is not None]
+        rows.append(row)
+        values.append(-1.0 if not spans else math.fsum(score for *_, score in row) / len(row) if row else None)
     return RewardOutput(values, spans=rows)
 
 

@@ -7,7 +7,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from reasoner_rm.errors import InputError
 from reasoner_rm.judge import Judge
@@ -74,6 +76,30 @@ def test_captions_against_references() -> None:
     assert score("mocha", turn("a cat"), ROW, context)["total"] == pytest.approx(0.5 * 0.4 + 0.5 * 0.9)
     bare = Sample("q", "qa", "?", gold={"answer": "7", "kind": "number"})
     assert score("mocha", turn("7"), bare, context)["total"] is None
+
+
+def test_scores_in_numpys_and_pytorchs_numbers_are_numbers() -> None:
+    texts = [turn("a cat"), turn("a dog")]
+    for scores in (np.array([0.5, 0.25], np.float32), [np.float32(0.5), np.float16(0.25)], torch.tensor([0.5, 0.25])):
+        assert values("judged", texts, judge=lambda s, a, f, scores=scores: scores) == (0.5, 0.25)
+    votes = [np.array([1, 0, 1, 0], np.float32), (np.float32(0.25),)]
+    assert values("judged", texts, judge=lambda s, a, f: votes) == (0.5, 0.25)
+    logits = torch.tensor([[2.0, 0.0], [-torch.inf, 0.0]])
+    assert values("yes_no", texts, yes_no=lambda s, a: logits) == (pytest.approx(0.8808, abs=1e-4), pytest.approx(0))
+    claims = lambda s, texts: np.array([1, -1], np.float32)[: len(texts)]  # noqa: E731
+    assert values("sentences", [turn("A cat. A dog.")], sentences=claims) == (0.0,)
+    assert values("sentences", [turn("A cat. A dog."), turn("A")], sentences=lambda s, t: [1, None][-len(t) :]) == (
+        1.0,
+        None,
+    )
+
+
+@pytest.mark.parametrize(
+    "scores", [[10**400, 0.5], ["0.5", 0.5], [float("nan"), 0.5], [0.5], 0.5, "00", [[0.5, None], 0.5], [{}, 0.5]]
+)
+def test_a_scorers_other_values_are_refused_in_one_line(scores: Any) -> None:
+    with pytest.raises(InputError, match=r"^scorer judge returned .* for sample 'q'; return a score for each of the 2"):
+        values("judged", [turn("a"), turn("b")], judge=lambda s, a, f: scores)
 
 
 def test_a_missing_scorer_is_named() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,19 @@ from hypothesis import strategies as st
 
 from reasoner_rm.config import load_config
 from reasoner_rm.errors import InputError
-from reasoner_rm.rewards import PRESETS, decoupled_sum, has_variance, pareto_front, parse_spec, score, weights
-from reasoner_rm.schema import Sample
+from reasoner_rm.rewards import (
+    PRESETS,
+    decoupled_sum,
+    has_variance,
+    pareto_front,
+    parse_spec,
+    score,
+    score_groups,
+    weights,
+)
+from reasoner_rm.schema import Completion, Group, RewardContext, Sample
+from reasoner_rm.tasks import get_task
+from reasoner_rm.utils.user_code import load_from_file
 
 ROW = Sample("q", "qa", "?", gold={"answer": "7", "kind": "number"})
 TEXT = "<think>.</think><answer>7</answer>"
@@ -99,6 +111,73 @@ def test_a_function_in_a_file_is_a_reward(tmp_path: Path) -> None:
         parse_spec(f"{broken}:f")
     with pytest.raises(InputError, match="no such file"):
         parse_spec(f"{tmp_path / 'none.py'}:f")
+
+
+CASES = """
+import math
+import numpy as np
+import torch
+from reasoner_rm.rewards.base import RewardOutput
+HONEST = [1, True, 0.5, None]
+HUGE, SPANS = 10**400, [[(0, 2, np.float32(0.5))]] * 4
+class Odd:
+    def __repr__(self): raise RuntimeError
+RETURNED = {
+    "float32": np.array([0.0, 1.0, 0.5, 0.25], np.float32),
+    "scalars": [np.float32(1), np.int64(1), np.bool_(True), None],
+    "tensor": torch.tensor([0.0, 1.0, 0.5, 0.25], dtype=torch.bfloat16, requires_grad=True),
+    "zero-d": [torch.tensor(1.0)] * 4,
+    "python": HONEST,
+    "metrics": RewardOutput(HONEST, SPANS, {"m": np.ones(4, np.float32)}),
+    "huge": [HUGE] * 4,
+    "unprintable": [10**5000] * 4,
+    "nan": [math.nan, 1, 1, 1],
+    "inf": [1, 1, 1, -math.inf],
+    "text": [1, 1, 1, "0.5"],
+    "all text": "1111",
+    "bytes": bytes(4),
+    "nested": [[1]] * 4,
+    "table": np.ones((4, 1)),
+    "short": np.ones(3),
+    "odd": [Odd()] * 4,
+    "float32 nan": np.array([0, 0, 0, np.nan], np.float32),
+    "array of huge": np.array([HUGE, 0, 0, 0], object),
+    "metric": RewardOutput(HONEST, (), {"m": [math.nan] * 4}),
+    "metric size": RewardOutput(HONEST, (), {"m": [1.0]}),
+    "span": RewardOutput(HONEST, [[(0, 2, math.inf)]] * 4),
+    "no span": RewardOutput(HONEST, [[0.5]] * 4),
+    "mapping": {1: 1, 2: 2, 3: 3, 4: 4},
+}
+def returned(group, parsed, context, *, case: str = ""): return RETURNED[case]
+"""
+REFUSED = {
+    "huge": r"c\.py:returned returned \[10{60}",
+    "unprintable": r"returned a list that cannot be printed \(ValueError\)",
+    "nan": r"returned \[nan, 1", "inf": "-inf", "text": "'0.5'", "all text": "'1111'", "nested": r"\[\[1\]",
+    "table": "array", "short": "array", "odd": r"a list that cannot be printed \(RuntimeError\)", "float32 nan": "nan",
+    "array of huge": "returned array", "metric": r"returned, metric m, returned \[nan",
+    "metric size": r"metric m, returned \[1\.0\]", "span": "spans, returned .*inf", "no span": "spans, returned",
+    "mapping": r"\{1: 1", "bytes": "returned b'",
+}  # fmt: skip
+
+
+def test_what_a_users_reward_returned_is_plain_floats_or_refused_in_one_line(tmp_path: Path) -> None:
+    """NumPy's and PyTorch's numbers are numbers; what is none is refused, with the names of reward and sample."""
+    file = tmp_path / "c.py"
+    file.write_text(CASES)
+    group = Group(ROW, tuple(Completion(TEXT, (), (), "stop") for _ in range(4)))
+    parsed = [get_task(ROW.task).parse(TEXT, ROW)] * 4
+    for case in load_from_file(f"{file}:RETURNED"):
+        mixture = parse_spec({f"{file}:returned": {"weight": 1.0, "case": case}})
+        if case in REFUSED:
+            with pytest.raises(InputError, match=rf"(?s)^reward .*{REFUSED[case]}.* for sample '{ROW.id}'; ") as caught:
+                score_groups(mixture, [(group, parsed, RewardContext())])
+            assert "\n" not in str(caught.value) and len(str(caught.value)) < 500, case
+            continue
+        (output,) = score_groups(mixture, [(group, parsed, RewardContext())])[0].values()
+        given = [*output.values, *(v for row in output.spans for *_, v in row), *output.metrics.get("m", ())]
+        assert all(v is None or type(v) is float for v in given), case
+        json.dumps(output.values)  # the rollout log takes them
 
 
 def test_files_are_named_relative_to_the_yaml(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def _routed(
         return _Row()
     convert = box_converter.text_to_original if box_converter else lambda text, sample: text
     texts = [convert(vote.completion.text, vote.sample) for vote in votes]
-    right = [(vote, text) for vote, text in zip(votes, texts, strict=True) if _is_right(text, vote.sample)]
+    right = _right(votes, texts)
     rate = len(right) / len(votes)
     best: dict[Order, tuple[Vote, str]] = {}
     for vote, text in right:
@@ -111,10 +111,18 @@ def route(rate: float, section: RejectionSamplingSection) -> tuple[bool, bool]:
     return section.route_rest in ("both", "sft"), section.route_rest in ("both", "rl")
 
 
-def _is_right(text: str, sample: Sample) -> bool:
-    task = get_task(sample.task)
-    answer = task.parse(text, sample).answer
-    return answer is not None and task.grade(answer, sample) == 1.0
+def _right(votes: Sequence[Vote], texts: Sequence[str]) -> list[tuple[Vote, str]]:
+    """The votes whose answers are entirely right, with their texts; the votes of one order are graded together."""
+    right: list[tuple[Vote, str]] = []
+    for order in dict.fromkeys(vote.order for vote in votes):
+        shown = [(vote, text) for vote, text in zip(votes, texts, strict=True) if vote.order == order]
+        sample = shown[0][0].sample
+        task = get_task(sample.task)
+        answers = [task.parse(text, sample).answer for _, text in shown]
+        answered = [pair for pair, answer in zip(shown, answers, strict=True) if answer is not None]
+        grades = task.grade_all([answer for answer in answers if answer is not None], sample)
+        right += [pair for pair, grade in zip(answered, grades, strict=True) if grade == 1.0]
+    return right
 
 
 def _confidence(vote: Vote) -> float:

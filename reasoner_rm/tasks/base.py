@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from reasoner_rm.errors import InputError
@@ -38,6 +38,10 @@ class Task(ABC):
     @abstractmethod
     def grade(self, answer: str, sample: Sample) -> float | None:
         """The correctness of an answer, 0..1; None when the gold does not decide it (a tie)."""
+
+    def grade_all(self, answers: Sequence[str], sample: Sample) -> list[float | None]:
+        """The correctness of several answers to one sample, for tasks whose grading is slow."""
+        return [self.grade(answer, sample) for answer in answers]
 
     @abstractmethod
     def reference_answer(self, sample: Sample) -> str | None:

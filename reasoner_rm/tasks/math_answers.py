@@ -1,4 +1,4 @@
-"""Equality of formulas by math-verify, in a worker process that is killed when it hangs or runs out of memory.
+"""Equality of formulas by math-verify, in a worker process with limits of CPU time and memory.
 
 math-verify's own time limit is a signal, which only works in a main thread.
 """
@@ -6,14 +6,16 @@ math-verify's own time limit is a signal, which only works in a main thread.
 from __future__ import annotations
 
 import atexit
-import functools
+import contextlib
 import json
 import os
 import re
 import select
+import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -27,15 +29,19 @@ MAX_WORDS = 4
 _FOREIGN = re.compile(r'["`]|</?\w+>|\[\s*\{')
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
 _BRACE = re.compile(r"(?<!\\)[{}]")
-TIMEOUT = 2.0
-"""Seconds for one comparison; after them the formulas count as different."""
+EACH = 0.2
+"""Seconds of CPU time that each comparison of a batch has; most take 0.01 to 0.1."""
+REST = 2.0
+"""Seconds of CPU time that the comparisons that need more share equally; what needs still more is different."""
 TOLERANCE = Fraction(1, 1000)
 """Relative difference below which math-verify, which rounds to 6 digits, decides."""
 _RATIONAL = re.compile(
     r"([+-]?)(?:(\d{1,18})/(\d{1,18})|\\[dt]?frac\{(\d{1,18})\}\{(\d{1,18})\}|(\d{1,300}(?:\.\d{1,18})?))", re.ASCII
 )
-START_TIMEOUT = 60.0
-"""Seconds for the worker to start: it imports sympy."""
+PATIENCE = 60.0
+"""Seconds of wall time for the worker to start, which imports sympy, or to answer when other processes have the CPU."""
+MAX_KNOWN = 65536
+"""Comparisons whose results are kept."""
 
 
 def formula(text: str) -> str | None:
@@ -63,21 +69,39 @@ def _is_formula(text: str) -> bool:
     return depth == 0
 
 
-@functools.lru_cache(maxsize=65536)
-def same_formula(answer: str, gold: str) -> bool:
-    """Whether math-verify finds two formulas equal; False when one cannot be parsed or the comparison times out.
+_known: dict[tuple[str, str], bool] = {}
 
-    Fractions and decimals are compared here, unless they are within `TOLERANCE`.
+
+def same_formula(answer: str, gold: str) -> bool:
+    """Whether math-verify finds two formulas equal: a batch of one, see :func:`same_formulas`."""
+    return same_formulas([answer], gold)[0]
+
+
+def same_formulas(answers: Sequence[str], gold: str) -> list[bool]:
+    """Whether math-verify finds each answer equal to the gold; False where a formula cannot be parsed.
+
+    The batch has one time limit, `EACH` for every answer and `REST` for all that need more, and every answer has its
+    `EACH`, whatever the others are. Fractions and decimals are compared here, unless they are within `TOLERANCE`.
     """
+    found = {answer: _known.get((answer, gold), _by_value(answer, gold)) for answer in answers}
+    open_answers = [answer for answer, equal in found.items() if equal is None]
+    if open_answers:
+        compared = _WORKER.compare(gold, open_answers)
+        if len(_known) + len(compared) > MAX_KNOWN:
+            _known.clear()
+        _known.update({(answer, gold): equal for answer, equal in compared.items()})
+        found |= compared
+    return [bool(found[answer]) for answer in answers]
+
+
+def _by_value(answer: str, gold: str) -> bool | None:
+    """Equality of the same text, or of two plain numbers; None: math-verify decides."""
     if answer == gold:
         return True
     a, b = rational(answer), rational(gold)
-    if a is not None and b is not None:
-        if a == b:
-            return True
-        if abs(a - b) > TOLERANCE * max(Fraction(1), abs(b)):
-            return False
-    return _WORKER.compare(gold, answer)
+    if a is None or b is None or a == b:
+        return None if a is None or b is None else True
+    return False if abs(a - b) > TOLERANCE * max(Fraction(1), abs(b)) else None
 
 
 def rational(text: str) -> Fraction | None:
@@ -105,17 +129,27 @@ class _Worker:
         self._owner = 0
         self._lock = threading.Lock()
 
-    def compare(self, gold: str, answer: str) -> bool:
+    def compare(self, gold: str, answers: Sequence[str]) -> dict[str, bool]:
+        """Whether each answer equals the gold. Those cut off after `EACH` seconds are tried again with a share of
+        `REST`."""
         with self._lock:
-            try:
-                process = self._started()
-                assert process.stdin is not None
-                process.stdin.write(json.dumps([gold, answer]) + "\n")
-                process.stdin.flush()
-                return self._read_line(process, TIMEOUT) == "1"
-            except OSError:  # the worker died
-                self.end()
-                return False
+            found = {answer: self._compare(gold, answer, EACH) for answer in answers}
+            late = [answer for answer, equal in found.items() if equal is None]
+            found |= {answer: self._compare(gold, answer, EACH + REST / len(late)) for answer in late}
+            return {answer: bool(equal) for answer, equal in found.items()}
+
+    def _compare(self, gold: str, answer: str, seconds: float) -> bool | None:
+        """Whether an answer equals the gold; None after so many seconds of CPU time."""
+        try:
+            process = self._started()
+            assert process.stdin is not None
+            process.stdin.write(json.dumps([gold, answer, seconds]) + "\n")
+            process.stdin.flush()
+            said = self._read_line(process)
+        except OSError:  # the worker died
+            self.end()
+            return False
+        return None if said == "late" else said == "1"
 
     def _started(self) -> subprocess.Popen[str]:
         """The worker; a new one where there is none, or where this process is a fork of the one that started it."""
@@ -123,24 +157,25 @@ class _Worker:
             script = Path(__file__).with_name("math_worker.py")
             self._process = subprocess.Popen(
                 [sys.executable, "-P", str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL, text=True, encoding="utf-8",
+                stderr=subprocess.DEVNULL, text=True, encoding="utf-8", start_new_session=True,
             )  # fmt: skip
             self._owner = os.getpid()
-            if self._read_line(self._process, START_TIMEOUT) != "ready":
+            if self._read_line(self._process) != "ready":
                 raise InputError("math-verify does not start", remedy="install it: pip install math-verify")
         return self._process
 
-    def _read_line(self, process: subprocess.Popen[str], seconds: float) -> str:
-        """The worker's next line; empty after a timeout, which ends the worker."""
+    def _read_line(self, process: subprocess.Popen[str]) -> str:
+        """The worker's next line; empty when it does not come, which ends the worker."""
         assert process.stdout is not None
-        if not select.select([process.stdout], [], [], seconds)[0]:
+        if not select.select([process.stdout], [], [], PATIENCE)[0]:
             self.end()
             return ""
         return process.stdout.readline().strip()
 
     def end(self) -> None:
         if self._process is not None and self._owner == os.getpid():
-            self._process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)  # the fork too
             self._process.wait()
         self._process = None
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from typing import ClassVar
 
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.base import Task, require
 from reasoner_rm.tasks.escape import escape, unescape
-from reasoner_rm.tasks.math_answers import formula, same_formula
+from reasoner_rm.tasks.math_answers import formula, same_formulas
 from reasoner_rm.tasks.parsing import is_visible
 
 KINDS = ("choice", "number", "text", "math")
@@ -64,12 +65,18 @@ class Qa(Task):
         return next((i for i, o in enumerate(self.options(sample)) if normalise(o) == text), None)
 
     def grade(self, answer: str, sample: Sample) -> float | None:
+        return self.grade_all([answer], sample)[0]
+
+    def grade_all(self, answers: Sequence[str], sample: Sample) -> list[float | None]:
         if "answer" not in sample.gold:
-            return None
-        predicted, gold = self.parse_answer(answer, sample), self.parse_answer(str(sample.gold["answer"]), sample)
-        if isinstance(predicted, str) and isinstance(gold, str) and sample.gold.get("kind") == "math":
-            return float(same_formula(predicted, gold))
-        return float(predicted is not None and predicted == gold)
+            return [None] * len(answers)
+        gold = self.parse_answer(str(sample.gold["answer"]), sample)
+        found = [self.parse_answer(answer, sample) for answer in answers]
+        if sample.gold.get("kind") != "math" or not isinstance(gold, str):
+            return [float(value is not None and value == gold) for value in found]
+        formulas = [value for value in found if isinstance(value, str)]
+        equal = dict(zip(formulas, same_formulas(formulas, gold), strict=True))
+        return [float(isinstance(value, str) and equal[value]) for value in found]
 
     def reference_answer(self, sample: Sample) -> str | None:
         return escape(str(sample.gold["answer"])) if "answer" in sample.gold else None

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import resource
 import threading
 import time
 
 import pytest
 
-from reasoner_rm.rewards import score
-from reasoner_rm.schema import Sample
+from reasoner_rm.rewards import parse_spec, score, score_components
+from reasoner_rm.schema import Completion, Group, RewardContext, Sample
 from reasoner_rm.tasks import get_task
-from reasoner_rm.tasks.math_answers import _WORKER, MAX_FORMULA, formula, rational, same_formula
+from reasoner_rm.tasks.math_answers import _WORKER, EACH, MAX_FORMULA, REST, formula, rational, same_formula
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,32 @@ def test_what_hangs_is_ended_and_the_next_answer_is_read() -> None:
     assert same_formula("10^{10^{10^{10}}}", "4") is False
     assert time.perf_counter() - began < 10
     assert same_formula("\\frac{2}{6}+x", "x+\\frac{1}{3}") is True
+
+
+BOMBS = [
+    *(f"10^{{10^{{10^{{{n}}}}}}}" for n in range(10, 18)), "(10^{9})!", "((99!)!)!", "\\binom{10^{12}}{10^{9}}",
+    "\\sum_{k=1}^{10^{9}} \\sin(k^{k})", "\\prod_{k=1}^{10^{8}} k", "7^{7^{7^{7}}}", "(x+y+z+w)^{900}-1",
+    "\\int_0^1 x^{x^{x^{x}}} \\sin(\\tan(x)) dx",
+]  # fmt: skip
+
+
+def test_sixteen_bombs_cost_a_few_seconds_and_no_honest_answer_its_reward() -> None:
+    """One limit for the batch, in CPU time; the worker that has imported sympy stays."""
+    honest = ["(x+1)^2", "x^2+2x+1", "1+x(x+2)", "\\frac{(x+1)^3}{x+1}"]
+    row = Sample("q", "qa", "?", gold={"answer": "x^2 + 2 x + 1", "kind": "math"})
+    texts = [f"<think>x</think><answer>{answer}</answer>" for answer in (*BOMBS, *honest, "x^2")]
+    group = Group(row, tuple(Completion(text, (), (), "stop") for text in texts))
+    parsed = [get_task("qa").parse(text, row) for text in texts]
+    with _WORKER._lock:
+        worker = _WORKER._started().pid
+    began = resource.getrusage(resource.RUSAGE_CHILDREN)
+    found = score_components(parse_spec("accuracy"), group, parsed, RewardContext())
+    assert _WORKER._process is not None and _WORKER._process.pid == worker
+    assert found["accuracy"] == (0.0,) * 16 + (1.0,) * 4 + (0.0,)
+    _WORKER.end()  # its CPU time and its forks' are counted with it
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime
+    assert spent < 16 * EACH + REST + 10  # 10: its start, and the other tests
 
 
 def test_a_child_that_died_is_replaced() -> None:

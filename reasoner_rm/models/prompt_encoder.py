@@ -98,10 +98,10 @@ class PromptEncoder:
         image = self.process(ref)
         return image.original, image.processed
 
-    def batch(self, prompts: Sequence[EncodedPrompt]) -> PromptBatch:
-        """Left-padded tensors on the model's device."""
+    def batch(self, prompts: Sequence[EncodedPrompt], width: int | None = None) -> PromptBatch:
+        """Left-padded tensors on the model's device, ``width`` wide; None: as the longest prompt."""
         device, pad = self.vlm.device, self.vlm.tokenizer.pad_token_id
-        width = max(len(p.input_ids) for p in prompts)
+        width = width or max(len(p.input_ids) for p in prompts)
         ids = torch.full((len(prompts), width), pad, device=device)
         mask = torch.zeros((len(prompts), width), dtype=torch.long, device=device)
         for row, prompt in enumerate(prompts):

@@ -74,11 +74,9 @@ class ContinuousBatch:
         an error nothing has joined."""
         count = len(jobs[0].seeds)
         noise = [seeded_uniforms(job.seeds, job.sampling.max_tokens).tolist() for job in jobs]
-        prompts = self.encoder.batch([job.prompt for job in jobs])
-        cache, hidden = prefill(self.vlm, prompts, count)
+        cache, hidden, position = prefill(self.encoder, [job.prompt for job in jobs], count)
         assert isinstance(cache, SharedPrefixCache), "the family does not support packing"
-        position = prompts.positions.amax(dim=(0, 2)) + 1
-        self._slots.join(cache.keys, cache.values, prompts.lengths, count)
+        self._slots.join(cache.keys, cache.values, [len(job.prompt.input_ids) for job in jobs], count)
         new = hidden.repeat_interleave(count, 0), position.repeat_interleave(count)
         if self._rows:
             new = torch.cat([self._hidden, new[0]]), torch.cat([self._position, new[1]])

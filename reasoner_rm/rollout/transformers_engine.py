@@ -13,8 +13,8 @@ from torch import Tensor
 from reasoner_rm.models.loading import Vlm
 from reasoner_rm.models.lora import disable_adapter
 from reasoner_rm.models.packing import forward_groups
-from reasoner_rm.models.prefix_cache import KVCache, prefill
-from reasoner_rm.models.prompt_encoder import PromptEncoder
+from reasoner_rm.models.prefix_cache import PREFILL_TOKENS, KVCache, prefill
+from reasoner_rm.models.prompt_encoder import EncodedPrompt, PromptEncoder
 from reasoner_rm.models.token_logprobs import processed_logits
 from reasoner_rm.rollout.base import (
     Capabilities,
@@ -28,7 +28,6 @@ from reasoner_rm.rollout.base import (
 )
 from reasoner_rm.rollout.completion import partial_text, to_completion
 from reasoner_rm.schema import Completion
-from reasoner_rm.tasks.render import Prompt
 
 NO_DISTRIBUTION = "the model's logits are not finite"
 COMPACT_BELOW = 0.75
@@ -46,15 +45,18 @@ class TransformersEngine(RolloutEngine):
 
     Args:
         rows: how many completions are decoded side by side.
+        max_tokens: of one forward pass over prompts, or over prompts and the prefixes whose options are asked for.
     """
 
     capabilities = Capabilities(option_logprobs=True)
     encoder: PromptEncoder
 
-    def __init__(self, vlm: Vlm, encoder: PromptEncoder | None = None, rows: int = 128):
+    def __init__(
+        self, vlm: Vlm, encoder: PromptEncoder | None = None, rows: int = 128, max_tokens: int = PREFILL_TOKENS
+    ):
         self.vlm = vlm
         self.encoder = encoder or PromptEncoder(vlm)
-        self.rows = rows
+        self.rows, self.max_tokens = rows, max_tokens
 
     def generate(self, requests: Sequence[GenerationRequest], sampling: SamplingParams) -> list[tuple[Completion, ...]]:
         return in_order(self.stream(requests, sampling))
@@ -70,41 +72,45 @@ class TransformersEngine(RolloutEngine):
                 place += 1
 
     def option_logprobs(self, queries: Sequence[OptionQuery]) -> list[list[OptionLogprobs]]:
-        """In one forward pass: images and prompt once per query, the prefixes as continuations. An adapter is switched
-        off: the base weights answer."""
-        return [answers for batch in self._query_batches(queries) for answers in self._read_options(batch)]
+        """In one forward pass per ``max_tokens`` and ``rows`` prefixes: images and prompt once per query, the
+        prefixes as continuations. An adapter is switched off: the base weights answer."""
+        tokens = [[option_token_ids(p, q.options, self.vlm.tokenizer) for p in q.prefixes] for q in queries]
+        pending = [
+            _PendingQuery(self.encoder.encode(query.prompt), [known for known in row if known])
+            for query, row in zip(queries, tokens, strict=True)
+            if any(row)
+        ]
+        logprobs = iter([found for batch in self._query_batches(pending) for found in self._read_options(batch)])
+        return [[next(logprobs) if known else None for known in row] for row in tokens]
 
-    def _query_batches(self, queries: Sequence[OptionQuery]) -> Iterator[Sequence[OptionQuery]]:
-        """As many queries as ``rows`` prefixes allow, at least one."""
-        start = 0
-        while start < len(queries):
-            end, rows = start + 1, len(queries[start].prefixes)
-            while end < len(queries) and rows + len(queries[end].prefixes) <= self.rows:
-                rows += len(queries[end].prefixes)
-                end += 1
-            yield queries[start:end]
-            start = end
-
-    def _read_options(self, batch: Sequence[OptionQuery]) -> list[list[OptionLogprobs]]:
-        tokens = [[option_token_ids(prefix, q.options, self.vlm.tokenizer) for prefix in q.prefixes] for q in batch]
-        prefixes = [[known[0] for known in row if known] for row in tokens]
-        asked = [i for i, row in enumerate(prefixes) if row]
-        if not asked:
-            return [[None] * len(row) for row in tokens]
-        logprobs = iter(self._last_logprobs([batch[i].prompt for i in asked], [prefixes[i] for i in asked]))
-        return [[next(logprobs)[known[1]].tolist() if known else None for known in row] for row in tokens]
+    def _query_batches(self, queries: Sequence[_PendingQuery]) -> Iterator[list[_PendingQuery]]:
+        """As many queries as the limits allow, at least one."""
+        batch, rows, tokens = list[_PendingQuery](), 0, 0
+        for query in queries:
+            more = query.tokens(self.vlm.family.supports_packing)
+            if batch and (rows + len(query.prefixes) > self.rows or tokens + more > self.max_tokens):
+                yield batch
+                batch, rows, tokens = [], 0, 0
+            batch.append(query)
+            rows, tokens = rows + len(query.prefixes), tokens + more
+        if batch:
+            yield batch
 
     @torch.no_grad()
-    def _last_logprobs(self, prompts: Sequence[Prompt], prefixes: Sequence[Sequence[list[int]]]) -> Tensor:
-        """Log-probabilities [B, V] of the token after each prefix."""
-        encoded = self.encoder.batch([self.encoder.encode(prompt) for prompt in prompts])
+    def _read_options(self, batch: Sequence[_PendingQuery]) -> list[list[float]]:
+        """For each prefix the log-probabilities of its options, of all tokens'."""
+        prompts = self.encoder.batch([query.prompt for query in batch])
         training = self.vlm.model.training
         self.vlm.model.eval()
         with disable_adapter(self.vlm):
-            states = forward_groups(self.vlm, encoded, prefixes)
+            states = forward_groups(self.vlm, prompts, [[ids for ids, _ in query.prefixes] for query in batch])
         self.vlm.model.train(training)
         last = states.hidden[states.last]
-        return processed_logits(self.vlm.model.lm_head, last, self.vlm.banned_token_ids, 1.0).log_softmax(-1).cpu()
+        logits = processed_logits(self.vlm.model.lm_head, last, self.vlm.banned_token_ids, 1.0)
+        options = [option_ids for query in batch for _, option_ids in query.prefixes]
+        rows = [row for row, ids in enumerate(options) for _ in ids]
+        flat = iter(logits.log_softmax(-1)[rows, [i for ids in options for i in ids]].tolist())
+        return [[next(flat) for _ in ids] for ids in options]
 
     @torch.no_grad()
     def _answer_in_eval(
@@ -162,13 +168,13 @@ class TransformersEngine(RolloutEngine):
                 on_text(row % count, partial_text(self.vlm, tokens[row].tolist()))
 
     def _prefill(self, requests: Sequence[GenerationRequest], count: int) -> _State:
-        prompts = self.encoder.batch([self.encoder.encode(r.prompt) for r in requests])
-        memory, hidden = prefill(self.vlm, prompts, count)
+        prompts = [self.encoder.encode(r.prompt) for r in requests]
+        cache, hidden, position = prefill(self.encoder, prompts, count, self.max_tokens)
         rows = len(requests) * count
         return _State(
-            memory=memory,
+            memory=cache,
             hidden=hidden.repeat_interleave(count, 0),
-            position=(prompts.positions.amax(dim=(0, 2)) + 1).repeat_interleave(count),
+            position=position.repeat_interleave(count),
             index=torch.arange(rows, device=self.vlm.device),
             alive=torch.ones(rows, dtype=torch.bool, device=self.vlm.device),
         )
@@ -185,6 +191,19 @@ class TransformersEngine(RolloutEngine):
         ).last_hidden_state[:, -1]
         state.memory.step()
         state.position = state.position + 1
+
+
+@dataclass(frozen=True, slots=True)
+class _PendingQuery:
+    """A prompt, and for each prefix its token ids with the ids of its options."""
+
+    prompt: EncodedPrompt
+    prefixes: Sequence[tuple[list[int], list[int]]]
+
+    def tokens(self, packed: bool) -> int:
+        """Of a forward pass over it."""
+        copies = 1 if packed else len(self.prefixes)
+        return copies * len(self.prompt.input_ids) + sum(len(ids) for ids, _ in self.prefixes)
 
 
 @dataclass(slots=True)

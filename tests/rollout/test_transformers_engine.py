@@ -14,6 +14,7 @@ from reasoner_rm.models.group_logprobs import shared_prefix_logprobs
 from reasoner_rm.models.loading import Vlm
 from reasoner_rm.models.prompt_encoder import PromptEncoder
 from reasoner_rm.rollout import GenerationRequest, SamplingParams
+from reasoner_rm.rollout.base import OptionQuery
 from reasoner_rm.rollout.transformers_engine import TransformersEngine, sample_tokens, seeded_uniforms
 from reasoner_rm.tasks.render import Prompt
 
@@ -61,6 +62,40 @@ def test_a_completion_depends_on_its_seed_alone(vlm: Vlm, prompts: list[Prompt])
     assert together[1][0].token_ids != together[1][1].token_ids
     few_rows = TransformersEngine(vlm, rows=3).generate([GenerationRequest(p, (1, 2, 3)) for p in prompts], sampling)
     assert [[c.token_ids for c in g] for g in few_rows] == [[c.token_ids for c in g] for g in together]
+
+
+def test_a_pass_is_bounded_by_its_tokens(vlm: Vlm, prompts: list[Prompt]) -> None:
+    encoder, sizes = PromptEncoder(vlm), list[int]()
+    hook = vlm.model.model.language_model.register_forward_pre_hook(
+        lambda _, args, kwargs: sizes.append(kwargs["inputs_embeds"].shape[:2].numel()), with_kwargs=True
+    )
+    requests = [GenerationRequest(p, (1, 2)) for p in prompts]
+    queries = [OptionQuery(p, ("It is", "I say it is", "So it is"), (" 1", " 2")) for p in prompts]
+    found, longest = [], []
+    for limit in (10**6, max(len(encoder.encode(p).input_ids) for p in prompts) + 20):
+        engine = TransformersEngine(vlm, encoder, max_tokens=limit)
+        sizes.clear()
+        found.append((engine.generate(requests, SamplingParams(1.0, 1)), engine.option_logprobs(queries)))
+        longest.append(max(sizes))
+        assert longest[-1] <= limit
+    hook.remove()
+    assert longest[0] > longest[1]
+    (whole, answers), (parts, same) = found
+    assert [[c.token_ids for c in g] for g in parts] == [[c.token_ids for c in g] for g in whole]
+    for row, wanted in zip(same, answers, strict=True):
+        assert all(a == pytest.approx(b, abs=1e-4) for a, b in zip(row, wanted, strict=True))
+
+
+def test_options_of_a_model_in_bfloat16_are_told_apart(vlm: Vlm, prompts: list[Prompt]) -> None:
+    """Logits above 16 are multiples of 0.125 in bfloat16; 64 reasonings would share a few beliefs."""
+    vlm.model.to(torch.bfloat16)
+    with torch.no_grad():
+        direction = torch.randn(vlm.model.lm_head.in_features, generator=torch.Generator().manual_seed(0))
+        vlm.model.lm_head.weight.add_(0.5 * direction)  # great logits, all alike
+    texts = tuple(f"Seen {i} times, it is" for i in range(64))
+    (answers,) = TransformersEngine(vlm).option_logprobs([OptionQuery(prompts[0], texts, (" 1", " 2"))])
+    margins = {row[0] - row[1] for row in answers if isinstance(row, list)}
+    assert len(margins) >= 60
 
 
 def test_sampler_logprobs_are_the_trainers(vlm: Vlm, prompts: list[Prompt]) -> None:

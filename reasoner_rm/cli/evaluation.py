@@ -27,7 +27,7 @@ def add_verbs(verb: Add) -> None:
     )
     run.usage = (
         "reasoner-rm eval BENCHMARK --model M --data PATH --out DIR …\n"
-        "       reasoner-rm eval compare A B\n       reasoner-rm eval CONFIG.yaml [--set a.b=c]…\n"
+        "       reasoner-rm eval compare A B [--protocol NAME]\n       reasoner-rm eval CONFIG.yaml [--set a.b=c]…\n"
         "       reasoner-rm eval --list"
     )
     run.add_argument("what", nargs="*", help="a benchmark; `compare` and two result folders; or a run's config")
@@ -39,7 +39,7 @@ def add_verbs(verb: Add) -> None:
 
     rescore = verb("rescore", _rescore, "score stored predictions under another protocol, without a model")
     rescore.add_argument("folder", type=Path, metavar="DIR")
-    rescore.add_argument("--no-report", action="store_true", help="write scores.json only")
+    rescore.add_argument("--no-report", action="store_true", help="write the scores only")
     rescore.add_argument("--json", action="store_true", help="print the scores as one JSON object")
     add_protocol_options(rescore)
 
@@ -89,7 +89,7 @@ def _benchmark(args: argparse.Namespace) -> None:
             )  # fmt: skip
         finally:
             _print_costs(judge=subject.predictor, grader=grader)
-        report = _write_report(args.out)
+        report = _write_report(args.out, scores)
     _print_scores(scores, args.json)
     if not args.json:
         print(f"report: {report}")
@@ -180,17 +180,17 @@ def _grader(args: argparse.Namespace, benchmark: Benchmark) -> Any:
     return EnginePredictor(engine, grader_prompt, SamplingParams(0.0, args.max_tokens))
 
 
-def _write_report(folder: Path) -> Path:
+def _write_report(folder: Path, scores: BenchmarkResult) -> Path:
     from reasoner_rm.report.benchmark import write_benchmark_report
 
-    return write_benchmark_report(folder)
+    return write_benchmark_report(folder, scores.protocol.name)
 
 
 def _rescore(args: argparse.Namespace) -> None:
     from reasoner_rm.evaluation.runner import rescore
 
     scores = rescore(args.folder, args.protocol, **protocol_options(args))
-    report = None if args.no_report else _write_report(args.folder)
+    report = None if args.no_report else _write_report(args.folder, scores)
     _print_scores(scores, args.json)
     if report and not args.json:
         print(f"report: {report}")
@@ -219,7 +219,8 @@ def _compare(args: argparse.Namespace) -> None:
 
     if len(args.what) != 3:
         raise InputError("eval compare needs two result folders", remedy="eval compare A B")
-    comparison = compare(Path(args.what[1]), Path(args.what[2]))
+    one, two = map(Path, args.what[1:])
+    comparison = compare(one, two, protocol=args.protocol, options=protocol_options(args))
     print(json.dumps(comparison.as_json(), ensure_ascii=False) if args.json else "\n".join(comparison.lines()))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from reasoner_rm.errors import InputError
 from reasoner_rm.evaluation.intervals import Resampler, mean
 from reasoner_rm.evaluation.result_dir import ResultDir
+from reasoner_rm.evaluation.runner import score_votes
 from reasoner_rm.evaluation.subgroups import by_facet
 from reasoner_rm.schema import Sample
 
@@ -65,20 +66,35 @@ def _line(name: str, d: Difference) -> str:
     )
 
 
-def compare(a: str | Path, b: str | Path, seed: int = 0) -> Comparison:
-    """Paired differences of the stored scores.
+def compare(
+    a: str | Path,
+    b: str | Path,
+    *,
+    protocol: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> Comparison:
+    """Paired differences of the scores of two result folders.
+
+    Args:
+        protocol, options: score the stored votes of both under this protocol; without any, the scores of the
+            evaluations themselves are compared.
+        seed: of the bootstrap.
 
     Raises:
         InputError: results of other benchmarks, other protocols, or without a common item that counts.
     """
     folders = ResultDir(a), ResultDir(b)
-    one, two = (folder.scores() for folder in folders)
+    if protocol is None and not options:
+        one, two = (folder.scores() for folder in folders)
+    else:
+        one, two = (score_votes(folder, protocol, **(options or {}))[1] for folder in folders)
     for what, left, right in (
         ("benchmark", one["benchmark"]["name"], two["benchmark"]["name"]),
         ("protocol", one["protocol"]["name"], two["protocol"]["name"]),
     ):
         if left != right:
-            remedy = "evaluate both on one" if what == "benchmark" else "rescore both under one protocol"
+            remedy = "evaluate both on one" if what == "benchmark" else "name one for both with --protocol"
             raise InputError(f"A and B are of another {what}: {left} and {right}", remedy=remedy)
     samples = [s for s in folders[0].items() if s.id in one["item_scores"] or s.id in two["item_scores"]]
     both = [s for s in samples if one["item_scores"].get(s.id) is not None and two["item_scores"].get(s.id) is not None]

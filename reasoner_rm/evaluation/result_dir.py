@@ -2,12 +2,14 @@
 
 `items.jsonl` holds the items with their gold, `predictions.jsonl` a line for each with all its votes (its first line
 is the plan), `blind.jsonl` and `grades.jsonl` the same of the judge without images and of a grader;
-`scores.json` and `report.html` are made from these alone.
+`scores.json` and `report.html` are made from these alone. They are those of the evaluation's own protocol; the scores
+of the same votes under another are beside them, as `scores.NAME.json` and `report.NAME.html`.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -98,17 +100,27 @@ class ResultDir:
         return (self.path / name).is_file()
 
     def write_scores(self, scores: Mapping[str, Any]) -> None:
-        with atomic_write(self.path / SCORES) as out:
+        with atomic_write(self.scores_file(scores["protocol"]["name"])) as out:
             json.dump(scores, out, indent=1, ensure_ascii=False)
 
-    def scores(self) -> dict[str, Any]:
-        """
+    def scores_file(self, protocol: str | None = None) -> Path:
+        """The file of the scores under a protocol, by its name with the options that were changed; None: the
+        evaluation's own, which is the first that the votes were scored under."""
+        own = self.path / SCORES
+        if protocol is None or not own.is_file() or self.scores()["protocol"]["name"] == protocol:
+            return own
+        return own.with_name(f"scores.{re.sub('[^0-9A-Za-z_.=-]+', '-', protocol).strip('-')}.json")
+
+    def scores(self, protocol: str | None = None) -> dict[str, Any]:
+        """The scores under a protocol; None: the evaluation's own.
+
         Raises:
-            InputError: nothing was scored here.
+            InputError: the votes were not scored under it.
         """
-        file = self.path / SCORES
+        file = self.scores_file(protocol)
         if not file.is_file():
-            raise InputError("no scores.json", file=self.path, remedy="give a folder that `eval` wrote")
+            remedy = "give a folder that `eval` wrote" if protocol is None else "`rescore` writes it"
+            raise InputError(f"no {file.name}", file=self.path, remedy=remedy)
         return json_object(file.read_bytes())
 
 

@@ -90,7 +90,7 @@ def run(
 def rescore(
     out: str | Path, name: str | None = None, *, protocol: Protocol | None = None, **options: Any
 ) -> BenchmarkResult:
-    """Score the stored votes of a folder under any protocol; writes `scores.json`.
+    """Score the stored votes of a folder under any protocol, and write the scores to the protocol's own file.
 
     Args:
         name: a protocol of the benchmark; None: the one that the votes were asked for with.
@@ -100,6 +100,18 @@ def rescore(
         InputError: nothing to score, or votes that the protocol needs are not stored.
     """
     folder = ResultDir(out)
+    result, scores = score_votes(folder, name, protocol=protocol, **options)
+    folder.write_scores(scores)
+    return result
+
+
+def score_votes(
+    folder: ResultDir, name: str | None = None, *, protocol: Protocol | None = None, **options: Any
+) -> tuple[BenchmarkResult, dict[str, Any]]:
+    """The scores of the stored votes under a protocol, as a result and as the object of a scores file.
+
+    Args, Raises: as `rescore`.
+    """
     plan = folder.plan()
     benchmark = get_benchmark(str(plan.get("benchmark")))
     rules = (protocol or _protocol(benchmark, plan, name)).with_options(**options)
@@ -111,8 +123,7 @@ def rescore(
     metadata = {"name": benchmark.name, "title": benchmark.title, "hub": benchmark.hub, "licence": benchmark.licence}
     scores = {"benchmark": metadata, "split": plan.get("split"), "judge": plan.get("judge", {})}
     scores |= {"native_prompt": bool(plan.get("native_prompt")), **result.as_json(), "anomalies": anomalies}
-    folder.write_scores(scores | {"item_scores": dict(result.item_scores)})
-    return result
+    return result, scores | {"item_scores": dict(result.item_scores)}
 
 
 def _protocol(benchmark: Benchmark, plan: Mapping[str, Any], name: str | None) -> Protocol:

@@ -13,6 +13,7 @@ from reasoner_rm.models.judge_checkpoint import JudgeConfig, save_judge
 from reasoner_rm.models.loading import Vlm
 from reasoner_rm.models.lora import merge_lora
 from reasoner_rm.pipeline.context import RunContext
+from reasoner_rm.pipeline.evaluation_store import forget_evaluations
 from reasoner_rm.training.checkpoints import Checkpoints
 from reasoner_rm.training.optimization import copy_trainable
 from reasoner_rm.training.policy_module import PolicyModule
@@ -89,6 +90,7 @@ class StageRun:
             self.checkpoints.remove()
         if self.session is not None:
             self.session.best.remove()
+        forget_evaluations(context, self.stage)
         seconds = context.run.read_json("summary.json").get("stage_seconds", {})
         seconds |= {self.stage: round(time.perf_counter() - self.start, 1)}
         context.update_summary(stage_seconds=seconds, seconds=round(sum(seconds.values()), 1))

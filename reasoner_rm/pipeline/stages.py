@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from reasoner_rm.models.loading import Vlm
 from reasoner_rm.models.prompt_encoder import PromptEncoder
 from reasoner_rm.pipeline.context import RunContext
 from reasoner_rm.pipeline.eval_fn import make_eval_fn
+from reasoner_rm.pipeline.evaluation_store import store_blind, store_evaluation
 from reasoner_rm.pipeline.listener_factory import open_listener
 from reasoner_rm.pipeline.preflight import training_samples
 from reasoner_rm.pipeline.rollout_log import rollout_record
@@ -33,7 +33,6 @@ from reasoner_rm.training.evaluation import check_schedule
 from reasoner_rm.training.grpo import GRPOTrainer
 from reasoner_rm.training.run_dir import RL_FILE, SFT_FILE, Stage
 from reasoner_rm.training.sft import SFTTrainer
-from reasoner_rm.utils.files import atomic_write
 
 
 class Pipeline(RunContext):
@@ -131,7 +130,7 @@ class Pipeline(RunContext):
     # --- evaluation ----------------------------------------------------------------------------------------------
 
     def evaluate_stage(self, stage: Stage, blind: bool = False, served: bool = False) -> None:
-        """Evaluate a stage's checkpoint on the held-out splits and write the metrics to `summary.json`.
+        """Evaluate a stage's checkpoint on the held-out splits and store the results, see `evaluation_store`.
 
         Args:
             served: with `engine.name: http`, the server has this checkpoint. False: evaluate in this process.
@@ -143,24 +142,22 @@ class Pipeline(RunContext):
         if settings.name == "http" and not served:
             warn_once("evaluated in this process: the server does not have the new weights; `eval` evaluates a server")
             settings = settings.model_copy(update={"name": "auto"})
-        summary = self.run.read_json("summary.json")
-        metrics = summary.setdefault("stages", {}).setdefault(stage, {})
         with (
             open_listener(self.config, self.template) as listener,
             self.engine(settings, self.run.checkpoint(stage)) as (engine, box_converter),
         ):
             self_listener = Listener(engine, self.template)
             for split in splits:
-                samples = self.samples(split)[: self.config.eval.limit]
+                every = self.samples(split)
+                samples = every[: self.config.eval.limit]
                 listeners = {"listener": listener, "self_listener": self_listener}
                 result = self._evaluate(engine, box_converter, samples, f"{stage} on {split}", **listeners)
-                self._write_evaluation(f"{stage}-{split}", result)
-                metrics[split] = result.metrics.as_json()
-                self.add_counts(**{split: len(samples)})
+                store_evaluation(self, stage, split, result, len(every))
             if blind and self.config.eval.blank_images:
-                samples = blank_images(self.samples(splits[0])[: self.config.eval.limit])
-                summary["blind"] = self._evaluate(engine, box_converter, samples, "blind").metrics.as_json()
-        self.update_summary(**{k: summary[k] for k in ("stages", "blind") if k in summary})
+                every = self.samples(splits[0])
+                samples = blank_images(every[: self.config.eval.limit])
+                result = self._evaluate(engine, box_converter, samples, "blind")
+                store_blind(self, stage, splits[0], result, len(every))
 
     def _evaluate(
         self,
@@ -199,8 +196,3 @@ class Pipeline(RunContext):
     def _log_rollouts(self, step: int, scored: list[ScoredGroup]) -> None:
         for s in scored:
             self.run.rollout({"stage": "grpo", "step": step, **rollout_record(s, self.run.path)})
-
-    def _write_evaluation(self, name: str, result: Evaluation) -> None:
-        with atomic_write(self.run.path / "evaluations" / f"{name}.jsonl") as file:
-            for row in result.records(self.run.path):
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")

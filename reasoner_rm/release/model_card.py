@@ -97,10 +97,16 @@ def _results(info: RunInfo) -> Iterator[dict[str, Any]]:
                     "type": metric_name(info.judge.task).lower(),
                     "name": f"{metric_name(info.judge.task)} after {stage_name(stage)}",
                     "value": round(metrics["accuracy"], 4),
-                    "args": {"protocol": _protocol(info), "n": metrics.get("n"), "interval_95": [low, high]},
+                    "args": {"protocol": _protocol(info), "n": _count(metrics), "interval_95": [low, high]},
                 }
             ],
         }
+
+
+def _count(metrics: Mapping[str, Any]) -> int | str:
+    """How many samples the metrics are of; of a part of the split also the size of the split."""
+    n, size = metrics.get("n", "–"), metrics.get("of")
+    return n if size is None or n == size else f"{n} of {size}"
 
 
 def _last_evaluation(info: RunInfo) -> tuple[str, Mapping[str, Any]]:
@@ -134,9 +140,7 @@ def _evaluation(info: RunInfo) -> Iterator[str]:
                 interval,
                 *(_share(metrics.get(k)) for k in ("consistency", "well_formed")),
             )
-            rows.append(
-                f"| {stage_name(stage)} | {split_name(split)} | {' | '.join(shares)} | {metrics.get('n', '–')} |"
-            )
+            rows.append(f"| {stage_name(stage)} | {split_name(split)} | {' | '.join(shares)} | {_count(metrics)} |")
     yield "\n".join(rows)
     blind = info.summary.get("blind", {}).get("accuracy")
     baseline = f" Blind baseline (every image replaced by a grey one): {_share(blind)}." if blind is not None else ""

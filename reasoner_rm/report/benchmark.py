@@ -27,14 +27,17 @@ MAX_SUBGROUPS = 30
 BASELINE_COLOURS = (MUTED, SERIES[3], SERIES[1], SERIES[6])
 
 
-def write_benchmark_report(path: str | Path) -> Path:
-    """Write `report.html` into a result folder and return its path.
+def write_benchmark_report(path: str | Path, protocol: str | None = None) -> Path:
+    """Write the page of the scores under a protocol into a result folder, and return its path.
+
+    Args:
+        protocol: its name with the options that were changed; None: the evaluation's own, in `report.html`.
 
     Raises:
-        InputError: the folder has no scores.
+        InputError: the votes were not scored under it.
     """
     folder = ResultDir(path)
-    scores = folder.scores()
+    scores = folder.scores(protocol)
     thumbnails = ThumbnailCache()
     answered, _ = folder.answered_items()
     step = -(-len(answered) // MAX_ITEMS)
@@ -53,7 +56,7 @@ def write_benchmark_report(path: str | Path) -> Path:
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )  # fmt: skip
-    out = folder.path / "report.html"
+    out = folder.path / folder.scores_file(protocol).with_suffix(".html").name.replace("scores", "report", 1)
     with atomic_write(out) as file:
         file.write(page.encode("utf-8", "replace").decode())
     return out

@@ -78,7 +78,10 @@ def test_all_protocols_follow_from_both_orders(samples: list[Sample], tmp_path: 
     )
     found = {p.name: rescore(out, p.name).metrics.headline[1].value for p in VLRB.protocols}
     assert found["r1_reward"] is not None and found["unifiedreward"] == pytest.approx(1 / 8)
-    assert json.loads((out / "scores.json").read_text())["protocol"]["name"] == "lmms_eval"
+    assert json.loads((out / "scores.json").read_text())["protocol"]["name"] == "official (order=both)"
+    for name in found:
+        assert ResultDir(out).scores(name)["headline"]["value"] == found[name]
+        assert json.loads((out / f"scores.{name}.json").read_text())["protocol"]["name"] == name
 
 
 def test_votes_that_were_never_cast_are_named(samples: list[Sample], tmp_path: Path) -> None:
@@ -203,6 +206,24 @@ def test_two_results_are_compared_item_by_item(samples: list[Sample], tmp_path: 
         compare(tmp_path / "a", tmp_path / "c")
 
 
+def test_another_protocols_scores_are_beside_those_that_are_compared(samples: list[Sample], tmp_path: Path) -> None:
+    """A rescore changes neither the comparison nor what a release takes; its own scores can be compared too."""
+    protocol = VLRB.protocol("official").with_options(order="both")
+    for name in "ab":
+        run(VLRB, samples, EvaluatedModel(CallablePredictor(longer)), protocol, tmp_path / name)
+    own, before = ResultDir(tmp_path / "a").scores(), compare(tmp_path / "a", tmp_path / "b")
+    rescore(tmp_path / "a", "unifiedreward")
+    rescore(tmp_path / "a", unparsed="coin")
+    assert ResultDir(tmp_path / "a").scores() == own and compare(tmp_path / "a", tmp_path / "b") == before
+    names = ["scores.json", "scores.official-order=both-unparsed=coin.json", "scores.unifiedreward.json"]
+    assert sorted(p.name for p in (tmp_path / "a").glob("scores*")) == names
+    assert compare(tmp_path / "a", tmp_path / "b", protocol="unifiedreward").protocol == "unifiedreward"
+    with pytest.raises(InputError, match=r"no scores\.r1_reward\.json; `rescore` writes it"):
+        ResultDir(tmp_path / "a").scores("r1_reward")
+    run(VLRB, samples, EvaluatedModel(CallablePredictor(longer)), protocol, tmp_path / "a")  # resumed: nothing is asked
+    assert ResultDir(tmp_path / "a").scores() == own
+
+
 def test_a_model_is_asked_with_the_protocols_prompt(samples: list[Sample], tmp_path: Path, tiny: Vlm) -> None:
     protocol = VLRB.protocol("both_orders")
     judge = EnginePredictor(TransformersEngine(tiny), prompts(protocol), SamplingParams(0.0, 8))
@@ -233,11 +254,15 @@ def test_the_shell(tmp_path: Path, tiny_folder: Path, capsys: pytest.CaptureFixt
     assert code == 0 and json.loads(out)["protocol"]["name"] == "both_orders", err
     code, out, err = shell("rescore", str(tmp_path / "out"), "--unparsed", "coin", "--json")
     assert code == 0 and json.loads(out)["protocol"]["name"] == "both_orders (unparsed=coin)"
+    assert (tmp_path / "out" / "report.both_orders-unparsed=coin.html").is_file()
+    assert "unparsed=coin" not in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert shell("rescore", str(tmp_path / "out"), "--tie", "maybe")[0] == 2
     code, _, err = shell(*common, "--any-revision", "--top-p", "1.5")
     assert code == 2 and "top_p is 1.5; give more than 0, and at most 1" in err
     code, out, _ = shell("eval", "compare", str(tmp_path / "out"), str(tmp_path / "out"))
     assert code == 0 and "B - A" in out
+    code, out, _ = shell("eval", "compare", str(tmp_path / "out"), str(tmp_path / "out"), "--tie", "drop", "--json")
+    assert code == 0 and json.loads(out)["protocol"] == "both_orders (tie=drop)"
     assert "official" in shell("eval", "--list")[1]
     assert shell("eval", "vl_reward_bench")[0] == 2
 

@@ -42,7 +42,7 @@ from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import load_template
 
 FIGURES = {
-    "accuracy": 0.7654, "accuracy_interval": [0.71, 0.81], "consistency": 0.6, "well_formed": 0.99, "n": 2,
+    "accuracy": 0.7654, "accuracy_interval": [0.71, 0.81], "consistency": 0.6, "well_formed": 0.99, "n": 2, "of": 4,
     "by": {"corruption": {"count": {"accuracy": 0.9}, "relation": {"accuracy": 0.5}}},
 }  # fmt: skip
 
@@ -140,13 +140,13 @@ def test_the_model_card(release: Path) -> None:
     head = yaml.safe_load(text.split("---")[1])
     assert head["license"] == "apache-2.0" and head["datasets"] == ["me/pairs"]
     (result,) = head["model-index"][0]["results"]
-    assert result["metrics"][0]["value"] == 0.7654
+    assert result["metrics"][0]["value"] == 0.7654 and result["metrics"][0]["args"]["n"] == "2 of 4"
     assert (
         result["metrics"][0]["args"]["interval_95"] == [0.71, 0.81]
         and "greedy" in result["metrics"][0]["args"]["protocol"]
     )
     for part in (
-        "| cold start | held-out | 76.5% | 71.0% to 81.0% | 60.0% | 99.0% | 2 |", "cc-by-4.0", "My pairs",
+        "| cold start | held-out | 76.5% | 71.0% to 81.0% | 60.0% | 99.0% | 2 of 4 |", "cc-by-4.0", "My pairs",
         "a &lt;b>red&lt;/b> thing \\| 1", "learning_rate 2.5e-06", "Lowest by type of corruption: “relation”, 50.0%",
         "vllm serve me/judge", "![Image 2](example/2.png)", "Qwen/Qwen2.5-VL-3B-Instruct",
     ):  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from reasoner_rm.cli.common import Add, libraries_to_stderr
@@ -86,7 +87,11 @@ def _publish(args: argparse.Namespace) -> None:
         out = args.out or args.run_dir / "release"
         release = prepare(args.run_dir, out, args.repo_id, args.license, args.pictures, args.results)
         result = verify(release.folder, args.run_dir, args.check)
-        print(f"verified: {result.same} of {result.asked} texts are identical to the run's", file=sys.stderr)
+        print(
+            f"verified: {result.same} of {result.asked} texts are identical to the run's, and {result.plain_same} of "
+            f"{result.plain_asked} to those of transformers' own generate",
+            file=sys.stderr,
+        )
         address = None if args.dry_run else upload(release.folder, args.repo_id, private=args.private)
-    row = {"folder": str(release.folder), "asked": result.asked, "same": result.same, "readable": result.readable}
+    row = {"folder": str(release.folder), **asdict(result)}
     print(json.dumps({**row, "commit": address}) if args.json else f"release: {address or release.folder}")

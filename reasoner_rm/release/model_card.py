@@ -226,7 +226,7 @@ def _use(repo_id: str, info: RunInfo) -> Iterator[str]:
         yield "With transformers alone, in one order:"
         yield f"```python\n{_transformers_program(repo_id, info)}\n```"
     yield "Served by vLLM, or by this package with a page to try it:"
-    yield f"```bash\nvllm serve {repo_id}\nreasoner-rm serve --model {repo_id}\n```"
+    yield f"```bash\nvllm serve {repo_id} --generation-config vllm\nreasoner-rm serve --model {repo_id}\n```"
     yield f"The prompt it was trained on (`{info.judge.template.name}`, hash `{info.judge.template.hash}`):"
     yield f"````text\n{info.judge.template.text}\n````"
 

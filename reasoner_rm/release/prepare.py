@@ -24,6 +24,9 @@ RELEASED_FILES = (
     "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "model.safetensors.index.json",
     "calibration.json", "calibration.png", FILE,
 )  # fmt: skip
+KEPT_GENERATION_SETTINGS = ("bos_token_id", "eos_token_id", "pad_token_id", "transformers_version")
+"""What a release keeps of its base's `generation_config.json`. Qwen's sets a temperature, top-p, top-k and a repetition
+penalty, which are another policy than the one that was trained and evaluated."""
 REQUIRED_FILES = ("config.json", "generation_config.json", "chat_template.jinja", "tokenizer.json", FILE)
 
 
@@ -66,7 +69,7 @@ def prepare(
     if (final / ADAPTER).is_file():
         _merge(final, staging)
     _copy(final, staging)
-    _ban_placeholders(staging)
+    _write_generation_config(staging)
     _write_judge_config(staging, info)
     comparison = example(info, staging) if pictures else None
     with atomic_write(staging / "README.md") as file:
@@ -99,8 +102,9 @@ def _merge(final: Path, out: Path) -> None:
         raise InputError(f"cannot merge the adapter into {base!r} ({reason})", file=final) from None
 
 
-def _ban_placeholders(out: Path) -> None:
-    """Suppress visual placeholder tokens in plain transformers' `generate()`: a generated one cannot be processed."""
+def _write_generation_config(out: Path) -> None:
+    """Make plain `generate()` the policy that was trained: greedy, without the base model's penalties and truncations,
+    and without visual placeholder tokens, which cannot be processed."""
     from tokenizers import Tokenizer
     from transformers import AutoConfig
 
@@ -109,8 +113,9 @@ def _ban_placeholders(out: Path) -> None:
     vocab_size = AutoConfig.from_pretrained(out).get_text_config().vocab_size
     unused = range(tokenizer.get_vocab_size(), vocab_size)
     file = out / "generation_config.json"
-    config = json.loads(file.read_text(encoding="utf-8"))
-    config["suppress_tokens"] = [*(token for token in visual if token is not None), *unused]
+    base = json.loads(file.read_text(encoding="utf-8"))
+    config = {key: base[key] for key in KEPT_GENERATION_SETTINGS if key in base}
+    config |= {"do_sample": False, "suppress_tokens": [*(t for t in visual if t is not None), *unused]}
     file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 

@@ -1,27 +1,39 @@
-"""Verifying a release: the release and its run must generate the same texts for the same held-out samples."""
+"""Verifying a release: the release and its run must generate the same texts for the same held-out samples, and plain
+transformers, with the release's own settings, the same as these."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
+from reasoner_rm.data.images import open_image
 from reasoner_rm.data.io import load_samples
 from reasoner_rm.errors import InputError
 from reasoner_rm.judge import Judge
 from reasoner_rm.release.run_info import read_run_info
 from reasoner_rm.schema import PAIRWISE_TASKS, Sample
+from reasoner_rm.tasks.render import Prompt, render
+
+PLAIN = 4
+"""How many texts plain transformers writes again; it reads prompts one by one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """Counts of generated texts: ``asked`` in all, ``same`` in release and run, ``readable`` by the task's parser."""
+    """Counts of generated texts: ``asked`` in all, ``same`` in release and run, ``readable`` by the task's parser; and
+    ``plain_same`` of ``plain_asked`` that transformers' own `generate` wrote as well. In half precision its kernels
+    round otherwise, and a text may differ."""
 
     asked: int
     same: int
     readable: int
+    plain_asked: int
+    plain_same: int
 
 
 def verify(release: str | Path, run: Path, n: int = 8, max_tokens: int = 256) -> Verification:
@@ -39,14 +51,41 @@ def verify(release: str | Path, run: Path, n: int = 8, max_tokens: int = 256) ->
         judge = Judge.from_pretrained(model, "transformers", max_tokens=max_tokens)
         votes = [vote for row in judge.collect_votes(samples) for vote in row]
         texts.append([(vote.completion.text, vote.parsed.answer) for vote in votes])
+        template, dtype = judge.template(samples[0].task), judge.engine.engine.vlm.model.dtype  # type: ignore[attr-defined]
         del judge
     of_run, of_release = texts
+    checked = votes[:PLAIN]
+    plain = _plain_tokens(release, [render(vote.sample, template) for vote in checked], max_tokens, dtype)
     same = sum(a == b for a, b in zip(of_run, of_release, strict=True))
     if same < len(of_run):
         raise InputError(
             f"{len(of_run) - same} of {len(of_run)} texts of the release differ from the run's", file=str(release)
         )
-    return Verification(len(of_run), same, sum(answer is not None for _, answer in of_release))
+    return Verification(
+        len(of_run),
+        same,
+        sum(answer is not None for _, answer in of_release),
+        len(checked),
+        sum(vote.completion.token_ids == tokens for vote, tokens in zip(checked, plain, strict=True)),
+    )
+
+
+def _plain_tokens(release: str | Path, prompts: Sequence[Prompt], max_tokens: int, dtype: Any) -> list[tuple[int, ...]]:
+    """What `generate` makes of each prompt, with the release's own processor, chat template and settings."""
+    import torch
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    processor = AutoProcessor.from_pretrained(release)
+    model = AutoModelForImageTextToText.from_pretrained(release, dtype=dtype)
+    model = model.to("cuda" if torch.cuda.is_available() else "cpu")
+    found = []
+    for prompt in prompts:
+        text = processor.apply_chat_template(prompt.messages(), add_generation_prompt=True, tokenize=False)
+        images = [open_image(ref) for ref in prompt.images]
+        inputs = processor(text=[text], images=images or None, return_tensors="pt").to(model.device)
+        tokens = model.generate(**inputs, max_new_tokens=max_tokens)
+        found.append(tuple(tokens[0, inputs["input_ids"].shape[1] :].tolist()))
+    return found
 
 
 def _samples(run: Path, n: int) -> list[Sample]:

@@ -97,9 +97,20 @@ def release(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_release_judges_as_its_run(run: Path, release: Path) -> None:
     found = verify(release, run, 4, max_tokens=16)
-    assert (found.asked, found.same) == (8, 8)
+    assert (found.asked, found.same, found.plain_asked, found.plain_same) == (8, 8, 4, 4)
     card = Judge.from_pretrained(release).config
     assert (card.template.name, card.temperature, card.max_pixels) == ("brief", 1.5, 84 * 84)
+
+
+def test_plain_generate_is_the_policy_whatever_its_base_said(run: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "run"
+    shutil.copytree(run, mine)
+    file = mine / "final" / "generation_config.json"
+    qwens = {"do_sample": True, "temperature": 0.1, "top_p": 0.001, "top_k": 1, "repetition_penalty": 1.5}
+    file.write_text(json.dumps(json.loads(file.read_text()) | qwens))
+    made = prepare(mine, tmp_path / "release", "me/judge").folder
+    found = verify(made, mine, 2, max_tokens=16)
+    assert (found.plain_asked, found.plain_same) == (4, 4)
 
 
 def test_a_release_that_judges_otherwise_is_found_out(run: Path, release: Path, tmp_path: Path) -> None:

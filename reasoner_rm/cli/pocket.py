@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
 
 from reasoner_rm.cli.common import Add, add_overrides, libraries_to_stderr, summary_line
+from reasoner_rm.schema import Sample
 
 
 def add_verbs(verb: Add) -> None:
@@ -31,6 +33,7 @@ def add_verbs(verb: Add) -> None:
 
 
 def _pocket(args: argparse.Namespace) -> None:
+    from reasoner_rm.data.io import load_samples
     from reasoner_rm.pipeline.pocket import pocket
 
     with libraries_to_stderr():
@@ -39,12 +42,16 @@ def _pocket(args: argparse.Namespace) -> None:
     print(summary_line(summary))
     print(f"report: {path / 'report.html'}")
     if args.task == "preference":
-        caption = {"digits": "a handwritten 7"}.get(args.world, "a red circle")
-        print(f'judge:  {_program()} judge --model {path} --caption "{caption}" A.png B.png')
+        first = load_samples(path / "data" / "heldout.jsonl")[0]  # drawings that the judge has not seen, in its world
+        print(f"judge:  {shlex.join([*_program(), 'judge', '--model', str(path), *_question(first)])}")
 
 
-def _program() -> str:
+def _question(sample: Sample) -> list[str]:
+    """A comparison as the arguments of `judge`."""
+    return ["--caption", sample.prompt, *(os.path.relpath(str(image)) for image in sample.images)]
+
+
+def _program() -> list[str]:
     """The command that starts this program: its name if it is on the PATH, else its relative path."""
-    return (
-        "reasoner-rm" if shutil.which("reasoner-rm") else os.path.relpath(Path(sys.executable).with_name("reasoner-rm"))
-    )
+    found = shutil.which("reasoner-rm")
+    return ["reasoner-rm" if found else os.path.relpath(Path(sys.executable).with_name("reasoner-rm"))]

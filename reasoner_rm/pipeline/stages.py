@@ -33,6 +33,7 @@ from reasoner_rm.training.evaluation import check_schedule
 from reasoner_rm.training.grpo import GRPOTrainer
 from reasoner_rm.training.run_dir import RL_FILE, SFT_FILE, Stage
 from reasoner_rm.training.sft import SFTTrainer
+from reasoner_rm.utils.memory import release_memory
 
 
 class Pipeline(RunContext):
@@ -41,8 +42,9 @@ class Pipeline(RunContext):
     # --- the stages ---------------------------------------------------------------------------------------------
 
     def train(self, stage: Stage) -> None:
-        """Run a stage by name."""
+        """Run a stage by name. Its models are released, before evaluation loads the checkpoint."""
         {"cold_start": self.cold_start, "rejection_sampling": self.rejection_sampling, "grpo": self.grpo}[stage]()
+        release_memory()
 
     def cold_start(self) -> None:
         """SFT on `data.cold_start`."""

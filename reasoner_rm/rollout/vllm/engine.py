@@ -30,6 +30,7 @@ from reasoner_rm.rollout.vllm.launch import start
 from reasoner_rm.rollout.vllm.step_backend import StepBackend, VllmRequest
 from reasoner_rm.schema import Completion
 from reasoner_rm.utils.cancellation import on_cancel
+from reasoner_rm.utils.memory import release_memory
 
 
 class VllmEngine(RolloutEngine):
@@ -168,9 +169,7 @@ class VllmEngine(RolloutEngine):
         self.llm.llm_engine.model_executor.shutdown()
         del self.llm, self._scheduler
         gc.unfreeze()  # vLLM hides what it allocates at its start from the collector
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        release_memory()
 
     def cached_tokens(self) -> tuple[int, int]:
         """Prompt tokens so far that the prefix cache had, and all that there were. Needs ``stats``."""

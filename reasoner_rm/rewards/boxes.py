@@ -21,7 +21,12 @@ def predicted_boxes(parsed: ParsedCompletion, sample: Sample, context: RewardCon
     if parsed.answer is None or not isinstance(task, Localisation):
         return None
     boxes = task.parse_answer(parsed.answer, sample)
-    if boxes is None or not context.image_sizes:
+    return None if boxes is None else in_original_pixels(boxes, context)
+
+
+def in_original_pixels(boxes: Boxes, context: RewardContext) -> Boxes:
+    """Boxes converted from the policy's box space; unchanged where the context has no image sizes."""
+    if not context.image_sizes:
         return boxes
     original, processed = context.image_sizes[0]
     return Boxes(to_original(boxes.xyxy, context.box_space, original, processed), boxes.labels)

@@ -26,7 +26,9 @@ def _format(
     and the last answer must be readable.
 
     Source: ``prefix`` is UnifiedReward-Think's (arXiv 2505.03318), ``search`` VLM-R1's for referring expressions
-    (arXiv 2504.07615), both without parsing the answer, as in ``unified_think_released``.
+    (arXiv 2504.07615). No released code asks for a thought that is not empty or for a readable answer, as in
+    ``unified_think_released``; R1-Reward (arXiv 2505.02835) and VLM-R1 take repeated answers, and no white space
+    behind the last.
     Formula: `<think>…</think>` then `<answer>…</answer>` or `\\boxed{…}`.
     Example: `<think>a</think><answer>Image 1 is better</answer>` earns 1; with a word after it 0, or 1 by ``prefix``.
     Range: 0 or 1.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Hashable, Sequence
 from typing import Annotated
 
 from pydantic import Field
@@ -57,34 +58,66 @@ def _cosine_length(
 def _repetition(
     group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext, *, words: Count = 6
 ) -> Values:
-    """Minus the share of repeated pieces: entries of the answer where it is a JSON list, else runs of words.
+    """Minus the share of repeated pieces: boxes with their labels where the text holds a list, else runs of words.
+
+    The list is in the first Markdown fence of the text, one marked ``json`` before others, or else the first list of
+    boxes outside. Without one, or where it is empty, runs count. Of a list that is no valid JSON the entries count that
+    can be found; the released code repairs it.
 
     Source: VLM-R1 (arXiv 2504.07615).
-    Formula: -(1 - #distinct / #pieces), pieces being entries or runs of ``words`` words of the whole text.
+    Formula: -(1 - #distinct / #pieces), pieces being boxes or runs of ``words`` words of the whole text.
     Example: an answer of 4 boxes, all the same: -(1 - 1/4) = -0.75.
     Range: -1..0.
     """
-    return [-repeated(p.answer, c.text, words) for c, p in zip(group.completions, parsed, strict=True)]
+    values = []
+    for completion in group.completions:
+        text = completion.text[:MAX_CHARACTERS]
+        boxes = listed_boxes(text)
+        values.append(-repeated(word_runs(text, words) if boxes is None else boxes))
+    return values
 
 
-def repeated(answer: str | None, text: str, words: int) -> float:
-    """The share of pieces that repeat an earlier one, 0..1."""
-    pieces: list[object] = _entries(answer)
-    if not pieces:
-        tokens = text[:MAX_CHARACTERS].lower().split()
-        pieces = [tuple(tokens[i : i + words]) for i in range(len(tokens) - words + 1)]
+def repeated(pieces: Sequence[Hashable]) -> float:
+    """The share of pieces that repeat an earlier one, 0..1; 0 without any."""
     return 1 - len(set(pieces)) / len(pieces) if pieces else 0.0
 
 
-def _entries(answer: str | None) -> list[object]:
-    """The entries of a JSON list, as texts; none for another answer."""
-    if answer is None or not answer.startswith("[") or len(answer) > MAX_CHARACTERS:
-        return []
+def word_runs(text: str, words: int) -> list[Hashable]:
+    """Every run of so many words, in lower case."""
+    tokens = text.lower().split()
+    return [tuple(tokens[i : i + words]) for i in range(len(tokens) - words + 1)]
+
+
+_FENCES = re.compile(r"```json(.*?)```", re.DOTALL), re.compile(r"```(.*?)```", re.DOTALL)
+_OPENED, _CLOSED = re.compile(r"\[\s*\{"), re.compile(r"\}\s*\]")
+_ENTRY = re.compile(r"""["']bbox_2d["']\s*:\s*(\[[^][]*\])\s*,\s*["']label["']\s*:\s*["']([^"'\n]*)""")
+
+
+def listed_boxes(text: str) -> list[Hashable] | None:
+    """The boxes of a text's list of boxes, each with its label as one text; None without a list, or with an empty one.
+
+    Entries without box or label are left out.
+    """
+    section = _box_list(text)
     try:
-        items = json.loads(answer)
-        return [json.dumps(item, sort_keys=True) for item in items]
+        items = json.loads(section)
     except (ValueError, RecursionError):
-        return []
+        return [f"{box}_{label}" for box, label in _ENTRY.findall(section)] or None
+    if not isinstance(items, list) or not items:
+        return None
+    entries = [item for item in items if isinstance(item, dict) and {"bbox_2d", "label"} <= item.keys()]
+    return [f"{item['bbox_2d']}_{item['label']}" for item in entries]
+
+
+def _box_list(text: str) -> str:
+    """The part of a text in which a list of boxes would be; empty without one."""
+    for fence in _FENCES:
+        if (found := fence.search(text)) and found[1].strip():
+            return found[1].strip()
+    opened = _OPENED.search(text)
+    label = text.find('"label"', text.find('"bbox_2d"', opened.end())) if opened else -1
+    closed = _CLOSED.search(text, label) if label >= 0 else None
+    return text[opened.start() : closed.end()] if opened and closed and '"bbox_2d"' in text[opened.end() :] else ""
 
 
 def _overlong(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from reasoner_rm.config import Count, Share
 from reasoner_rm.rewards.base import Reward, Values
-from reasoner_rm.rewards.length import MAX_CHARACTERS, repeated
+from reasoner_rm.rewards.length import MAX_CHARACTERS, repeated, word_runs
 from reasoner_rm.schema import Group, ParsedCompletion, RewardContext, Sample
 from reasoner_rm.tasks.qa import normalise
 
@@ -44,10 +44,8 @@ def _degenerate(
     Range: -1 or 0.
     """
     repetition = re.compile(rf"([^\s])\1{{{run - 1}}}")
-    return [
-        -float(repeated(None, c.text, words) > share or repetition.search(c.text[:MAX_CHARACTERS]) is not None)
-        for c in group.completions
-    ]
+    texts = [c.text[:MAX_CHARACTERS] for c in group.completions]
+    return [-float(repeated(word_runs(t, words)) > share or repetition.search(t) is not None) for t in texts]
 
 
 def _leak(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> Values:

@@ -27,8 +27,13 @@ PRESETS: dict[str, dict[str, Setting]] = {
     "vision_r1_det": _VISION_R1,
     "vision_r1_det_released": {
         "dual_format_released": 1.0,
-        "box_recall": {"overlap": "giou", "beginner": (0.5, 0.0, 1.0)},
-        "box_precision": {"over": "matched", "overlap": "giou", "beginner": (0.0, 0.0, 1.0)},
+        "box_recall": {"overlap": "giou", "released": True, "beginner": (0.5, 0.0, 1.0)},
+        "box_precision": {
+            "over": "matched",
+            "overlap": "giou",
+            "released": True,
+            "beginner": (0.0, 0.0, 1.0),
+        },
     },
     "hard": {"hard_format_result": 1.0},
     "vlm_r1_rec": {"format": 1.0, "rec_iou": 1.0},

@@ -10,6 +10,7 @@ from reasoner_rm.rewards.base import Reward, Values
 from reasoner_rm.rewards.format import has_layout
 from reasoner_rm.schema import PAIRWISE_TASKS, Group, ParsedCompletion, RewardContext
 from reasoner_rm.tasks import get_task
+from reasoner_rm.tasks.parsing import first_element
 
 MAX_THOUGHT = 20_000
 """The scores of longer thoughts are not parsed, in characters."""
@@ -27,13 +28,11 @@ def _unified_think_released(group: Group, parsed: Sequence[ParsedCompletion], co
     gold = get_task(group.sample.task).reference_answer(group.sample)
     if gold is None:
         return [None] * len(parsed)
-    return [float(has_layout(c.text, "answer", True)) + float(_first_answer(c.text) == gold) for c in group.completions]
-
-
-def _first_answer(text: str) -> str:
-    start = text.find("<answer>")
-    end = text.find("</answer>", start)
-    return (text[start + len("<answer>") : end] if 0 <= start < end else text).strip()
+    answers = (first_element(c.text, "answer") for c in group.completions)
+    return [
+        float(has_layout(c.text, "answer", True)) + float((c.text if answer is None else answer).strip() == gold)
+        for c, answer in zip(group.completions, answers, strict=True)
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from reasoner_rm.rewards.base import Result, Reward, RewardOutput
 from reasoner_rm.schema import Group, ParsedCompletion, RewardContext, Sample
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.caption_critic import CaptionCritic, phrase
-from reasoner_rm.tasks.parsing import boxes
 from reasoner_rm.tasks.qa import normalise
 
 
@@ -54,8 +54,9 @@ def _vicrit(
 def _vicrit_released(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> Result:
     """1 if the first word that differs between the original and the changed phrase is a substring of the answer.
 
-    The answer is the last `\\boxed{}`, or the text's last line; a thought is optional. A phrase that only lost words
-    has no differing word, on which the original crashes; here the whole changed phrase must then be a substring.
+    The answer is what the first `\\boxed{` holds, in the thought too, or what follows the last line break. A phrase
+    that only lost words has no differing word, on which the original crashes; here the whole changed phrase must then
+    be a substring.
 
     Source: the released scorer of ViCrit-Bench; looser than its paper (``vicrit``).
     Formula: first word of the changed phrase after the shared beginning and end are cut off ⊆ answer, in lower case.
@@ -64,15 +65,33 @@ def _vicrit_released(group: Group, parsed: Sequence[ParsedCompletion], context: 
     """
     if not _is_caption_critic(group.sample):
         return [None] * len(parsed)
-    original, changed = (str(group.sample.gold[key]).lower().split() for key in ("original", "changed"))
-    substring = first_difference(original, changed) or " ".join(changed)
-    values = [float(substring in _released_answer(c.text).lower()) for c in group.completions]
+    substring = released_substring(group.sample)
+    values = [float(substring in released_answer(c.text).lower()) for c in group.completions]
     return RewardOutput(values, metrics=_by_type(group.sample, values, "vicrit_released"))
 
 
-def _released_answer(text: str) -> str:
-    boxed = boxes(text)
-    return boxed[-1][0] if boxed else text.rstrip().rpartition("\n")[2]
+def released_answer(text: str) -> str:
+    """The content of the first `\\boxed{`, braces inside it balanced; of one that is never closed all but the last
+    character. Without a box, the text after the last line break, which is empty where the text ends in one.
+
+    >>> released_answer("\\\\boxed{a {red} car} \\\\boxed{b}"), released_answer("I see.\\na dog")
+    ('a {red} car', 'a dog')
+    """
+    start = text.find("\\boxed{")
+    if start < 0:
+        return text.rpartition("\n")[2]
+    start, depth = start + len("\\boxed{"), 1
+    for brace in re.finditer("[{}]", text[start:]):
+        depth += 1 if brace[0] == "{" else -1
+        if not depth:
+            return text[start : start + brace.start()]
+    return text[start:-1]
+
+
+def released_substring(sample: Sample) -> str:
+    """What an answer must contain, in lower case: the first word that differs, or else the whole changed phrase."""
+    original, changed = (str(sample.gold[key]).lower().split() for key in ("original", "changed"))
+    return first_difference(original, changed) or " ".join(changed)
 
 
 def first_difference(original: Sequence[str], changed: Sequence[str]) -> str | None:

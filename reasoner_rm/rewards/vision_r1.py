@@ -10,9 +10,11 @@ from scipy.optimize import linear_sum_assignment
 
 from reasoner_rm.config import Count, Share
 from reasoner_rm.rewards.base import Result, Reward, RewardOutput, Values
-from reasoner_rm.rewards.boxes import gold_boxes, normalize_labels, predicted_boxes
+from reasoner_rm.rewards.boxes import gold_boxes, in_original_pixels, predicted_boxes
+from reasoner_rm.rewards.released_boxes import is_released_format, released_boxes, released_label
 from reasoner_rm.schema import Group, ParsedCompletion, RewardContext
 from reasoner_rm.tasks.boxes import Array, Boxes, iou_matrix, parse_boxes
+from reasoner_rm.tasks.qa import normalise
 
 Overlap = Literal["iou", "giou"]
 Thresholds = tuple[float, float, float]
@@ -43,18 +45,20 @@ def _dual_format(group: Group, parsed: Sequence[ParsedCompletion], context: Rewa
 
 
 def _dual_format_released(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> Values:
-    """As ``dual_format``, but inverted on images without objects: any text without boxes earns 1.
+    """1 if the whole text is JSON whose boxes have 4 coordinates; inverted on images without objects.
+
+    There any text that is no JSON earns 1. JSON without boxes (`5`, `{}`, `[]`) has the format, and an answer in tags
+    does not.
 
     Source: the released code of Vision-R1 (arXiv 2503.18013).
-    Formula: template · content, or 1 - that without objects.
-    Example: `none here` earns 1 on an image without objects.
+    Formula: 1[JSON, boxes of 4 coordinates], or 1 - that without objects.
+    Example: `none here` earns 1 on an image without objects, `[]` earns 0.
     Range: 0 or 1.
     """
     gold = gold_boxes(group.sample)
     if gold is None:
         return [None] * len(parsed)
-    valid = [float(boxes is not None and len(boxes) > 0) for boxes in _predicted(group, parsed, context)]
-    return [value if len(gold) else 1 - value for value in valid]
+    return [float(is_released_format(c.text) == bool(len(gold))) for c in group.completions]
 
 
 def _box_recall(
@@ -63,6 +67,7 @@ def _box_recall(
     context: RewardContext,
     *,
     overlap: Overlap = "iou",
+    released: bool = False,
     beginner: Thresholds = BEGINNER,
     advanced: Thresholds = ADVANCED,
     switch_step: Count | None = None,
@@ -74,13 +79,16 @@ def _box_recall(
     Boxes and objects are matched by the Hungarian algorithm; a pair of different labels counts as IoU 0. Without boxes
     and objects: 1. The share itself is logged as ``vision_r1/recall``.
 
-    Source: Vision-R1 (arXiv 2503.18013). Qwen2.5-VL did best with one stage, the default.
+    Source: Vision-R1 (arXiv 2503.18013). Qwen2.5-VL did best with one stage, the default. Where its code has two, f(x)
+    = 1 above ξ2, not from ξ2 on.
     Formula: f(#(matched, IoU ≥ ξ0) / #objects), f(x) = 1 from ξ2 on, 0 below ξ1, else x.
     Example: 4 objects, matched IoUs 0.9, 0.6, 0.4: 2/4 at ξ0 0.5, f 0.5; at ξ0 0.75 1/4, f 0.
     Range: 0..1.
 
     Args:
         overlap: the paper's IoU or the code's GIoU.
+        released: the released code's reading: entries that are no box are skipped, boxes in prose are found, a text
+            without any has none; and a pair of different labels counts with its overlap.
         beginner, advanced: (ξ0, ξ1, ξ2) of the two stages; (0.5, 0, 1) gives the plain share.
         switch_step, switch_share: the step, or the share of training, at which the second stage begins.
         switch_cleared: the second stage begins once the running recall and precision have both reached this.
@@ -91,10 +99,10 @@ def _box_recall(
     def score(boxes: Boxes, gold: Boxes) -> tuple[float, float]:
         if not len(gold):
             return (float(not len(boxes)),) * 2
-        share = float((_matched(boxes, gold, overlap) >= min_overlap).sum() / len(gold))
+        share = float((_matched(boxes, gold, overlap, released) >= min_overlap).sum() / len(gold))
         return share, differentiated(share, low, high)
 
-    return _score_pairs(group, parsed, context, score, "vision_r1/recall")
+    return _score_pairs(group, parsed, context, score, "vision_r1/recall", released)
 
 
 def _box_precision(
@@ -104,6 +112,7 @@ def _box_precision(
     *,
     over: Literal["all", "matched"] = "all",
     overlap: Overlap = "iou",
+    released: bool = False,
     beginner: Thresholds = BEGINNER,
     advanced: Thresholds = ADVANCED,
     switch_step: Count | None = None,
@@ -126,11 +135,11 @@ def _box_precision(
     def score(boxes: Boxes, gold: Boxes) -> tuple[float, float]:
         if not len(boxes) or not len(gold):
             return (float(len(boxes) == len(gold)),) * 2
-        fits = [fit if fit >= min_overlap else 0.0 for fit in _matched(boxes, gold, overlap).tolist()]
+        fits = [fit if fit >= min_overlap else 0.0 for fit in _matched(boxes, gold, overlap, released).tolist()]
         mapped = [differentiated(fit, low, high) for fit in fits]
         return sum(fits) / len(boxes), sum(mapped) / (len(boxes) if over == "all" else len(fits))
 
-    return _score_pairs(group, parsed, context, score, "vision_r1/precision")
+    return _score_pairs(group, parsed, context, score, "vision_r1/precision", released)
 
 
 def differentiated(x: float, low: float, high: float) -> float:
@@ -142,14 +151,15 @@ def differentiated(x: float, low: float, high: float) -> float:
     return 1.0 if x >= high else 0.0 if x < low else x
 
 
-def matching(boxes: Boxes, gold: Boxes, overlap: Overlap = "iou") -> tuple[Array, Array]:
+def matching(boxes: Boxes, gold: Boxes, overlap: Overlap = "iou", released: bool = False) -> tuple[Array, Array]:
     """The min(N, M) pairs of box and object of least total cost: indices of boxes, and of objects.
 
     A pair's cost is the L1 distance of the corners in pixels, less 1 for the same label and less the overlap, so that
     label and overlap only break ties.
     """
     distance = np.abs(boxes.xyxy[:, None] - gold.xyxy).sum(-1)
-    return linear_sum_assignment(distance - _same_label(boxes, gold) - overlaps(boxes.xyxy, gold.xyxy, overlap))  # type: ignore[no-any-return]
+    same = _same_label(boxes, gold, released)
+    return linear_sum_assignment(distance - same - overlaps(boxes.xyxy, gold.xyxy, overlap))  # type: ignore[no-any-return]
 
 
 def overlaps(a: Array, b: Array, kind: Overlap) -> Array:
@@ -163,22 +173,28 @@ def overlaps(a: Array, b: Array, kind: Overlap) -> Array:
     return np.asarray(shared / union - (enclosing - union) / enclosing)
 
 
-def _same_label(boxes: Boxes, gold: Boxes) -> Array:
-    labels, gold_labels = (np.array(normalize_labels(b).labels, dtype=object) for b in (boxes, gold))
+def _same_label(boxes: Boxes, gold: Boxes, released: bool) -> Array:
+    same = released_label if released else normalise
+    labels, gold_labels = (np.array([same(label) for label in b.labels], dtype=object) for b in (boxes, gold))
     return np.asarray(labels[:, None] == gold_labels, dtype=np.float64)
 
 
-def _matched(boxes: Boxes, gold: Boxes, overlap: Overlap) -> Array:
-    """The overlap of each matched pair, clipped to 0..1; 0 where the labels differ."""
+def _matched(boxes: Boxes, gold: Boxes, overlap: Overlap, released: bool) -> Array:
+    """The overlap of each matched pair, clipped to 0..1; 0 where the labels differ, except in the released form."""
     if not len(boxes) or not len(gold):
         return np.zeros(0)
-    pairs = matching(boxes, gold, overlap)
-    fits = overlaps(boxes.xyxy, gold.xyxy, overlap) * _same_label(boxes, gold)
+    pairs = matching(boxes, gold, overlap, released)
+    fits = overlaps(boxes.xyxy, gold.xyxy, overlap)
+    fits = fits if released else fits * _same_label(boxes, gold, released)
     return np.asarray(fits[pairs].clip(0.0, 1.0))
 
 
-def _predicted(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> list[Boxes | None]:
+def _predicted(
+    group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext, released: bool = False
+) -> list[Boxes | None]:
     """The boxes of each completion: of its answer, or of a text that is only a list of boxes."""
+    if released:
+        return [in_original_pixels(released_boxes(c.text), context) for c in group.completions]
     return [
         predicted_boxes(p if p.answer is not None else _parse_bare(c.text), group.sample, context)
         for c, p in zip(group.completions, parsed, strict=True)
@@ -202,12 +218,14 @@ def _score_pairs(
     context: RewardContext,
     score: Callable[[Boxes, Boxes], tuple[float, float]],
     metric: str,
+    released: bool,
 ) -> Result:
     """``score`` of each completion's boxes: the second value is the reward, the first a metric."""
     gold = gold_boxes(group.sample)
     if gold is None:
         return [None] * len(parsed)
-    pairs = [(0.0, 0.0) if boxes is None else score(boxes, gold) for boxes in _predicted(group, parsed, context)]
+    predicted = _predicted(group, parsed, context, released)
+    pairs = [(0.0, 0.0) if boxes is None else score(boxes, gold) for boxes in predicted]
     return RewardOutput([reward for _, reward in pairs], metrics={metric: [raw for raw, _ in pairs]})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,7 +16,8 @@ from reasoner_rm.schema import Group, ParsedCompletion, RewardContext
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.average_precision import COCO_THRESHOLDS, average_precision
 from reasoner_rm.tasks.boxes import Array, Boxes, iou_matrix
-from reasoner_rm.tasks.qa import MAX_ANSWER, normalise
+from reasoner_rm.tasks.escape import unescape
+from reasoner_rm.tasks.qa import MAX_ANSWER
 
 MIN_IOU = 0.5
 """A referred object counts as found above this IoU."""
@@ -24,8 +26,9 @@ MIN_IOU = 0.5
 def _rec_iou(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext, *, hard: bool = False) -> Values:
     """The IoU of the answer's one box with the gold box, in original pixels; ``hard``: 1 above 0.5, else 0.
 
-    Source: VLM-R1 (arXiv 2504.07615), accuracy of referring expressions. Its code uses the soft form, with pixel
-    conventions that differ by one; its evaluation uses the hard form.
+    Source: VLM-R1 (arXiv 2504.07615), accuracy of referring expressions. Its code uses the soft form, its evaluation
+    the hard one; it takes the first four whole numbers in brackets for the box, and an overlap of up to a pixel for
+    none.
     Formula: |A ∩ B| / |A ∪ B|.
     Example: true [0, 0, 10, 10], answer [0, 0, 10, 5]: 0.5; ``hard`` 0.
     Range: 0..1.
@@ -46,7 +49,8 @@ def _od_map(group: Group, parsed: Sequence[ParsedCompletion], context: RewardCon
     Boxes are ranked in the order of the answer. Boxes of labels that the image does not hold cost nothing, nor do
     those after the last right box; ``od_length`` penalises them.
 
-    Source: VLM-R1 (arXiv 2504.07615), ``od_ap``. Both empty is 1, one empty 0, as in its code.
+    Source: VLM-R1 (arXiv 2504.07615), ``od_ap``. Both empty is 1, one empty 0, as in its code; which compares labels
+    literally, and skips what it cannot read in an answer, so that any text is empty there.
     Formula: mean over labels and IoU thresholds of the precision interpolated at 101 recalls.
     Example: 2 cubes, 1 of them boxed exactly: recall ends at 0.5, 51 of 101 recalls are reached: 0.505.
     Range: 0..1.
@@ -111,27 +115,27 @@ def _od_weighted_sum(
 
 
 def _all_match(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> Values:
-    """1 if the answer equals the gold answer, both normalised, for any task; else 0.
+    """1 if the answer equals the gold answer up to case, line breaks and stops at the end, for any task; else 0.
 
-    Source: VLM-R1 (arXiv 2504.07615), ``all_match``, its reward for GUI tasks and several images.
-    Formula: 1[normalise(answer) = normalise(gold)].
-    Example: gold `Open Settings`, answer `open  settings.`: 1.
+    Source: VLM-R1 (arXiv 2504.07615), ``all_match``, its reward for GUI tasks and several images. Its code compares the
+    whole text where there is no answer element; here that earns 0.
+    Formula: 1[cleaned(answer) = cleaned(gold)].
+    Example: gold `Open Settings`, answer `open\\nsettings.`: 1.
     Range: 0 or 1.
     """
     gold = get_task(group.sample.task).reference_answer(group.sample)
     if gold is None:
         return [None] * len(parsed)
-    target = normalise(gold)
-    return [
-        float(p.answer is not None and len(p.answer) <= MAX_ANSWER and normalise(p.answer) == target) for p in parsed
-    ]
+    target = cleaned(gold)
+    return [float(p.answer is not None and len(p.answer) <= MAX_ANSWER and cleaned(p.answer) == target) for p in parsed]
 
 
 def _text_ratio(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> Values:
-    """The character-level similarity of the answer and the gold answer, both normalised.
+    """The character-level similarity of the answer and the gold answer, both cleaned as by ``all_match``.
 
     Source: VLM-R1 (arXiv 2504.07615), the fallback of its default accuracy. It gives partial credit, which suits
-    transcription but not tasks with one right answer.
+    transcription but not tasks with one right answer. Its code compares the whole text where there is no answer
+    element; here that earns 0.
     Formula: 2 · (longest common subsequence) / (characters of both).
     Example: gold `cats`, answer `cat`: 6/7 = 0.857.
     Range: 0..1.
@@ -139,8 +143,21 @@ def _text_ratio(group: Group, parsed: Sequence[ParsedCompletion], context: Rewar
     gold = get_task(group.sample.task).reference_answer(group.sample)
     if gold is None or len(gold) > MAX_ANSWER:
         return [None] * len(parsed)
-    target, answers = normalise(gold), (p.answer if p.answer and len(p.answer) <= MAX_ANSWER else None for p in parsed)
-    return [0.0 if answer is None else fuzz.ratio(normalise(answer), target) / 100 for answer in answers]
+    target, answers = cleaned(gold), (p.answer if p.answer and len(p.answer) <= MAX_ANSWER else None for p in parsed)
+    return [0.0 if answer is None else fuzz.ratio(cleaned(answer), target) / 100 for answer in answers]
+
+
+def cleaned(text: str) -> str:
+    """A text as VLM-R1 compares it: unescaped, in lower case, without stops at its end; a line break is a space, or
+    nothing behind white space.
+
+    >>> cleaned("Open\\nSettings. \\n"), cleaned("a \\nb..")
+    ('open settings', 'a b')
+    """
+    text = unescape(text)
+    for line_break in "\n\r":
+        text = re.sub(rf"(?<=\s){line_break}", "", text).replace(line_break, " ")
+    return text.strip().rstrip(".").lower()
 
 
 def greedy_pairs(overlaps: Array, threshold: float) -> list[tuple[int, int, float]]:

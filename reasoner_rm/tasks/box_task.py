@@ -19,6 +19,9 @@ from reasoner_rm.tasks.qa import normalise
 MIN_IOU = 0.5
 """A detected object needs at least this IoU, as in COCO's AP50; a grounded one needs more than it."""
 
+NOTHING = "None"
+"""How an answer may state that there is no object, besides an empty list."""
+
 
 class Localisation(Task):
     """The answer is a JSON list of ``{"bbox_2d": [x1, y1, x2, y2], "label": "…"}``; so is gold ``boxes``.
@@ -92,7 +95,8 @@ class Detection(Localisation):
     """``prompt`` names the categories; ``gold.boxes`` holds every object of them, or nothing where there is none.
 
     Correctness is F1 at IoU 0.5 under a maximum one-to-one matching of boxes and objects with the same label (case and
-    outer punctuation aside): 2·pairs / (predicted + gold), 0..1. Both empty: 1.
+    outer punctuation aside): 2·pairs / (predicted + gold), 0..1. Both empty: 1. The answer `None` is no box, as in the
+    data of VLM-R1 (arXiv 2504.07615).
     """
 
     name: ClassVar[str] = "detection"
@@ -103,6 +107,9 @@ class Detection(Localisation):
             if not normalise(item.get("label", "")):
                 what = f"sample {sample.id!r}: the gold box {item['bbox_2d']} has no label"
                 raise InputError(what, remedy="name its category")
+
+    def parse_answer(self, answer: str, sample: Sample) -> Boxes | None:
+        return parse_boxes("[]" if answer.strip() == NOTHING else answer)
 
     def score(self, predicted: Boxes, gold: Boxes) -> float:
         from scipy.optimize import linear_sum_assignment  # longer to import than all tasks together

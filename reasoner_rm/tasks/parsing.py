@@ -101,6 +101,14 @@ def last_element(text: str, tag: str) -> str | None:
     return text[start : text.find(f"</{tag}>", start)].strip()
 
 
+def first_element(text: str, tag: str) -> str | None:
+    """The content between the first ``<tag>`` and the next ``</tag>``, as the released readers take it; None without
+    one. Linear time."""
+    start = text.find(f"<{tag}>")
+    end = text.find(f"</{tag}>", start)
+    return text[start + len(tag) + 2 : end] if 0 <= start < end else None
+
+
 def boxes(text: str) -> list[tuple[str, int, int]]:
     """Every complete outermost ``\\boxed{…}`` with balanced braces: (content, start, end). Linear time."""
     if BOXED not in text or text.count("{") + text.count("}") > MAX_BRACES:

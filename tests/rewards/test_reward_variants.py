@@ -112,7 +112,7 @@ def test_the_released_form_reads_a_bare_verdict_and_the_first_answer() -> None:
 
 def test_normalised_equality() -> None:
     row = Sample("q", "qa", "?", gold={"answer": "Open Settings", "kind": "text"})
-    for answer, value in (("open  settings.", 1), ("Open", 0), ("", 0), ("open settings " * 400, 0)):
+    for answer, value in (("open\nsettings.", 1), ("open  settings", 0), ("Open", 0), ("open settings " * 400, 0)):
         assert paid("all_match", f"<think>x</think><answer>{answer}</answer>", row) == value
 
 

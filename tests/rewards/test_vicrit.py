@@ -69,9 +69,10 @@ def test_the_released_scorer(original: str, changed: str, answer: str, earned: f
     assert paid(answer, row, "vicrit_released") == earned
 
 
-def test_the_released_scorer_reads_the_last_line_without_a_box() -> None:
-    text = "Let me see.\nIt is the wooden one.\n"
+def test_the_released_scorer_reads_what_follows_the_last_line_break_without_a_box() -> None:
+    text = "Let me see.\nIt is the wooden one."
     assert score("vicrit_released", text, sample())["total"] == 1
+    assert score("vicrit_released", text + "\n", sample())["total"] == 0
     assert score("vicrit", text, sample())["total"] == 0
     assert score("vicrit_released", "wooden?\nNo idea.", sample())["total"] == 0
 

@@ -77,8 +77,8 @@ def test_nothing_there() -> None:
     assert parts("[]", gold()) == [1, 1, 1, 3]
     assert parts(stated(CUBE), gold()) == [0, 0, 0, 0]
     assert parts("no cube", gold()) == [0, 0, 0, 0]
-    assert [score("dual_format_released", t, gold())["total"] for t in ("[]", "no cube", stated(CUBE))] == [1, 1, 0]
-    assert [score("dual_format_released", t, gold(CUBE))["total"] for t in ("[]", stated(CUBE))] == [0, 1]
+    assert [score("dual_format_released", t, gold())["total"] for t in ("[]", "no cube", stated(CUBE))] == [0, 1, 0]
+    assert [score("dual_format_released", t, gold(CUBE))["total"] for t in ("[]", stated(CUBE))] == [1, 1]
     assert parts("[]", gold(CUBE)) == [0, 0, 0, 0]
 
 
@@ -98,6 +98,7 @@ def test_superfluous_boxes_cost_unless_pairs_alone_count() -> None:
 
 def test_labels_count() -> None:
     assert parts(stated(CUBE, label="ball"), gold(CUBE)) == [1, 0, 0, 1]
+    assert parts(stated(CUBE, label="ball"), gold(CUBE), "vision_r1_det_released") == [1, 1, 1, 3]
     assert parts(stated(CUBE, label="Cube."), gold(CUBE)) == [1, 1, 1, 3]
 
 

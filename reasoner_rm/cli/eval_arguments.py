@@ -51,7 +51,7 @@ def add_protocol_options(parser: argparse.ArgumentParser) -> None:
     options.add_argument("--protocol", metavar="NAME", help="a protocol of the benchmark (eval --list)")
     for name, values in (
         ("order", "given, random, both, best_first or parity"), ("combine", "mean, majority or strict"),
-        ("tie", "drop, wrong, right, half, exact or calibrated"), ("unparsed", "wrong, coin, exclude or spoil"),
+        ("tie", "drop, wrong, right, half, exact or calibrated"), ("unparsed", "wrong, coin or exclude"),
         ("average", "micro, macro or all"),
     ):  # fmt: skip
         options.add_argument(f"--{name}", metavar="X", help=f"override: {values}")

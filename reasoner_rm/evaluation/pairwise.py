@@ -92,14 +92,12 @@ def vote_score(item: AnsweredItem, prediction: Prediction, protocol: Protocol) -
     return 0.0 if verdict is None else credit(verdict, gold, protocol.tie)
 
 
-def parsed_votes(item: AnsweredItem, protocol: Protocol) -> list[ParsedVote] | None:
-    """The votes that count, parsed; None if an unreadable one leaves the whole item out."""
+def parsed_votes(item: AnsweredItem, protocol: Protocol) -> list[ParsedVote]:
+    """The votes that count, parsed."""
     votes = [parse_vote(item, prediction, protocol) for prediction in protocol.counted(item)]
     match protocol.unparsed:
         case "exclude":
             return [vote for vote in votes if vote.verdict is not None]
-        case "spoil":
-            return None if any(vote.verdict is None for vote in votes) else votes
         case "coin":
             return [vote if vote.verdict is not None else _by_coin(vote, item.sample, protocol) for vote in votes]
     return votes
@@ -163,7 +161,7 @@ def _tie_calibrated(items: Sequence[AnsweredItem], protocol: Protocol) -> list[f
     """Scores under the ε that makes most of them right; unreadable items are wrong, or left out where votes are."""
     margins, golds = [], []
     for item in items:
-        readable = [vote for vote in parsed_votes(item, protocol) or () if vote.verdict is not None]
+        readable = [vote for vote in parsed_votes(item, protocol) if vote.verdict is not None]
         margins.append(mean_margin(readable) if readable else math.nan)
         golds.append({PairVerdict.FIRST: 1, PairVerdict.SECOND: -1}.get(gold_verdict(item.sample), 0))
     m, h = np.array(margins), np.array(golds)

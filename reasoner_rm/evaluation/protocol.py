@@ -18,7 +18,7 @@ from reasoner_rm.utils.seeding import stable_seed
 Orders = Literal["given", "random", "both", "best_first", "parity"]
 Combine = Literal["mean", "majority", "strict"]
 Tie = Literal["drop", "wrong", "right", "half", "exact", "calibrated"]
-Unparsed = Literal["wrong", "coin", "exclude", "spoil"]
+Unparsed = Literal["wrong", "coin", "exclude"]
 
 Parser: TypeAlias = Callable[[str, Sample], Any]
 """What a text answers about a sample as it was shown; None when nothing can be read. Never raises."""
@@ -47,8 +47,8 @@ class Protocol:
             `exact`: a verdict must say what the gold says. `calibrated`: exact, where a verdict is a tie if its margin
             is at most the ε that makes the accuracy greatest on these very data (arXiv 2305.14324).
         threshold: verdicts whose margin is at most so large are ties.
-        unparsed: an unreadable vote is `wrong`, a `coin` by ``seed``, left out (`exclude`), or leaves its whole item
-            out (`spoil`).
+        unparsed: an unreadable vote is `wrong`, a `coin` by ``seed``, or left out (`exclude`). Where it is not left
+            out, it is one of the votes of which `strict` needs more than half.
         average: over items (`micro`), over the kinds of the facet ``over`` (`macro`), or of units: those items that
             share ``over`` are right if they are `all` right. ``over`` may also be `group_id`.
         metric: what is counted; None: the accuracy of verdicts on pairs.

@@ -10,9 +10,10 @@ import re
 from enum import IntEnum
 from typing import Any
 
+from reasoner_rm.rewards.vicrit import released_answer
 from reasoner_rm.schema import PAIRWISE_TASKS, ParsedCompletion, Sample
 from reasoner_rm.tasks import get_task
-from reasoner_rm.tasks.parsing import boxes, last_element
+from reasoner_rm.tasks.parsing import boxes, first_element
 
 
 class PairVerdict(IntEnum):
@@ -56,28 +57,46 @@ _BETTER = re.compile(r"Answer\s*(\d+)\s*is\s*(?:the\s*)?(?:slightly\s*)?better",
 def overall_judgment(text: str, sample: Sample) -> PairVerdict | None:
     """VL-RewardBench: the last `Answer N is better` behind the first `Overall Judgment` or `Therefore`.
 
-    The released script is_pairwise N with the rejected answer's number alone, so that any other number agrees with the
-    gold; here a number that is neither 1 nor 2 cannot be read.
+    The released script compares N with the rejected answer's number only, so that any other number agrees with the
+    gold. Here a number that is neither 1 nor 2 cannot be read: it names no answer.
     """
-    flat = " ".join(text.replace("\n", "").replace("*", "").split())
+    flat = text.replace("\n", "").replace("*", "")
     start = _START.search(flat)
     found = _BETTER.findall(flat, start.end()) if start else []
-    return {"1": PairVerdict.FIRST, "2": PairVerdict.SECOND}.get(found[-1].lstrip("0")) if found else None
+    return _by_number(found[-1]) if found else None
 
 
 def substring(text: str, sample: Sample) -> PairVerdict | None:
-    """UnifiedReward's scripts: whether `Answer 1 is better` (or Image, Video) is anywhere, else whether 2 is."""
+    """UnifiedReward's scripts for videos: `Video 1 is better` (or Image, Answer) anywhere, else 2 anywhere."""
     noun = PAIRWISE_TASKS[sample.task].noun
     if f"{noun} 1 is better" in text:
         return PairVerdict.FIRST
     return PairVerdict.SECOND if f"{noun} 2 is better" in text else None
 
 
+def gold_substring(text: str, sample: Sample) -> PairVerdict | None:
+    """UnifiedReward's scripts for images and answers, and those for Qwen3-VL: the right verdict anywhere in the text,
+    else the wrong one. A text with both agrees with the gold."""
+    noun, gold = PAIRWISE_TASKS[sample.task].noun, int(sample.gold["p_first"] < 0.5)
+    return next((PairVerdict(i) for i in (gold, 1 - gold) if f"{noun} {i + 1} is better" in text), None)
+
+
 def first_number(text: str, sample: Sample) -> PairVerdict | None:
-    """R1-Reward's scripts: the answer's number, else the first digit 1 or 2 of the whole text."""
-    answer = last_element(text, "answer")
-    found = re.search(r"[12]", text if answer is None else answer)
-    return PairVerdict(int(found[0]) - 1) if found else None
+    """R1-Reward's scripts: the number that the first answer element is, else the last digit 1 or 2 of the text.
+
+    Any answer but 1 is a vote for the second in the scripts, which show the better one first. So it is wrong there, as
+    an unreadable vote is here.
+    """
+    answer = first_element(text, "answer")
+    return _by_number(text[max(text.rfind("1"), text.rfind("2")) :][:1] if answer is None else answer)
+
+
+def _by_number(text: str) -> PairVerdict | None:
+    """The verdict of a text that is the number 1 or 2 in any notation; None for another."""
+    try:
+        return {1.0: PairVerdict.FIRST, 2.0: PairVerdict.SECOND}.get(float(text))
+    except ValueError:
+        return None
 
 
 def bracketed(text: str, sample: Sample) -> PairVerdict | None:
@@ -166,14 +185,24 @@ def step_ratings(text: str, sample: Sample) -> list[float] | None:
 
 
 def phrase(text: str, sample: Sample) -> str | None:
-    """ViCrit-Bench: the last `\\boxed{}`, else the last line."""
+    """ViCrit-Bench, the paper: the last `\\boxed{}`, else the last line."""
     found = boxes(text)
     answer = found[-1][0] if found else text.rstrip().rpartition("\n")[2]
     return answer.strip() or None
 
 
-def first_box(text: str, sample: Sample) -> tuple[float, ...] | None:
-    """VLM-R1's REC: four whole numbers in square brackets within braces, in the last answer; spaces are allowed."""
-    answer = last_element(text, "answer") or ""
-    found = re.search(r"\{[^{}]*?\[\s*(\d+),\s*(\d+),\s*(\d+),\s*(\d+)\s*\][^{}]*\}", answer)
-    return tuple(float(n[:9]) for n in found.groups()) if found else None
+def phrase_released(text: str, sample: Sample) -> str:
+    """ViCrit-Bench's script: see `released_answer`."""
+    return released_answer(text)
+
+
+_BOX = re.compile(r"\[(\d+),\s*(\d+),\s*(\d+),\s*(\d+)]")
+
+
+def last_box(text: str, sample: Sample) -> tuple[float, ...] | None:
+    """VLM-R1's REC: the last `[x1, y1, x2, y2]` of whole numbers between an opening and a closing brace of the first
+    answer element; white space is allowed behind the commas only."""
+    answer = first_element(text, "answer") or ""
+    start, end = answer.find("{"), answer.rfind("}")
+    found = _BOX.findall(answer, start, end) if 0 <= start < end else []
+    return tuple(float(n[:9]) for n in found[-1]) if found else None

@@ -108,6 +108,10 @@ JUDGEMENTS = (
     "<answer>Answer {n} is better</answer>",
     "Overall Judgment: Answer {n}is better",
     "<answer>{n}</answer> or Answer {m} is better",
+    "<answer> {n}.0 </answer><answer>{m}</answer>",
+    "{m} or {n}",
+    "Answer {m} is better? No, Answer {n} is better",
+    "Overall  Judgment: Answer {n} is better",
 )
 
 
@@ -134,7 +138,7 @@ def vlrb(protocol: Protocol) -> Iterator[tuple[list[dict[str, Any]], list[Answer
     benchmark = get_benchmark("vl_rewardbench")
     for rng in files(protocol.name):
         rows = vlrb_rows(rng)
-        fluent = rng.random() < 0.5  # else many items are spoilt
+        fluent = rng.random() < 0.5  # else many votes cannot be read
         say = (lambda rng=rng: f"Overall Judgment: Answer {rng.choice('12')} is better") if fluent else None
         yield rows, [asked(s, protocol, say or (lambda rng=rng: judgement(rng))) for (s,) in read(benchmark, rows)]
 
@@ -532,6 +536,7 @@ def test_vicrit_bench() -> None:
                 "\\boxed{%s}",
                 "So \\boxed{a wall}, no: \\boxed{%s}",
                 "It is\n%s",
+                "It is\n%s\n",
                 "\\boxed{coloured %s}",
                 "\\boxed{a wall}",
             )

@@ -29,9 +29,10 @@ JUDGMENT = r"(?:Overall Judgment|Therefore)\s*.*\s*-*\s*Answer\s*(\d+)\s*is\s*(?
 
 
 def vlrb_group(name: str) -> str:
-    if name.startswith(("RLAIF", "RLHF", "hallucination")):
+    start = re.split("[-_]", name)[0]
+    if start in ("RLAIF", "RLHF", "hallucination"):
         return "hallucination"
-    return "reasoning" if name.startswith(("mathverse", "mmmu")) else "general"
+    return "reasoning" if start in ("mathverse", "mmmu") else "general"
 
 
 def vl_rewardbench(rows: list[Row], answers: list[Answers], k: int) -> tuple[float | None, float | None]:
@@ -48,8 +49,6 @@ def vl_rewardbench(rows: list[Row], answers: list[Answers], k: int) -> tuple[flo
                 counts["reject"] += 1
             else:
                 counts["agree"] += 1
-        if counts["doesntMatch"]:  # filter_out_doesntMatch
-            continue
         for what in ("agree", "reject"):
             if counts[what] > k / 2:
                 agreed.setdefault(vlrb_group(row["id"]), []).append(int(what == "agree"))
@@ -61,9 +60,8 @@ def unifiedreward(rows: list[Row], answers: list[Answers]) -> tuple[float | None
     groups: dict[str, list[int]] = {}
     for row, ((swapped, text),) in zip(rows, answers, strict=True):
         better = 1 if (row["human_ranking"][0] < row["human_ranking"][1]) != swapped else 2
-        said = 1 if "Answer 1 is better" in text else 2 if "Answer 2 is better" in text else 0
         name = "general" if row["id"].startswith("hallucination") else vlrb_group(row["id"])
-        groups.setdefault(name, []).append(int(said == better))
+        groups.setdefault(name, []).append(int(f"Answer {better} is better" in text))
     return share([v for g in groups.values() for v in g]), {name: share(g) for name, g in groups.items()}
 
 
@@ -71,10 +69,12 @@ def r1_reward(rows: list[Row], answers: list[Answers]) -> tuple[float | None, di
     """The chosen answer is always shown first, so that "1" is always right."""
     groups: dict[str, list[int]] = {}
     for row, ((_, text),) in zip(rows, answers, strict=True):
-        tagged = re.findall(r"<answer>((?:(?!<answer>).)*?)</answer>", text, re.DOTALL)
-        digits = [c for c in (tagged[-1] if tagged else text) if c in "12"]
+        if "<answer>" in text and "</answer>" in text.split("<answer>", 1)[1]:
+            said = text.split("<answer>", 1)[1].split("</answer>")[0].strip()
+        else:
+            said = "".join(c for c in text if c in "12")[-1:]
         name = "general" if row["id"].startswith(("RLHF", "RLAIF")) else vlrb_group(row["id"])
-        groups.setdefault(name, []).append(int(digits[:1] == ["1"]))
+        groups.setdefault(name, []).append(int(said in ("1", "1.0", "01")))
     return share([v for g in groups.values() for v in g]), {name: share(g) for name, g in groups.items()}
 
 
@@ -316,6 +316,7 @@ def vicrit(rows: list[Row], texts: list[str]) -> tuple[float | None, float | Non
     for row, text in zip(rows, texts, strict=True):
         boxed = re.findall(r"\\boxed\{([^{}]*)\}", text)
         said = (boxed[-1] if boxed else text.rstrip().split("\n")[-1]).strip()
+        first = boxed[0] if boxed else text.split("\n")[-1]
         was, now = (row[f"{k}_noun_phrases"].lower().split() for k in ("original", "changed"))
         exact.append(int(" ".join(said.lower().split()).strip(" .,") == " ".join(now)))
         while was and now and was[0] == now[0]:
@@ -323,7 +324,7 @@ def vicrit(rows: list[Row], texts: list[str]) -> tuple[float | None, float | Non
         while was and now and was[-1] == now[-1]:
             was, now = was[:-1], now[:-1]
         wanted = now[0] if now else row["changed_noun_phrases"].lower()
-        released.append(int(wanted in said.lower()))
+        released.append(int(wanted in first.lower()))
     return share(exact), share(released)
 
 

@@ -57,7 +57,7 @@ def _right(m: float | None, sign: int, epsilon: float) -> bool:
 
 
 def _margin(item: AnsweredItem, protocol: Protocol) -> float | None:
-    readable = [r for r in parsed_votes(item, protocol) or () if r.verdict is not None]
+    readable = [r for r in parsed_votes(item, protocol) if r.verdict is not None]
     return mean_margin(readable) if readable else None
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from reasoner_rm.data.fetch_image import is_remote
 from reasoner_rm.data.row import DatasetRow
 from reasoner_rm.evaluation.benchmark import Benchmark, compared
-from reasoner_rm.evaluation.protocol import Protocol
-from reasoner_rm.evaluation.verdict_parsers import four_way, four_way_released, substring
+from reasoner_rm.evaluation.protocol import Parser, Protocol
+from reasoner_rm.evaluation.verdict_parsers import four_way, four_way_released, gold_substring, substring
 from reasoner_rm.schema import Sample
 
 VOTES = {
@@ -63,6 +63,7 @@ def _benchmark(
     read: Callable[[DatasetRow], Iterable[Sample]],
     columns: tuple[str, ...],
     rows: dict[str, tuple[int, ...]],
+    unifiedreward: Sequence[Protocol],
 ) -> Benchmark:
     template = f"four_way_{name}"
     return Benchmark(
@@ -85,10 +86,7 @@ def _benchmark(
                 "official", "the same as the released script reads: two verdicts on one line fail", order="given",
                 tie="exact", template=template, parser=four_way_released,
             ),
-            Protocol(
-                "no_tie", "pairs with a winner, a drawn order, a substring as verdict (UnifiedReward)", order="random",
-                template=f"{name}_verdict", parser=substring,
-            ),
+            *unifiedreward,
             Protocol(
                 "no_tie_both", "pairs with a winner in both orders; a tied verdict is wrong", template=template,
                 parser=four_way,
@@ -97,13 +95,24 @@ def _benchmark(
     )  # fmt: skip
 
 
+def _no_tie(kind: str, parser: Parser, found: str, name: str = "no_tie") -> Protocol:
+    """How UnifiedReward's scripts score."""
+    about = f"pairs with a winner, a drawn order, {found} (UnifiedReward)"
+    return Protocol(name, about, order="random", template=f"{kind}_verdict", parser=parser)
+
+
 GENAI_IMAGE = _benchmark(
-    "image", "image_generation", image, ("prompt", "left_image", "right_image"), {"test_v1": (1735,)}
-)
+    "image", "image_generation", image, ("prompt", "left_image", "right_image"), {"test_v1": (1735,)},
+    [_no_tie("image", gold_substring, "the right verdict anywhere")],
+)  # fmt: skip
 GENAI_EDIT = _benchmark(
     "edit", "image_edition", edit, ("instruct_prompt", "source_image", "left_output_image", "right_output_image"),
-    {"test_v1": (919,), "test": (983,)},
+    {"test_v1": (919,), "test": (983,)}, [_no_tie("edit", gold_substring, "the right verdict anywhere")],
 )  # fmt: skip
 GENAI_VIDEO = _benchmark(
-    "video", "video_generation", video, ("prompt", "left_video", "right_video"), {"test_v1": (1069,)}
-)
+    "video", "video_generation", video, ("prompt", "left_video", "right_video"), {"test_v1": (1069,)},
+    [
+        _no_tie("video", substring, "Video 1 anywhere, else Video 2"),
+        _no_tie("video", gold_substring, "the right verdict anywhere, as its script for Qwen3-VL", "no_tie_qwen3vl"),
+    ],
+)  # fmt: skip

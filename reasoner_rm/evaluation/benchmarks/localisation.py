@@ -15,7 +15,7 @@ from reasoner_rm.evaluation.box_metrics import average_precision_metrics, box_sc
 from reasoner_rm.evaluation.predictions import AnsweredItem
 from reasoner_rm.evaluation.protocol import Protocol
 from reasoner_rm.evaluation.results import ItemScores, Metric
-from reasoner_rm.evaluation.verdict_parsers import first_box, task_answer
+from reasoner_rm.evaluation.verdict_parsers import last_box, task_answer
 from reasoner_rm.schema import Sample
 
 SHUFFLED, FIRST = 42, 2000
@@ -88,7 +88,7 @@ REFCOCO = Benchmark(
         Protocol("standard", "IoU above 0.5, every row", order="given", parser=task_answer, metric=grounded),
         Protocol(
             "vlm_r1", "IoU above 0.5 as VLM-R1's script computes it, its first 2,000 shuffled rows", order="given",
-            parser=first_box, template="rec", metric=vlm_r1,
+            parser=last_box, template="rec", metric=vlm_r1,
         ),
     ),
 )  # fmt: skip

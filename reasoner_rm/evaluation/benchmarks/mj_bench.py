@@ -78,15 +78,18 @@ def read_bias(row: DatasetRow) -> Iterable[Sample]:
 
 
 def rating(text: str, sample: Sample) -> float | None:
-    """The first number, in digits or as a word; above 10 is none. Without one, the narrative scale's first word."""
-    text = text.lower()
+    """The first number, in digits or as a word; above 10 is none. Without one, the first word of the narrative scale,
+    from its lower end, that is anywhere in the text, in lower case or with a capital.
+
+    The released code has a reader for either scale; the one for numbers reads no words of the other.
+    """
     if found := re.search(r"\d+", text):
         value = int(found[0][:9])
         return float(value) if value <= 10 else None
-    for word in text.split():
+    for word in text.lower().split():
         if word in NUMBERS:
             return float(NUMBERS.index(word))
-    return next((float(i) for i, word in enumerate(NARRATIVE, 1) if word in text), None)
+    return next((float(i) for i, word in enumerate(NARRATIVE, 1) if word in text or word.capitalize() in text), None)
 
 
 def bias(items: Sequence[AnsweredItem], protocol: Protocol) -> ItemScores:

@@ -30,7 +30,7 @@ def read(row: DatasetRow) -> Iterable[Sample]:
     )  # fmt: skip
 
 
-_asked = functools.partial(Protocol, template="response_verdict", parser=first_number)
+_asked = functools.partial(Protocol, template="response_number", parser=first_number)
 
 MM_RLHF_REWARDBENCH = Benchmark(
     "mm_rlhf_rewardbench",

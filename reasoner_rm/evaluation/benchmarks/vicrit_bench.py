@@ -9,8 +9,8 @@ from reasoner_rm.data.row import DatasetRow, SkipRow
 from reasoner_rm.evaluation.answer_metrics import answer_accuracy
 from reasoner_rm.evaluation.benchmark import Benchmark
 from reasoner_rm.evaluation.protocol import Protocol
-from reasoner_rm.evaluation.verdict_parsers import phrase
-from reasoner_rm.rewards.vicrit import first_difference
+from reasoner_rm.evaluation.verdict_parsers import phrase, phrase_released
+from reasoner_rm.rewards.vicrit import released_substring
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.caption_critic import phrase as plain
@@ -41,10 +41,8 @@ def exact(answer: Any, sample: Sample) -> float | None:
 
 
 def released(answer: Any, sample: Sample) -> float:
-    """The first changed word is anywhere in the answer, in lower case; for a phrase that only lost words, the
-    whole phrase (the released script crashes there)."""
-    was, now = (str(sample.gold[key]).lower().split() for key in ("original", "changed"))
-    return float((first_difference(was, now) or " ".join(now)) in str(answer).lower())
+    """The first changed word is anywhere in the answer, in lower case."""
+    return float(released_substring(sample) in str(answer).lower())
 
 
 VICRIT_BENCH = Benchmark(
@@ -59,7 +57,8 @@ VICRIT_BENCH = Benchmark(
         Protocol("exact", "the phrase, word for word (the paper)", parser=phrase, metric=answer_accuracy(exact),
                  over="type",
                  template="vicrit_bench"),
-        Protocol("released", "the first changed word anywhere in the answer (the script)", parser=phrase,
+        Protocol("released", "the first changed word anywhere in the first box, or else in what follows the last line "
+                 "break (the script)", parser=phrase_released,
                  metric=answer_accuracy(released), over="type", template="vicrit_bench"),
     ),
 )  # fmt: skip

@@ -8,25 +8,25 @@ from reasoner_rm.data.row import DatasetRow, as_number, as_text
 from reasoner_rm.errors import InputError
 from reasoner_rm.evaluation.benchmark import Benchmark, compared
 from reasoner_rm.evaluation.protocol import Protocol
-from reasoner_rm.evaluation.verdict_parsers import first_number, overall_judgment, substring
+from reasoner_rm.evaluation.verdict_parsers import first_number, gold_substring, overall_judgment
 from reasoner_rm.schema import Sample
 
 HALLUCINATION, REASONING = ("RLAIF", "RLHF"), ("mathverse", "mmmu")
-POVID = ("hallucination", "povid")
+POVID = "hallucination"
 
 
 def official_group(name: str) -> str:
     """By what an id begins with, as the released `cal.py` has it, POVID included: 183 general, 749 hallucination, 318
     reasoning."""
     start = prefix(name)
-    if start in HALLUCINATION or start.lower() in POVID:
+    if start in (*HALLUCINATION, POVID):
         return "hallucination"
     return "reasoning" if start in REASONING else "general"
 
 
 def unifiedreward_group(name: str) -> str:
     """As UnifiedReward's script: POVID's items are taken for general: 631, 301, 318."""
-    return "general" if prefix(name).lower() in POVID else official_group(name)
+    return "general" if prefix(name) == POVID else official_group(name)
 
 
 def r1_reward_group(name: str) -> str:
@@ -68,22 +68,22 @@ VL_REWARDBENCH = Benchmark(
     protocols=(
         Protocol(
             "official",
-            "K votes, each in its own random order; an item counts if more than half agree or reject, and if every "
-            "vote can be read (cal.py)",
+            "K votes, each in its own random order; an item counts if more than half of all, unreadable ones too, "
+            "agree or reject (cal.py)",
             order="random", votes=10, temperature=0.2, top_p=0.2, template="vl_rewardbench", parser=overall_judgment,
-            combine="strict", unparsed="spoil",
+            combine="strict",
         ),
         Protocol(
             "both_orders", "each item in both orders, one greedy answer each; unreadable is wrong",
             template="vl_rewardbench", parser=overall_judgment,
         ),
         Protocol(
-            "unifiedreward", "one shuffled order, greedy, a substring as verdict, POVID in general (UnifiedReward)",
-            order="random", template="response_verdict", parser=substring, over="unifiedreward",
+            "unifiedreward", "one shuffled order, greedy, the right verdict anywhere, POVID in general (UnifiedReward)",
+            order="random", template="response_verdict", parser=gold_substring, over="unifiedreward",
         ),
         Protocol(
             "r1_reward", "the better answer always first, RLHF-V and RLAIF-V in general (R1-Reward)",
-            order="best_first", template="response_verdict", parser=first_number, over="r1_reward",
+            order="best_first", template="response_number", parser=first_number, over="r1_reward",
         ),
         Protocol(
             "lmms_eval", "the order by the parity of both lengths, temperature 1, unreadable is a coin, macro alone",

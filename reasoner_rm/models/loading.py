@@ -10,6 +10,7 @@ from reasoner_rm.config import Quantization
 from reasoner_rm.errors import InputError
 from reasoner_rm.models.families import VISUAL_TOKENS, Family, get_family
 from reasoner_rm.models.hub_ids import check_hub_id
+from reasoner_rm.models.pretrained import build, load_config, load_processor, load_weights, reason
 from reasoner_rm.models.quantization import disable_repacking, quantized
 
 if TYPE_CHECKING:
@@ -82,13 +83,7 @@ def load_architecture(source: str) -> Any:
     Raises:
         InputError: it cannot be read, or is of an architecture that is not supported.
     """
-    from transformers import AutoConfig
-
-    try:
-        config = AutoConfig.from_pretrained(source)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"cannot load model {source!r} ({reason})", remedy="check the path or hub id") from None
+    config = load_config(source)
     get_family(config, source)
     return config
 
@@ -118,7 +113,7 @@ def load_vlm(
         InputError: nothing there, a broken checkpoint, or another architecture.
     """
     import torch
-    from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
+    from transformers import GenerationConfig
     from transformers.utils import is_flash_attn_2_available
 
     source = resolve_model(path_or_id)
@@ -137,18 +132,21 @@ def load_vlm(
         if weights:
             if quantize is not None:
                 kwargs |= {"quantization_config": quantized(quantize), "device_map": {"": device}}
-            model = AutoModelForImageTextToText.from_pretrained(source, dtype=dtype, **kwargs)
+            model = load_weights(source, dtype=dtype, **kwargs)
             if quantize is None:
                 model = model.to(device)
             disable_repacking(model)
         else:
             with torch.device("meta"):
-                model = AutoModelForImageTextToText.from_config(config, dtype=dtype)
+                model = build(config, dtype=dtype)
             model.generation_config = GenerationConfig.from_pretrained(source)
-        processor = AutoProcessor.from_pretrained(source)
+        processor = load_processor(source)
+    except InputError:
+        raise
     except Exception as error:  # transformers and safetensors raise many kinds on broken files
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"broken checkpoint {source!r} ({reason})", remedy="download or save it again") from None
+        raise InputError(
+            f"broken checkpoint {source!r} ({reason(error)})", remedy="download or save it again"
+        ) from None
     set_pixels(processor, min_pixels, max_pixels)
     return prepare(model.eval(), processor, family, source)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from reasoner_rm.errors import InputError
 from reasoner_rm.models.loading import resolve_model, set_pixels
+from reasoner_rm.models.pretrained import load_config, load_processor, reason
 from reasoner_rm.models.prompt_encoder import IMAGE_TOKEN
 from reasoner_rm.schema import MediaRef, Sample
 from reasoner_rm.tasks.render import load_template, render
@@ -36,14 +37,13 @@ class Counter:
         Raises:
             InputError: no model there, or none with a processor.
         """
-        from transformers import AutoConfig, AutoProcessor
-
         source = resolve_model(model)
+        config = load_config(source)
         try:
-            config, processor = AutoConfig.from_pretrained(source), AutoProcessor.from_pretrained(source)
+            processor = load_processor(source)
         except Exception as error:  # transformers raises many kinds on broken files
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise InputError(f"no processor at {source!r} ({reason})", remedy="give a checkpoint or a run") from None
+            what = f"no processor at {source!r} ({reason(error)})"
+            raise InputError(what, remedy="give a checkpoint or a run") from None
         set_pixels(processor, min_pixels, max_pixels)
         return cls(processor, int(config.get_text_config().max_position_embeddings), template)
 

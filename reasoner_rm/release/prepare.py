@@ -12,6 +12,7 @@ from typing import Any
 from reasoner_rm.errors import InputError
 from reasoner_rm.models.families import VISUAL_TOKENS
 from reasoner_rm.models.judge_checkpoint import FILE, load_judge_config
+from reasoner_rm.models.pretrained import load_config, load_weights
 from reasoner_rm.release.example import example
 from reasoner_rm.release.model_card import model_card
 from reasoner_rm.release.run_info import RunInfo, read_run_info
@@ -91,11 +92,10 @@ def _copy(final: Path, out: Path) -> None:
 def _merge(final: Path, out: Path) -> None:
     """Merge LoRA weights into the base model, in the base model's dtype."""
     from peft import PeftModel
-    from transformers import AutoModelForImageTextToText
 
     base = json.loads((final / ADAPTER).read_text(encoding="utf-8")).get("base_model_name_or_path")
     try:
-        model = AutoModelForImageTextToText.from_pretrained(base, dtype="auto")
+        model = load_weights(base, dtype="auto")
         PeftModel.from_pretrained(model, str(final)).merge_and_unload().save_pretrained(out)
     except (OSError, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0]
@@ -106,11 +106,10 @@ def _write_generation_config(out: Path) -> None:
     """Make plain `generate()` the policy that was trained: greedy, without the base model's penalties and truncations,
     and without visual placeholder tokens, which cannot be processed."""
     from tokenizers import Tokenizer
-    from transformers import AutoConfig
 
     tokenizer = Tokenizer.from_file(str(out / "tokenizer.json"))
     visual = [tokenizer.token_to_id(token) for token in VISUAL_TOKENS]
-    vocab_size = AutoConfig.from_pretrained(out).get_text_config().vocab_size
+    vocab_size = load_config(str(out)).get_text_config().vocab_size
     unused = range(tokenizer.get_vocab_size(), vocab_size)
     file = out / "generation_config.json"
     base = json.loads(file.read_text(encoding="utf-8"))

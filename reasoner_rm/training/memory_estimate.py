@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from reasoner_rm.config import ModelSection, TrainSection
 from reasoner_rm.models.param_groups import part_of
+from reasoner_rm.models.pretrained import build
 from reasoner_rm.models.quantization import stored_bytes
 from reasoner_rm.models.token_logprobs import MAX_LOGITS_CUDA
 
@@ -72,10 +73,9 @@ class Counts(NamedTuple):
 def counts(config: Any, model: ModelSection) -> Counts:
     """Of a model that is trained as ``model`` says."""
     import torch
-    from transformers import AutoModelForImageTextToText
 
     with torch.device("meta"):
-        whole = AutoModelForImageTextToText.from_config(config)
+        whole = build(config)
     every, width = sum(p.numel() for p in whole.parameters()), 4 if model.dtype == "float32" else 2
     if model.lora is None:
         frozen = sum(p.numel() for n, p in whole.named_parameters() if part_of(n) in model.freeze)

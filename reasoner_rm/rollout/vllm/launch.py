@@ -66,6 +66,7 @@ def start(vlm: Vlm, settings: EngineSection, *, sync_weights: bool = False, stat
     arguments: dict[str, Any] = {
         "model": vlm.source,
         "dtype": str(vlm.model.dtype).removeprefix("torch.") if settings.dtype == "auto" else settings.dtype,
+        "trust_remote_code": False,
         "load_format": "dummy" if sync_weights else "auto",
         "max_model_len": settings.max_model_len or -1,  # -1: what fits
         "tensor_parallel_size": settings.tensor_parallel_size,

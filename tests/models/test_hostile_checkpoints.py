@@ -1,0 +1,118 @@
+"""Checkpoints of strangers: each ends in one line, and neither runs code nor reads a file outside its folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from reasoner_rm.errors import InputError
+from reasoner_rm.models.loading import load_architecture, load_vlm
+from reasoner_rm.models.token_counter import Counter
+
+CODE = """
+from pathlib import Path
+Path({marker!r}).touch()
+from transformers import PreTrainedConfig, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor
+class Config(Qwen2_5_VLConfig):
+    model_type = "own"
+class Model(Qwen2_5_VLForConditionalGeneration):
+    config_class = Config
+class Processor(Qwen2_5_VLProcessor):
+    pass
+"""
+OWN = {
+    "AutoConfig": "own.Config", "AutoModel": "own.Model", "AutoModelForImageTextToText": "own.Model",
+    "AutoProcessor": "own.Processor", "AutoTokenizer": ["own.Processor", "own.Processor"],
+    "AutoImageProcessor": "own.Processor",
+}  # fmt: skip
+
+
+@pytest.fixture
+def folder(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkpoint with code beside it, whose user says yes to everything."""
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    path = tmp_path / "model"
+    shutil.copytree(tiny_folder, path)
+    (path / "own.py").write_text(CODE.format(marker=str(tmp_path / "ran")))
+    return path
+
+
+def change(file: Path, **values: Any) -> None:
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+
+def weights(file: Path, keep: Callable[[int, str], bool]) -> None:
+    tensors = load_file(file)
+    save_file({name: t for i, (name, t) in enumerate(tensors.items()) if keep(i, name)}, file, {"format": "pt"})
+
+
+def sharded(folder: Path, where: str) -> None:
+    """The weights at another place, by an index."""
+    names = list(load_file(folder / "model.safetensors"))
+    (folder / where).parent.mkdir(exist_ok=True, parents=True)
+    (folder / "model.safetensors").rename(folder / where)
+    index = {"metadata": {}, "weight_map": dict.fromkeys(names, where)}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+CONFIG = "config.json"
+PROCESSORS = ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json")
+HOSTILE: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "a configuration class": (lambda f: change(f / CONFIG, model_type="own", auto_map=OWN), "custom code"),
+    "half of the weights": (lambda f: weights(f / "model.safetensors", lambda i, _: i % 2 == 0), "weights are missing"),
+    "five weights": (lambda f: weights(f / "model.safetensors", lambda i, _: i < 5), "weights are missing"),
+    "one weight less": (
+        lambda f: weights(f / "model.safetensors", lambda _, n: "norm" not in n),
+        "weights are missing",
+    ),
+    "a shard outside": (lambda f: sharded(f, "../elsewhere.safetensors"), "not a file of this folder"),
+    "a shard by its whole path": (lambda f: sharded(f, str(f.parent / "w.safetensors")), "not a file of this folder"),
+    "an index of numbers": (
+        lambda f: (sharded(f, "w.safetensors"), change(f / "model.safetensors.index.json", weight_map=[1])),
+        "no index of shards",
+    ),
+    "kernels from the hub": (lambda f: change(f / CONFIG, attn_implementation="evil/kernel"), "kernels of its own"),
+    "a list": (lambda f: (f / CONFIG).write_text("[]"), "cannot load model"),
+    "null": (lambda f: (f / CONFIG).write_text("null"), "cannot load model"),
+    "a number": (lambda f: (f / CONFIG).write_text("7"), "cannot load model"),
+    "deep lists": (lambda f: (f / CONFIG).write_text("[" * 10**5), "cannot load model"),
+    "a model type that is a list": (lambda f: change(f / CONFIG, model_type=["qwen2_5_vl"]), "cannot load model"),
+    "a text configuration of numbers": (lambda f: change(f / CONFIG, text_config=7), "cannot load model"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_checkpoint_is_refused(folder: Path, name: str) -> None:
+    spoil, says = HOSTILE[name]
+    spoil(folder)
+    with pytest.raises(InputError, match=says) as refused:
+        load_vlm(folder, device="cpu")
+    assert "\n" not in str(refused.value) and not (folder.parent / "ran").exists()
+
+
+@pytest.mark.parametrize("load", [load_vlm, Counter.of, load_architecture])
+@pytest.mark.parametrize("file", [CONFIG, *PROCESSORS])
+def test_code_beside_a_checkpoint_is_not_run(folder: Path, file: str, load: Callable[[str], Any]) -> None:
+    """Whatever names it, and whoever loads what; a class that transformers has as well is taken from there."""
+    if not (folder / file).exists():
+        (folder / file).write_text("{}")
+    own = {"model_type": "own"} if file == CONFIG else dict.fromkeys(("processor_class", "tokenizer_class"), "Own")
+    change(folder / file, auto_map=OWN, **own)
+    if file != CONFIG:
+        change(folder / CONFIG, auto_map=OWN)
+    try:
+        load(str(folder))
+    except InputError as error:
+        assert "\n" not in str(error)
+    assert not (folder.parent / "ran").exists()
+
+
+def test_shards_of_the_folder_are_loaded(folder: Path) -> None:
+    sharded(folder, "w.safetensors")
+    assert load_vlm(folder, device="cpu").source == str(folder)

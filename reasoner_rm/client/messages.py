@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable
 from typing import Any
 
-from reasoner_rm.data.images import open_image, read_bytes
+from reasoner_rm.data.images import identify, open_image, read_bytes
 from reasoner_rm.schema import MediaRef
 from reasoner_rm.tasks.render import Prompt
 
@@ -52,10 +52,8 @@ def encoded(ref: MediaRef) -> bytes:
 
 
 def _plain(data: bytes) -> bool:
-    from PIL import Image
-
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with identify(data) as image:
             upright = image.getexif().get(ORIENTATION, 1) == 1
             image.load()
             return image.mode in ("RGB", "L") and "transparency" not in image.info and upright

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import io
+import lzma
+import os
+import stat
+import sys
 import tarfile
 import zlib
 from contextlib import nullcontext
@@ -17,9 +21,14 @@ from reasoner_rm.schema import MediaRef
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from PIL.ImageFile import ImageFile
 
 MAX_PIXELS = 200_000_000
 """Larger images are refused, as a decompression bomb or a mistake."""
+MAX_BYTES = 2**30
+"""Of an image file; that of an uncompressed image of `MAX_PIXELS` has less."""
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "TGA", "ICO")
+"""What is decoded, whatever a file is called. Some of PIL's other formats start external programs: EPS Ghostscript."""
 
 
 def open_image(ref: MediaRef, name: str = "") -> Image:
@@ -31,13 +40,12 @@ def open_image(ref: MediaRef, name: str = "") -> Image:
     Raises:
         InputError: a missing or broken image.
     """
-    from PIL import Image as PILImage
     from PIL import ImageOps
 
     name = name or (ref if isinstance(ref, str) else "<bytes>" if isinstance(ref, bytes) else "<image>")
     given = read_bytes(ref) if isinstance(ref, str) else ref
     try:
-        with PILImage.open(io.BytesIO(given)) if isinstance(given, bytes) else nullcontext(given) as image:
+        with identify(given) if isinstance(given, bytes) else nullcontext(given) as image:
             if not 0 < image.width * image.height <= MAX_PIXELS:
                 what = "too large" if image.width else "none"
                 raise InputError(f"image of {image.width}x{image.height} pixels is {what}", file=name)
@@ -49,16 +57,21 @@ def open_image(ref: MediaRef, name: str = "") -> Image:
         raise InputError(f"broken image ({reason})", file=name, remedy="replace the file or drop its row") from None
 
 
+def identify(data: bytes, formats: tuple[str, ...] = FORMATS) -> ImageFile:
+    """An encoded image, its header read and nothing decoded. Raises what PIL raises."""
+    from PIL import Image as PILImage
+
+    return PILImage.open(io.BytesIO(data), formats=formats)
+
+
 def check_header(data: bytes, name: str) -> None:
     """Check by their first bytes that these are an image; nothing is decoded.
 
     Raises:
         InputError: they are not, naming the reference.
     """
-    from PIL import Image as PILImage
-
     try:
-        with PILImage.open(io.BytesIO(data)):
+        with identify(data):
             return
     except Exception:  # PIL raises many kinds
         raise InputError("this is no image", file=name, remedy="correct the path or drop its row") from None
@@ -94,20 +107,46 @@ def _eight_bit(image: Image) -> Image:
 
 
 def read_bytes(ref: str) -> bytes:
-    """The bytes behind a path, ``file.parquet#row/column[/item]`` or ``archive.tar#member``."""
+    """The bytes behind a path, ``file.parquet#row/column[/item]`` or ``archive.tar#member``.
+
+    Raises:
+        InputError: nothing there, a broken container, more than `MAX_BYTES`, or a device or pipe, which may have no
+            end.
+    """
     container, _, inside = ref.partition("#")
-    path = Path(ref)
     try:
         if inside and container.endswith(".parquet"):
+            _check_file(container, sys.maxsize)
             return image_bytes(container, inside)
         if inside and ".tar" in Path(container).name:
+            _check_file(container, sys.maxsize)
             return _from_tar(container, inside)
-        return path.read_bytes()
+        size = _check_file(ref, MAX_BYTES)
+        with open(ref, "rb") as file:
+            return file.read(size)
     except (FileNotFoundError, IsADirectoryError):
         remedy = "check the path; in a data file it is relative to that file's folder"
         raise InputError("no such image", file=ref, remedy=remedy) from None
-    except (KeyError, ValueError, IndexError, tarfile.TarError, EOFError, zlib.error, OSError) as error:
+    except (LookupError, ValueError, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
         raise InputError(f"cannot read image ({error})", file=ref) from None
+    except RecursionError:
+        raise InputError("cannot read image (links in a circle)", file=ref) from None
+
+
+def _check_file(path: str, limit: int) -> int:
+    """The size of a regular file.
+
+    Raises:
+        OSError: no file there, a directory, another kind of file, or one of more than ``limit`` bytes.
+    """
+    found = os.stat(path)
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(path)
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError("no regular file")
+    if found.st_size > limit:
+        raise OSError(f"{found.st_size} bytes, the limit is {limit}")
+    return found.st_size
 
 
 def _from_tar(archive: str, member: str) -> bytes:
@@ -115,4 +154,7 @@ def _from_tar(archive: str, member: str) -> bytes:
         file = tar.extractfile(member)
         if file is None:
             raise KeyError(f"{member} is not a file")
-        return file.read()
+        data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise OSError(f"{member} has more than {MAX_BYTES} bytes, the limit")
+        return data

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import threading
 import warnings
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from reasoner_rm.data.data_uri import decode_data_uri, is_data_uri
 from reasoner_rm.data.fetch_image import fetch, is_remote
-from reasoner_rm.data.images import flatten
+from reasoner_rm.data.images import flatten, identify
 from reasoner_rm.errors import InputError
 from reasoner_rm.server.admission import RequestSlot
 from reasoner_rm.server.errors import ApiError
@@ -63,13 +62,12 @@ class ImageDecoder:
         return fetch(text)
 
     def _decode(self, data: bytes, slot: RequestSlot) -> Image:
-        from PIL import Image as PILImage
         from PIL import ImageOps
 
         with self._decoding, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                with PILImage.open(io.BytesIO(data), formats=FORMATS) as image:
+                with identify(data, FORMATS) as image:
                     self._check_size(image.width, image.height)
                     slot.hold(image.width * image.height * BYTES_PER_PIXEL)
                     return flatten(ImageOps.exif_transpose(image))

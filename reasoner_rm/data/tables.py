@@ -1,4 +1,6 @@
-"""Rows of a table, one at a time in constant memory: `.csv`, `.tsv`, `.jsonl`, `.json` arrays, `.parquet`.
+"""Rows of a table, one at a time in constant memory: `.csv`, `.tsv`, `.jsonl`, `.json`, `.parquet`.
+
+A `.json` is an array of objects, or has one object a line, as a `.jsonl` (so are POPE's files published).
 
 Each row comes with its line, in parquet its number from 1. For a single bad row its InputError takes the row's place;
 a table that cannot be read further raises.
@@ -53,7 +55,7 @@ def rows(file: Path, header: Header | None = None, unread: Collection[str] = ())
         return
     if not _starts(file):
         raise InputError("the file is empty", file=file, remedy="a header and at least one row are needed")
-    if suffix == ".jsonl":
+    if suffix == ".jsonl" or (suffix == ".json" and _is_json_lines(file)):
         yield from _json_lines(file)
     elif suffix == ".json":
         yield from _json_array(file)
@@ -65,6 +67,21 @@ def _starts(file: Path) -> bool:
     """Whether the file contains more than white space."""
     with file.open("rb") as lines:
         return any(line.strip(b" \t\r\n\xef\xbb\xbf") for line in lines)
+
+
+def _is_json_lines(file: Path) -> bool:
+    """Whether the first line with text is an object of its own."""
+    with file.open("rb") as lines:
+        first = b""
+        while not first.strip(b" \t\r\n\xef\xbb\xbf"):
+            first = lines.readline(MAX_OBJECT)
+    if not first.lstrip(b" \t\xef\xbb\xbf").startswith(b"{"):
+        return False
+    try:
+        json_object(first)
+    except InputError:
+        return False
+    return True
 
 
 def _lines(file: Path) -> Iterator[str]:
@@ -132,7 +149,7 @@ def _json_array(file: Path) -> Iterator[Placed]:
     decoder, window = json.JSONDecoder(), _Window(file)
     window.skip(re.compile(r"\s*"))
     if not window.take("["):
-        raise InputError("not a JSON array", file=file, remedy="write [{…}, {…}], or one object a line in a .jsonl")
+        raise InputError("not a JSON array", file=file, remedy="write [{…}, {…}], or one object a line")
     while True:
         window.skip(_GAP)
         if window.take("]"):

@@ -60,7 +60,7 @@ def test_from_the_published_files_to_a_page(name: str, tmp_path: Path) -> None:
         name_of, figure = scores.metrics.headline
         assert figure.value is not None and name_of, protocol.name
         assert "blind" in scores.baselines and summary_lines(scores.as_json())
-        page = write_benchmark_report(tmp_path / "out").read_text()
+        page = write_benchmark_report(tmp_path / "out", protocol.name).read_text()
         assert benchmark.title in page and protocol.name in page
         json.dumps(scores.as_json(), allow_nan=False)
 
@@ -161,7 +161,8 @@ def test_genai_bench_keeps_both_kinds_of_ties(tmp_path: Path) -> None:
 def test_vlrmbench_keeps_the_tasks_apart(tmp_path: Path) -> None:
     samples = load("vlrmbench", tmp_path)
     assert Counter(s.meta["by"]["group"] for s in samples) == {
-        "step_correctness": 2, "multi_solution": 1, "foresight": 2, "error_reason_analysis": 1,
+        "step_correctness": 2, "image_ref_error": 1, "location_error": 1, "multi_solution": 1, "foresight": 2,
+        "error_reason_analysis": 2,
     }  # fmt: skip
     assert samples[-1].gold["steps"] if samples[-1].task == "step_critique" else True
     by = {s.id: s for s in samples}
@@ -175,6 +176,20 @@ def test_vicrit_leaves_out_what_was_not_changed(tmp_path: Path) -> None:
 def test_pope_keeps_its_three_files_apart(tmp_path: Path) -> None:
     samples = load("pope", tmp_path)
     assert Counter(s.meta["by"]["group"] for s in samples) == {"random": 4, "popular": 4, "adversarial": 4}
+
+
+def test_vlrmbench_divides_a_reasoning_of_one_text(tmp_path: Path) -> None:
+    """`reasoning_error` is a text in image_ref_error, location_error and others, a list of steps in the rest."""
+    samples = {sample.id: sample for sample in load("vlrmbench", tmp_path)}
+    steps = ("STEP1:  It is red:\n- as STEP2: says.", "STEP2: It is round.", "STEP3: So it is a ball.\n\n**STEP4**")
+    for name, sound in (("image_ref_error-6b48", [1, 0, 1]), ("location_error-4daf", [0, 1, 1])):
+        assert samples[name].responses == steps and samples[name].gold["steps"] == sound
+    assert samples["error_reason_analysis-2"].responses == steps and len(samples["image_ref_error-6b48"].images) == 2
+    (tmp_path / "benchmark_data" / "location_error.jsonl").write_text(
+        json.dumps({"id": 1, "image": ["0.png"], "question": "q", "reasoning_error": "STEP1: a", "task_gt": [0, 1]})
+    )
+    with pytest.raises(InputError, match=r"location_error\.jsonl:1: task_gt holds 2 where 1 are due"):
+        load_benchmark("vlrmbench", tmp_path)
 
 
 def test_truth_takes_the_place_of_votes(tmp_path: Path) -> None:

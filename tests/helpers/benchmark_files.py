@@ -256,8 +256,9 @@ def videogen_rewardbench(folder: Path) -> Path:
 
 
 def vlrmbench(folder: Path) -> Path:
-    """Each kind of task; a row with `error_info`."""
+    """Each kind of task; a row with `error_info`; reasonings as one text, as some of the files have them."""
     steps = ["STEP1: It is red.", "STEP2: It is round.", "STEP3: So it is a ball."]
+    text = "STEP1:  It is red:\n- as STEP2: says.\n\n\nSTEP2: It is round.\nSTEP3: So it is a ball.\n\n**STEP4**"
     common = {"image": ["0.png"], "question": "What is it?", "step_list": steps, "category": "c"}
     rows: dict[str, list[dict[str, Any]]] = {
         "step_correctness": [
@@ -265,13 +266,18 @@ def vlrmbench(folder: Path) -> Path:
             {**common, "id": 2, "reasoning_error": steps[:2], "task_gt": [1, 0]},
             {**common, "id": 3, "error_info": "broken"},
         ],
+        "image_ref_error": [
+            {**common, "id": "6b48", "image": ["0.png", "0.png"], "reasoning_error": text, "task_gt": [0, 1, 0]}
+        ],
+        "location_error": [{**common, "id": "4daf", "reasoning_error": text, "task_gt": [1, 0, 0]}],
         "multi_solution": [{**common, "id": 1, "reasoning_error": ["STEP1: It is green."], "task_gt": [0, 1]}],
         "foresight": [
             {**common, "id": 1, "reasoning_error": steps[:1], "task_gt": True},
             {**common, "id": 2, "reasoning_error": steps[:1], "task_gt": False},
         ],
         "error_reason_analysis": [
-            {**common, "id": 1, "reasoning_error": steps, "task_gt": "Step 2 is wrong: it is square."}
+            {**common, "id": 1, "reasoning_error": steps, "task_gt": "Step 2 is wrong: it is square."},
+            {**common, "id": 2, "reasoning_error": text, "task_gt": "Step 1 is wrong: it is blue."},
         ],
     }
     for name, some in rows.items():
@@ -359,19 +365,19 @@ def ovd(folder: Path) -> Path:
 
 
 def pope(folder: Path) -> Path:
-    """Three files, whose question ids are the same."""
+    """Three files of JSON Lines with the suffix `.json`, whose question ids are the same."""
     for kind in ("random", "popular", "adversarial"):
         rows = [
             {
                 "question_id": i,
                 "image": f"COCO_val2014_{i}.jpg",
+                "image_id": i,
                 "text": f"Is there a thing {i} in the image?",
                 "label": ("yes", "no")[i % 2],
             }
             for i in range(4)
         ]
         json_lines(folder, f"coco_pope_{kind}.json", rows)
-        (folder / f"coco_pope_{kind}.json").rename(folder / f"coco_pope_{kind}.jsonl")
     files(folder, *(f"COCO_val2014_{i}.jpg" for i in range(4)))
     return folder
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -30,8 +31,9 @@ TASKS = (*STEPS, "multi_solution", "foresight", *GRADED)
 
 
 def read(row: DatasetRow) -> Iterable[Sample]:
-    """The file's name is the task. `task_gt` is 0 or 1 a step (1 = faulty), a bool (foresight) or a text; rows with
-    `error_info` are left out, as in the released script."""
+    """The file's name is the task. `reasoning_error` is the reasoning that is judged, a list of steps or one text;
+    `task_gt` is 0 or 1 a step (1 = faulty), a bool (foresight) or a text. Rows with `error_info` are left out, as in
+    the released script."""
     task = row.name.rpartition("-")[0]
     if task not in TASKS:
         raise InputError(f"{task}.jsonl is no task of VLRMBench", remedy=f"there are {', '.join(TASKS)}")
@@ -48,9 +50,10 @@ def read(row: DatasetRow) -> Iterable[Sample]:
             meta={"prompt": "two_scores"},
         )  # fmt: skip
         return
-    steps = tuple(map(str, _steps(row)))
+    faults = as_list(row.value("task_gt"), "task_gt") if task in STEPS else []
+    steps = tuple(map(str, _steps(row, len(faults))))
     if task in STEPS:
-        gold = [1 - int(bool(v)) for v in as_list(row.value("task_gt"), "task_gt", len(steps))]
+        gold = [1 - int(bool(v)) for v in as_list(faults, "task_gt", len(steps))]
         meta = {"by": by, "prompt": "vlrmbench_steps", "fault": STEPS[task]}
         yield Sample(name, "step_critique", question, responses=steps, gold={"steps": gold}, meta=meta, **common)
     elif task == "foresight":
@@ -63,10 +66,32 @@ def read(row: DatasetRow) -> Iterable[Sample]:
         yield Sample(name, "qa", question, responses=steps, gold=gold_text, meta=meta, **common)
 
 
-def _steps(row: DatasetRow) -> list[Any]:
+def _steps(row: DatasetRow, count: int) -> list[Any]:
     column = "reasoning_error" if row.optional("reasoning_error") is not None else "step_list"
     value = row.value(column)
-    return list(value) if isinstance(value, (list, tuple)) else [value]
+    return list(value) if isinstance(value, (list, tuple)) else steps_of(str(value), count)
+
+
+def steps_of(text: str, count: int = 0) -> list[str]:
+    """The steps of a text in which `STEP1:`, `STEP2:` and so on begin them; the text as one step without any.
+
+    Args:
+        count: their number where it is known. Then a step may also begin within a line, and the last one is the rest.
+
+    >>> steps_of("STEP1: It is red.\\n\\nSTEP2:  So it is\\na ball.")
+    ['STEP1: It is red.', 'STEP2:  So it is\\na ball.']
+    """
+    starts: list[int] = []
+    while not count or len(starts) < count:
+        mark, after = f"STEP ?{len(starts) + 1}:", starts[-1] + 1 if starts else 0
+        found = re.compile(f"^{mark}", re.MULTILINE).search(text, after)
+        if found is None and count:
+            found = re.compile(mark).search(text, after)
+        if found is None:
+            break
+        starts.append(found.start())
+    ends = [*starts[1:], len(text)]
+    return [text[start:end].strip() for start, end in zip(starts or [0], ends, strict=True)]
 
 
 def _joined(row: DatasetRow, column: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import time
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from reasoner_rm.errors import InputError
@@ -12,6 +13,11 @@ MAX_BYTES = 50 * 2**20
 MAX_HOPS = 4
 TIMEOUT = 20.0
 """Seconds for one connection or read."""
+TOTAL_TIMEOUT = 60.0
+"""Seconds for all of it."""
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+_HOLDS_IPV4 = tuple(map(ipaddress.IPv6Network, ("::ffff:0:0/96", "64:ff9b::/96", "::/96")))
+"""IPv6 networks whose last four bytes are an IPv4 address: mapped, NAT64 and compatible ones."""
 
 
 def is_remote(text: str) -> bool:
@@ -30,6 +36,7 @@ def fetch(address: str) -> bytes:
 
     from reasoner_rm.utils.http_client import open_direct_client
 
+    end = time.monotonic() + TOTAL_TIMEOUT
     for _ in range(MAX_HOPS):
         parts, host, port = _parsed(address)
         ip = public_address(host, port or (443 if parts.scheme == "https" else 80))
@@ -42,15 +49,15 @@ def fetch(address: str) -> bytes:
                     extensions={"sni_hostname": host},
                 ) as answer,
             ):  # fmt: skip
-                if answer.is_redirect:
+                if answer.has_redirect_location:
                     address = urljoin(address, answer.headers["location"])
                     continue
                 if not answer.is_success:
-                    raise InputError(f"{address[:80]} answers {answer.status_code}")
-                return _bounded(answer, address)
+                    raise InputError(f"{address[:80]!r} answers {answer.status_code}")
+                return _bounded(answer, address, end)
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:  # ValueError: a header that is none
             raise InputError(f"cannot fetch {address[:80]!r} ({error})") from None
-    raise InputError(f"{address[:80]} redirects too often")
+    raise InputError(f"{address[:80]!r} redirects too often")
 
 
 def _parsed(address: str) -> tuple[SplitResult, str, int | None]:
@@ -69,12 +76,14 @@ def _parsed(address: str) -> tuple[SplitResult, str, int | None]:
     return parts, host, port
 
 
-def _bounded(answer, address: str) -> bytes:  # type: ignore[no-untyped-def]  # httpx is imported on use
+def _bounded(answer, address: str, end: float) -> bytes:  # type: ignore[no-untyped-def]  # httpx is imported on use
     data = bytearray()
     for chunk in answer.iter_bytes():
         data += chunk
         if len(data) > MAX_BYTES:
-            raise InputError(f"{address[:80]} holds more than {MAX_BYTES >> 20} MB")
+            raise InputError(f"{address[:80]!r} holds more than {MAX_BYTES >> 20} MB")
+        if time.monotonic() > end:
+            raise InputError(f"{address[:80]!r} takes more than {TOTAL_TIMEOUT:g} s")
     return bytes(data)
 
 
@@ -86,11 +95,20 @@ def public_address(host: str, port: int) -> str:
     """
     try:
         found = [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-    except (OSError, UnicodeError) as error:  # UnicodeError: IDNA refuses the name
-        raise InputError(f"unknown host {host!r} ({error})") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL, or a name that IDNA refuses
+        raise InputError(f"unknown host {host[:80]!r} ({error})") from None
     for ip in found:
-        plain = ipaddress.ip_address(ip.partition("%")[0])
-        mapped = getattr(plain, "ipv4_mapped", None) or plain
-        if not mapped.is_global or mapped.is_multicast:
-            raise InputError(f"{host} is no public host ({ip})", remedy="copy the images and give --images DIR")
+        if not _is_public(ipaddress.ip_address(ip.partition("%")[0])):
+            raise InputError(f"{host[:80]!r} is no public host ({ip})", remedy="copy the images and give --images DIR")
     return found[0]
+
+
+def _is_public(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether an address is anybody's on the internet. One that stands for an IPv4 address is as public as that."""
+    if isinstance(ip, ipaddress.IPv4Address):
+        return ip.is_global and not ip.is_multicast
+    if any(ip in network for network in _HOLDS_IPV4):
+        return _is_public(ipaddress.IPv4Address(ip.packed[-4:]))
+    if ip.sixtofour is not None:
+        return _is_public(ip.sixtofour)
+    return ip in _GLOBAL_UNICAST and ip.is_global

@@ -48,18 +48,20 @@ class ImageDecoder:
 
     def _image(self, value: str | bytes, i: int, slot: RequestSlot) -> Image:
         try:
-            return self._decode(value if isinstance(value, bytes) else self._fetch(value), slot)
+            return self._decode(value if isinstance(value, bytes) else self._fetch(value, slot), slot)
         except InputError as error:
             raise ApiError(400, f"image {i}: {error}") from None
 
-    def _fetch(self, text: str) -> bytes:
+    def _fetch(self, text: str, slot: RequestSlot) -> bytes:
         if is_data_uri(text):
             return decode_data_uri(text)
         if not is_remote(text):
             raise InputError("neither a data URI nor an http address", remedy="write data:image/png;base64,…")
         if not self.urls:
             raise InputError("http addresses are not fetched by this server", remedy="send the image as a data URI")
-        return fetch(text)
+        data = fetch(text)
+        slot.hold(len(data))
+        return data
 
     def _decode(self, data: bytes, slot: RequestSlot) -> Image:
         from PIL import ImageOps

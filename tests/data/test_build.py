@@ -253,13 +253,41 @@ def test_paths_within_are_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ["127.0.0.1", "localhost", "10.0.0.8", "192.168.1.1", "169.254.169.254", "::1", "0.0.0.0", "::ffff:10.0.0.1"],
-)
+    [
+        "127.0.0.1", "localhost", "10.0.0.8", "192.168.1.1", "169.254.169.254", "100.64.0.1", "224.0.0.1", "0.0.0.0",
+        "0x7f.1", "2130706433", "::1", "::", "fe80::1", "fec0::1", "fd00::1", "ff02::1", "::ffff:10.0.0.1",
+        "::127.0.0.1", "::ffff:0:10.0.0.1", "64:ff9b::10.0.0.1", "64:ff9b::7f00:1", "64:ff9b:1::10.0.0.1",
+        "2002:7f00:1::", "2002:a00:1::1", "2002:c0a8:101::1", "2001:0:7f00:1::1", "2001:db8::1", "100::1",
+    ],
+)  # fmt: skip
 def test_private_hosts_are_never_asked(host: str) -> None:
     with pytest.raises(InputError, match=r"is no public host|unknown host"):
         public_address(host, 80)
     with pytest.raises(InputError, match=r"is no public host|unknown host"):
         fetch(f"http://[{host}]/x.png" if ":" in host else f"http://{host}/x.png")
+
+
+@pytest.mark.parametrize(
+    "host", ["1.1.1.1", "2606:4700::1111", "64:ff9b::101:101", "2002:101:101::1", "::ffff:1.1.1.1"]
+)
+def test_public_addresses_are_public(host: str) -> None:
+    assert public_address(host, 80) == host
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://[", "http://]", "http://[::1", "http://[v1.x]/", "http://[::1%25eth0]/", "http://a:70000/", "http://a:b/",
+        "http://a:-1/", "http://1.1.1.1:0x50/", f"http://{'a' * 300}.example/", f"http://{'a.' * 5000}/", "http://a\0b/",
+        "http://\ud800/", "http://\u200d/", "http://xn--/", "http://a\r\nHost: b/", "http://127.0.0.1\r\n/", "http://%00/",
+        "http://a b/", "http://@/", "http://:80/", "http://?", "http://..", "http://\N{FULLWIDTH DIGIT ONE}27.0.0.1/",
+    ],
+)  # fmt: skip
+def test_malformed_addresses_are_one_line(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reasoner_rm.data.fetch_image.TIMEOUT", 0.5)
+    with pytest.raises(InputError) as refused:
+        fetch(address)
+    assert "\n" not in str(refused.value) and len(str(refused.value)) < 400
 
 
 @pytest.mark.parametrize("address", ["ftp://example.org/x", "file:///etc/passwd", "//example.org/x.png", "http:///x"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -172,11 +173,14 @@ def inner() -> Iterator[tuple[str, list[str]]]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             asked.append(self.path)
-            self.send_response(302 if self.path == "/out" else 200)
-            self.send_header("location", f"http://127.0.0.1:{server.server_port}/secret")
+            self.send_response(302 if self.path in ("/out", "/nowhere") else 200)
+            if self.path != "/nowhere":
+                self.send_header("location", f"http://127.0.0.1:{server.server_port}/secret")
             self.send_header("content-length", "2")
             self.end_headers()
-            self.wfile.write(b"ok")
+            self.wfile.write(b"o")
+            time.sleep(0.3 * (self.path == "/slow"))
+            self.wfile.write(b"k")
 
         def log_message(self, *_: object) -> None:
             pass
@@ -196,7 +200,12 @@ def test_a_redirect_into_the_network_is_not_followed(
     assert as_media(f"{address}/fine", urls=True) == b"ok"
     with pytest.raises(InputError, match="no public host"):
         as_media(f"{address}/out", urls=True)
-    assert asked == ["/fine", "/out"]
+    with pytest.raises(InputError, match="answers 302"):
+        as_media(f"{address}/nowhere", urls=True)
+    monkeypatch.setattr(fetch_image, "TOTAL_TIMEOUT", 0.2)
+    with pytest.raises(InputError, match="takes more than"):
+        as_media(f"{address}/slow", urls=True)
+    assert asked == ["/fine", "/out", "/nowhere", "/slow"]
 
 
 def test_a_name_is_looked_up_once(inner: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,7 @@ RECIPES: dict[str, str] = {
     "llava": "conversations:LLAVA",
     "sharegpt": "conversations:SHAREGPT",
     "vision_r1_cold": "conversations:COLD",
+    "easyr1": "easyr1:EASYR1",
     "mapped": "column_mapping:MAPPED",
 }
 

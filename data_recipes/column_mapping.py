@@ -11,7 +11,9 @@
 
 Instead of `label`: `votes: [column, column]`, `p_first: column`, or `winner_first: true`; or, for two candidates and
 more, `ranks: column` or `[column, column, …]`, 1 = best, which makes a sample of each pair. Tasks that compare nothing
-take `gold: {field: column}`. Optional columns: `group`, `weight`, `target`; `responses` and `videos` are as `images`.
+take `gold: {field: column}`; `kind: math` is how all answers of a `qa` are compared (choice, number, text, math);
+without it a formula in LaTeX is `math` and another answer `text`. Places of images in their prompt, `<image>`, are
+numbered or removed. Optional columns: `group`, `weight`, `target`; `responses` and `videos` are as `images`.
 """
 
 from __future__ import annotations
@@ -21,17 +23,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pydantic
 import yaml
 
+from reasoner_rm.data.conversation_text import IMAGE, number_images
 from reasoner_rm.data.pairing import pair, ranking
 from reasoner_rm.data.recipe import Recipe, option
 from reasoner_rm.data.row import DatasetRow, as_number, as_text
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import PAIRWISE_TASKS, Sample
 from reasoner_rm.tasks import TASKS
+from reasoner_rm.tasks.qa import answer_kind
 
 
 class Mapping(pydantic.BaseModel):
@@ -51,6 +55,7 @@ class Mapping(pydantic.BaseModel):
     winner_first: bool = False
     ranks: str | tuple[str, ...] = ()
     gold: dict[str, str] = {}
+    kind: Literal["", "choice", "number", "text", "math"] = ""
     target: str = ""
     group: str = ""
     weight: str = ""
@@ -69,6 +74,8 @@ class Mapping(pydantic.BaseModel):
             raise ValueError("a ranking takes no target: it becomes several pairs")
         if self.task in PAIRWISE_TASKS and self.gold:
             raise ValueError(f"{self.task} takes no gold: its label says what is better")
+        if self.kind and (self.task != "qa" or "kind" in self.gold):
+            raise ValueError("kind is how the answers of a qa are compared, unless a column of gold says it")
         if self.label and not self.labels:
             raise ValueError("label needs labels: what each of its values means, 1 for the first candidate, 0, 0.5")
         return self
@@ -101,7 +108,10 @@ def _read(row: DatasetRow, by: Mapping) -> list[Sample]:
         gold = {k: str(row.value(c)) if k == "answer" else row.parsed(c) for k, c in by.gold.items()}
         fields: dict[str, Any] = {name: tuple(items) for name, items in media.items()}
         meta = {name: value for name, value in meta.items() if value is not None}
-        gold |= {"kind": "text"} if by.task == "qa" and "kind" not in gold else {}
+        if by.task == "qa" and "kind" not in gold:
+            gold["kind"] = by.kind or answer_kind(str(gold.get("answer", "")))
+        if IMAGE in prompt and prompt.count(IMAGE) == len(media["images"]):
+            prompt = number_images([prompt])[0]
         return [
             Sample(
                 id=row.name, task=by.task, prompt=prompt, target=target, gold=gold, weight=weight, group_id=group,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from reasoner_rm.data.conversation_text import strip_placeholders, turns
+from reasoner_rm.data.conversation_text import number_images, turns
 from reasoner_rm.data.pairing import pair
 from reasoner_rm.data.recipe import Recipe
 from reasoner_rm.data.row import DatasetRow, as_dict, as_text
@@ -25,10 +25,12 @@ def llava_rlhf(row: DatasetRow, options: object) -> Iterable[Sample]:
 
 
 def dialogue(conversation: list[tuple[str, str]]) -> str:
-    """A conversation as one question: the bare text of a single turn, else every turn with its speaker."""
+    """A conversation as one question: the bare text of a single turn, else every turn with its speaker. The places of
+    images are numbered where they matter."""
+    texts = number_images([text for _, text in conversation])
     if len(conversation) == 1:
-        return strip_placeholders(conversation[0][1])
-    return "\n".join(f"{role.capitalize()}: {strip_placeholders(text)}" for role, text in conversation)
+        return texts[0]
+    return "\n".join(f"{role.capitalize()}: {text}" for (role, _), text in zip(conversation, texts, strict=True))
 
 
 LLAVA_RLHF = Recipe(

@@ -33,10 +33,12 @@ from typing import Any, TypeAlias
 from tqdm import tqdm
 
 from reasoner_rm.data import tables
+from reasoner_rm.data.build import SKIPPED
 from reasoner_rm.data.images import open_image, read_bytes
 from reasoner_rm.data.io import check_sample, write_samples
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
+from reasoner_rm.utils.files import atomic_write
 
 logger = logging.getLogger(__name__)
 
@@ -112,6 +114,8 @@ def build(
 ) -> dict[str, Path]:
     """Write the pairs as `train.jsonl` and `heldout.jsonl`; images are not copied; each is opened once.
 
+    `train.skipped.txt` lists the rows that were skipped, where there are any.
+
     Pairs that share a prompt, a group or an image (by content) stay in one split, also through other pairs.
 
     Args:
@@ -139,6 +143,8 @@ def build(
         if len({content[str(ref)] for ref in sample.images}) == 1:
             raise InputError("image_a and image_b are the same image", remedy="correct or drop the row")
 
+    skipped = [] if skipped is None else skipped
+    already = len(skipped)
     samples = list(read(source, seed=seed, n=n, skip_bad=skip_bad, skipped=skipped, inspect=inspect))
     shared = {
         s.id: (("group", s.group_id), ("prompt", _plain(s.prompt)), *(("image", content[str(ref)]) for ref in s.images))
@@ -162,6 +168,11 @@ def build(
     files = {name: Path(out) / f"{name}.jsonl" for name in splits}
     for name, part in splits.items():
         write_samples(files[name], part)
+    listed = Path(out) / f"train.{SKIPPED}"
+    listed.unlink(missing_ok=True)  # of an earlier build
+    if bad := skipped[already:]:
+        with atomic_write(listed) as lines:
+            lines.writelines(f"{error}\n" for error in bad)
     if not heldout:
         (Path(out) / "heldout.jsonl").unlink(missing_ok=True)  # of an earlier build: it shares prompts with this train
     return files

@@ -147,6 +147,7 @@ def _argument(spec: dataclasses.Field[Any]) -> dict[str, Any]:
 
 def _pairs(rest: list[str], command: str) -> None:
     from data_recipes import pairs
+    from reasoner_rm.data.build import SKIPPED
 
     parser = _parser("pairs", WORLDS["pairs"] + ".")
     parser.add_argument("--data", type=Path, help="the table, or a folder with a file pairs.*")
@@ -157,7 +158,9 @@ def _pairs(rest: list[str], command: str) -> None:
         help="share of pairs held out; pairs that share a prompt or image stay together",
     )
     parser.add_argument("--n", type=int, help="read at most N rows", metavar="N")
-    parser.add_argument("--skip-bad", action="store_true", help="leave bad rows out and count them")
+    parser.add_argument(
+        "--skip-bad", action="store_true", help="leave bad rows out, count them, and list them in train.skipped.txt"
+    )
     given = parser.parse_args(rest)
     check_range(given, 1, math.inf, "n")
     if given.data is None:
@@ -170,8 +173,9 @@ def _pairs(rest: list[str], command: str) -> None:
     _add_to_card(files, given, command, "pairs", bad=len(skipped), data=str(given.data))
     if "heldout" in files:
         print("pairs that share a prompt, a group or an image are in the same split (--heldout 0: no split)")
-    for error in skipped:
-        print(f"skipped: {error}", file=sys.stderr)
+    if skipped:
+        listed = given.out / f"train.{SKIPPED}"
+        print(f"skipped: {len(skipped)} bad rows, listed in {listed}; first: {skipped[0]}", file=sys.stderr)
 
 
 def _world_parser(name: str) -> argparse.ArgumentParser:

@@ -30,6 +30,8 @@ from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.frames import frames
 from reasoner_rm.utils.seeding import stable_seed
 
+SKIPPED = "skipped.txt"
+"""The list of a split's bad rows is `SPLIT.skipped.txt`."""
 PART = 20_000
 """Source rows per part: the most that a killed build loses."""
 
@@ -219,7 +221,7 @@ def _row(
             raise bad from None
         counts.bad += 1
         counts.first_bad = counts.first_bad or str(bad)
-        part.file("skipped.txt").write(f"{bad}\n")
+        part.file(SKIPPED).write(f"{bad}\n")
         return
     counts.fixed_order += sum(FIXED_ORDER in sample.meta for sample in samples)
     for side, task, text in lines:
@@ -244,11 +246,11 @@ def _side(sample: Sample, settings: Settings) -> str:
 
 def _finish(parts: Parts, out: Path, settings: Settings) -> dict[str, tuple[Path, ...]]:
     files: dict[str, tuple[Path, ...]] = {}
-    for old in (*out.glob(f"{settings.split}-*-of-*.jsonl"), out / f"{settings.split}.skipped.txt"):
+    for old in (*out.glob(f"{settings.split}-*-of-*.jsonl"), out / f"{settings.split}.{SKIPPED}"):
         old.unlink(missing_ok=True)
     for name in parts.names():
-        if name == "skipped.txt":
-            parts.join(name, out / f"{settings.split}.skipped.txt")
+        if name == SKIPPED:
+            parts.join(name, out / f"{settings.split}.{SKIPPED}")
         elif settings.shards:
             files[Path(name).stem] = tuple(parts.spread(name, out / name))
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 
@@ -12,12 +13,17 @@ ROLES = {
     "human": "user", "user": "user", "gpt": "assistant", "bot": "assistant", "assistant": "assistant",
     "system": "system", "chatgpt": "assistant", "model": "assistant",
 }  # fmt: skip
+IMAGE = "<image>"
+"""The place of an image in a turn's text."""
 _MARKS = re.compile(r"<(?:image|video)>\n?")
 _CAPTION = r"(?:text |video )?caption|(?:text )?prompt|question|query|instruction"
 
 
 def turns(value: object, column: str) -> list[tuple[str, str]]:
-    """(role, text) of each turn of `{from, value}` or `{role, content}`; roles are user, assistant and system."""
+    """(role, text) of each turn of `{from, value}` or `{role, content}`; roles are user, assistant and system.
+
+    A content of parts becomes a text with `<image>` in the places of its images.
+    """
     found = []
     for item in as_list(value, column, least=1):
         turn = as_dict(item, column)
@@ -25,10 +31,33 @@ def turns(value: object, column: str) -> list[tuple[str, str]]:
         if role not in ROLES:
             raise InputError(f"{column}: a turn of {role!r}", remedy=f"known roles: {', '.join(ROLES)}")
         content = turn.get("value", turn.get("content"))
-        if isinstance(content, list):  # parts: images are separate
-            content = "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+        if isinstance(content, list):
+            content = "".join(_part(part, column) for part in content)
         found.append((ROLES[role], as_text(content, f"{column}: a turn")))
     return found
+
+
+def _part(part: object, column: str) -> str:
+    """A part's text, or the mark of its place if it is an image."""
+    stated = as_dict(part, f"{column}: a part")
+    return IMAGE if str(stated.get("type", "")).startswith("image") else str(stated.get("text") or "")
+
+
+def number_images(texts: Sequence[str]) -> list[str]:
+    """The texts without `<image>`. Where the images do not all stand before the first text, or one alone in it, each
+    place becomes `(image 1)`, `(image 2)`, … , as the images themselves are shown before all texts.
+
+    >>> number_images(["<image>What?"]), number_images(["<image>What?", "A cat.", "And <image>?"])
+    (['What?'], ['(image 1) What?', 'A cat.', 'And (image 2)?'])
+    """
+    first = texts[0].count(IMAGE)
+    in_first = first == sum(text.count(IMAGE) for text in texts)
+    if in_first and (first < 2 or texts[0].replace("\n", "").replace(" ", "").startswith(IMAGE * first)):
+        return [strip_placeholders(text) for text in texts]
+    number = itertools.count(1)
+    return [
+        re.sub(rf"{IMAGE}(\w?)", lambda m: f"(image {next(number)}) {m[1]}".rstrip(), text).strip() for text in texts
+    ]
 
 
 def exchange(value: object, column: str) -> tuple[str, str]:

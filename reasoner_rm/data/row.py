@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from reasoner_rm.data.data_uri import is_data_uri
 from reasoner_rm.data.media import Media
 from reasoner_rm.errors import InputError
 
@@ -99,7 +100,7 @@ class DatasetRow:
 
     def refer(self, value: Any, column: str, folder: str = "") -> str:
         """A reference to an image that a column's value names or holds."""
-        if folder and type(value) is str and "://" not in value:
+        if folder and type(value) is str and "://" not in value and not is_data_uri(value):
             value = f"{folder}/{value}"
         try:
             return self.media.image(value)

@@ -15,6 +15,9 @@ from reasoner_rm.tasks.math_answers import formula, same_formulas
 from reasoner_rm.tasks.parsing import is_visible
 
 KINDS = ("choice", "number", "text", "math")
+_LATEX = re.compile(r"\\[A-Za-z]+|\$(?![\d.,]+\s)[^$]+\$")
+_PLAIN_FORMULA = re.compile(r"(?!.*[A-Za-z]{2})(?=.*(?:\d\s*/\s*\d|\^|[√π])).+")
+"""A fraction or a power without words beside it."""
 MAX_ANSWER = 4000
 """Longer answers are unreadable: Unicode normalisation is quadratic in a run of combining marks."""
 
@@ -80,6 +83,19 @@ class Qa(Task):
 
     def reference_answer(self, sample: Sample) -> str | None:
         return escape(str(sample.gold["answer"])) if "answer" in sample.gold else None
+
+
+def answer_kind(answer: str, *, formulas: bool = False) -> str:
+    """The kind of a data set's gold answer that states none: `math` for a formula in LaTeX, a fraction or a power.
+
+    Args:
+        formulas: all answers of the set are formulas where they can be: also plain numbers and letters.
+
+    >>> answer_kind("\\\\frac{1}{2}"), answer_kind("a 3/4 view"), answer_kind("12"), answer_kind("12", formulas=True)
+    ('math', 'text', 'text', 'math')
+    """
+    likely = formulas or _LATEX.search(answer) or _PLAIN_FORMULA.fullmatch(answer.strip())
+    return "math" if likely and formula(answer) is not None else "text"
 
 
 def number(text: str) -> float | None:

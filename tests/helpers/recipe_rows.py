@@ -615,6 +615,14 @@ def sharegpt(d: Path) -> None:
     array(d / "train.json", [{"messages": turns, "images": ["1.jpg"]}])
 
 
+def easyr1(d: Path) -> None:
+    answers = ["2 \\sqrt { 221 }", "3", "a cat on a very old red mat"]
+    rows = [{"images": [picture(i)], "problem": "<image>Find $x$.", "answer": a} for i, a in enumerate(answers)]
+    schema = pa.schema([("images", pa.list_(PICTURE)), ("problem", pa.string()), ("answer", pa.string())])
+    (d / "data").mkdir()
+    pq.write_table(pa.Table.from_pylist(rows, schema), d / "data" / "train-00000-of-00001.parquet")
+
+
 def vision_r1_cold(d: Path) -> None:
     save(d, "1.jpg")
     turns = talk("<image>How many?", "<think>One, two.</think><answer>2</answer>")["conversations"]
@@ -660,6 +668,7 @@ FIXTURES: dict[str, Callable[[Path], None]] = {
         llava,
         sharegpt,
         vision_r1_cold,
+        easyr1,
     )
 }
 

@@ -63,6 +63,20 @@ def test_pairs_neither_overwrites_nor_ignores_n(tmp_path: Path, capsys: pytest.C
     assert code == 0 and not (tmp_path / "o" / "heldout.jsonl").exists()
 
 
+def test_pairs_list_what_they_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe_rows.save(tmp_path, *(f"{i}.png" for i in range(8)))
+    rows = [f"{2 * i}.png,{2 * i + 1}.png,prompt {i},{'ac'[i % 2]}" for i in range(4)]
+    table = tmp_path / "pairs.csv"
+    table.write_text("\n".join(["image_a,image_b,prompt,preferred", *rows, "0.png,none.png,x,a"]))
+    args = ("build", "pairs", "--data", table, "--out", tmp_path / "o", "--heldout", "0", "--overwrite", "--skip-bad")
+    code, _, error = shell(capsys, *args)
+    listed = tmp_path / "o" / "train.skipped.txt"
+    assert code == 0 and f"3 bad rows, listed in {listed}; first: {table}:3: preferred is 'c'" in error
+    lines = listed.read_text().splitlines()
+    assert [line.split(": ")[0] for line in lines] == [f"{table}:{n}" for n in (3, 5, 6)] and "none.png" in lines[2]
+    assert shell(capsys, *args, "--n", "1")[0] == 0 and not listed.exists()  # the list of an earlier build
+
+
 def test_validate_ends_with_2_where_training_would_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe_rows.hpdv3(tmp_path / "d")
     shell(capsys, "build", "hpdv3", "--data", tmp_path / "d", "--out", tmp_path / "o")

@@ -23,6 +23,7 @@ from reasoner_rm.data.pairing import ranks_of
 from reasoner_rm.data.parquet import Stored
 from reasoner_rm.data.tables import rows
 from reasoner_rm.errors import InputError
+from reasoner_rm.rewards import score
 from reasoner_rm.schema import PAIRWISE_TASKS, Sample
 from reasoner_rm.tasks.render import load_template, render
 
@@ -222,6 +223,81 @@ def test_conversations_keep_what_was_said_before(tmp_path: Path) -> None:
     assert samples("llava_rlhf", tmp_path)[0].prompt == "User: What?\nAssistant: This.\nUser: Why?"
 
 
+def converted(row: dict[str, Any], tmp: Path, recipe: str = "sharegpt", **options: Any) -> list[Sample]:
+    """One row of a user's own, built and read back, with images 1.jpg to 3.jpg."""
+    recipe_rows.save(tmp, "1.jpg", "2.jpg", "3.jpg")
+    recipe_rows.lines(tmp / "train.jsonl", [row])
+    settings = Settings(overwrite=True)
+    build(get_recipe(recipe), tmp / "train.jsonl", tmp / "out", settings, get_recipe(recipe).chosen(**options))
+    return load_samples(tmp / "out" / "train.jsonl")
+
+
+def said_by(*texts: Any) -> list[dict[str, Any]]:
+    return [{"role": "assistant" if i % 2 else "user", "content": text} for i, text in enumerate(texts)]
+
+
+def test_an_answer_is_asked_with_the_images_that_were_shown_before_it(tmp_path: Path) -> None:
+    """LLaMA-Factory's rows: each `<image>` is the place of one image, also in a later turn."""
+    turns = said_by("<image>What?", "A cat.", "And <image>, or <image>?", "A dog.")
+    first, second = converted({"messages": turns, "images": ["1.jpg", "2.jpg", "3.jpg"]}, tmp_path)
+    assert first.prompt == "What?" and [Path(str(i)).name for i in first.images] == ["1.jpg"]
+    assert second.prompt == "User: (image 1) What?\nAssistant: A cat.\nUser: And (image 2), or (image 3)?"
+    assert [Path(str(i)).name for i in second.images] == ["1.jpg", "2.jpg", "3.jpg"]
+    parts = [{"type": "text", "text": "Alike? "}, *[{"type": "image", "text": None}] * 2]
+    (sample,) = converted({"messages": said_by(parts, "No."), "images": ["1.jpg", "2.jpg"]}, tmp_path)
+    assert sample.prompt == "Alike? (image 1)(image 2)" and len(sample.images) == 2
+    (sample,) = converted({"messages": said_by("<image><image>Alike?", "No."), "images": ["1.jpg", "2.jpg"]}, tmp_path)
+    assert sample.prompt == "Alike?" and len(sample.images) == 2
+    every = converted({"messages": said_by("a?", "b", "c?", "d"), "images": ["1.jpg", "2.jpg"]}, tmp_path)
+    assert [len(sample.images) for sample in every] == [2, 2]  # without places they belong to the first question
+
+
+def test_two_answers_are_a_preference(tmp_path: Path) -> None:
+    """ms-swift's two ways to write a rejected answer, and LLaMA-Factory's."""
+    question, images = "<image>What?", {"images": ["1.jpg"]}
+    ranked = {name: {"from": "gpt", "value": text} for name, text in (("chosen", "A cat."), ("rejected", "A dog."))}
+    whole = said_by(question, "A cat.")
+    for row in (
+        {"messages": whole, "rejected_response": "A dog."},
+        {"messages": whole, "rejected_messages": said_by(question, "A dog."), "rejected_images": ["1.jpg"]},
+        {"conversations": [{"from": "human", "value": question}], **ranked},
+    ):
+        (sample,) = converted(row | images, tmp_path)
+        assert sample.task == "response_preference" and sample.prompt == "What?" and sample.target is None
+        assert [sample.responses[sample.meta["order"].index(k)] for k in (0, 1)] == ["A cat.", "A dog."]
+        assert p_source(sample) == 1.0 and len(sample.images) == 1
+
+
+def test_what_changes_an_answers_meaning_is_counted(tmp_path: Path) -> None:
+    for more, reason in (
+        ({"label": False}, "labelled as a bad one"), ({"kto_tag": False}, "labelled as a bad one"),
+        ({"videos": ["a.mp4"]}, "it has videos"), ({"audios": ["a.wav"]}, "it has audios"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=rf"no usable row in it; left out: .*{reason}"):
+            converted({"messages": said_by("<image>What?", "A cat."), "images": ["1.jpg"], **more}, tmp_path)
+    assert len(converted({"messages": said_by("x?", "y"), "images": ["1.jpg"], "label": True}, tmp_path)) == 1
+
+
+def test_formulas_are_compared_as_formulas(tmp_path: Path) -> None:
+    """EasyR1's answers, and those of other sets that state no kind."""
+    root, three, words = samples("easyr1", tmp_path)
+    assert root.prompt == "Find $x$." and [s.gold["kind"] for s in (root, three, words)] == ["math", "math", "text"]
+    turn = "<think>x</think><answer>\\boxed{%s}</answer>"
+    assert (
+        score("accuracy", turn % "\\sqrt{884}", root)["total"] == 1
+        and score("accuracy", turn % "3.0", three)["total"] == 1
+    )
+    assert score("accuracy", turn % "2", root)["total"] == 0
+    (sample,) = converted({"messages": said_by("x?", "\\frac{1}{2}"), "images": ["1.jpg"]}, tmp_path)
+    assert sample.gold == {"answer": "\\frac{1}{2}", "kind": "math"}
+    row = {"image": "1.jpg", "q": "<image>Find x", "a": "$\\frac{1}{2}$", "n": 7}
+    for text, answer, kind in (("a", row["a"], "math"), ("n", "7", "text"), ("n}\nkind: math #", "7", "math")):
+        (tmp_path / f"{kind}.yaml").write_text(f"task: qa\nprompt: q\nimages: image\ngold: {{answer: {text}}}\n")
+        (sample,) = converted(row, tmp_path, "mapped", mapping=str(tmp_path / f"{kind}.yaml"))
+        assert sample.gold == {"answer": answer, "kind": kind} and sample.prompt == "Find x"
+        (tmp_path / f"{kind}.yaml").unlink()
+
+
 def test_spans_and_steps(tmp_path: Path) -> None:
     (sample,) = samples("m_haldetect", tmp_path)
     assert sample.responses == ("A cat sits.", "A dog runs.") and sample.gold == {"steps": [1, 0]}
@@ -266,6 +342,9 @@ def put(**values: Any) -> Broken:
 def said(text: Any) -> Broken:
     return lambda row: {**row, "conversations": [row["conversations"][0], {"from": "gpt", "value": text}]}
 
+
+ONE = [{"role": "user", "content": "What?"}, {"role": "assistant", "content": "A cat."}]
+"""A conversation of one question."""
 
 BROKEN: dict[str, list[tuple[Broken, str]]] = {
     "hpdv2": [
@@ -382,7 +461,21 @@ BROKEN: dict[str, list[tuple[Broken, str]]] = {
     "sharegpt": [
         (put(messages=[{"role": "narrator", "content": "x"}]), "a turn of 'narrator'"),
         (put(images=["x.jpg"]), "no such"),
+        (put(images=["1.jpg", "1.jpg"]), "1 places of images for 2 images"),
+        (put(rejected_response="A cat."), "chosen and rejected are the same"),
+        (put(rejected_response=["A dog."]), "rejected_response is"),
+        (put(rejected_messages=[{"role": "assistant", "content": "A dog."}]), "differ in more than the last answer"),
+        (put(chosen={"from": "gpt", "value": "A"}, rejected={"from": "gpt", "value": "B"}), "do not take turns"),
+        (
+            put(messages=[*ONE, {"role": "user", "content": "?"}, {"role": "assistant", "content": "<image>"}]),
+            "an answer",
+        ),
+        (
+            put(objects={"bbox": [[1, 2, 3, 4]]}, messages=[*ONE[:1], {"role": "assistant", "content": "<bbox>"}]),
+            "boxes",
+        ),
     ],
+    "easyr1": [(put(answer=None), "empty answer"), (put(problem="<image><image>x"), "2 places of images for 1 images")],
     "vision_r1_cold": [(said("2"), "holds no <think>"), (said(""), "empty conversations")],
 }
 

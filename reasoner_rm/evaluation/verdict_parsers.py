@@ -77,7 +77,7 @@ def substring(text: str, sample: Sample) -> PairVerdict | None:
 def gold_substring(text: str, sample: Sample) -> PairVerdict | None:
     """UnifiedReward's scripts for images and answers, and those for Qwen3-VL: the right verdict anywhere in the text,
     else the wrong one. A text with both agrees with the gold."""
-    noun, gold = PAIRWISE_TASKS[sample.task].noun, int(sample.gold["p_first"] < 0.5)
+    noun, gold = PAIRWISE_TASKS[sample.task].noun, int(sample.gold.get("p_first", 0.5) < 0.5)
     return next((PairVerdict(i) for i in (gold, 1 - gold) if f"{noun} {i + 1} is better" in text), None)
 
 

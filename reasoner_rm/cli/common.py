@@ -52,7 +52,7 @@ def check_range(args: argparse.Namespace, low: float, high: float, *names: str) 
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
-    """`--engine` and, for a server, `--url`."""
+    """`--engine` and, for a server, `--url`; `--dtype` of a model that is loaded here."""
     parser.add_argument(
         "--engine", default="auto", metavar="ENGINE", help="auto, transformers, vllm or http (default: auto)"
     )
@@ -60,6 +60,33 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
         "--url",
         help="with --engine http: an OpenAI-compatible server, up to and including /v1; replicas separated by commas",
     )
+    add_dtype(parser)
+
+
+def add_dtype(parser: Any) -> None:
+    """`--dtype`."""
+    parser.add_argument(
+        "--dtype",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        default="auto",
+        help="precision of the weights (default: the checkpoint's)",
+    )
+
+
+def add_max_pixels(parser: Any) -> None:
+    """`--max-pixels` of the images that a judge sees."""
+    parser.add_argument("--max-pixels", type=int, metavar="N", help="shrink images to N pixels (default: the judge's)")
+
+
+def check_model_options(args: argparse.Namespace) -> None:
+    """Check `--dtype` and `--max-pixels`.
+
+    Raises:
+        InputError: no pixels, or a model on a server, which has its own.
+    """
+    check_range(args, 1, math.inf, "max_pixels")
+    if (args.url or args.engine == "http") and (args.dtype != "auto" or args.max_pixels is not None):
+        raise InputError("--dtype and --max-pixels are of a model that is loaded here", remedy="set them on the server")
 
 
 LIBRARY_LINES = {

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from reasoner_rm.cli.common import add_dtype, add_max_pixels
+
 
 def add_benchmark_arguments(parser: argparse.ArgumentParser) -> None:
     """Data, judge and servers."""
@@ -28,6 +30,8 @@ def add_benchmark_arguments(parser: argparse.ArgumentParser) -> None:
         help="the prompt that the judge was trained on, or the protocol's; auto: its own if it has one for this task",
     )  # fmt: skip
     judge.add_argument("--max-tokens", type=int, default=1024, help="maximum length of a completion (default: 1024)")
+    add_dtype(judge)
+    add_max_pixels(judge)
     judge.add_argument("--batch", type=int, default=32, help="items per batch (default: 32)")
     judge.add_argument("--blind", action="store_true", help="also evaluate with grey images, as a baseline")
     server = parser.add_argument_group("servers (API key: OPENAI_API_KEY)")

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reasoner_rm.cli.common import Add, add_overrides, libraries_to_stderr
+from reasoner_rm.cli.common import Add, add_overrides, check_model_options, libraries_to_stderr
 from reasoner_rm.cli.eval_arguments import add_benchmark_arguments, add_protocol_options, protocol_options
 from reasoner_rm.errors import InputError
 
@@ -99,6 +99,7 @@ def _subject(args: argparse.Namespace, benchmark: Benchmark, protocol: Protocol,
     from reasoner_rm.evaluation.predictors import CallablePredictor, EnginePredictor
     from reasoner_rm.evaluation.prompts import prompts
     from reasoner_rm.evaluation.runner import EvaluatedModel
+    from reasoner_rm.judge.loading import pixel_bounds
     from reasoner_rm.models.box_converter import BoxConverter
     from reasoner_rm.rewards.user_functions import load_function
     from reasoner_rm.rollout import SamplingParams
@@ -107,14 +108,19 @@ def _subject(args: argparse.Namespace, benchmark: Benchmark, protocol: Protocol,
 
     if is_in_file(args.model):
         return EvaluatedModel(CallablePredictor(load_function(args.model)), {"model": args.model, "engine": "python"})
+    check_model_options(args)
     engine = _engine(args, args.model, args.url) if args.url or args.engine == "http" else None
     config = _judge_config(args, tasks, engine)
     if engine is None:
-        low, high = (config.min_pixels, config.max_pixels) if config else (None, None)
-        engine = load_engine(args.model, args.engine, min_pixels=low, max_pixels=high)
+        low, high = pixel_bounds(config, args.max_pixels)
+        engine = load_engine(args.model, args.engine, dtype=args.dtype, min_pixels=low, max_pixels=high)
     template = config.template if config else None
     description = {"model": args.model, "engine": "http" if args.url else args.engine}
     description["prompt"] = f"{template.name} {template.hash}" if template else protocol.template or "the task's"
+    if args.dtype != "auto":
+        description["dtype"] = args.dtype
+    if args.max_pixels is not None:
+        description["max_pixels"] = str(args.max_pixels)
     sampling = SamplingParams(protocol.temperature, args.max_tokens, protocol.top_p)
     encoder = engine.encoder  # a server's image sizes are not known: its boxes stay as they are
     box_converter = BoxConverter.of(encoder) if encoder is not None else None

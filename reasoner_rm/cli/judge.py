@@ -7,9 +7,13 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from reasoner_rm.cli.common import Add, add_engine, libraries_to_stderr
+from reasoner_rm.cli.common import Add, add_engine, add_max_pixels, check_model_options, libraries_to_stderr
 from reasoner_rm.errors import InputError
+
+if TYPE_CHECKING:
+    from reasoner_rm.judge import Judge
 
 BATCH_SIZE = 64
 """Samples per batch."""
@@ -33,6 +37,7 @@ def _add_judge(verb: Add) -> None:
     )
     judge.add_argument("--max-tokens", type=int, default=1024)
     add_engine(judge)
+    add_max_pixels(judge)
     judge.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -56,18 +61,29 @@ def _add_rank_and_screen(verb: Add) -> None:
         sub.add_argument("--max-tokens", type=int, default=1024)
         sub.add_argument("--json", action="store_true", help="print one JSON object")
         add_engine(sub)
+        add_max_pixels(sub)
+
+
+def _load(args: argparse.Namespace) -> Judge:
+    from reasoner_rm.judge import Judge
+
+    check_model_options(args)
+    return Judge.from_pretrained(
+        args.model,
+        args.engine,
+        url=args.url,
+        dtype=args.dtype,
+        max_tokens=args.max_tokens,
+        max_pixels=args.max_pixels,
+    )
 
 
 def _judge(args: argparse.Namespace) -> None:
-    import dataclasses
-
-    from reasoner_rm.judge import Judge
-
     if not args.caption.strip():
         raise InputError("--caption is empty", remedy="give the text that the images should match")
     first, second = args.images
     with libraries_to_stderr():
-        judge = Judge.from_pretrained(args.model, args.engine, url=args.url, max_tokens=args.max_tokens)
+        judge = _load(args)
         verdict = judge.compare(args.caption, first, second, votes=args.votes, both_orders=args.both_orders)
     if args.json:
         print(json.dumps(dataclasses.asdict(verdict), ensure_ascii=False))
@@ -87,10 +103,8 @@ def _judge(args: argparse.Namespace) -> None:
 
 
 def _rank(args: argparse.Namespace) -> None:
-    from reasoner_rm.judge import Judge
-
     with libraries_to_stderr():
-        judge = Judge.from_pretrained(args.model, args.engine, url=args.url, max_tokens=args.max_tokens)
+        judge = _load(args)
         result = judge.tournament(args.caption, args.images, args.method, votes=args.votes)
     if args.json:
         row = dataclasses.asdict(result)
@@ -108,7 +122,6 @@ def _screen(args: argparse.Namespace) -> None:
     from tqdm.auto import tqdm
 
     from reasoner_rm.data.io import load_samples, write_samples
-    from reasoner_rm.judge import Judge
     from reasoner_rm.judge.temperature_scaling import gold_of
 
     if args.out.exists():
@@ -118,7 +131,7 @@ def _screen(args: argparse.Namespace) -> None:
     samples = load_samples(args.file)
     kept, ties, unread = [], 0, 0
     with libraries_to_stderr():
-        judge = Judge.from_pretrained(args.model, args.engine, url=args.url, max_tokens=args.max_tokens)
+        judge = _load(args)
         for start in tqdm(range(0, len(samples), BATCH_SIZE), desc="screening", unit="batch"):
             batch = samples[start : start + BATCH_SIZE]
             for sample, verdict in zip(batch, judge.verdicts(batch, args.votes), strict=True):

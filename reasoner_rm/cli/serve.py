@@ -70,6 +70,7 @@ def _serve(args: argparse.Namespace) -> None:
             args.model,
             args.engine,
             url=args.url,
+            dtype=args.dtype,
             max_tokens=args.max_tokens,
             template=args.template,
             isolate=True,

@@ -80,6 +80,7 @@ class Judge:
         url: str | None = None,
         dtype: str = "auto",
         max_tokens: int = 1024,
+        max_pixels: int | None = None,
         template: str = "default",
         isolate: bool = False,
         **settings: Any,
@@ -90,6 +91,8 @@ class Judge:
             url: for the engine `http`: an OpenAI-compatible server, up to and including `/v1`. ``path_or_id`` is then
                 the model's name there, or a local judge folder whose template is used. A `reasoner-rm serve` is asked
                 with the template of its own judge.
+            dtype: of a model that is loaded here; `auto`: the checkpoint's.
+            max_pixels: of an image after resizing; None: as in training.
             template: the template variant for a base model.
             isolate: run a transformers model in a process of its own (`serving.process_engine`), which scales better
                 over many threads.
@@ -115,7 +118,9 @@ class Judge:
             "name": model_key(model_location(path_or_id)),
             **settings,
         }
-        loaded = loaded or load_judge_engine(path_or_id, engine, config, dtype=dtype, isolate=isolate)
+        loaded = loaded or load_judge_engine(
+            path_or_id, engine, config, dtype=dtype, max_pixels=max_pixels, isolate=isolate
+        )
         return cls(loaded, config, max_tokens, **settings)
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import itertools
 import math
 import random
@@ -13,11 +14,14 @@ import numpy as np
 import pytest
 import torch
 from fake_engine import COLOURS, ColorEngine, pair, picture, seeing_judge
+from PIL import Image
 
 from reasoner_rm import Judge, Sample
+from reasoner_rm.cli import main
 from reasoner_rm.errors import InputError
 from reasoner_rm.judge.analysis import explain
 from reasoner_rm.judge.async_judge import AsyncJudge
+from reasoner_rm.models.loading import Vlm
 from reasoner_rm.schema import Verdict
 from reasoner_rm.serving.cache import CompletionCache, model_key
 
@@ -286,3 +290,23 @@ def test_deterministic_answers_do_not_depend_on_their_neighbours(tiny_folder: Pa
     assert alone == judge.collect_votes(samples, votes=2)
     with ThreadPoolExecutor(6) as threads:
         assert alone == list(threads.map(lambda s: judge.collect_votes([s], votes=2)[0], samples))
+
+
+def test_precision_and_image_size_of_a_model_that_is_loaded_here(tiny: Vlm, tmp_path: Path) -> None:
+    """By default the checkpoint's, on a CPU as well."""
+    half = copy.deepcopy(tiny.model).to(torch.bfloat16)
+    half.save_pretrained(tmp_path)
+    tiny.processor.save_pretrained(tmp_path)
+    for wanted, dtype in (("auto", torch.bfloat16), ("float32", torch.float32)):
+        judge = Judge.from_pretrained(tmp_path, "transformers", dtype=wanted, max_pixels=28 * 56)
+        vlm = judge.engine.engine.vlm  # type: ignore[attr-defined]
+        assert vlm.model.dtype == dtype
+        image = judge.engine.encoder.process(Image.new("RGB", (300, 300)))  # type: ignore[union-attr]
+        assert image.processed[0] * image.processed[1] <= 28 * 56
+
+
+def test_a_servers_precision_is_the_servers(capsys: pytest.CaptureFixture[str]) -> None:
+    files = ["--caption", "x", "a.png", "b.png", "--url", "http://127.0.0.1:9/v1"]
+    for option in (["--dtype", "float32"], ["--max-pixels", "100"]):
+        assert main(["judge", "--model", "m", *files, *option]) == 2
+        assert "set them on the server" in capsys.readouterr().err

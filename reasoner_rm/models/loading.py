@@ -136,7 +136,7 @@ def load_vlm(
             disable_repacking(model)
         else:
             with torch.device("meta"):
-                model = build(config, dtype=dtype)
+                model = build(config, dtype=(config.dtype or "float32") if dtype == "auto" else dtype)
             model.generation_config = GenerationConfig.from_pretrained(source)
         processor = load_processor(source)
     except InputError:
@@ -183,8 +183,8 @@ def set_pixels(processor: Any, min_pixels: int | None, max_pixels: int | None) -
         InputError: min_pixels is greater than max_pixels.
     """
     size = processor.image_processor.size
-    low = min_pixels or size["shortest_edge"]
     high = max_pixels or size["longest_edge"]
+    low = min_pixels or min(size["shortest_edge"], high)
     if low > high:
         raise InputError(f"min_pixels {low} is greater than max_pixels {high}")
     processor.image_processor.size = type(size)(shortest_edge=low, longest_edge=high)

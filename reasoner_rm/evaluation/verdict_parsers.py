@@ -88,7 +88,9 @@ def first_number(text: str, sample: Sample) -> PairVerdict | None:
     an unreadable vote is here.
     """
     answer = first_element(text, "answer")
-    return _by_number(text[max(text.rfind("1"), text.rfind("2")) :][:1] if answer is None else answer)
+    if answer is None:
+        answer = "1" if text.rfind("1") > text.rfind("2") else "2" if "2" in text else ""
+    return _by_number(answer)
 
 
 def _by_number(text: str) -> PairVerdict | None:

@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
-import yaml
 
 from reasoner_rm.data.conversation_text import IMAGE, number_images
 from reasoner_rm.data.pairing import pair, ranking
@@ -36,6 +35,7 @@ from reasoner_rm.errors import InputError
 from reasoner_rm.schema import PAIRWISE_TASKS, Sample
 from reasoner_rm.tasks import TASKS
 from reasoner_rm.tasks.qa import answer_kind
+from reasoner_rm.utils.parse_files import read_yaml
 
 
 class Mapping(pydantic.BaseModel):
@@ -145,9 +145,7 @@ def mapping_of(name: str, version: int = 0) -> Mapping:
     if not name:
         raise InputError("mapped needs --mapping FILE.yaml", remedy="it says which column is what")
     try:
-        return Mapping.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"no readable YAML: {error}", file=file) from None
+        return Mapping.model_validate(read_yaml(file, remedy="it maps columns to fields"))
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

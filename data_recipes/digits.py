@@ -20,6 +20,8 @@ from PIL import Image
 
 from reasoner_rm.data.io import write_samples
 from reasoner_rm.schema import Sample
+from reasoner_rm.utils.files import atomic_path
+from reasoner_rm.utils.locks import folder_lock
 
 Split = Literal["listener", "train", "heldout", "ood"]
 SHARES: dict[Split, int] = {"listener": 500, "train": 800, "heldout": 300, "ood": 197}
@@ -187,11 +189,9 @@ class Gallery:
         number = rng.randrange(self.drawings)
         file = self.folder / f"scan-{scan.index:04d}-{number}.png"
         if not file.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
             rng = random.Random(f"draw/{self.split}/{self.seed}/{scan.index}/{number}")
-            half = file.with_suffix(".part")
-            draw(scan.ink, rng, dark=self.split == "ood").save(half, "PNG")
-            half.replace(file)  # an interrupted run leaves no incomplete image
+            with atomic_path(file, durable=False) as beside:
+                draw(scan.ink, rng, dark=self.split == "ood").save(beside, "PNG")
         return str(file)
 
 
@@ -214,5 +214,6 @@ def build(
     """
     gallery = Gallery(out / "images" / f"{split}-{seed}", split, seed, drawings)
     file = out / f"{name or f'{split}-{task}'}.jsonl"
-    write_samples(file, MAKERS[task](n, split, seed, scans(split)[:limit], gallery))
+    with folder_lock(out):
+        write_samples(file, MAKERS[task](n, split, seed, scans(split)[:limit], gallery))
     return file

@@ -39,6 +39,7 @@ from reasoner_rm.data.io import check_sample, write_samples
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
 from reasoner_rm.utils.files import atomic_write
+from reasoner_rm.utils.locks import folder_lock
 
 logger = logging.getLogger(__name__)
 
@@ -166,15 +167,17 @@ def build(
             )
         splits = {"train": [s for s in samples if s.id not in held], "heldout": [s for s in samples if s.id in held]}
     files = {name: Path(out) / f"{name}.jsonl" for name in splits}
-    for name, part in splits.items():
-        write_samples(files[name], part)
-    listed = Path(out) / f"train.{SKIPPED}"
-    listed.unlink(missing_ok=True)  # of an earlier build
-    if bad := skipped[already:]:
-        with atomic_write(listed) as lines:
-            lines.writelines(f"{error}\n" for error in bad)
-    if not heldout:
-        (Path(out) / "heldout.jsonl").unlink(missing_ok=True)  # of an earlier build: it shares prompts with this train
+    with folder_lock(Path(out)):
+        for name, part in splits.items():
+            write_samples(files[name], part)
+        listed = Path(out) / f"train.{SKIPPED}"
+        listed.unlink(missing_ok=True)  # of an earlier build
+        if bad := skipped[already:]:
+            with atomic_write(listed) as lines:
+                lines.writelines(f"{error}\n" for error in bad)
+        if not heldout:
+            # That of an earlier build shares prompts with this train.
+            (Path(out) / "heldout.jsonl").unlink(missing_ok=True)
     return files
 
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 
-from reasoner_rm.errors import InputError, ServiceError
+from reasoner_rm.errors import InputError, ServiceError, StorageError
 
 T = TypeVar("T")
 
@@ -76,25 +76,27 @@ def any_rank(flag: bool) -> bool:
     return any(all_gather(flag))
 
 
+_KINDS = (InputError, ServiceError, StorageError)
+
+
 @contextlib.contextmanager
 def raise_on_all_ranks() -> Iterator[None]:
     """A context that raises on all ranks when one fails inside it, so that no rank waits in a later collective.
 
     Raises:
-        InputError, ServiceError: on the other ranks, naming the failed one; that one raises its own exception.
+        InputError, ServiceError, StorageError: on the other ranks, naming the failed one; that one raises its own
+            exception.
     """
     failure: Exception | None = None
     try:
         yield
     except Exception as error:
         failure = error
-    description = (
-        None if failure is None else (isinstance(failure, ServiceError), str(failure) or type(failure).__name__)
-    )
-    descriptions = all_gather(description)
+    kind = next((i for i, known in enumerate(_KINDS) if isinstance(failure, known)), 0)
+    descriptions = all_gather(None if failure is None else (kind, str(failure) or type(failure).__name__))
     if failure is not None:
         raise failure
     for failed_rank, described in enumerate(descriptions):
         if described is not None:
-            service, text = described
-            raise (ServiceError if service else InputError)(f"process {failed_rank} stopped: {text}")
+            kind, text = described
+            raise _KINDS[kind](f"process {failed_rank} stopped: {text}")

@@ -22,5 +22,13 @@ class ServiceError(Exception):
         super().__init__(" ".join((what.rstrip(".") + (f"; {remedy}" if remedy else "")).split()))
 
 
+class StorageError(OSError):
+    """A file cannot be written: the disk is full, a quota or a limit of file sizes is reached, or the device fails. The
+    input is right, so the same command works once there is room. The shell exits with 1."""
+
+    def __init__(self, what: str, *, file: str | Path | None = None, remedy: str = ""):
+        super().__init__(str(InputError(what, file=file, remedy=remedy)))
+
+
 class RunInterrupted(Exception):  # noqa: N818 - not an error
     """The run was stopped by a signal, saved its state, and can be resumed. The shell exits with 0."""

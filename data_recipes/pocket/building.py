@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import io
 import multiprocessing
 import os
 import random
@@ -24,7 +25,8 @@ from data_recipes.pocket.scenes import LEVELS, Split
 from reasoner_rm.data.io import sample_line
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import MediaRef, Sample
-from reasoner_rm.utils.files import atomic_write
+from reasoner_rm.utils.files import atomic_write, storage_errors, write_all
+from reasoner_rm.utils.locks import folder_lock
 
 MAKERS: dict[str, Maker] = {
     "image_preference": preferences.images,
@@ -90,26 +92,34 @@ def build(
     setting = check(task, n, replace(setting or Setting(), split=split))
     name = name or f"{split}-{task}"
     file, pictures = Path(out) / f"{name}.jsonl", Path(out) / "images" / name
-    pictures.parent.mkdir(parents=True, exist_ok=True)
-    starts = range(0, n, CHUNK)
-    half = Path(tempfile.mkdtemp(dir=pictures.parent, prefix=f".{name}."))
-    try:
-        work = (repeat(task), starts, [min(s + CHUNK, n) for s in starts], repeat(seed), repeat(setting), repeat(half))
-        workers = min(workers or (_cores() if n >= MANY else 1), len(starts))
-        if workers == 1:
-            lines = [line for chunk in map(_write, *work, repeat(name)) for line in chunk]
-        else:
-            with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-                lines = [line for chunk in pool.map(_write, *work, repeat(name)) for line in chunk]
-        half.chmod(0o755)
-        file.unlink(missing_ok=True)  # no rows are better than rows with another build's images
-        shutil.rmtree(pictures, ignore_errors=True)
-        half.rename(pictures)
-    except BaseException:
-        shutil.rmtree(half, ignore_errors=True)
-        raise
-    with atomic_write(file) as rows:
-        rows.writelines(lines)
+    with folder_lock(Path(out)):
+        pictures.parent.mkdir(parents=True, exist_ok=True)
+        starts = range(0, n, CHUNK)
+        half = Path(tempfile.mkdtemp(dir=pictures.parent, prefix=f".{name}."))
+        try:
+            work = (
+                repeat(task),
+                starts,
+                [min(s + CHUNK, n) for s in starts],
+                repeat(seed),
+                repeat(setting),
+                repeat(half),
+            )
+            workers = min(workers or (_cores() if n >= MANY else 1), len(starts))
+            if workers == 1:
+                lines = [line for chunk in map(_write, *work, repeat(name)) for line in chunk]
+            else:
+                with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+                    lines = [line for chunk in pool.map(_write, *work, repeat(name)) for line in chunk]
+            half.chmod(0o755)
+            file.unlink(missing_ok=True)  # no rows are better than rows with another build's images
+            shutil.rmtree(pictures, ignore_errors=True)
+            half.rename(pictures)
+        except BaseException:
+            shutil.rmtree(half, ignore_errors=True)
+            raise
+        with atomic_write(file) as rows:
+            rows.writelines(lines)
     return file
 
 
@@ -155,11 +165,9 @@ def _write(task: str, start: int, stop: int, seed: int, setting: Setting, folder
 
 
 def _save(picture: Picture, side: int, folder: Path, name: str, file: str) -> str:
-    handle = os.open(folder / file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)  # half the time of Path.write_bytes
-    try:
-        os.write(handle, picture.png(side))
-    finally:
-        os.close(handle)
+    # Unbuffered: half the time of Path.write_bytes.
+    with storage_errors(folder / file), io.FileIO(folder / file, "x") as out:
+        write_all(out, picture.png(side))
     return f"images/{name}/{file}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,8 @@ def inject_by_model(
     Raises:
         InputError: a bad row, a failing endpoint.
     """
-    journal = Journal.of_plan(journal_file, {"model": model.model, "ask": ASK, "tries": tries, "seed": seed})
+    plan = {"model": model.model, "ask": ASK, "tries": tries, "seed": seed}
+    journal = Journal.of_plan(journal_file, plan, _check_entry)
     media = Media(file.parent, journal_file.parent / "images")
     spent = ""
     try:
@@ -69,6 +70,12 @@ def inject_by_model(
             span = [at, at + len(entry["changed"])]
             meta = {"span": span, "by": model.model}
             yield Sample(f"vicrit-{n}", "caption_critic", changed, (ref,), gold=gold, source="vicrit", meta=meta)
+
+
+def _check_entry(entry: Mapping[str, Any]) -> None:
+    """Raise KeyError where a journal's entry holds neither an error in a caption nor why there is none."""
+    for key in ("original", "changed", "type") if "original" in entry else ("parse_error",):
+        entry[key]
 
 
 def _captions(file: Path, media: Media, image: str, caption: str) -> Iterator[tuple[int, str, str]]:

@@ -6,6 +6,7 @@ Exit codes: 0 success, 1 failure, 2 invalid input (one line says what is wrong a
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from importlib import metadata
 from typing import NoReturn
@@ -22,7 +23,8 @@ from reasoner_rm.cli import (
     stages,
 )
 from reasoner_rm.cli.common import adder
-from reasoner_rm.errors import InputError, RunInterrupted, ServiceError
+from reasoner_rm.errors import InputError, RunInterrupted, ServiceError, StorageError
+from reasoner_rm.utils.files import storage_errors
 
 GROUPS = (pocket, stages, evaluation, judge, serve, release, rewards, data, doctor)
 """Modules with ``add_verbs``, in the order of `--help`."""
@@ -32,12 +34,16 @@ def main(argv: list[str] | None = None) -> NoReturn:
     """Run a verb and exit."""
     args = _parser().parse_args(argv)
     try:
-        args.run(args)
+        with storage_errors():
+            args.run(args)
+        with storage_errors("standard output"):
+            sys.stdout.flush()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except ServiceError as error:
+    except (ServiceError, StorageError) as error:
         print(f"error: {error}", file=sys.stderr)
+        _flush_output()
         sys.exit(1)
     except RunInterrupted as interrupted:
         print(f"{interrupted}; continue with --resume", file=sys.stderr)
@@ -45,8 +51,18 @@ def main(argv: list[str] | None = None) -> NoReturn:
         print("interrupted", file=sys.stderr)
         sys.exit(1)
     except BrokenPipeError:
+        _flush_output()
         sys.exit(1)
     sys.exit(0)
+
+
+def _flush_output() -> None:
+    """Flush standard output, and where that fails point it elsewhere: Python would flush it again at exit, and print a
+    traceback."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shlex
 import shutil
@@ -35,10 +34,11 @@ def add_verbs(verb: Add) -> None:
 def _pocket(args: argparse.Namespace) -> None:
     from reasoner_rm.data.io import load_samples
     from reasoner_rm.pipeline.pocket import pocket
+    from reasoner_rm.training.run_dir import RunDir
 
     with libraries_to_stderr():
         path = pocket(args.world, args.task, args.out, args.seed, args.quick, tuple(args.overrides))
-    summary = json.loads((path / "summary.json").read_text(encoding="utf-8"))
+    summary = RunDir(path).summary()
     print(summary_line(summary))
     print(f"report: {path / 'report.html'}")
     if args.task == "preference":

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from reasoner_rm.cli.common import Add, libraries_to_stderr
 from reasoner_rm.errors import InputError
+from reasoner_rm.utils.locks import file_lock
 
 
 def add_verbs(verb: Add) -> None:
@@ -85,13 +86,14 @@ def _publish(args: argparse.Namespace) -> None:
         raise InputError(f"--check is {args.check}", remedy="give at least 1")
     with libraries_to_stderr():
         out = args.out or args.run_dir / "release"
-        release = prepare(args.run_dir, out, args.repo_id, args.license, args.pictures, args.results)
-        result = verify(release.folder, args.run_dir, args.check)
-        print(
-            f"verified: {result.same} of {result.asked} texts are identical to the run's, and {result.plain_same} of "
-            f"{result.plain_asked} to those of transformers' own generate",
-            file=sys.stderr,
-        )
-        address = None if args.dry_run else upload(release.folder, args.repo_id, private=args.private)
+        with file_lock(out):
+            release = prepare(args.run_dir, out, args.repo_id, args.license, args.pictures, args.results)
+            result = verify(release.folder, args.run_dir, args.check)
+            print(
+                f"verified: {result.same} of {result.asked} texts are identical to the run's, and {result.plain_same} "
+                f"of {result.plain_asked} to those of transformers' own generate",
+                file=sys.stderr,
+            )
+            address = None if args.dry_run else upload(release.folder, args.repo_id, private=args.private)
     row = {"folder": str(release.folder), **asdict(result)}
     print(json.dumps({**row, "commit": address}) if args.json else f"release: {address or release.folder}")

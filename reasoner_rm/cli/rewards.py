@@ -10,6 +10,7 @@ from typing import Any
 
 from reasoner_rm.cli.common import Add, libraries_to_stderr, read_text
 from reasoner_rm.errors import InputError
+from reasoner_rm.utils.parse_files import read_json
 
 
 def add_verbs(verb: Add) -> None:
@@ -33,12 +34,7 @@ def _reward(args: argparse.Namespace) -> None:
     if not (args.name and args.sample and args.completion):
         raise InputError("reward needs NAME, --sample and --completion", remedy="see reward --list")
     text = sys.stdin.read() if args.completion == "-" else read_text(Path(args.completion))
-    try:
-        row = json.loads(read_text(args.sample))
-    except json.JSONDecodeError as error:
-        raise InputError(f"not valid JSON: {error}", file=args.sample) from None
-    if not isinstance(row, dict):
-        raise InputError("a sample must be a JSON object", file=args.sample)
+    row = read_json(args.sample, remedy="give a sample as one JSON object")
     with libraries_to_stderr():
         breakdown = explain(args.name, text, row, params=dict(map(_assignment, args.params)))
     print(json.dumps(breakdown.as_json(), ensure_ascii=False) if args.json else "\n".join(breakdown.lines()))
@@ -52,5 +48,5 @@ def _assignment(text: str) -> tuple[str, Any]:
         raise InputError(f"--param {text!r} is not of the form name=value")
     try:
         return name, yaml.safe_load(value)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise InputError(f"--param {text!r}: the value is not valid YAML") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 import time
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from reasoner_rm.cli.common import Add, add_overrides, libraries_to_stderr, summary_line
 from reasoner_rm.errors import InputError, RunInterrupted
+from reasoner_rm.utils.locks import folder_lock
 
 if TYPE_CHECKING:
     from reasoner_rm.config import Config
@@ -86,7 +88,7 @@ def run_stage(verb: str, file: Path, overrides: Sequence[str], as_json: bool, re
 
     with libraries_to_stderr():
         run = _evaluate(config) if verb == "eval" else _train(STAGE_VERBS[verb], config, resume)
-        summary, report = run.read_json("summary.json"), write_report(run.path)
+        summary, report = run.summary(), write_report(run.path)
     if as_json:
         print(json.dumps(summary))
     else:
@@ -106,22 +108,24 @@ def _train(stage: Stage, config: Config, resume: bool) -> RunDir:
     distributed.init()
     run = RunDir(config.run.out)
     pipeline = Pipeline(config, run, resume)
-    with distributed.raise_on_all_ranks():
-        if distributed.is_main():
-            check_unchanged(run, stage, config)
-            check_stage(pipeline, stage, distributed.world_size())
-            RunDir.join(config.run.out, stage, config.yaml(), resume)
-    distributed.barrier()
-    if not run.checkpoint(stage).exists():
-        try:
-            pipeline.train(stage)
-        except RunInterrupted:  # all processes stop after the same step; leave the process group in order
-            distributed.shutdown()
-            raise
-    distributed.shutdown()
-    if not distributed.is_main():
-        sys.exit(0)
-    pipeline.evaluate_stage(stage, blind=stage == "grpo")
+    with contextlib.ExitStack() as lock:
+        with distributed.raise_on_all_ranks():
+            if distributed.is_main():
+                lock.enter_context(folder_lock(run.path))
+                check_unchanged(run, stage, config)
+                check_stage(pipeline, stage, distributed.world_size())
+                RunDir.join(config.run.out, stage, config.yaml(), resume)
+        distributed.barrier()
+        if not run.checkpoint(stage).exists():
+            try:
+                pipeline.train(stage)
+            except RunInterrupted:  # all processes stop after the same step; leave the process group in order
+                distributed.shutdown()
+                raise
+        distributed.shutdown()
+        if not distributed.is_main():
+            sys.exit(0)
+        pipeline.evaluate_stage(stage, blind=stage == "grpo")
     return run
 
 
@@ -133,7 +137,8 @@ def _evaluate(config: Config) -> RunDir:
     last = run.latest()
     if last is None:
         raise InputError("no checkpoint to evaluate", file=config.run.out, remedy="run a stage first")
-    Pipeline(config, run).evaluate_stage(last.name, blind=True, served=True)  # type: ignore[arg-type]
+    with folder_lock(run.path):
+        Pipeline(config, run).evaluate_stage(last.name, blind=True, served=True)  # type: ignore[arg-type]
     return run
 
 

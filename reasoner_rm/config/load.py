@@ -35,7 +35,7 @@ def load_config(file: str | Path, overrides: Sequence[str] = ()) -> Config:
     try:
         text = path.read_text(encoding="utf-8")
         node, values = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, or no such date
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error)
         raise InputError(f"not valid YAML: {problem}", file=path, line=mark.line + 1 if mark else None) from None
@@ -67,7 +67,7 @@ def _override(values: dict[str, Any], text: str) -> tuple[str, ...]:
         at = at[key]
     try:
         at[keys[-1]] = yaml.safe_load(value)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise InputError(f"--set {text!r}: the value is not valid YAML") from None
     return keys
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from reasoner_rm.errors import InputError
+from reasoner_rm.errors import InputError, StorageError
+from reasoner_rm.utils.files import creating, storage_errors
 
 
 class ConcatenatedReader(io.RawIOBase):
@@ -41,15 +42,19 @@ def unpack(archives: Sequence[Path], out: Path) -> int:
     for archive in archives:
         if not archive.is_file():
             raise InputError("no such file", file=archive)
-    out.mkdir(parents=True, exist_ok=True)
+    with creating(out):
+        out.mkdir(parents=True, exist_ok=True)
     count, name = 0, archives[0]
     try:
         with tarfile.open(fileobj=io.BufferedReader(ConcatenatedReader(sorted(archives)), 2**20), mode="r|*") as tar:
             for member in tar:
                 if not (member.isfile() or member.isdir()):
                     raise InputError(f"{member.name[:80]!r} is no file", file=name, remedy="links are not unpacked")
-                tar.extract(member, out, filter="data")
+                with storage_errors(out / member.name):
+                    tar.extract(member, out, filter="data")
                 count += member.isfile()
+    except StorageError:
+        raise
     except tarfile.FilterError as error:
         raise InputError(f"{error}", file=name, remedy="do not trust this archive") from None
     except (tarfile.TarError, EOFError, OSError) as error:

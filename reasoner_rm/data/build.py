@@ -28,6 +28,7 @@ from reasoner_rm.data.tables import Placed
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.frames import frames
+from reasoner_rm.utils.locks import folder_lock
 from reasoner_rm.utils.seeding import stable_seed
 
 SKIPPED = "skipped.txt"
@@ -116,7 +117,8 @@ def build(
         command: the command line, for the dataset card.
 
     Raises:
-        InputError: no such data, a bad row (unless skipped), nothing usable, an output that exists already.
+        InputError: no such data, a bad row (unless skipped), nothing usable, an output that exists already or that
+            another process makes.
     """
     settings = settings or Settings()
     options = recipe.options() if options is None else options
@@ -127,10 +129,17 @@ def build(
     if settings.n is not None and settings.n < 1:
         raise InputError(f"n is {settings.n}", remedy="give a number of rows, from 1")
     source = Source(recipe, str(data), settings.split, settings.config)
+    with folder_lock(out):
+        return _build(recipe, source, out, settings, options, command)
+
+
+def _build(
+    recipe: Recipe, source: Source, out: Path, settings: Settings, options: Any, command: str
+) -> Built:  # fmt: skip
     work = out / f".{settings.split}.building"
     remove_stale(work)
     refuse_overwriting(out, settings.split, work, settings.overwrite)
-    parts = Parts(work, _plan(recipe, source, settings, options), anew=settings.overwrite)
+    parts = Parts(work, _plan(recipe, source, settings, options), Counts().add, anew=settings.overwrite)
     counts = Counts()
     for manifest in parts.manifests:
         counts.add(manifest)
@@ -144,13 +153,13 @@ def build(
     if not counts.samples:
         parts.remove()
         remedy = f"first: {counts.first_bad}" if counts.first_bad else f"left out: {dict(counts.left_out) or 'nothing'}"
-        raise InputError("no usable row in it", file=str(data), remedy=remedy)
+        raise InputError("no usable row in it", file=source.data, remedy=remedy)
     if not counts.samples[settings.split]:
         parts.remove()
-        raise InputError("every prompt was held out", file=str(data), remedy="hold out less; the set has few prompts")
+        raise InputError("every prompt was held out", file=source.data, remedy="hold out less; the set has few prompts")
     files = _finish(parts, out, settings)
     entry = Entry(
-        recipe=recipe.name, title=recipe.title, source=str(data), hub=recipe.hub,
+        recipe=recipe.name, title=recipe.title, source=source.data, hub=recipe.hub,
         licence=recipe.licence_of(options) if recipe.licence_of else recipe.licence,
         split=settings.split, seed=settings.seed, options=asdict(options), command=command, counts=counts.manifest(),
     )  # fmt: skip

@@ -13,6 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from reasoner_rm.utils.files import atomic_write
+from reasoner_rm.utils.locks import file_lock
+from reasoner_rm.utils.parse_files import read_json
+
 NAME = "dataset.json"
 
 
@@ -34,28 +38,31 @@ class Entry:
 
 
 def add_entry(folder: Path, file: str, entry: Entry) -> None:
-    """Add a file to its folder's card; replaces an entry of the same name."""
-    known = read_entries(folder)
-    known[file] = {k: v for k, v in dataclasses.asdict(entry).items() if v not in ("", {}, (), None)}
-    known = dict(sorted(known.items()))
-    _put(folder / NAME, json.dumps(known, ensure_ascii=False, indent=1) + "\n")
-    _put(folder / "README.md", _readme(folder.resolve().name, known))
+    """Add a file to its folder's card; replaces an entry of the same name.
 
-
-def _put(file: Path, text: str) -> None:
-    """Write atomically through a fixed temporary name, so that a killed process leaves no further files."""
-    half = file.with_name(f".{file.name}.half")
-    half.write_text(text, encoding="utf-8")
-    half.replace(file)
+    Raises:
+        InputError: the card is damaged.
+    """
+    with file_lock(folder / NAME, wait=True):  # others may add theirs at the same time
+        known = read_entries(folder)
+        known[file] = {k: v for k, v in dataclasses.asdict(entry).items() if v not in ("", {}, (), None)}
+        known = dict(sorted(known.items()))
+        for name, text in (
+            (NAME, json.dumps(known, ensure_ascii=False, indent=1) + "\n"),
+            ("README.md", _readme(folder.resolve().name, known)),
+        ):
+            with atomic_write(folder / name) as out:
+                out.write(text)
 
 
 def read_entries(folder: Path) -> dict[str, Any]:
-    """The entries of a folder by file name; empty without a readable card."""
-    try:
-        found = json.loads((folder / NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    """The entries of a folder by file name; empty without a card.
+
+    Raises:
+        InputError: the card is damaged. Sources and licences that it holds would be lost.
+    """
+    file = folder / NAME
+    return read_json(file, remedy="repair it, or remove it and build its files again") if file.is_file() else {}
 
 
 def entry_of(file: Path) -> Mapping[str, Any] | None:

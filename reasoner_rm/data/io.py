@@ -15,6 +15,7 @@ from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.escape import check_text
 from reasoner_rm.tasks.frames import frames
 from reasoner_rm.utils.files import atomic_write
+from reasoner_rm.utils.parse_files import parse_object
 
 
 def load_samples(file: str | Path, *, check: bool = True) -> list[Sample]:
@@ -84,17 +85,10 @@ def json_object(line: bytes) -> dict[str, Any]:
         InputError: it is not UTF-8, cut off, malformed (NaN is no JSON), or no object.
     """
     try:
-        row = json.loads(line, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
+        return parse_object(line, nan=False)
+    except ValueError as error:
         cut = "" if line.endswith(b"\n") else " (the line is cut off)"
-        raise InputError(f"not valid JSON: {error}{cut}", remedy="repair or remove the line") from None
-    if not isinstance(row, dict):
-        raise InputError(f"a row is a JSON object, this is {type(row).__name__}")
-    return row
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number")
+        raise InputError(f"{error}{cut}", remedy="repair or remove the line") from None
 
 
 def check_sample(sample: Sample) -> None:

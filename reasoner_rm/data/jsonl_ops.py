@@ -14,6 +14,7 @@ from reasoner_rm.errors import InputError
 from reasoner_rm.schema import Sample
 from reasoner_rm.serialization import sample_from_dict
 from reasoner_rm.utils.files import atomic_write
+from reasoner_rm.utils.locks import file_lock
 
 
 def stream(file: Path) -> Iterator[tuple[int, Sample]]:
@@ -63,7 +64,7 @@ def write(
         raise InputError("exists already", file=out, remedy="give another --out, or --overwrite")
     tasks: Counter[str] = Counter()
     dropped: Counter[str] = Counter()
-    with atomic_write(out) as lines:
+    with file_lock(out), atomic_write(out) as lines:
         for sample in samples:
             if isinstance(sample, str):
                 dropped[sample] += 1

@@ -17,6 +17,7 @@ from reasoner_rm.data.data_uri import decode_data_uri, is_data_uri
 from reasoner_rm.data.fetch_image import fetch, is_remote
 from reasoner_rm.data.parquet import Stored
 from reasoner_rm.errors import InputError
+from reasoner_rm.utils.files import atomic_path
 
 _KINDS = ((b"\xff\xd8\xff", "jpg"), (b"\x89PNG", "png"), (b"GIF8", "gif"), (b"RIFF", "webp"), (b"BM", "bmp"))
 
@@ -91,10 +92,8 @@ class Media:
         suffix = next((suffix for start, suffix in _KINDS if data.startswith(start)), "img")
         file = self.keep / f"{name}.{suffix}"
         if not file.exists():
-            self.keep.mkdir(parents=True, exist_ok=True)
-            half = file.with_name(f".{name}.{os.getpid()}")
-            half.write_bytes(data)
-            half.replace(file)
+            with atomic_path(file, durable=False) as beside:
+                beside.write_bytes(data)
         return str(file)
 
 

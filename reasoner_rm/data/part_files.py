@@ -10,12 +10,14 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from reasoner_rm.errors import InputError
-from reasoner_rm.utils.files import atomic_write
+from reasoner_rm.log import warn_once
+from reasoner_rm.utils.files import atomic_write, storage_errors
+from reasoner_rm.utils.parse_files import parse_object
 
 
 class Parts:
@@ -24,18 +26,21 @@ class Parts:
     Args:
         folder: exists while the build is unfinished, and only then.
         plan: identifies the build; parts of another plan are not resumed.
+        check: raises LookupError, TypeError or ValueError where a manifest is none of this build's.
         anew: delete the parts of another plan.
 
     Raises:
         InputError: there are parts of another plan.
     """
 
-    def __init__(self, folder: Path, plan: Mapping[str, Any], anew: bool = False):
+    def __init__(
+        self, folder: Path, plan: Mapping[str, Any], check: Callable[[dict[str, Any]], object], anew: bool = False
+    ):
         self.folder, self._next = folder, 0
         remove_stale(folder)
         noted = folder / "plan.json"
         text = json.dumps(plan, ensure_ascii=False, indent=1, sort_keys=True, default=str)
-        if noted.is_file() and noted.read_text(encoding="utf-8") != text:
+        if noted.is_file() and noted.read_bytes() != text.encode():
             if not anew:
                 what = "another build was stopped here, with other settings or data"
                 raise InputError(what, file=folder, remedy="finish it with its own command, or --overwrite it")
@@ -43,12 +48,19 @@ class Parts:
         if not noted.is_file():
             with atomic_write(noted) as out:
                 out.write(text)
-        self.manifests = list(self._finished())
+        self.manifests = list(self._finished(check))
 
-    def _finished(self) -> Iterator[dict[str, Any]]:
+    def _finished(self, check: Callable[[dict[str, Any]], object]) -> Iterator[dict[str, Any]]:
+        """The manifests up to the first that is missing or damaged: from there on the parts are made again."""
         while (file := self._name(self._next, "manifest.json")).is_file():
+            try:
+                manifest = parse_object(file.read_bytes())
+                check(manifest)
+            except (LookupError, TypeError, ValueError) as error:
+                warn_once(f"{file}: damaged ({error}); the build goes on from the part before it")
+                return
             self._next += 1
-            yield json.loads(file.read_text(encoding="utf-8"))
+            yield manifest
 
     def _name(self, number: int, name: str) -> Path:
         return self.folder / f"{number:05d}.{name}"
@@ -68,7 +80,7 @@ class Parts:
     def join(self, name: str, out: Path) -> None:
         """Concatenate the parts of that name into one file, in order."""
         half = self.folder / f"{out.name}.whole"
-        with half.open("wb") as whole:
+        with storage_errors(out), half.open("wb") as whole:
             for number in range(self._next):
                 if (part := self._name(number, name)).is_file():
                     with part.open("rb") as lines:
@@ -82,7 +94,8 @@ class Parts:
         parts = [p for n in range(self._next) if (p := self._name(n, name)).is_file()]
         names = [out.with_name(f"{out.stem}-{i:05d}-of-{len(parts):05d}{out.suffix}") for i in range(len(parts))]
         for part, file in zip(parts, names, strict=True):
-            shutil.copyfile(part, half := self.folder / f"{file.name}.whole")
+            with storage_errors(file):
+                shutil.copyfile(part, half := self.folder / f"{file.name}.whole")
             half.replace(file)
         return names
 

@@ -19,6 +19,8 @@ from reasoner_rm.data.part_files import Parts, remove_stale
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import MediaRef, Sample
 from reasoner_rm.tasks.frames import frames
+from reasoner_rm.utils.files import atomic_path
+from reasoner_rm.utils.locks import folder_lock
 
 PER_SHARD = 2000
 """Samples per shard: the most that a killed run loses."""
@@ -47,13 +49,18 @@ def pack(file: Path, out: Path, *, per_shard: int = PER_SHARD, command: str = ""
         raise InputError("no such file", file=file, remedy="give a JSONL file of samples")
     if per_shard < 1:
         raise InputError(f"per_shard is {per_shard}", remedy="give a number from 1")
+    with folder_lock(out):
+        return _pack(file, out, per_shard, command, overwrite)
+
+
+def _pack(file: Path, out: Path, per_shard: int, command: str, overwrite: bool) -> Packed:
     packed, work = out / file.name, out / f".{file.stem}.packing"
     remove_stale(work)
     if packed.exists() and not overwrite and not work.is_dir():
         raise InputError("exists already", file=packed, remedy="give another --out, or --overwrite")
     about = file.stat()
     plan = {"file": str(file.resolve()), "size": about.st_size, "changed": about.st_mtime_ns, "per_shard": per_shard}
-    parts = Parts(work, plan, anew=overwrite)
+    parts = Parts(work, plan, lambda manifest: manifest["samples"] + manifest["images"], anew=overwrite)
     done = sum(manifest["samples"] for manifest in parts.manifests)
     try:
         _convert(file, out, parts, done, per_shard)
@@ -96,17 +103,17 @@ def _write(shard: Path, samples: Sequence[Sample]) -> tuple[int, list[Sample]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    shard.parent.mkdir(parents=True, exist_ok=True)
-    half = shard.with_name(f".{shard.name}.half")
     schema = pa.schema([("image", pa.binary()), ("source", pa.string())])
     places: dict[str, str] = {}
-    with pq.ParquetWriter(half, schema, compression="none") as writer:  # images are compressed already
+    with (
+        atomic_path(shard) as beside,
+        pq.ParquetWriter(beside, schema, compression="none") as writer,  # images are compressed already
+    ):
         for group in _grouped(_distinct(samples)):
             held = [_bytes(ref, sample) for ref, sample in group]
             rows = {"image": held, "source": [Path(ref.partition("#")[0]).name for ref, _ in group]}
             writer.write_table(pa.table(rows, schema=schema))
             places |= {ref: f"{shard}#{len(places) + i}/image" for i, (ref, _) in enumerate(group)}
-    half.replace(shard)
 
     def moved(ref: MediaRef) -> MediaRef:
         return places[ref] if isinstance(ref, str) else ref

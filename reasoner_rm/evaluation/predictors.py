@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, TypeAlias
 from typing import Protocol as Interface
@@ -152,6 +152,15 @@ def queries_of(sample: Sample, protocol: Protocol) -> list[Query]:
 def journal_row(name: str, predictions: Iterable[Prediction]) -> dict[str, Any]:
     """An item's line in a predictions file."""
     return {"id": name, "votes": [prediction.as_json() for prediction in predictions]}
+
+
+def votes_of(row: Mapping[str, Any]) -> tuple[Prediction, ...]:
+    """The votes of an item's line.
+
+    Raises:
+        LookupError, TypeError, ValueError, AttributeError: the line holds none.
+    """
+    return tuple(Prediction.from_json(vote) for vote in row["votes"])
 
 
 def batches(items: Iterable[Sample], size: int) -> Iterator[list[Sample]]:

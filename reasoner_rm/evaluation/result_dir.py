@@ -22,6 +22,7 @@ from reasoner_rm.evaluation.predictions import AnsweredItem, Prediction
 from reasoner_rm.schema import Sample
 from reasoner_rm.serialization import sample_from_dict, sample_to_dict
 from reasoner_rm.utils.files import atomic_write
+from reasoner_rm.utils.parse_files import read_json
 
 ITEMS, PREDICTIONS, BLIND, GRADES, SCORES = (
     "items.jsonl", "predictions.jsonl", "blind.jsonl", "grades.jsonl", "scores.json",
@@ -91,7 +92,7 @@ class ResultDir:
         found = {}
         for number, row in enumerate(islice(_lines(file), 1, None), start=2):
             name, _, vote = str(row.get("id")).rpartition("#")
-            found[name, int(vote)] = _checked(
+            found[name, _checked(lambda vote=vote: int(vote), file, number)] = _checked(
                 lambda row=row: tuple(Prediction.from_json(v) for v in row["votes"]), file, number  # type: ignore[misc]
             )  # fmt: skip
         return found
@@ -121,7 +122,7 @@ class ResultDir:
         if not file.is_file():
             remedy = "give a folder that `eval` wrote" if protocol is None else "`rescore` writes it"
             raise InputError(f"no {file.name}", file=self.path, remedy=remedy)
-        return json_object(file.read_bytes())
+        return read_json(file, remedy="remove it: `rescore` writes it again")
 
 
 def _graded(vote: Prediction, grades: tuple[Prediction, ...] | None) -> Prediction:

@@ -13,7 +13,7 @@ from reasoner_rm.errors import InputError
 from reasoner_rm.evaluation.baselines import BlindPredictor
 from reasoner_rm.evaluation.benchmark import Benchmark
 from reasoner_rm.evaluation.predictions import AnsweredItem, Prediction
-from reasoner_rm.evaluation.predictors import BATCH, Predictor, batches, journal_row, predict_to_journal
+from reasoner_rm.evaluation.predictors import BATCH, Predictor, batches, journal_row, predict_to_journal, votes_of
 from reasoner_rm.evaluation.protocol import Protocol
 from reasoner_rm.evaluation.registry import get_benchmark
 from reasoner_rm.evaluation.result_dir import BLIND, GRADES, PREDICTIONS, ResultDir
@@ -22,6 +22,7 @@ from reasoner_rm.evaluation.verdict_parsers import task_answer
 from reasoner_rm.sampling.votes import Query
 from reasoner_rm.schema import Sample
 from reasoner_rm.utils.journal import Journal
+from reasoner_rm.utils.locks import folder_lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ def run(
         grader: the model that grades answers that no rule can; needed by the benchmarks that say so.
 
     Raises:
-        InputError: another evaluation is in the folder, or a grader is missing.
+        InputError: another evaluation is in the folder, another process writes there, or a grader is missing.
     """
     folder = ResultDir(out)
     if benchmark.grading and grader is None and any(benchmark.grading(s) for s in samples):
@@ -71,20 +72,23 @@ def run(
         "judge": dict(model.metadata),
         "items": {"n": len(samples), "hash": _fingerprint(samples)},
     }
-    _journalled(
-        folder, PREDICTIONS, plan, lambda j: predict_to_journal(model.predictor, samples, protocol, j, batch)
-    )  # fmt: skip
-    folder.write_items(samples)
-    if blind:
-        once, blinded = protocol.with_options(votes=1), BlindPredictor(model.predictor)
+    with folder_lock(folder.path):
         _journalled(
-            folder, BLIND, plan | {"blind": True}, lambda j: predict_to_journal(blinded, samples, once, j, batch)
+            folder, PREDICTIONS, plan, lambda j: predict_to_journal(model.predictor, samples, protocol, j, batch)
         )  # fmt: skip
-    if benchmark.grading and grader is not None:
-        graded_by = grader
-        answered, _ = folder.answered_items()
-        _journalled(folder, GRADES, plan | {"grades": True}, lambda j: _grade(benchmark, answered, graded_by, j, batch))
-    return rescore(folder.path, protocol=protocol)
+        folder.write_items(samples)
+        if blind:
+            once, blinded = protocol.with_options(votes=1), BlindPredictor(model.predictor)
+            _journalled(
+                folder, BLIND, plan | {"blind": True}, lambda j: predict_to_journal(blinded, samples, once, j, batch)
+            )  # fmt: skip
+        if benchmark.grading and grader is not None:
+            graded_by = grader
+            answered, _ = folder.answered_items()
+            _journalled(
+                folder, GRADES, plan | {"grades": True}, lambda j: _grade(benchmark, answered, graded_by, j, batch)
+            )
+        return rescore(folder.path, protocol=protocol)
 
 
 def rescore(
@@ -113,8 +117,14 @@ def score_votes(
     Args, Raises: as `rescore`.
     """
     plan = folder.plan()
-    benchmark = get_benchmark(str(plan.get("benchmark")))
-    rules = (protocol or _protocol(benchmark, plan, name)).with_options(**options)
+    try:
+        benchmark = get_benchmark(str(plan.get("benchmark")))
+        asked = _asked(benchmark, plan) if protocol is None and name is None else None
+    except (InputError, TypeError) as error:
+        remedy = "evaluate again, or repair the line"
+        file = folder.path / PREDICTIONS
+        raise InputError(f"the plan cannot be read ({error})", file=file, line=1, remedy=remedy) from None
+    rules = (protocol or asked or benchmark.protocol(str(name))).with_options(**options)
     if plan.get("native_prompt"):
         rules = dataclasses.replace(rules, parser=task_answer)
     items, anomalies = folder.answered_items()
@@ -126,15 +136,13 @@ def score_votes(
     return result, scores | {"item_scores": dict(result.item_scores)}
 
 
-def _protocol(benchmark: Benchmark, plan: Mapping[str, Any], name: str | None) -> Protocol:
-    """By name; without one, the protocol of the run, with the orders and votes that it really asked for."""
-    if name is not None:
-        return benchmark.protocol(name)
+def _asked(benchmark: Benchmark, plan: Mapping[str, Any]) -> Protocol:
+    """The protocol of the run, with the orders and votes that it really asked for."""
     return benchmark.protocol(str(plan.get("protocol"))).with_options(**plan.get("asked", {}))
 
 
 def _journalled(folder: ResultDir, name: str, plan: Mapping[str, Any], work: Callable[[Journal], None]) -> None:
-    journal = Journal(folder.path / name, plan)
+    journal = Journal(folder.path / name, plan, votes_of)
     try:
         work(journal)
     finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from reasoner_rm.errors import InputError
 from reasoner_rm.models.loading import Vlm, resolve_model
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.render import Template, load_template
-from reasoner_rm.utils.files import atomic_write
+from reasoner_rm.utils.files import atomic_folder, atomic_write
 
 FILE = "reasoner_rm.json"
 
@@ -39,17 +38,12 @@ class JudgeConfig:
 
 
 def save_judge(vlm: Vlm, config: JudgeConfig, out: Path) -> None:
-    """Write a judge to a temporary folder and rename it to ``out``, so that ``out`` is never incomplete."""
-    temporary = out.with_name(f".{out.name}.writing")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    vlm.model.save_pretrained(temporary)
-    vlm.processor.save_pretrained(temporary)
-    with atomic_write(temporary / FILE) as file:
-        json.dump(config.as_json(), file, indent=1, ensure_ascii=False)
-    if out.exists():
-        shutil.rmtree(out)
-    temporary.rename(out)
+    """Write a judge; ``out`` is never incomplete."""
+    with atomic_folder(out) as beside:
+        vlm.model.save_pretrained(beside)
+        vlm.processor.save_pretrained(beside)
+        with atomic_write(beside / FILE) as file:
+            json.dump(config.as_json(), file, indent=1, ensure_ascii=False)
 
 
 def is_judge(path_or_id: str | Path) -> bool:

@@ -12,6 +12,7 @@ from reasoner_rm.models.families import VISUAL_TOKENS, Family, get_family
 from reasoner_rm.models.hub_ids import check_hub_id
 from reasoner_rm.models.pretrained import build, load_config, load_processor, load_weights, reason
 from reasoner_rm.models.quantization import disable_repacking, quantized
+from reasoner_rm.utils.parse_files import read_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -84,6 +85,9 @@ def load_architecture(source: str) -> Any:
         InputError: it cannot be read, or is of an architecture that is not supported.
     """
     config = load_config(source)
+    generation = Path(source) / "generation_config.json"
+    if generation.is_file():  # transformers takes defaults, another end of turn among them, for one that is damaged
+        read_json(generation, remedy="download or save it again")
     get_family(config, source)
     return config
 

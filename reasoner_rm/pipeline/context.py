@@ -27,7 +27,7 @@ from reasoner_rm.rollout.factory import engine_from_config, resolve_engine
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.render import Template, load_template
-from reasoner_rm.training.run_dir import RunDir
+from reasoner_rm.training.run_dir import SUMMARY, RunDir
 
 
 class RunContext:
@@ -133,13 +133,13 @@ class RunContext:
 
     def add_counts(self, **counts: int) -> None:
         """Add row counts, by use, to `summary.json`."""
-        self.update_summary(data=self.run.read_json("summary.json").get("data", {}) | counts)
+        self.update_summary(data=self.run.summary().get("data", {}) | counts)
 
     def update_summary(self, **values: Any) -> None:
         """Add values to `summary.json`, with seed, task, models and peak memory."""
         if not distributed.is_main():
             return
-        summary = self.run.read_json("summary.json") | values
+        summary = self.run.summary() | values
         summary |= {
             "seed": self.config.run.seed,
             "task": self.config.task,
@@ -147,7 +147,7 @@ class RunContext:
             "listener": self.config.listener.path,
             "peak_rss_mb": max(peak_rss_mb(), summary.get("peak_rss_mb", 0)),
         }
-        self.run.write_json("summary.json", summary)
+        self.run.write_json(SUMMARY, summary)
 
 
 def trained_dtype(config: Config) -> str:

@@ -12,12 +12,11 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
 from reasoner_rm.evaluation import Evaluation
 from reasoner_rm.pipeline.context import RunContext
 from reasoner_rm.training.run_dir import CONFIG
 from reasoner_rm.utils.files import atomic_write
+from reasoner_rm.utils.parse_files import read_yaml
 
 PARTIAL = "partial"
 
@@ -25,7 +24,7 @@ PARTIAL = "partial"
 def store_evaluation(context: RunContext, stage: str, split: str, result: Evaluation, size: int) -> None:
     """Store the evaluation of a stage on a split of so many samples."""
     metrics = result.metrics.as_json() | {"of": size}
-    summary = context.run.read_json("summary.json")
+    summary = context.run.summary()
     stages: dict[str, Any] = summary.get("stages", {})
     stored = stages.get(stage, {}).get(split)
     partial = _is_partial(context, split, metrics, stored)
@@ -46,7 +45,7 @@ def store_evaluation(context: RunContext, stage: str, split: str, result: Evalua
 def store_blind(context: RunContext, stage: str, split: str, result: Evaluation, size: int) -> None:
     """Store the blind baseline of the run, which was computed on a split of so many samples."""
     metrics = result.metrics.as_json() | {"of": size}
-    if _is_partial(context, split, metrics, context.run.read_json("summary.json").get("blind")):
+    if _is_partial(context, split, metrics, context.run.summary().get("blind")):
         _store_partial(context, stage, "blind", metrics)
     else:
         context.update_summary(blind=metrics)
@@ -54,7 +53,7 @@ def store_blind(context: RunContext, stage: str, split: str, result: Evaluation,
 
 def forget_evaluations(context: RunContext, stage: str) -> None:
     """Remove the evaluations of a stage's earlier checkpoint, and the blind baseline, from the summary."""
-    summary = context.run.read_json("summary.json")
+    summary = context.run.summary()
     for name in ("stages", PARTIAL):
         if stage in summary.get(name, {}):
             context.update_summary(**{name: {k: v for k, v in summary[name].items() if k != stage}, "blind": {}})
@@ -65,13 +64,14 @@ def _is_partial(context: RunContext, split: str, metrics: Mapping[str, Any], sto
     if not stored:
         return False
     config = context.run.path / CONFIG
-    data = yaml.safe_load(config.read_text(encoding="utf-8"))["data"] if config.is_file() else {}
+    remedy = "repair it: the settings that the run began with"
+    data = read_yaml(config, remedy).get("data", {}) if config.is_file() else {}
     asked = context.config.model_dump(mode="json")["data"][split]
     smaller = metrics["n"] < min(metrics["of"], stored.get("n", 0))
     return smaller or data.get(split, asked) != asked
 
 
 def _store_partial(context: RunContext, stage: str, name: str, metrics: Mapping[str, Any]) -> None:
-    partial: dict[str, Any] = context.run.read_json("summary.json").get(PARTIAL, {})
+    partial: dict[str, Any] = context.run.summary().get(PARTIAL, {})
     partial.setdefault(stage, {})[name] = metrics
     context.update_summary(partial=partial)

@@ -12,6 +12,7 @@ from reasoner_rm.config import Config, load_config
 from reasoner_rm.errors import InputError
 from reasoner_rm.pipeline.demos import WORLDS, DemoTask
 from reasoner_rm.training.run_dir import STAGES, RunDir
+from reasoner_rm.utils.locks import folder_lock
 
 
 def pocket(world: str, task: str, out: Path | None, seed: int, quick: bool, overrides: tuple[str, ...] = ()) -> Path:
@@ -27,15 +28,16 @@ def pocket(world: str, task: str, out: Path | None, seed: int, quick: bool, over
     start = time.perf_counter()
     path = out or _numbered(Path("runs"), f"pocket-{world}-{task}")
     config = demo_config(demo, path, seed, (*(demo.quick_overrides if quick else ()), *overrides))
-    run = RunDir.create(path, config.yaml())
-    demo.build(path / "data", demo.quick_sizes if quick else demo.sizes, seed)
-    pipeline = Pipeline(config, run)
-    for stage in STAGES:
-        pipeline.train(stage)
-        pipeline.evaluate_stage(stage, blind=stage == STAGES[-1])
-    seconds = round(time.perf_counter() - start, 1)
-    pipeline.update_summary(seconds=seconds, world=world, quick=quick, chance=demo.chance)
-    pipeline.report()
+    with folder_lock(path):
+        run = RunDir.create(path, config.yaml())
+        demo.build(path / "data", demo.quick_sizes if quick else demo.sizes, seed)
+        pipeline = Pipeline(config, run)
+        for stage in STAGES:
+            pipeline.train(stage)
+            pipeline.evaluate_stage(stage, blind=stage == STAGES[-1])
+        seconds = round(time.perf_counter() - start, 1)
+        pipeline.update_summary(seconds=seconds, world=world, quick=quick, chance=demo.chance)
+        pipeline.report()
     return path
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
@@ -10,6 +10,7 @@ import yaml
 from reasoner_rm.config import Config
 from reasoner_rm.errors import InputError
 from reasoner_rm.training.run_dir import CONFIG, RunDir, Stage
+from reasoner_rm.utils.parse_files import read_yaml
 
 SECTIONS: dict[Stage, str] = {"cold_start": "sft", "rejection_sampling": "rejection_sampling", "grpo": "grpo"}
 SHARED = ("task", "template", "model", "data", "run.seed")
@@ -27,7 +28,9 @@ def check_unchanged(run: RunDir, stage: Stage, config: Config) -> None:
     file = run.path / CONFIG
     if not run.states(stage).exists() or not file.is_file():
         return
-    before, now = (dict(_fixed_settings(text, stage)) for text in (file.read_text(encoding="utf-8"), config.yaml()))
+    remedy = "repair it, or remove it to resume with the settings given now"
+    begun, given = read_yaml(file, remedy), yaml.safe_load(config.yaml())
+    before, now = (dict(_fixed_settings(values, stage)) for values in (begun, given))
     changed = [name for name in now if name in before and before[name] != now[name]]
     if changed:
         differences = [f"{name} was {before[name]} and is {now[name]}" for name in changed[:MAX_LISTED]]
@@ -39,9 +42,9 @@ def check_unchanged(run: RunDir, stage: Stage, config: Config) -> None:
         )
 
 
-def _fixed_settings(text: str, stage: Stage) -> Iterator[tuple[str, Any]]:
+def _fixed_settings(values: Mapping[str, Any], stage: Stage) -> Iterator[tuple[str, Any]]:
     parts = (*SHARED, SECTIONS[stage])
-    for name, value in _flat(yaml.safe_load(text)):
+    for name, value in _flat(values):
         if (
             any(name == part or name.startswith(f"{part}.") for part in parts)
             and name.rpartition(".")[2] not in CHANGEABLE

@@ -30,6 +30,8 @@ class StageRun:
         self.context, self.stage, self.vlm = context, stage, vlm
         self.session: TrainingSession | None = None
         self.checkpoints: Checkpoints | None = None
+        self.state: Path | None = None
+        """What the stage is resumed from, once its settings are made."""
         self.start = time.perf_counter()
 
     def __enter__(self) -> StageRun:
@@ -39,9 +41,9 @@ class StageRun:
         """The keyword arguments that all trainers of the run share."""
         context, run = self.context, self.context.run
         self.checkpoints = Checkpoints(run.states(self.stage), section.save_steps, section.save_total_limit)
-        latest = self.checkpoints.latest() if context.resume else None
+        self.state = self.checkpoints.latest() if context.resume else None
         if distributed.is_main():
-            self._truncate_logs(latest)
+            self._truncate_logs(self.state)
         return {
             "log": lambda step, values: run.log(self.stage, step, values),
             "seed": context.config.run.seed,
@@ -91,6 +93,6 @@ class StageRun:
         if self.session is not None:
             self.session.best.remove()
         forget_evaluations(context, self.stage)
-        seconds = context.run.read_json("summary.json").get("stage_seconds", {})
+        seconds = context.run.summary().get("stage_seconds", {})
         seconds |= {self.stage: round(time.perf_counter() - self.start, 1)}
         context.update_summary(stage_seconds=seconds, seconds=round(sum(seconds.values()), 1))

@@ -55,7 +55,7 @@ class Pipeline(RunContext):
                 vlm, self.template, samples, section, title="cold start", **self._settings(stage_run, section)
             )
             stage_run.session = trainer.session
-            trainer.train(resume=self.resume)
+            trainer.train(resume=stage_run.state)
         self.add_counts(cold_start=len(samples))
 
     def rejection_sampling(self) -> None:
@@ -75,7 +75,7 @@ class Pipeline(RunContext):
                     **self._settings(stage_run, section),
                 )
                 stage_run.session = trainer.session
-                trainer.train(resume=self.resume)
+                trainer.train(resume=stage_run.state)
             else:
                 print(
                     "rejection sampling: no row reached sft_above, so the model is not fine-tuned",
@@ -127,7 +127,7 @@ class Pipeline(RunContext):
                 **self._settings(stage_run, section),
             )
             stage_run.session = trainer.session
-            trainer.train(resume=self.resume)
+            trainer.train(resume=stage_run.state)
 
     # --- evaluation ----------------------------------------------------------------------------------------------
 

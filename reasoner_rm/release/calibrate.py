@@ -14,7 +14,9 @@ from reasoner_rm.judge import Judge
 from reasoner_rm.judge.temperature_scaling import fit_temperature, gold_of, p_first, verdict_probabilities
 from reasoner_rm.models.judge_checkpoint import FILE
 from reasoner_rm.schema import PAIRWISE_TASKS, Sample
-from reasoner_rm.utils.files import atomic_write
+from reasoner_rm.utils.files import atomic_path, atomic_write
+from reasoner_rm.utils.locks import folder_lock
+from reasoner_rm.utils.parse_files import read_json
 from reasoner_rm.utils.seeding import stable_seed
 
 MIN_PAIRS = 20
@@ -85,11 +87,12 @@ def save_temperature(fit: CalibrationFit, folder: Path) -> None:
     Args:
         folder: the judge's, with its `reasoner_rm.json`.
     """
-    row = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    for name, value in ((FILE, {**row, "temperature": fit.temperature}), ("calibration.json", fit.as_json())):
-        with atomic_write(folder / name) as file:
-            json.dump(value, file, indent=1, ensure_ascii=False)
-    plot(fit, folder / "calibration.png")
+    with folder_lock(folder):
+        row = read_json(folder / FILE, remedy="save the judge again")
+        for name, value in ((FILE, {**row, "temperature": fit.temperature}), ("calibration.json", fit.as_json())):
+            with atomic_write(folder / name) as file:
+                json.dump(value, file, indent=1, ensure_ascii=False)
+        plot(fit, folder / "calibration.png")
 
 
 def plot(fit: CalibrationFit, file: Path) -> None:
@@ -98,7 +101,8 @@ def plot(fit: CalibrationFit, file: Path) -> None:
 
     figure = Figure(figsize=(4.6, 4.2), layout="constrained")
     draw(fit, figure.subplots(), f"T = {fit.temperature:.2f}")
-    figure.savefig(file, dpi=110)
+    with atomic_path(file) as beside:
+        figure.savefig(beside, dpi=110)
 
 
 def draw(fit: CalibrationFit, axes: Any, title: str) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from reasoner_rm.data.images import open_image
 from reasoner_rm.data.io import load_samples
+from reasoner_rm.errors import InputError
 from reasoner_rm.release.run_info import RunInfo
 from reasoner_rm.schema import Sample
+from reasoner_rm.utils.parse_files import parse_object
 
 MAX_SIDE = 384
 """The longer side of an example's images, in pixels."""
@@ -45,12 +46,20 @@ def _correct_texts(info: RunInfo) -> dict[str, str]:
     file = info.run / "evaluations" / f"{stages[-1]}-heldout.jsonl" if stages else None
     if file is None or not file.is_file():
         return {}
-    rows: list[dict[str, Any]] = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    rows = [_row(line, file, number) for number, line in enumerate(file.read_bytes().splitlines(), start=1)]
     return {
-        row["id"]: row["text"]
+        str(row.get("id")): str(row["text"])
         for row in rows
         if row.get("correct") == 1.0 and row.get("order") == "given" and row.get("well_formed") and row.get("text")
     }
+
+
+def _row(line: bytes, file: Path, number: int) -> dict[str, Any]:
+    try:
+        return parse_object(line)
+    except ValueError as error:
+        remedy = "evaluate the run again: reasoner-rm eval CONFIG.yaml"
+        raise InputError(str(error), file=file, line=number, remedy=remedy) from None
 
 
 def _copy_images(sample: Sample, folder: Path) -> tuple[str, ...]:

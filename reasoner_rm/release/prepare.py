@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from reasoner_rm.errors import InputError
 from reasoner_rm.models.families import VISUAL_TOKENS
@@ -16,9 +15,11 @@ from reasoner_rm.models.pretrained import load_config, load_weights
 from reasoner_rm.release.example import example
 from reasoner_rm.release.model_card import model_card
 from reasoner_rm.release.run_info import RunInfo, read_run_info
-from reasoner_rm.utils.files import atomic_write
+from reasoner_rm.utils.files import atomic_folder, atomic_write
+from reasoner_rm.utils.parse_files import read_json
 
 ADAPTER = "adapter_config.json"
+DAMAGED = "the trained judge is damaged: train its last stage again"
 RELEASED_FILES = (
     "config.json", "generation_config.json", "chat_template.jinja", "processor_config.json",
     "preprocessor_config.json", "video_preprocessor_config.json", "tokenizer.json", "tokenizer_config.json",
@@ -64,21 +65,16 @@ def prepare(
         raise InputError("the folder exists and is not a release", file=out, remedy="give another with --out")
     load_judge_config(final)  # raises if the template was changed after training
     info = read_run_info(run, results)
-    staging = out.with_name(f".{out.name}.writing")
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
-    if (final / ADAPTER).is_file():
-        _merge(final, staging)
-    _copy(final, staging)
-    _write_generation_config(staging)
-    _write_judge_config(staging, info)
-    comparison = example(info, staging) if pictures else None
-    with atomic_write(staging / "README.md") as file:
-        file.write(model_card(info, repo_id, licence, comparison, _dtype(staging)))
-    _check_complete(staging)
-    if out.exists():
-        shutil.rmtree(out)
-    staging.rename(out)
+    with atomic_folder(out) as staging:
+        if (final / ADAPTER).is_file():
+            _merge(final, staging)
+        _copy(final, staging)
+        _write_generation_config(staging)
+        _write_judge_config(staging, info)
+        comparison = example(info, staging) if pictures else None
+        with atomic_write(staging / "README.md") as file:
+            file.write(model_card(info, repo_id, licence, comparison, _dtype(staging)))
+        _check_complete(staging)
     return Release(out, run)
 
 
@@ -93,13 +89,14 @@ def _merge(final: Path, out: Path) -> None:
     """Merge LoRA weights into the base model, in the base model's dtype."""
     from peft import PeftModel
 
-    base = json.loads((final / ADAPTER).read_text(encoding="utf-8")).get("base_model_name_or_path")
+    base = str(read_json(final / ADAPTER, DAMAGED).get("base_model_name_or_path"))
     try:
         model = load_weights(base, dtype="auto")
-        PeftModel.from_pretrained(model, str(final)).merge_and_unload().save_pretrained(out)
+        merged = PeftModel.from_pretrained(model, str(final)).merge_and_unload()
     except (OSError, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"cannot merge the adapter into {base!r} ({reason})", file=final) from None
+    merged.save_pretrained(out)
 
 
 def _write_generation_config(out: Path) -> None:
@@ -112,7 +109,7 @@ def _write_generation_config(out: Path) -> None:
     vocab_size = load_config(str(out)).get_text_config().vocab_size
     unused = range(tokenizer.get_vocab_size(), vocab_size)
     file = out / "generation_config.json"
-    base = json.loads(file.read_text(encoding="utf-8"))
+    base = read_json(file, DAMAGED)
     config = {key: base[key] for key in KEPT_GENERATION_SETTINGS if key in base}
     config |= {"do_sample": False, "suppress_tokens": [*(t for t in visual if t is not None), *unused]}
     file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
@@ -120,14 +117,14 @@ def _write_generation_config(out: Path) -> None:
 
 def _write_judge_config(out: Path, info: RunInfo) -> None:
     """Replace local paths in the judge's configuration by their public names."""
-    row: dict[str, Any] = json.loads((out / FILE).read_text(encoding="utf-8"))
+    row = read_json(out / FILE, DAMAGED)
     row["listener"] = info.listener
     with atomic_write(out / FILE) as file:
         json.dump(row, file, indent=1, ensure_ascii=False)
 
 
 def _dtype(folder: Path) -> str:
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_json(folder / "config.json", DAMAGED)
     return str(config.get("dtype") or config.get("torch_dtype") or "float32")
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Any, TypeVar
 
 from reasoner_rm.errors import InputError
+from reasoner_rm.utils.parse_files import parse_object
 
 T = TypeVar("T")
 Row = dict[str, Any]
@@ -38,7 +38,7 @@ def mapping(row: Row, key: str) -> Row:
 def read_object(file: Path, build: Callable[[Row], T], notes: list[str]) -> T | None:
     """The record that ``build`` makes from a JSON file; None when the file is missing or cannot be read."""
     try:
-        return build(_object(file.read_bytes()))
+        return build(parse_object(file.read_bytes()))
     except FileNotFoundError:
         return None
     except UNREADABLE as error:
@@ -57,7 +57,7 @@ def read_rows(
             if not line.strip() or (keep is not None and index not in keep):
                 continue
             try:
-                records[index] = build(_object(line))
+                records[index] = build(parse_object(line))
             except UNREADABLE as error:
                 reason = str(error) if line.endswith(b"\n") else "it is truncated"
                 errors.append(f"line {index + 1}: {reason}")
@@ -69,10 +69,3 @@ def read_rows(
 def read_text(file: Path) -> str:
     """A text file's content; empty when it is missing."""
     return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
-
-
-def _object(data: bytes) -> Row:
-    row = json.loads(data)
-    if not isinstance(row, dict):
-        raise ValueError(f"expected a JSON object, got {type(row).__name__}")
-    return row

@@ -55,7 +55,7 @@ def distil(
         InputError, ServiceError: the teacher fails, or a repeated id.
     """
     plan = {**teacher.plan, "template": _template_hash(file, template_of), "tries": tries, "seed": seed}
-    journal = Journal.of_plan(journal_file, plan)
+    journal = Journal.of_plan(journal_file, plan, lambda entry: entry["turn"] or entry["parse_error"])
     spent = ""
     try:
         work_through(

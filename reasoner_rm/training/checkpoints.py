@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +18,10 @@ import xxhash
 from reasoner_rm import distributed
 from reasoner_rm.errors import InputError
 from reasoner_rm.log import warn_once
+from reasoner_rm.utils.files import storage_errors, sync
 
 MANIFEST = "manifest.json"
+RESUME = "make room, and go on with --resume"
 
 
 class Checkpoints:
@@ -71,35 +72,32 @@ class Checkpoints:
             metadata: goes into the manifest.
 
         Raises:
-            OSError: the disk is full, or the like; what was whole before still is.
+            StorageError: the disk is full, or the like; what was whole before still is.
         """
         beside = self.folder / f".{step:07d}.writing"
-        if distributed.is_main():
-            self._tidy()
-            beside.mkdir(parents=True)
-        distributed.barrier()
         try:
-            yield beside
+            with distributed.raise_on_all_ranks(), storage_errors(beside, remedy=RESUME):
+                if distributed.is_main():
+                    self._tidy()
+                    beside.mkdir(parents=True)
+            with storage_errors(beside, remedy=RESUME):
+                yield beside
+            distributed.barrier()
+            with distributed.raise_on_all_ranks(), storage_errors(beside, remedy=RESUME):
+                if distributed.is_main():
+                    self._close(beside, step, metadata)
         except BaseException:
             shutil.rmtree(beside, ignore_errors=True)
             raise
-        distributed.barrier()
-        if distributed.is_main():
-            self._close(beside, step, metadata)
-        distributed.barrier()
 
     def _close(self, beside: Path, step: int, metadata: dict[str, Any]) -> None:
-        try:
-            write_manifest(beside, step, metadata)
-            for file in (p for p in beside.rglob("*") if p.is_file()):
-                _sync(file)
-        except BaseException:
-            shutil.rmtree(beside, ignore_errors=True)
-            raise
+        write_manifest(beside, step, metadata)
+        for file in (p for p in beside.rglob("*") if p.is_file()):
+            sync(file)
         place = self._place(step)
         shutil.rmtree(place, ignore_errors=True)
         beside.rename(place)
-        _sync(self.folder)
+        sync(self.folder)
         for later in (state for state in self._states() if int(state.name) > step):
             shutil.rmtree(later)  # damaged: the stage was resumed from a state before it
         for old in self.steps()[: -self.keep]:
@@ -183,11 +181,3 @@ def _checksum(file: Path) -> str:
 
 def _manifest_checksum(manifest: dict[str, Any]) -> str:
     return xxhash.xxh3_128_hexdigest(json.dumps(manifest, sort_keys=True).encode())
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

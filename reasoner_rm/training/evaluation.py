@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from safetensors.torch import load_file, save_file
 from reasoner_rm import distributed
 from reasoner_rm.config import TrainSection
 from reasoner_rm.errors import InputError
+from reasoner_rm.utils.files import atomic_path
 
+BEST = "best.safetensors"
 EvalFn = Callable[[], Mapping[str, float]]
 """Computes the metrics of held-out samples, by name."""
 
@@ -47,10 +50,8 @@ class BestCheckpoint:
             self.value, self.waited = metrics[self.metric], 0
             best = weights()
             if distributed.is_main() and self.file is not None:
-                beside = self.file.with_suffix(".writing")
-                beside.parent.mkdir(parents=True, exist_ok=True)
-                save_file(best, beside)
-                beside.rename(self.file)
+                with atomic_path(self.file) as beside:
+                    save_file(best, beside)
             return False
         self.waited += 1
         return self.patience is not None and self.waited >= self.patience
@@ -63,6 +64,24 @@ class BestCheckpoint:
         """Delete the file: the stage is over, and has ended with these weights."""
         if self.file is not None:
             self.file.unlink(missing_ok=True)
+
+    def save(self, folder: Path) -> None:
+        """Copy the file into a state, which a training is resumed from with the best weights of that time."""
+        if self.value is not None and self.file is not None:
+            shutil.copyfile(self.file, folder / BEST)
+
+    def load(self, folder: Path) -> None:
+        """Take the file back from a state.
+
+        Raises:
+            InputError: the state has none.
+        """
+        if self.value is not None and self.file is not None:
+            if not (folder / BEST).is_file():
+                remedy = "resume with that version, or begin a new run"
+                raise InputError(f"of another version of reasoner-rm: it lacks {BEST}", file=folder, remedy=remedy)
+            with atomic_path(self.file) as beside:
+                shutil.copyfile(folder / BEST, beside)
 
     def state_dict(self) -> dict[str, Any]:
         return {"value": self.value, "waited": self.waited}

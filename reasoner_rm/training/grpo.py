@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -123,7 +124,7 @@ class GRPOTrainer:
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
-    def train(self, *, resume: bool = False) -> None:
+    def train(self, *, resume: Path | None = None) -> None:
         """Train to the last step. See :meth:`TrainingSession.running` for ``resume`` and what it raises."""
         session, optimization, timer = self.session, self.optimization, self.session.timer
         with session.running(resume):

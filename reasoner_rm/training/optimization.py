@@ -207,10 +207,10 @@ class Optimization:
             save_fsdp_optimizer(plugin, self.accelerator, self.optimizer, self.model, str(folder))
         elif distributed.is_main():
             save_file(self.trainable(), folder / WEIGHTS)
-            torch.save(self.optimizer.state_dict(), folder / OPTIMIZER)
+            _save(self.optimizer.state_dict(), folder / OPTIMIZER)
         if distributed.is_main() and not isinstance(self.scheduler, DeepSpeedSchedulerWrapper):
-            torch.save(self.scheduler.state_dict(), folder / SCHEDULER)
-        torch.save(_rng_state(), _rng_file(folder))
+            _save(self.scheduler.state_dict(), folder / SCHEDULER)
+        _save(_rng_state(), _rng_file(folder))
 
     def load(self, folder: Path) -> None:
         """Read what :meth:`save` wrote. The random number generators come last: nothing that is drawn while a training
@@ -271,6 +271,12 @@ def _optimizer(module: torch.nn.Module, section: TrainSection) -> torch.optim.Op
     decayed = get_parameter_names(module, [torch.nn.LayerNorm], list(NO_DECAY))
     groups = param_groups(module, section.learning_rates, section.learning_rate, section.weight_decay, set(decayed))
     return torch.optim.AdamW(list(groups), lr=section.learning_rate, betas=(0.9, 0.999), eps=1e-8, fused=True)
+
+
+def _save(value: Any, file: Path) -> None:
+    """`torch.save` through a Python file, whose errors say why they cannot be written."""
+    with file.open("wb") as out:
+        torch.save(value, out)
 
 
 def _rng_file(folder: Path) -> Path:

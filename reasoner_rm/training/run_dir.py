@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
 from reasoner_rm.errors import InputError
-from reasoner_rm.utils.files import atomic_write
+from reasoner_rm.log import warn_once
+from reasoner_rm.training.checkpoints import RESUME
+from reasoner_rm.utils.files import append_line, atomic_path, atomic_write, drop_half_line, storage_errors
+from reasoner_rm.utils.locks import LOCK
+from reasoner_rm.utils.parse_files import parse_object, read_json
 
 Stage = Literal["cold_start", "rejection_sampling", "grpo"]
-CONFIG = "config.resolved.yaml"
+CONFIG, SUMMARY, CHECKPOINTS = "config.resolved.yaml", "summary.json", "checkpoints"
+SUMMARY_OBJECTS = ("stages", "partial", "blind", "data", "stage_seconds")
 SFT_FILE, RL_FILE = "sft.jsonl", "rl.jsonl"
 """The rows that rejection sampling leaves to SFT and to GRPO."""
 STAGES: tuple[Stage, ...] = ("cold_start", "rejection_sampling", "grpo")
@@ -33,7 +39,7 @@ class RunDir:
         Raises:
             InputError: the directory exists already.
         """
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if path.exists() and (not path.is_dir() or any(_content(path))):
             raise InputError("this run directory exists already", file=path, remedy="name another, or remove it first")
         return cls._with_records(path, config_yaml)
 
@@ -58,14 +64,14 @@ class RunDir:
                 file=path,
                 remedy="go on with --resume, or set run.out to another directory",
             )
-        if path.is_dir() and any(path.iterdir()) and not (path / CONFIG).is_file():
+        if path.is_dir() and any(_content(path)) and not ((path / CONFIG).is_file() or (path / CHECKPOINTS).is_dir()):
             raise InputError("not a run directory", file=path, remedy="set run.out to a new or empty directory")
         return cls._with_records(path, config_yaml)
 
     @classmethod
     def _with_records(cls, path: Path, config_yaml: str) -> RunDir:
         run = cls(path)
-        path.mkdir(parents=True, exist_ok=True)
+        run.summary()  # a damaged one is found now, not after the training
         with atomic_write(path / CONFIG) as file:
             file.write(config_yaml)
         run.write_json("versions.json", versions())
@@ -73,11 +79,11 @@ class RunDir:
 
     def checkpoint(self, stage: Stage) -> Path:
         """What a stage that has ended leaves to the next."""
-        return self.path / "checkpoints" / stage
+        return self.path / CHECKPOINTS / stage
 
     def states(self, stage: Stage) -> Path:
         """Where a stage under way keeps what it can be resumed from."""
-        return self.path / "checkpoints" / f"{stage}.steps"
+        return self.path / CHECKPOINTS / f"{stage}.steps"
 
     def latest(self) -> Path | None:
         """The checkpoint of the last stage that was run."""
@@ -87,9 +93,18 @@ class RunDir:
         with atomic_write(self.path / name) as file:
             json.dump(value, file, indent=1, ensure_ascii=False)
 
-    def read_json(self, name: str) -> dict[str, Any]:
-        file = self.path / name
-        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    def summary(self) -> dict[str, Any]:
+        """What `summary.json` holds.
+
+        Raises:
+            InputError: it is damaged.
+        """
+        file, remedy = self.path / SUMMARY, "repair it, or remove it and evaluate again: reasoner-rm eval CONFIG.yaml"
+        summary = read_json(file, remedy) if file.is_file() else {}
+        for name in SUMMARY_OBJECTS:
+            if not isinstance(summary.get(name, {}), dict):
+                raise InputError(f"{name} is {type(summary[name]).__name__}, no object", file=file, remedy=remedy)
+        return summary
 
     def log(self, stage: str, step: int, values: Mapping[str, Any]) -> None:
         """Append a line to `metrics.jsonl`."""
@@ -109,20 +124,44 @@ class RunDir:
             file = self.path / name
             if not file.is_file():
                 continue
-            with file.open(encoding="utf-8", errors="replace") as lines, atomic_write(file) as out:
-                out.writelines(line for line in lines if _stays(line, stage, after))
+            damaged: dict[int, str] = {}
+            with file.open("rb") as lines, atomic_path(file) as beside, beside.open("wb") as out:
+                for number, line in enumerate(lines, start=1):
+                    if not line.endswith(b"\n"):
+                        break
+                    try:
+                        if _is_before(parse_object(line), stage, after):
+                            out.write(line)
+                    except (ValueError, TypeError) as error:
+                        damaged[number] = str(error)
+            if damaged:
+                number, reason = next(iter(damaged.items()))
+                more = f"; {len(damaged) - 1} lines more" if len(damaged) > 1 else ""
+                warn_once(f"{file}:{number}: {reason}{more}; left out")
 
     def _append(self, name: str, record: Mapping[str, Any]) -> None:
-        with (self.path / name).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        file = self.path / name
+        line = json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+        with storage_errors(file, remedy=RESUME), io.FileIO(file, "a+") as out:
+            if drop_half_line(out):
+                warn_once(f"{file}: the last line was cut off, and is left out")
+            append_line(out, line)
 
 
-def _stays(line: str, stage: str, after: int) -> bool:
-    try:
-        row = json.loads(line)
-        return line.endswith("\n") and (row["stage"] != stage or row["step"] < after)
-    except (ValueError, KeyError, TypeError):
-        return False
+def _is_before(row: Mapping[str, Any], stage: str, step: int) -> bool:
+    """Whether a line is of another stage, or of a step before this one.
+
+    Raises:
+        ValueError, TypeError: it has neither stage nor step.
+    """
+    if "stage" not in row or "step" not in row:
+        raise ValueError("it has no stage and step")
+    return bool(row["stage"] != stage or row["step"] < step)
+
+
+def _content(path: Path) -> Iterator[Path]:
+    """What is in a directory, but the lock of the process that asks."""
+    return (part for part in path.iterdir() if part.name != LOCK)
 
 
 def versions() -> dict[str, str]:

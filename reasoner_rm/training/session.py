@@ -108,20 +108,19 @@ class TrainingSession:
     # --- the whole training -----------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def running(self, resume: bool) -> Iterator[None]:
+    def running(self, resume: Path | None) -> Iterator[None]:
         """Inside, the steps are made.
 
         Args:
-            resume: continue from the last undamaged state, if there is one.
+            resume: the state to continue from, an undamaged one (:meth:`Checkpoints.latest`); None begins anew.
 
         Raises:
             RunInterrupted: a signal or an alarm asked to stop; the state is saved.
             ServiceError: a server that the training needs is gone. One process alone saves a state first.
             InputError: the state was saved with other settings.
         """
-        latest = self._checkpoints.latest() if resume and self._checkpoints else None
-        if latest is not None:
-            self._load(latest)
+        if resume is not None:
+            self._load(resume)
         self._saved_step = self.step
         try:
             with self._progress_bar(), self._trackers.open(self.optimization.vlm.model), self.stop.handlers():
@@ -227,6 +226,7 @@ class TrainingSession:
                 (folder / PROGRESS).write_text(json.dumps(states), encoding="utf-8")
                 for name, model in self.models.items():
                     save_file({n: p.contiguous() for n, p in model.named_parameters()}, folder / f"{name}.safetensors")
+                self.best.save(folder)
             self.optimization.save(folder)
         self._saved_step = self.step
 
@@ -239,10 +239,12 @@ class TrainingSession:
                 part.load_state_dict(states[name][distributed.rank()])
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
             raise InputError(
-                f"this state is of another version of reasoner-rm: {PROGRESS} lacks {error}",
+                f"this state is of another version of reasoner-rm: it lacks {error}",
                 file=folder,
                 remedy="resume with that version, or begin a new run",
             ) from None
+        if distributed.is_main():
+            self.best.load(folder)
         for name, model in self.models.items():
             saved = load_file(folder / f"{name}.safetensors")
             with torch.no_grad():

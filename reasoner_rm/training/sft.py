@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -99,7 +100,7 @@ class SFTTrainer:
             eval_fn=eval_fn,
         )
 
-    def train(self, *, resume: bool = False) -> None:
+    def train(self, *, resume: Path | None = None) -> None:
         """Train to the last step. See :meth:`TrainingSession.running` for ``resume`` and what it raises."""
         session, optimization, timer = self.session, self.optimization, self.session.timer
         with session.running(resume):

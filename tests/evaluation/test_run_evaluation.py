@@ -61,7 +61,7 @@ def measured(
     monkeypatch.setattr(TransformersEngine, "generate", lambda _, *asked: reciter.generate(*asked))
     Pipeline(config, run).evaluate_stage("grpo")
     rows = [json.loads(line) for line in (run.path / "evaluations" / "grpo-heldout.jsonl").open()]
-    return run.read_json("summary.json")["stages"]["grpo"]["heldout"], rows
+    return run.summary()["stages"]["grpo"]["heldout"], rows
 
 
 def stretched(sample: Sample, scale: float) -> str:

@@ -24,7 +24,7 @@ from PIL import Image
 
 from reasoner_rm import distributed, rewards
 from reasoner_rm.config import EngineSection, GrpoSection, RunSection, SftSection
-from reasoner_rm.errors import InputError, RunInterrupted
+from reasoner_rm.errors import InputError, RunInterrupted, StorageError
 from reasoner_rm.models import token_logprobs
 from reasoner_rm.models.loading import Vlm, load_vlm
 from reasoner_rm.models.lora import add_lora
@@ -192,14 +192,14 @@ def main(out: Path, plan: dict[str, Any]) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (plan["limit"], plan["limit"]))
     try:
-        training.train(resume=plan.get("resume", False))
+        training.train(resume=Checkpoints(out / "steps", 2, 2).latest() if plan.get("resume") else None)
     except RunInterrupted as stopped:
         print(stopped)
         distributed.shutdown()
         return
-    except InputError as error:
+    except (InputError, StorageError) as error:
         print(f"error: {error}")
-        sys.exit(2)
+        sys.exit(1 if isinstance(error, StorageError) else 2)
     with summon_full_params(training.optimization.model):
         if distributed.is_main():
             found = {

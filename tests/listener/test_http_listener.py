@@ -169,7 +169,7 @@ def test_training_shows_what_failed_stops_when_the_listener_is_gone_and_goes_on(
         trainer(dying.url).train()
     assert [round(line["listener_failure_rate"], 3) for line in lines] == [0.0, 0.167]
     resumed = trainer(serve(lambda body: told(_1=-0.5, _2=-1.5)).url)
-    resumed.train(resume=True)
+    resumed.train(resume=Checkpoints(tmp_path / "states", 50, 2).latest())
     assert resumed.session.step == 4 and len(lines) == 4
     assert resumed.listener is not None and isinstance(resumed.listener.engine, HttpEngine)
     assert resumed.listener.engine.endpoint.cost.requests >= 11 + 12  # a budget does not begin anew

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -78,3 +79,17 @@ def test_an_architecture_without_an_adapter_is_refused(model_type: str) -> None:
         InputError, match=f"{model_type!r} checkpoint, which is not supported; use one of these .*qwen3_5"
     ):
         get_family(config, "somewhere")
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"\xff\xff"])
+def test_a_damaged_checkpoint_is_one_line(damage: bytes, tiny_folder: Path, tmp_path: Path) -> None:
+    """File by file; not even the settings of generation are replaced by defaults, which have another end of turn."""
+    folder = shutil.copytree(tiny_folder, tmp_path / "model")
+    for file in sorted(folder.iterdir()):
+        if file.suffix in (".json", ".safetensors"):
+            whole = file.read_bytes()
+            file.write_bytes(damage)
+            said = r"(cannot load model|broken checkpoint|generation_config\.json).*; [^\n]*$"
+            with pytest.raises(InputError, match=said):
+                load_vlm(folder, device="cpu")
+            file.write_bytes(whole)

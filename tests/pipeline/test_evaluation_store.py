@@ -38,7 +38,7 @@ def evaluated(run: RunContext, limit: int, skill: float) -> Evaluation:
 
 def left(run: RunContext) -> tuple[dict[str, Any], str]:
     """The summary, and the records that the report reads."""
-    return run.run.read_json("summary.json"), (run.run.path / "evaluations" / "grpo-heldout.jsonl").read_text()
+    return run.run.summary(), (run.run.path / "evaluations" / "grpo-heldout.jsonl").read_text()
 
 
 def test_a_limited_evaluation_is_beside_the_whole_one(run: RunContext, capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,7 +92,7 @@ def test_a_stage_that_was_trained_again_has_no_evaluation_yet(run: RunContext) -
         store_evaluation(run, stage, "heldout", evaluated(run, SIZE, 1.0), SIZE)
     store_blind(run, "grpo", "heldout", evaluated(run, SIZE, 1.0), SIZE)
     forget_evaluations(run, "grpo")
-    summary = run.run.read_json("summary.json")
+    summary = run.run.summary()
     assert list(summary["stages"]) == ["cold_start"] and not summary["blind"]
     store_evaluation(run, "grpo", "heldout", evaluated(run, 2, 1.0), SIZE)
-    assert run.run.read_json("summary.json")["stages"]["grpo"]["heldout"]["n"] == 2
+    assert run.run.summary()["stages"]["grpo"]["heldout"]["n"] == 2

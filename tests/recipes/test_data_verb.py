@@ -203,7 +203,7 @@ def test_an_output_that_cannot_be_made_is_one_line(tmp_path: Path, capsys: pytes
     (tmp_path / "file").write_text("x")
     for args in (("build", "hpdv3", "--data", tmp_path / "d"), ("mix", tmp_path / "d" / "train.json")):
         code, _, error = shell(capsys, *args, "--out", tmp_path / "file" / "x.jsonl")
-        assert code == 2 and "give another --out" in error and error.count("\n") == 1
+        assert code == 2 and "give another place" in error and error.count("\n") == 1
     code, _, error = shell(capsys, "build", "hpdv3", "--data", tmp_path / "d", "--out", tmp_path / "o", "--n", "-3")
     assert code == 2 and "n is -3" in error
 

@@ -156,7 +156,7 @@ def test_a_resumed_training_replaces_the_same_groups(make: Callable[..., Any], t
     for step in (3, 4):
         shutil.rmtree(tmp_path / f"{step:07d}", ignore_errors=True)
     again, rest = make(tmp_path, **settings)
-    again.train(resume=True)
+    again.train(resume=Checkpoints(tmp_path, 1, 10).latest())
     assert [row["step"] for row in rest] == [3, 4]
     for name, weight in whole.vlm.model.state_dict().items():
         assert torch.equal(weight, again.vlm.model.state_dict()[name]), name
@@ -203,7 +203,7 @@ def test_a_state_of_another_version_is_said_to_be_one(make: Callable[..., Any], 
     write_manifest(file.parent, 1, metadata)
     again, lines = make(tmp_path, max_steps=2)
     with pytest.raises(InputError, match=r"0000001: .*another version .* lacks 'best'; resume with that version"):
-        again.train(resume=True)
+        again.train(resume=Checkpoints(tmp_path, 1, 10).latest())
     assert not lines
 
 
@@ -236,5 +236,5 @@ def test_an_alarm_can_end_the_run(make: Callable[..., Any], tmp_path: Path, caps
         trainer.train()
     assert len(lines) == 1 and capsys.readouterr().err.count("alarm at step 1: zero_variance") == 1
     again, rest = make(tmp_path, alarms=alarms)  # it has been said: whoever resumes wants to go on
-    again.train(resume=True)
+    again.train(resume=Checkpoints(tmp_path, 1, 10).latest())
     assert [row["step"] for row in rest] == [2, 3, 4]

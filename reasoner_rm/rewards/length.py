@@ -88,7 +88,7 @@ def word_runs(text: str, words: int) -> list[Hashable]:
     return [tuple(tokens[i : i + words]) for i in range(len(tokens) - words + 1)]
 
 
-_FENCES = re.compile(r"```json(.*?)```", re.DOTALL), re.compile(r"```(.*?)```", re.DOTALL)
+_JSON_FENCE, _FENCE = re.compile(r"```json(.*?)```", re.DOTALL), re.compile(r"```(.*?)```", re.DOTALL)
 _OPENED, _CLOSED = re.compile(r"\[\s*\{"), re.compile(r"\}\s*\]")
 _ENTRY = re.compile(r"""["']bbox_2d["']\s*:\s*(\[[^][]*\])\s*,\s*["']label["']\s*:\s*["']([^"'\n]*)""")
 
@@ -101,23 +101,24 @@ def listed_boxes(text: str) -> list[Hashable] | None:
     section = _box_list(text)
     try:
         items = json.loads(section)
+        if not isinstance(items, list) or not items:
+            return None
+        entries = [item for item in items if isinstance(item, dict) and {"bbox_2d", "label"} <= item.keys()]
+        return [f"{item['bbox_2d']}_{item['label']}" for item in entries]
     except (ValueError, RecursionError):
         return [f"{box}_{label}" for box, label in _ENTRY.findall(section)] or None
-    if not isinstance(items, list) or not items:
-        return None
-    entries = [item for item in items if isinstance(item, dict) and {"bbox_2d", "label"} <= item.keys()]
-    return [f"{item['bbox_2d']}_{item['label']}" for item in entries]
 
 
 def _box_list(text: str) -> str:
     """The part of a text in which a list of boxes would be; empty without one."""
-    for fence in _FENCES:
-        if (found := fence.search(text)) and found[1].strip():
-            return found[1].strip()
+    fence = _JSON_FENCE.search(text) or _FENCE.search(text)
+    if fence and fence[1].strip():
+        return fence[1].strip()
     opened = _OPENED.search(text)
-    label = text.find('"label"', text.find('"bbox_2d"', opened.end())) if opened else -1
+    box = text.find('"bbox_2d"', opened.end()) if opened else -1
+    label = text.find('"label"', box) if box >= 0 else -1
     closed = _CLOSED.search(text, label) if label >= 0 else None
-    return text[opened.start() : closed.end()] if opened and closed and '"bbox_2d"' in text[opened.end() :] else ""
+    return text[opened.start() : closed.end()] if opened and closed else ""
 
 
 def _overlong(

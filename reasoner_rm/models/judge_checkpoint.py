@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import jinja2
 
 from reasoner_rm.errors import InputError
 from reasoner_rm.models.loading import Vlm, resolve_model
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.render import Template, load_template
+from reasoner_rm.tasks.template_language import compiled
 from reasoner_rm.utils.files import atomic_folder, atomic_write
 
 FILE = "reasoner_rm.json"
@@ -79,19 +83,35 @@ def load_judge_config(path_or_id: str | Path, task: str = "image_preference", va
     if file is None:
         return JudgeConfig(task, load_template(task, variant))
     try:
-        row = json.loads(file.read_text(encoding="utf-8"))
-        template = Template(row["template"]["name"], row["template"]["text"])
-        config = JudgeConfig(
-            row["task"],
-            template,
-            row.get("min_pixels"),
-            row.get("max_pixels"),
-            row.get("listener"),
-            float(row.get("temperature", 1.0)),
-        )
-        stored = row["template"]["hash"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"broken judge configuration ({error})", file=file, remedy="save the judge again") from None
-    if stored != template.hash:
+        config, stored = _parse(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, LookupError, TypeError, OverflowError, RecursionError, jinja2.TemplateError) as error:
+        what = f"broken judge configuration ({str(error)[:200] or type(error).__name__})"
+        raise InputError(what, file=file, remedy="save the judge again") from None
+    if stored != config.template.hash:
         raise InputError("the template text was changed after saving", file=file, remedy="restore it or save again")
     return config
+
+
+def _parse(row: Any) -> tuple[JudgeConfig, Any]:
+    """A configuration as it was saved, and the hash of its template."""
+    template = Template(_text(row["template"]["name"]), _text(row["template"]["text"]))
+    compiled(template.text)
+    pixels = row.get("min_pixels"), row.get("max_pixels")
+    temperature = float(row.get("temperature", 1.0))
+    if not all(bound is None or (type(bound) is int and 0 < bound < 2**31) for bound in pixels):
+        raise ValueError(f"pixel bounds {pixels!r:.60}")
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"temperature {temperature:g}")
+    task = _text(row["task"])
+    get_task(task)
+    listener = row.get("listener")
+    config = JudgeConfig(task, template, *pixels, None if listener is None else _text(listener), temperature)
+    return config, row["template"]["hash"]
+
+
+def _text(value: Any) -> str:
+    """A text that can be encoded: JSON may hold half of a surrogate pair."""
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.60} is no text")
+    value.encode()
+    return value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import re
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from reasoner_rm.schema import MediaRef, Sample
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.escape import check_text, escape
 from reasoner_rm.tasks.frames import frames
+from reasoner_rm.tasks.template_language import render_text
 
 FOLDER = Path(__file__).parent / "templates"
 HIDDEN_CAPTION = "hidden_caption"
@@ -94,7 +94,7 @@ def render(sample: Sample, template: Template) -> Prompt:
         "meta": _escaped(sample.meta, sample),
     }
     try:
-        text = _compiled(template.text).render(fields)
+        text = render_text(template.text, fields)
     except jinja2.TemplateError as error:
         remedy = "it may use prompt, responses, images, videos, meta"
         raise InputError(f"template {template.name!r}: {error}", remedy=remedy) from None
@@ -121,11 +121,3 @@ def _escaped(value: Any, sample: Sample) -> Any:
         case list() | tuple():
             return [_escaped(v, sample) for v in value]
     return value
-
-
-@functools.lru_cache(maxsize=64)
-def _compiled(text: str) -> jinja2.Template:
-    from jinja2.sandbox import SandboxedEnvironment
-
-    jinja = SandboxedEnvironment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return jinja.from_string(text)

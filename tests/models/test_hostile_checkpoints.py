@@ -12,8 +12,10 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from reasoner_rm.errors import InputError
+from reasoner_rm.models.judge_checkpoint import FILE, JudgeConfig, load_judge_config
 from reasoner_rm.models.loading import load_architecture, load_vlm
 from reasoner_rm.models.token_counter import Counter
+from reasoner_rm.tasks.render import load_template
 
 CODE = """
 from pathlib import Path
@@ -116,3 +118,40 @@ def test_code_beside_a_checkpoint_is_not_run(folder: Path, file: str, load: Call
 def test_shards_of_the_folder_are_loaded(folder: Path) -> None:
     sharded(folder, "w.safetensors")
     assert load_vlm(folder, device="cpu").source == str(folder)
+
+
+CARDS: dict[str, tuple[dict[str, object] | bytes, str]] = {
+    "a list": (b"[]", "broken judge configuration"),
+    "null": (b"null", "broken judge configuration"),
+    "deep lists": (b"[" * 100_000, "broken judge configuration"),
+    "no text": (b"\xff", "broken judge configuration"),
+    "a huge temperature": ({"temperature": 10**400}, "broken judge configuration"),
+    "temperature 0": ({"temperature": 0}, "temperature 0"),
+    "a negative temperature": ({"temperature": -1}, "temperature -1"),
+    "temperature NaN": ({"temperature": float("nan")}, "temperature nan"),
+    "temperature as a list": ({"temperature": [1]}, "broken judge configuration"),
+    "pixels as a text": ({"min_pixels": "many"}, "pixel bounds"),
+    "negative pixels": ({"max_pixels": -4}, "pixel bounds"),
+    "a huge number of pixels": ({"max_pixels": 10**400}, "pixel bounds"),
+    "half a character": ({"template": {"name": "a", "text": "\ud800", "hash": "x"}}, "broken judge configuration"),
+    "a template of numbers": ({"template": {"name": 1, "text": 2, "hash": 3}}, "1 is no text"),
+    "a template of endless loops": (
+        {"template": {"name": "a", "text": "{% for i in range(10**12) %}{% endfor %}", "hash": "x"}}, "no call is",
+    ),
+    "a task that is a list": ({"task": ["image_preference"]}, "is no text"),
+    "an unknown task": ({"task": "murder"}, "murder"),
+    "a listener that is a list": ({"listener": []}, "is no text"),
+}  # fmt: skip
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", CARDS)
+def test_the_card_of_a_stranger_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
+    change, says = CARDS[name]
+    (tmp_path / "config.json").write_text("{}")
+    card = JudgeConfig("image_preference", load_template("image_preference", "default")).as_json()
+    content = change if isinstance(change, bytes) else json.dumps(card | change).encode()
+    (tmp_path / FILE).write_bytes(content)
+    with pytest.raises(InputError, match=says) as refused:
+        load_judge_config(tmp_path)
+    assert "\n" not in str(refused.value) and len(str(refused.value)) < 500

@@ -184,7 +184,7 @@ def test_what_the_listener_is_watched_for() -> None:
     group, parsed = group_of([turn(1), turn(2), "nothing"], pair())
     beliefs = (*(Belief(("1", "2"), (0.8, 0.2), 0.7),) * 2, None)
     found = score_groups(parse_spec("listener_belief"), [(group, parsed, RewardContext(beliefs=beliefs))])[0]
-    assert found["listener_belief"].metrics == {
+    assert {name: list(values) for name, values in found["listener_belief"].metrics.items()} == {
         "listener/option_mass": [0.7, 0.7, None],
         "listener/agreement": [1, 0, None],
         "listener/contradiction": [0, 1, None],

@@ -35,7 +35,8 @@ def store_evaluation(context: RunContext, stage: str, split: str, result: Evalua
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
     if partial:
         _store_partial(context, stage, split, metrics)
-        print(f"{metrics['n']} of {size} samples: stored as {file}, beside the run's own evaluation", file=sys.stderr)
+        accuracy = "" if metrics["accuracy"] is None else f", accuracy {metrics['accuracy']:.1%}"
+        print(f"{metrics['n']} of {size} samples{accuracy}: stored as {file}, beside the run's own", file=sys.stderr)
         return
     stages.setdefault(stage, {})[split] = metrics
     context.update_summary(stages=stages)

@@ -57,7 +57,7 @@ def test_a_limited_evaluation_is_beside_the_whole_one(run: RunContext, capsys: p
     assert {k: (m["n"], m["of"]) for k, m in after["partial"]["grpo"].items()} == {"heldout": (2, 6), "blind": (2, 6)}
     rows = (run.run.path / "evaluations" / "partial" / "grpo-heldout.jsonl").read_text().splitlines()
     assert len(rows) == 4 and {json.loads(row)["order"] for row in rows} == {"given", "swapped"}
-    assert "2 of 6 samples: stored as" in capsys.readouterr().err
+    assert "2 of 6 samples, accuracy 0.0%: stored as" in capsys.readouterr().err
     (shown,) = read_run(run.run.path, groups=1).evaluations
     assert len({answer.sample.id for answer in shown.answers}) == SIZE
 

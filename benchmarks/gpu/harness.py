@@ -102,6 +102,21 @@ def launches(work: Callable[[], Any]) -> int:
     return sum(event.device_type == wanted for event in profile.events())
 
 
+def profile(work: Callable[[], Any], file: str) -> dict[str, Any]:
+    """Write torch's profile of a warm call to a file of the results; seconds, and the runtime's calls."""
+    kinds = [torch.profiler.ProfilerActivity.CPU] + ([torch.profiler.ProfilerActivity.CUDA] if CUDA else [])
+    work()
+    with torch.profiler.profile(activities=kinds) as p:
+        seconds = wall(work)
+    averages = p.key_averages()
+    order = "self_cuda_time_total" if CUDA else "self_cpu_time_total"
+    (OUT / file).write_text(averages.table(sort_by=order, row_limit=40, max_name_column_width=80))
+    device = sum(e.self_device_time_total for e in averages if str(e.device_type).endswith("CUDA")) / 1e6
+    names = "cudaLaunchKernel", "cudaStreamSynchronize", "cudaMemcpyAsync", "aten::item", "aten::nonzero"
+    calls = {e.key: [e.count, round(e.cpu_time_total / 1e3, 1)] for e in averages if e.key in names}
+    return {"s with the profiler": round(seconds, 3), "device s": round(device, 3), "calls [count, cpu ms]": calls}
+
+
 def relative_error(found: torch.Tensor, wanted: torch.Tensor) -> float:
     return float(f"{(found.double() - wanted.double()).norm() / wanted.double().norm():.2e}")
 

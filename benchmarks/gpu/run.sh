@@ -20,7 +20,7 @@ if ls "$here"/whl/*.whl >/dev/null 2>&1; then
 fi
 export PYTHONPATH=$root:$root/benchmarks:$root/benchmarks/gpu:$site:${PYTHONPATH:-}
 export PYTHONUNBUFFERED=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false TRL_EXPERIMENTAL_SILENCE=1
-for stage in ${STAGES:-machine exactness update attention head vision rollout}; do
+for stage in ${STAGES:-machine exactness update fused attention head vision rollout}; do
   left=$((limit - ($(date +%s) - began)))
   if [ "$left" -lt 15 ]; then
     echo "$stage: left out, $left s left"

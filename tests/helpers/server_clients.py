@@ -278,10 +278,10 @@ def _with(body: Mapping[str, Any], name: str, value: str) -> bytes:
 
 @dataclass(slots=True)
 class Outcome:
-    """What the clients of a crowd got: good answers other than those given alone, and how often each status of each
-    hostile kind."""
+    """What the clients of a crowd got: the number of a good request with each answer other than that given alone, and
+    how often each status of each hostile kind."""
 
-    wrong: list[str] = field(default_factory=list)
+    wrong: list[tuple[int, str]] = field(default_factory=list)
     statuses: Counter[tuple[str, int | str]] = field(default_factory=Counter)
 
     @property
@@ -297,12 +297,17 @@ def ask_alone(url: str, good: Sequence[GoodRequest]) -> list[str]:
 
 
 def crowd(
-    clients: HostileClients, good: Sequence[GoodRequest], answers: Sequence[str], requests: int, threads: int
+    clients: HostileClients,
+    good: Sequence[GoodRequest],
+    answers: Sequence[str],
+    requests: int,
+    threads: int,
+    hostile_share: float = 0.1,
 ) -> Outcome:
-    """So many requests in random order, a tenth of them hostile, from a number of threads at once. Each good request is
+    """So many requests in random order, a share of them hostile, from a number of threads at once. Each good request is
     sent equally often, each hostile kind as well."""
     outcome, kinds, lock = Outcome(), clients.kinds, threading.Lock()
-    hostile = [name for _, name in zip(range(requests // 10), itertools.cycle(kinds), strict=False)]
+    hostile = [name for _, name in zip(range(round(requests * hostile_share)), itertools.cycle(kinds), strict=False)]
     order: list[int | str] = [*hostile, *(i % len(good) for i in range(requests - len(hostile)))]
     random.Random(0).shuffle(order)
 
@@ -318,7 +323,7 @@ def crowd(
         except (ValueError, httpx.HTTPError) as error:
             got = f"{type(error).__name__}: {error}"
         if got != answers[asked]:
-            outcome.wrong.append(got)
+            outcome.wrong.append((asked, got))
 
     limits = httpx.Limits(max_connections=None)
     with httpx.Client(base_url=clients.url, timeout=120, limits=limits) as client, ThreadPoolExecutor(threads) as pool:

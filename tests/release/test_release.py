@@ -242,7 +242,7 @@ def test_what_is_no_run(run: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(run, broken)
     (broken / "summary.json").write_text("{")
-    with pytest.raises(InputError, match="summary.json:1: not valid JSON"):
+    with pytest.raises(InputError, match=r"summary\.json:1: not valid JSON"):
         prepare(broken, tmp_path / "y", "me/judge")
     assert not (tmp_path / "y").exists()
 

@@ -11,7 +11,8 @@ from row import LARGE, Row
 
 from reasoner_rm.models.fused_layers import fuse_layers
 
-for by in (None, "liger", "compile"):
+# Liger last: it replaces the classes of later models as well
+for by in (None, "compile", "liger"):
     vlm = random_policy(dtype=torch.bfloat16 if CUDA else torch.float32)
     row = Row(vlm, LARGE)
     if by is None:
@@ -23,6 +24,10 @@ for by in (None, "liger", "compile"):
         return row.figures()
 
     attempt(f"layers: {by or 'as they are'}", measure, 20)
-    attempt(f"profile: {by or 'as they are'}", lambda row=row, by=by: profile(row.update, f"profile_{by}.txt"), 15)
+    attempt(
+        f"profile: {by or 'as they are'}",
+        lambda row=row, by=by: profile(row.update, f"profile_{by or 'plain'}.txt"),
+        15,
+    )
     del vlm, row, measure
     release()

@@ -31,8 +31,8 @@ def bars(axis: Axes, values: dict[str, float], template: str) -> None:
 
 
 def main(folder: Path, out: Path) -> None:
-    update, attention, machine = (
-        json.loads((folder / f"{name}.json").read_text()) for name in ("update", "attention", "machine")
+    update, fused, attention, machine = (
+        json.loads((folder / f"{name}.json").read_text()) for name in ("update", "fused", "attention", "machine")
     )
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 3.6), layout="constrained", width_ratios=[4, 3, 3])
     names = {
@@ -47,8 +47,8 @@ def main(folder: Path, out: Path) -> None:
     left.set_title("Update of one group of 8, seconds", loc="left", fontsize=10)
     shares: dict[str, Any] = {
         "ours, checkpointing": update["8k: ours, checkpointing"],
-        "ours": update["8k: ours, no checkpointing"],
-        "ours, Liger's norms, MLPs": update["8k: ours, no checkpointing, Liger's norms and MLPs"],
+        "ours": fused["layers: as they are"],
+        "ours, Liger's norms, MLPs": fused["layers: liger"],
     }
     bars(middle, {name: 100 * figures["share of the bf16 peak"] for name, figures in shares.items()}, "%.1f %%")
     middle.set_title("Share of the bf16 peak at 8,500 tokens", loc="left", fontsize=10)

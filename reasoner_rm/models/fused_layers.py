@@ -2,7 +2,8 @@
 
 Only what is elementwise between two matrix products is replaced: the layers' RMSNorms and SwiGLUs. Attention is this
 project's own, and so is the head (:mod:`reasoner_rm.models.token_logprobs`). Liger's rotary embedding is left out: it
-replaces a function of transformers for every model of the process.
+replaces a function of transformers, for models that exist already as well. Liger also replaces the classes of these
+norms and MLPs, so that models of the same family that are built later in this process have them, too.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def main() -> None:
     good = good_requests(args.good, pictures)
     with _server(args.model, "--max-tokens", "24") as server:
         alone = ask_alone(server.url, good)
-        again = ask_alone(server.url, good[:45])
+        again = sum(a != b for a, b in zip(alone, ask_alone(server.url, good[:45]), strict=False))
         clients = HostileClients(server.url, pictures[0], drip_seconds=2.0)
         control = crowd(clients, good, alone, 3 * len(good), args.clients, hostile_share=0.0)
         tied = {number for number, _ in control.wrong}
@@ -64,7 +64,7 @@ def main() -> None:
                 "left_out_as_tied": len(tied),
                 "distinct_answers": len(set(alone)),
                 "other_answers": len(outcome.wrong),
-                "other_answers_alone_before": sum(a != b for a, b in zip(alone, again, strict=False)),
+                "other_answers_alone_before": again,
                 "other_answers_alone_afterwards": sum(a != b for a, b in zip(alone, after, strict=True)),
                 "examples": outcome.wrong[:5],
             },

@@ -107,7 +107,8 @@ def load_vlm(
 
     Args:
         path_or_id: a checkpoint folder, a run directory, `builtin:NAME`, or a hub id.
-        dtype: `auto` keeps the checkpoint's; or `float32`, `bfloat16`, `float16`.
+        dtype: `auto` keeps the checkpoint's, but fp32 for one in fp16 on a CPU, which computes slowly in that; or
+            `float32`, `bfloat16`, `float16`.
         min_pixels, max_pixels: bounds of an image after resizing; None keeps the processor's own.
         device: None: CUDA when present, else the CPU.
         weights: False: on torch's meta device, without weights, for an engine that loads its own.
@@ -124,6 +125,8 @@ def load_vlm(
     config = load_architecture(source)
     family = get_family(config, source)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if dtype == "auto" and device == "cpu" and config.dtype == torch.float16:
+        dtype = "float32"
     if (attn_implementation or "").startswith("flash_attention") and not is_flash_attn_2_available():
         raise InputError(
             f"model.attn_implementation is {attn_implementation}, and flash-attn is not installed here",

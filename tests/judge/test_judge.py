@@ -21,7 +21,7 @@ from reasoner_rm.cli import main
 from reasoner_rm.errors import InputError
 from reasoner_rm.judge.analysis import explain
 from reasoner_rm.judge.async_judge import AsyncJudge
-from reasoner_rm.models.loading import Vlm
+from reasoner_rm.models.loading import Vlm, load_vlm
 from reasoner_rm.schema import Verdict
 from reasoner_rm.serving.cache import CompletionCache, model_key
 
@@ -293,7 +293,8 @@ def test_deterministic_answers_do_not_depend_on_their_neighbours(tiny_folder: Pa
 
 
 def test_precision_and_image_size_of_a_model_that_is_loaded_here(tiny: Vlm, tmp_path: Path) -> None:
-    """By default the checkpoint's, on a CPU as well."""
+    """By default the checkpoint's, on a CPU as well, unless it is in fp16."""
+    assert load_vlm("builtin:pocket-base", device="cpu").model.dtype == torch.float32
     half = copy.deepcopy(tiny.model).to(torch.bfloat16)
     half.save_pretrained(tmp_path)
     tiny.processor.save_pretrained(tmp_path)

@@ -61,6 +61,7 @@ def check_key(method: str, path: str, headers: Headers, key: str | None) -> None
     """
     if key is None or (method == "GET" and path in PUBLIC_PATHS):
         return
-    given = headers.get("authorization", "").removeprefix("Bearer ").encode()
-    if not hmac.compare_digest(given, key.encode()):
+    scheme, _, given = headers.get("authorization", "").partition(" ")
+    known = hmac.compare_digest(given.strip().encode("latin-1"), key.encode())  # a header's bytes, and the key's
+    if scheme.lower() != "bearer" or not known:
         raise ApiError(401, "an API key is needed: Authorization: Bearer KEY")

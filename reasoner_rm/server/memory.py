@@ -38,8 +38,10 @@ class HeldBytes:
 
     def add(self, n: int) -> None:
         """Raises:
-        ApiError: 429, the budget has no room.
+        ApiError: 413, more than one request may ever hold; 429, the budget has no room now.
         """
+        if self.count + n > self.budget.limit:
+            raise ApiError(413, "the images of this request need more memory than the server has for all")
         if not self.budget.take(n):
             raise ApiError(429, "the requests in flight hold all memory that is allowed", retry_after=1)
         self.count += n

@@ -187,7 +187,7 @@ class GRPOTrainer:
         if section.num_iterations > 1 or section.importance_sampling_correction is not None or self.has_dropout:
             old = self.logprobs(self.optimization.module, pack).logprobs
         if section.beta > 0:
-            with disable_adapter(self.vlm):
+            with disable_adapter(self.vlm), self.optimization.accelerator.autocast():  # in the policy's precision
                 reference = self.logprobs(self.reference, pack).logprobs
         return FixedLogprobs(old, reference)
 

@@ -23,7 +23,9 @@ from reasoner_rm import Judge
 from reasoner_rm.errors import InputError
 from reasoner_rm.server import connection_limits
 from reasoner_rm.server.app import create_app
+from reasoner_rm.server.errors import ApiError
 from reasoner_rm.server.limits import Limits
+from reasoner_rm.server.memory import HeldBytes, MemoryBudget
 
 pytestmark = pytest.mark.server
 
@@ -236,6 +238,26 @@ def test_a_key() -> None:
         assert client(address, api_key="s3cret").models.list().data
         head = {"authorization": "Bearer s3cre"}
         assert httpx.post(f"{address}/v1/compare", json={}, headers=head).status_code == 401
+        head = {"authorization": "bearer s3cret"}  # the scheme's case does not matter (RFC 9110, section 11.1)
+        assert httpx.get(f"{address}/v1/models", headers=head).status_code == 200
+
+
+def test_a_key_beyond_ascii() -> None:
+    with serving(create_app(seeing_judge(), key="schlüssel")) as address:
+        for key, status in (("schlüssel", 200), ("schlussel", 401)):
+            head = {b"authorization": f"Bearer {key}".encode()}
+            assert httpx.get(f"{address}/v1/models", headers=head).status_code == status
+
+
+def test_a_request_that_could_never_be_held_is_told_so() -> None:
+    budget = MemoryBudget(100)
+    first, second = HeldBytes(budget), HeldBytes(budget)
+    first.add(60)
+    with pytest.raises(ApiError) as now:
+        second.add(60)
+    with pytest.raises(ApiError) as never:
+        first.add(60)
+    assert (now.value.status, never.value.status) == (429, 413)
 
 
 def test_a_slow_or_endless_head_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:

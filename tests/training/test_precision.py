@@ -64,6 +64,28 @@ def test_fp32_weights_are_trained_under_autocast(
     assert all(weight.dtype == torch.float32 for weight in vlm.model.parameters())
 
 
+def test_the_reference_reads_in_the_policys_precision(
+    tiny: Vlm, perturbed: Callable[[Vlm], Vlm], pictures: tuple[Image.Image, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the first update they are the same model, so that the KL term is 0, also where passes run in bf16."""
+    monkeypatch.setitem(rewards.REWARDS, "luck", Reward("luck", (0.0, 6.0), luck))
+    vlm = in_dtype(perturbed(tiny), torch.float32)
+    section = GrpoSection(
+        rewards="luck", prompts_per_device=1, gradient_accumulation_steps=1, num_generations=3, max_steps=1,
+        max_completion_length=6, learning_rate=1e-6, bf16=True, beta=0.04,
+    )  # fmt: skip
+    sample, encoder, logged = (
+        Sample("0", "image_preference", "x", pictures[:2], gold={"p_first": 1.0}),
+        PromptEncoder(vlm),
+        [],
+    )
+    GRPOTrainer(
+        vlm, TEMPLATE, [sample], section, engine=TransformersEngine(vlm, encoder), encoder=encoder, listener=None,
+        log=lambda _, values: logged.append(values), seed=0,
+    ).train()  # fmt: skip
+    assert logged[0]["kl"] == 0
+
+
 def test_dropout_is_no_difference_between_engine_and_trainer(
     tiny: Vlm, perturbed: Callable[[Vlm], Vlm], pictures: tuple[Image.Image, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,11 +44,14 @@ class Prefilled(NamedTuple):
 
 
 def prefill(
-    encoder: PromptEncoder, prompts: Sequence[EncodedPrompt], rows: int, max_tokens: int = PREFILL_TOKENS
+    vlm: Vlm, encoder: PromptEncoder, prompts: Sequence[EncodedPrompt], rows: int, max_tokens: int = PREFILL_TOKENS
 ) -> Prefilled:
     """Run N prompts once, for ``rows`` completions each; up to ``max_tokens`` in one forward pass, at least a prompt.
-    A family that is not packed runs all of them in one."""
-    vlm = encoder.vlm
+    A family that is not packed runs all of them in one.
+
+    Args:
+        encoder: of ``vlm``, or of a model with the same processor.
+    """
     if not vlm.family.supports_packing:
         batch = encoder.batch(prompts)
         cache, hidden = _forward(vlm, batch)

@@ -74,7 +74,7 @@ class ContinuousBatch:
         an error nothing has joined."""
         count = len(jobs[0].seeds)
         noise = [seeded_uniforms(job.seeds, job.sampling.max_tokens).tolist() for job in jobs]
-        cache, hidden, position = prefill(self.encoder, [job.prompt for job in jobs], count)
+        cache, hidden, position = prefill(self.vlm, self.encoder, [job.prompt for job in jobs], count)
         assert isinstance(cache, SharedPrefixCache), "the family does not support packing"
         self._slots.join(cache.keys, cache.values, [len(job.prompt.input_ids) for job in jobs], count)
         new = hidden.repeat_interleave(count, 0), position.repeat_interleave(count)

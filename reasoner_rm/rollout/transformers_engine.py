@@ -169,7 +169,7 @@ class TransformersEngine(RolloutEngine):
 
     def _prefill(self, requests: Sequence[GenerationRequest], count: int) -> _State:
         prompts = [self.encoder.encode(r.prompt) for r in requests]
-        cache, hidden, position = prefill(self.encoder, prompts, count, self.max_tokens)
+        cache, hidden, position = prefill(self.vlm, self.encoder, prompts, count, self.max_tokens)
         rows = len(requests) * count
         return _State(
             memory=cache,

@@ -37,7 +37,7 @@ def check_first_tokens(engine: RolloutEngine, vlm: Vlm, prompt: Prompt, top_p: f
     """What an engine draws first of ``vlm``, many times over, is spread as the nucleus is."""
     encoder = PromptEncoder(vlm)
     with torch.no_grad():
-        hidden = prefill(encoder, [encoder.encode(prompt)], 1).hidden
+        hidden = prefill(vlm, encoder, [encoder.encode(prompt)], 1).hidden
         probs = processed_logits(vlm.model.lm_head, hidden, vlm.banned_token_ids, 1.0)[0].softmax(-1).tolist()
     shares = nucleus_of(probs, top_p)
     assert 1 < len(shares) < sum(p > 1e-6 for p in probs) / 2, "the test needs a nucleus of several, not of nearly all"

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from harness import CUDA, attempt, profile, put, release
+from harness import CUDA, attempt, profile, put
 from model import random_policy
 from row import LARGE, Row
 
 from reasoner_rm.models.fused_layers import fuse_layers
+from reasoner_rm.utils.memory import release_memory
 
 # Liger last: it replaces the classes of later models as well
 for by in (None, "compile", "liger"):
@@ -30,4 +31,4 @@ for by in (None, "compile", "liger"):
         15,
     )
     del vlm, row, measure
-    release()
+    release_memory()

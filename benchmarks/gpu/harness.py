@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import os
 import statistics
@@ -15,7 +14,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import grpo_step
 import torch
+
+from reasoner_rm.utils.memory import release_memory
 
 warnings.filterwarnings("ignore")
 CUDA = torch.cuda.is_available()
@@ -48,27 +50,16 @@ def attempt(name: str, work: Callable[[], Any], seconds: float = 10) -> Any:
         value = None
     else:
         put(name, value)
-    release()
+    release_memory()
     return value
-
-
-def release() -> None:
-    gc.collect()
-    if CUDA:
-        torch.cuda.empty_cache()
-
-
-def synchronize() -> None:
-    if CUDA:
-        torch.cuda.synchronize()
 
 
 def wall(work: Callable[[], Any]) -> float:
     """Seconds of one call, until the device has done it."""
-    synchronize()
+    grpo_step.synchronize()
     began = time.perf_counter()
     work()
-    synchronize()
+    grpo_step.synchronize()
     return time.perf_counter() - began
 
 
@@ -80,16 +71,8 @@ def milliseconds(work: Callable[[], Any], repetitions: int = 5, warm: int = 2) -
 
 
 def peak_mb(work: Callable[[], Any]) -> int:
-    """The device's peak memory during a call above the level before it."""
-    release()
-    if not CUDA:
-        work()
-        return 0
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
-    work()
-    synchronize()
-    return round((torch.cuda.max_memory_allocated() - before) / 2**20)
+    """Peak memory of a call above the level before it."""
+    return round(grpo_step.peak_mb(work))
 
 
 def launches(work: Callable[[], Any]) -> int:
@@ -97,7 +80,7 @@ def launches(work: Callable[[], Any]) -> int:
     kind = torch.profiler.ProfilerActivity.CUDA if CUDA else torch.profiler.ProfilerActivity.CPU
     with torch.profiler.profile(activities=[kind], acc_events=True) as profile:
         work()
-        synchronize()
+        grpo_step.synchronize()
     wanted = torch.autograd.DeviceType.CUDA if CUDA else torch.autograd.DeviceType.CPU
     return sum(event.device_type == wanted for event in profile.events())
 

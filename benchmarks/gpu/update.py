@@ -12,13 +12,14 @@ from typing import Any
 
 import grpo_step
 import torch
-from harness import CUDA, attempt, found, profile, put, release, replaced, wall
+from harness import CUDA, attempt, found, profile, put, replaced, wall
 from model import random_policy
 from rivals import GroupedAttention
 from row import LARGE, SMALL, Row
 
 from reasoner_rm.models import packing
 from reasoner_rm.models.attention import VISION_NAME
+from reasoner_rm.utils.memory import release_memory
 
 vlm = random_policy(dtype=torch.bfloat16 if CUDA else torch.float32)
 put("parameters G", round(sum(p.numel() for p in vlm.model.parameters()) / 1e9, 2))
@@ -97,7 +98,7 @@ def trl(tower: str, checkpoint: bool, file: str | None = None) -> dict[str, Any]
 
 for p in vlm.model.parameters():
     p.grad = None
-release()
+release_memory()
 attempt("TRL", lambda: trl("sdpa", True), 30)
 attempt("TRL with our vision tower", lambda: trl(VISION_NAME, True, "profile_trl.txt"), 20)
 attempt("TRL with our vision tower, no checkpointing", lambda: trl(VISION_NAME, False), 15)

@@ -11,9 +11,12 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from reasoner_rm.errors import InputError
+
+if TYPE_CHECKING:
+    from reasoner_rm.judge import Judge
 
 Add: TypeAlias = Callable[[str, Callable[[argparse.Namespace], None], str], argparse.ArgumentParser]
 """Adds a verb, or an action of a verb: name, function, one line of help."""
@@ -78,15 +81,38 @@ def add_max_pixels(parser: Any) -> None:
     parser.add_argument("--max-pixels", type=int, metavar="N", help="shrink images to N pixels (default: the judge's)")
 
 
-def check_model_options(args: argparse.Namespace) -> None:
-    """Check `--dtype` and `--max-pixels`.
+def check_model_options(args: argparse.Namespace, max_pixels: int | None) -> None:
+    """Check `--dtype` and the most pixels that a judge sees.
 
     Raises:
-        InputError: no pixels, or a model on a server, which has its own.
+        InputError: no pixels, or a model on a server, which has its own settings.
     """
     check_range(args, 1, math.inf, "max_pixels")
-    if (args.url or args.engine == "http") and (args.dtype != "auto" or args.max_pixels is not None):
+    if (args.url or args.engine == "http") and (args.dtype != "auto" or max_pixels is not None):
         raise InputError("--dtype and --max-pixels are of a model that is loaded here", remedy="set them on the server")
+
+
+def load_judge(args: argparse.Namespace, *, max_pixels: int | None = None, **settings: Any) -> Judge:
+    """The judge that a verb's `--model`, `--engine`, `--url`, `--dtype` and `--max-tokens` name.
+
+    Args:
+        max_pixels, settings: of `Judge.from_pretrained`.
+
+    Raises:
+        InputError: as there, and as `check_model_options`.
+    """
+    from reasoner_rm.judge import Judge
+
+    check_model_options(args, max_pixels)
+    return Judge.from_pretrained(
+        args.model,
+        args.engine,
+        url=args.url,
+        dtype=args.dtype,
+        max_tokens=args.max_tokens,
+        max_pixels=max_pixels,
+        **settings,
+    )
 
 
 LIBRARY_LINES = {

@@ -108,7 +108,7 @@ def _subject(args: argparse.Namespace, benchmark: Benchmark, protocol: Protocol,
 
     if is_in_file(args.model):
         return EvaluatedModel(CallablePredictor(load_function(args.model)), {"model": args.model, "engine": "python"})
-    check_model_options(args)
+    check_model_options(args, args.max_pixels)
     engine = _engine(args, args.model, args.url) if args.url or args.engine == "http" else None
     config = _judge_config(args, tasks, engine)
     if engine is None:

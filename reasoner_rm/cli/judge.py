@@ -7,13 +7,9 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from reasoner_rm.cli.common import Add, add_engine, add_max_pixels, check_model_options, libraries_to_stderr
+from reasoner_rm.cli.common import Add, add_engine, add_max_pixels, libraries_to_stderr, load_judge
 from reasoner_rm.errors import InputError
-
-if TYPE_CHECKING:
-    from reasoner_rm.judge import Judge
 
 BATCH_SIZE = 64
 """Samples per batch."""
@@ -64,26 +60,12 @@ def _add_rank_and_screen(verb: Add) -> None:
         add_max_pixels(sub)
 
 
-def _load(args: argparse.Namespace) -> Judge:
-    from reasoner_rm.judge import Judge
-
-    check_model_options(args)
-    return Judge.from_pretrained(
-        args.model,
-        args.engine,
-        url=args.url,
-        dtype=args.dtype,
-        max_tokens=args.max_tokens,
-        max_pixels=args.max_pixels,
-    )
-
-
 def _judge(args: argparse.Namespace) -> None:
     if not args.caption.strip():
         raise InputError("--caption is empty", remedy="give the text that the images should match")
     first, second = args.images
     with libraries_to_stderr():
-        judge = _load(args)
+        judge = load_judge(args, max_pixels=args.max_pixels)
         verdict = judge.compare(args.caption, first, second, votes=args.votes, both_orders=args.both_orders)
     if args.json:
         print(json.dumps(dataclasses.asdict(verdict), ensure_ascii=False))
@@ -104,7 +86,7 @@ def _judge(args: argparse.Namespace) -> None:
 
 def _rank(args: argparse.Namespace) -> None:
     with libraries_to_stderr():
-        judge = _load(args)
+        judge = load_judge(args, max_pixels=args.max_pixels)
         result = judge.tournament(args.caption, args.images, args.method, votes=args.votes)
     if args.json:
         row = dataclasses.asdict(result)
@@ -131,7 +113,7 @@ def _screen(args: argparse.Namespace) -> None:
     samples = load_samples(args.file)
     kept, ties, unread = [], 0, 0
     with libraries_to_stderr():
-        judge = _load(args)
+        judge = load_judge(args, max_pixels=args.max_pixels)
         for start in tqdm(range(0, len(samples), BATCH_SIZE), desc="screening", unit="batch"):
             batch = samples[start : start + BATCH_SIZE]
             for sample, verdict in zip(batch, judge.verdicts(batch, args.votes), strict=True):

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from reasoner_rm.cli.common import Add, add_engine, libraries_to_stderr
+from reasoner_rm.cli.common import Add, add_engine, libraries_to_stderr, load_judge
 from reasoner_rm.errors import InputError
 
 
@@ -50,7 +50,6 @@ def _serve(args: argparse.Namespace) -> None:
         from reasoner_rm.server.runner import allowed_hosts, bind, is_loopback, run
     except ModuleNotFoundError as error:
         raise InputError(f"{error.name} is not installed", remedy="install reasoner-rm[serve]") from None
-    from reasoner_rm.judge import Judge
     from reasoner_rm.serving.cache import CompletionCache
 
     key = os.environ.get(args.api_key_env) if args.api_key_env else None
@@ -66,12 +65,8 @@ def _serve(args: argparse.Namespace) -> None:
         in_flight=args.max_in_flight, body=args.max_body_mb * MB, pixels=args.max_pixels, response_timeout=args.timeout
     )
     with libraries_to_stderr():
-        judge = Judge.from_pretrained(
-            args.model,
-            args.engine,
-            url=args.url,
-            dtype=args.dtype,
-            max_tokens=args.max_tokens,
+        judge = load_judge(
+            args,
             template=args.template,
             isolate=True,
             cache=CompletionCache(args.cache) if args.cache else None,

@@ -308,7 +308,9 @@ def test_precision_and_image_size_of_a_model_that_is_loaded_here(tiny: Vlm, tmp_
 
 def test_a_servers_precision_is_the_servers(capsys: pytest.CaptureFixture[str]) -> None:
     files = ["--caption", "x", "a.png", "b.png", "--url", "http://127.0.0.1:9/v1"]
-    for option in (["--dtype", "float32"], ["--max-pixels", "100"]):
+    served = ["serve", "--model", "m", "--port", "0", "--url", "http://127.0.0.1:9/v1", "--dtype", "float32"]
+    judged = [["judge", "--model", "m", *files, *o] for o in (["--dtype", "float32"], ["--max-pixels", "100"])]
+    for command in (*judged, served):
         with pytest.raises(SystemExit, match="2"):
-            main(["judge", "--model", "m", *files, *option])
+            main(command)
         assert "set them on the server" in capsys.readouterr().err

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import random
 import re
@@ -18,6 +17,7 @@ from reasoner_rm.config import EngineSection
 from reasoner_rm.errors import InputError
 from reasoner_rm.models.loading import Vlm
 from reasoner_rm.rollout.vllm.cpu_weights import no_weight_packing
+from reasoner_rm.utils.memory import release_memory
 
 VERSIONS = (0, 31), (0, 32)
 """From, and up to but not including: what the tests run."""
@@ -101,8 +101,7 @@ def start(vlm: Vlm, settings: EngineSection, *, sync_weights: bool = False, stat
 
 def _free_share() -> float:
     """What an engine alone may take of the GPU's memory: nine tenths, or less where models are there already."""
-    gc.collect()
-    torch.cuda.empty_cache()
+    release_memory()
     free, total = torch.cuda.mem_get_info()
     return round(min(0.9, 0.95 * free / total), 3)
 

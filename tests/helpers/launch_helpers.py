@@ -5,6 +5,7 @@ The processes are forked from one that has imported everything. `test_launch_scr
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import multiprocessing
 import os
@@ -14,6 +15,7 @@ import sys
 import time
 from collections.abc import Sequence
 from multiprocessing import forkserver
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -22,6 +24,8 @@ import torch
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["preloaded"])
+STACKS = signal.SIGUSR1
+"""The signal at which a process of a run prints the stacks of its threads."""
 
 
 def _start_fork_server() -> None:
@@ -84,10 +88,21 @@ class Ranks:
         until = time.monotonic() + timeout
         for process in self.processes:
             process.join(max(0.0, until - time.monotonic()))
-        alive = self.is_alive()
+        alive = [process for process in self.processes if process.is_alive()]
+        for process in alive:
+            self._print_stacks(process)
         self.kill()
-        assert not alive, f"not ended after {timeout} s:\n{self.text()[-4000:]}"
+        assert not alive, f"{len(alive)} not ended after {timeout} s:\n{self.text()[-4000:]}"
         return self.text()
+
+    def _print_stacks(self, process: BaseProcess) -> None:
+        """Have a process that does not end add the stacks of its threads to the output."""
+        assert process.pid is not None
+        before = len(self.text())
+        os.kill(process.pid, STACKS)
+        until = time.monotonic() + 5
+        while len(self.text()) == before and time.monotonic() < until:
+            time.sleep(0.1)
 
     def send_signal(self, number: signal.Signals) -> None:
         for process in self.processes:
@@ -105,6 +120,7 @@ def _rank(environment: dict[str, str], output: str, main: str, args: tuple[Any, 
     file = os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.dup2(file, 1)
     os.dup2(file, 2)
+    faulthandler.register(STACKS, file=2)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     module, _, function = main.partition(":")

@@ -25,9 +25,8 @@ import os, sys, time
 from pathlib import Path
 from reasoner_rm.utils.locks import folder_lock
 with folder_lock(Path(sys.argv[1])):
-    child = os.fork()
-    if child:
-        print(child, flush=True)
+    if not os.fork():
+        print(os.getpid(), flush=True)
     time.sleep(60)
 """
 """The other process: it holds a folder, and has a child that outlives it."""

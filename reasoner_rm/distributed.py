@@ -34,10 +34,16 @@ def init() -> None:
     dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=TIMEOUT)
 
 
+_destroyed: list[dist.ProcessGroup] = []
+"""Gloo's destructor waits for a thread that may need the GIL. Python's reference releases the GIL first, but the one
+that DDP's reducer holds does not: if it is the last, the process hangs. So it is never the last."""
+
+
 def shutdown() -> None:
     """Destroy the process group after a barrier. A group of one process is vLLM's and is left alone."""
     if world_size() > 1:
         dist.barrier()
+        _destroyed.append(dist.group.WORLD)
         dist.destroy_process_group()
 
 

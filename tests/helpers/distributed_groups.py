@@ -7,6 +7,7 @@ Each rank holds another ragged group; rank 0 writes the world's size, and every 
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from reasoner_rm import distributed
 from reasoner_rm.models.loading import Vlm, load_vlm
 from reasoner_rm.models.packing import forward_groups
 from reasoner_rm.models.prompt_encoder import PromptEncoder
@@ -61,8 +63,19 @@ def main(kind: str, checkpoint: str, out: str) -> None:
     if rank == 0:
         torch.save({"world": world, "kind": type(engine if kind != "ddp" else wrapped).__name__,
                     "gradients": gradients}, Path(out))  # fmt: skip
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
+    distributed.shutdown()
+
+
+def end_twenty_times(store: str) -> None:
+    """A process group that ends before the DDP wrapper that it was made for."""
+    rank = int(os.environ["RANK"])
+    for i in range(20):
+        torch.distributed.init_process_group("gloo", init_method=f"file://{store}{i}", rank=rank, world_size=2)
+        wrapped = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(4, 4))
+        wrapped(torch.ones(1, 4)).sum().backward()
+        distributed.all_gather("anything")
+        distributed.shutdown()
+        del wrapped
 
 
 if __name__ == "__main__":

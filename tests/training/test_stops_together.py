@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from launch_helpers import finish, start
+from launch_helpers import Ranks, finish, start
 
 from reasoner_rm.training.checkpoints import Checkpoints
 
@@ -26,6 +26,11 @@ def test_a_signal_to_one_stops_both_after_the_same_step(tiny_folder: Path, tmp_p
     steps = Checkpoints(tmp_path / "steps", 1, 1).steps()
     assert len(steps) == 1 and steps[0] < 200
     assert said.count(f"after step {steps[0]}; its state is saved") == 2  # both say so
+
+
+def test_what_outlives_the_process_group_does_not_hang(tmp_path: Path) -> None:
+    """DDP's reducer holds the group, too; torch's destructor of it may wait for a thread that needs the GIL."""
+    finish(Ranks("distributed_groups:end_twenty_times", (str(tmp_path / "store"),), tmp_path / "output.txt", 2), 60)
 
 
 @pytest.mark.parametrize("stage", ["grpo", "sft"])

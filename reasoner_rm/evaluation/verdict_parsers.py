@@ -11,6 +11,7 @@ from enum import IntEnum
 from typing import Any
 
 from reasoner_rm.rewards.vicrit import released_answer
+from reasoner_rm.rewards.vlm_r1_released import BOX
 from reasoner_rm.schema import PAIRWISE_TASKS, ParsedCompletion, Sample
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.parsing import boxes, first_element
@@ -198,13 +199,10 @@ def phrase_released(text: str, sample: Sample) -> str:
     return released_answer(text)
 
 
-_BOX = re.compile(r"\[(\d+),\s*(\d+),\s*(\d+),\s*(\d+)]")
-
-
 def last_box(text: str, sample: Sample) -> tuple[float, ...] | None:
     """VLM-R1's REC: the last `[x1, y1, x2, y2]` of whole numbers between an opening and a closing brace of the first
     answer element; white space is allowed behind the commas only."""
     answer = first_element(text, "answer") or ""
     start, end = answer.find("{"), answer.rfind("}")
-    found = _BOX.findall(answer, start, end) if 0 <= start < end else []
+    found = BOX.findall(answer, start, end) if 0 <= start < end else []
     return tuple(float(n[:9]) for n in found[-1]) if found else None

@@ -19,11 +19,12 @@ from reasoner_rm.rewards.user_functions import load_reward
 from reasoner_rm.rewards.vicrit import VICRIT
 from reasoner_rm.rewards.vision_r1 import VISION_R1
 from reasoner_rm.rewards.vlm_r1 import VLM_R1
+from reasoner_rm.rewards.vlm_r1_released import VLM_R1_RELEASED
 from reasoner_rm.utils.user_code import is_in_file
 
 _ALL = (
-    FORMAT, ACCURACY, HARD, *LISTENER, *UNIFIED_THINK, *VICRIT, *VISION_R1, *VLM_R1, *LENGTH, *MODEL_BASED, *SENTENCE,
-    *PENALTIES,
+    FORMAT, ACCURACY, HARD, *LISTENER, *UNIFIED_THINK, *VICRIT, *VISION_R1, *VLM_R1, *VLM_R1_RELEASED, *LENGTH,
+    *MODEL_BASED, *SENTENCE, *PENALTIES,
 )  # fmt: skip
 REWARDS: dict[str, Reward] = {reward.name: reward for reward in _ALL}
 

@@ -79,8 +79,7 @@ def _box_recall(
     Boxes and objects are matched by the Hungarian algorithm; a pair of different labels counts as IoU 0. Without boxes
     and objects: 1. The share itself is logged as ``vision_r1/recall``.
 
-    Source: Vision-R1 (arXiv 2503.18013). Qwen2.5-VL did best with one stage, the default. Where its code has two, f(x)
-    = 1 above ξ2, not from ξ2 on.
+    Source: Vision-R1 (arXiv 2503.18013). Qwen2.5-VL did best with one stage, the default.
     Formula: f(#(matched, IoU ≥ ξ0) / #objects), f(x) = 1 from ξ2 on, 0 below ξ1, else x.
     Example: 4 objects, matched IoUs 0.9, 0.6, 0.4: 2/4 at ξ0 0.5, f 0.5; at ξ0 0.75 1/4, f 0.
     Range: 0..1.
@@ -88,7 +87,7 @@ def _box_recall(
     Args:
         overlap: the paper's IoU or the code's GIoU.
         released: the released code's reading: entries that are no box are skipped, boxes in prose are found, a text
-            without any has none; and a pair of different labels counts with its overlap.
+            without any has none; a pair of different labels counts with its overlap; f is 1 above ξ2, not at it.
         beginner, advanced: (ξ0, ξ1, ξ2) of the two stages; (0.5, 0, 1) gives the plain share.
         switch_step, switch_share: the step, or the share of training, at which the second stage begins.
         switch_cleared: the second stage begins once the running recall and precision have both reached this.
@@ -100,7 +99,7 @@ def _box_recall(
         if not len(gold):
             return (float(not len(boxes)),) * 2
         share = float((_matched(boxes, gold, overlap, released) >= min_overlap).sum() / len(gold))
-        return share, differentiated(share, low, high)
+        return share, share if released and share == high else differentiated(share, low, high)
 
     return _score_pairs(group, parsed, context, score, "vision_r1/recall", released)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from rapidfuzz import fuzz
@@ -27,8 +27,7 @@ def _rec_iou(group: Group, parsed: Sequence[ParsedCompletion], context: RewardCo
     """The IoU of the answer's one box with the gold box, in original pixels; ``hard``: 1 above 0.5, else 0.
 
     Source: VLM-R1 (arXiv 2504.07615), accuracy of referring expressions. Its code uses the soft form, its evaluation
-    the hard one; it takes the first four whole numbers in brackets for the box, and an overlap of up to a pixel for
-    none.
+    the hard one; how its code reads a box is ``rec_iou_released``.
     Formula: |A ∩ B| / |A ∪ B|.
     Example: true [0, 0, 10, 10], answer [0, 0, 10, 5]: 0.5; ``hard`` 0.
     Range: 0..1.
@@ -49,13 +48,13 @@ def _od_map(group: Group, parsed: Sequence[ParsedCompletion], context: RewardCon
     Boxes are ranked in the order of the answer. Boxes of labels that the image does not hold cost nothing, nor do
     those after the last right box; ``od_length`` penalises them.
 
-    Source: VLM-R1 (arXiv 2504.07615), ``od_ap``. Both empty is 1, one empty 0, as in its code; which compares labels
-    literally, and skips what it cannot read in an answer, so that any text is empty there.
+    Source: VLM-R1 (arXiv 2504.07615), ``od_ap``. Both empty is 1, one empty 0, as in its code; whose reading is
+    ``od_map_released``.
     Formula: mean over labels and IoU thresholds of the precision interpolated at 101 recalls.
     Example: 2 cubes, 1 of them boxed exactly: recall ends at 0.5, 51 of 101 recalls are reached: 0.505.
     Range: 0..1.
     """
-    return score_boxes(group, parsed, context, lambda predicted, gold: image_ap(predicted, gold, COCO_THRESHOLDS))
+    return _score_detections(group, parsed, context, image_ap)
 
 
 def _od_map50(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> Values:
@@ -66,7 +65,7 @@ def _od_map50(group: Group, parsed: Sequence[ParsedCompletion], context: RewardC
     Example: 1 cube, a wrong box before the right one: precision 1/2 at every recall: 0.5.
     Range: 0..1.
     """
-    return score_boxes(group, parsed, context, lambda predicted, gold: image_ap(predicted, gold, COCO_THRESHOLDS[:1]))
+    return _score_detections(group, parsed, context, image_ap50)
 
 
 def _od_length(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> Values:
@@ -77,9 +76,7 @@ def _od_length(group: Group, parsed: Sequence[ParsedCompletion], context: Reward
     Example: mAP 0.6 with 5 objects and 10 boxes: 0.6 · 5/10 = 0.3; with 3 boxes 0.6.
     Range: 0..1.
     """
-    return score_boxes(
-        group, parsed, context, lambda f, g: image_ap(f, g, COCO_THRESHOLDS) * length_factor(len(g), len(f))
-    )
+    return _score_detections(group, parsed, context, ap_by_length)
 
 
 def _od_weighted_sum(
@@ -102,23 +99,16 @@ def _od_weighted_sum(
     if position + completeness > 1:
         raise InputError("od_weighted_sum: position and completeness add up to more than 1", remedy="lower one")
 
-    def score(predicted: Boxes, gold: Boxes) -> float:
-        if not len(predicted) or not len(gold):
-            return float(len(predicted) == len(gold))
-        labels, gold_labels = normalize_labels(predicted).labels, normalize_labels(gold).labels
-        pairs = greedy_pairs(iou_matrix(predicted.xyxy, gold.xyxy), threshold)
-        position_score = sum(overlap for i, j, overlap in pairs if labels[i] == gold_labels[j]) / len(gold)
-        missed, false = 1 - len(pairs) / len(gold), 1 - len(pairs) / len(predicted)
-        return position * position_score + completeness * (1 - (missed + false) / 2)
-
-    return score_boxes(group, parsed, context, score)
+    return _score_detections(
+        group, parsed, context, lambda p, g: position_and_completeness(p, g, position, completeness, threshold)
+    )
 
 
 def _all_match(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> Values:
     """1 if the answer equals the gold answer up to case, line breaks and stops at the end, for any task; else 0.
 
-    Source: VLM-R1 (arXiv 2504.07615), ``all_match``, its reward for GUI tasks and several images. Its code compares the
-    whole text where there is no answer element; here that earns 0.
+    Source: VLM-R1 (arXiv 2504.07615), ``all_match``, its reward for GUI tasks and several images. Its code also
+    compares a text without an answer element (``all_match_released``).
     Formula: 1[cleaned(answer) = cleaned(gold)].
     Example: gold `Open Settings`, answer `open\\nsettings.`: 1.
     Range: 0 or 1.
@@ -134,8 +124,8 @@ def _text_ratio(group: Group, parsed: Sequence[ParsedCompletion], context: Rewar
     """The character-level similarity of the answer and the gold answer, both cleaned as by ``all_match``.
 
     Source: VLM-R1 (arXiv 2504.07615), the fallback of its default accuracy. It gives partial credit, which suits
-    transcription but not tasks with one right answer. Its code compares the whole text where there is no answer
-    element; here that earns 0.
+    transcription but not tasks with one right answer. Its code also compares a text without an answer element
+    (``text_ratio_released``).
     Formula: 2 · (longest common subsequence) / (characters of both).
     Example: gold `cats`, answer `cat`: 6/7 = 0.857.
     Range: 0..1.
@@ -174,13 +164,40 @@ def greedy_pairs(overlaps: Array, threshold: float) -> list[tuple[int, int, floa
     return pairs
 
 
-def image_ap(predicted: Boxes, gold: Boxes, thresholds: Array) -> float:
-    """Average precision on one image; 1 without boxes and objects."""
+def _score_detections(
+    group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext, score: Callable[[Boxes, Boxes], float]
+) -> Values:
+    """``score`` of each completion's boxes and the gold boxes, labels normalised."""
+    return score_boxes(group, parsed, context, lambda p, g: score(normalize_labels(p), normalize_labels(g)))
+
+
+def image_ap(predicted: Boxes, gold: Boxes, thresholds: Array = COCO_THRESHOLDS) -> float:
+    """Average precision on one image; 1 without boxes and objects. Labels are compared literally."""
     if not len(predicted) or not len(gold):
         return float(len(predicted) == len(gold))
-    return float(
-        average_precision([normalize_labels(predicted)], [normalize_labels(gold)], thresholds=thresholds).mean()
-    )
+    return float(average_precision([predicted], [gold], thresholds=thresholds).mean())
+
+
+def image_ap50(predicted: Boxes, gold: Boxes) -> float:
+    """``image_ap`` at IoU 0.5 alone."""
+    return image_ap(predicted, gold, COCO_THRESHOLDS[:1])
+
+
+def ap_by_length(predicted: Boxes, gold: Boxes) -> float:
+    """``image_ap`` times ``length_factor``."""
+    return image_ap(predicted, gold) * length_factor(len(gold), len(predicted))
+
+
+def position_and_completeness(
+    predicted: Boxes, gold: Boxes, position: float = 0.7, completeness: float = 0.3, threshold: float = 0.5
+) -> float:
+    """The score of ``od_weighted_sum``; 1 without boxes and objects. Labels are compared literally."""
+    if not len(predicted) or not len(gold):
+        return float(len(predicted) == len(gold))
+    pairs = greedy_pairs(iou_matrix(predicted.xyxy, gold.xyxy), threshold)
+    overlap = sum(iou for i, j, iou in pairs if predicted.labels[i] == gold.labels[j])
+    missed, false = 1 - len(pairs) / len(gold), 1 - len(pairs) / len(predicted)
+    return position * overlap / len(gold) + completeness * (1 - (missed + false) / 2)
 
 
 def length_factor(true: int, found: int) -> float:

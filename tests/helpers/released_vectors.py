@@ -59,8 +59,8 @@ class Case:
 
 
 def cases(name: str) -> list[Case]:
-    """The cases of a file."""
-    with lzma.open(FOLDER / f"{name}.jsonl.xz", "rt", encoding="utf-8") as lines:
+    """The cases of a file; a name may go on after a space."""
+    with lzma.open(FOLDER / f"{name.partition(' ')[0]}.jsonl.xz", "rt", encoding="utf-8") as lines:
         return [Case(**json.loads(line)) for line in lines]
 
 
@@ -142,8 +142,8 @@ def grounding(x: Input) -> Sample:
     return Sample("g", "grounding", "kettle", ("a.png",), gold={"boxes": [{"bbox_2d": x["gold"], "label": "kettle"}]})
 
 
-def rec_iou(x: Input) -> Any:
-    return reward(mixture("rec_iou"), x["text"], grounding(x), context(x))
+def grounding_reward(name: str) -> Callable[[Input], Any]:
+    return lambda x: reward(mixture(name), x["text"], grounding(x), context(x))
 
 
 def format_rec(x: Input) -> Any:
@@ -158,7 +158,8 @@ def vision_r1(component: str) -> Callable[[Input], Any]:
 
 def vision_r1_by_step(component: str, **params: Any) -> Callable[[Input], Any]:
     """With differentiation in two stages."""
-    terms = mixture(component, overlap="giou", beginner=(0.5, 0.5, 0.75), switch_step=1500, **params)
+    params = {"released": True, "overlap": "giou", "beginner": (0.5, 0.5, 0.75), "switch_step": 1500, **params}
+    terms = mixture(component, **params)
     return lambda x: reward(terms, x["text"], detection(x), context(x))
 
 
@@ -519,16 +520,16 @@ FUNCTIONS: dict[str, tuple[Callable[[Input], Any], float]] = {
     "mj_bench_rating": (mj_bench_rating, 0),
     "mj_bench_narrative": (mj_bench_rating, 0),
     "mj_bench_preference": (mj_bench_preference, 0),
-    "vlm_r1_od_map": (detection_reward("od_map"), 1e-6),
-    "vlm_r1_od_map50": (detection_reward("od_map50"), 1e-6),
-    "vlm_r1_od_length": (detection_reward("od_length"), 1e-6),
-    "vlm_r1_od_weighted_sum": (detection_reward("od_weighted_sum"), 1e-6),
+    "vlm_r1_od_map": (detection_reward("od_map_released"), 1e-6),
+    "vlm_r1_od_map50": (detection_reward("od_map50_released"), 1e-6),
+    "vlm_r1_od_length": (detection_reward("od_length_released"), 1e-6),
+    "vlm_r1_od_weighted_sum": (detection_reward("od_weighted_sum_released"), 1e-6),
     "vlm_r1_repetition": (detection_reward("repetition"), 1e-9),
     "vlm_r1_cosine_length": (cosine_length, 1e-9),
-    "vlm_r1_all_match": (qa_reward("all_match"), 0),
-    "vlm_r1_text_ratio": (qa_reward("text_ratio"), 1e-6),
+    "vlm_r1_all_match": (qa_reward("all_match_released"), 0),
+    "vlm_r1_text_ratio": (qa_reward("text_ratio_released"), 1e-6),
     "vlm_r1_format": (qa_reward("format"), 0),
-    "vlm_r1_rec_iou": (rec_iou, 1e-6),
+    "vlm_r1_rec_iou": (grounding_reward("rec_iou_released"), 1e-6),
     "vlm_r1_format_rec": (format_rec, 0),
     "refcoco_vlm_r1": (refcoco, 0),
     "vision_r1_recall": (vision_r1("box_recall"), 1e-4),
@@ -555,6 +556,19 @@ FUNCTIONS: dict[str, tuple[Callable[[Input], Any], float]] = {
     **{f"trl_loss_{k}": (trl_loss(k), 1e-6) for k in ("grpo", "dr_grpo", "bnpo", "dapo", "gspo", "cispo", "sapo")},
     "trl_advantages": (trl_advantages, 1e-6),
 }
+FILES = tuple(FUNCTIONS)
+_OD = ("od_map", "od_map50", "od_length", "od_weighted_sum")
+FUNCTIONS |= {
+    **{f"vlm_r1_{name} default": (detection_reward(name), 1e-6) for name in _OD},
+    "vlm_r1_rec_iou default": (grounding_reward("rec_iou"), 1e-6),
+    "vlm_r1_all_match default": (qa_reward("all_match"), 0),
+    "vlm_r1_text_ratio default": (qa_reward("text_ratio"), 1e-6),
+    "vision_r1_recall_by_step default": (
+        vision_r1_by_step("box_recall", advanced=(0.75, 0.5, 0.75), released=False),
+        1e-4,
+    ),
+}
+"""The forms without `released` in their name, on the same files."""
 
 
 def compared(name: str) -> Iterator[tuple[Case, Any, bool]]:
@@ -567,7 +581,7 @@ def compared(name: str) -> Iterator[tuple[Case, Any, bool]]:
 
 def main(names: Sequence[str]) -> None:
     right = total = 0
-    for name in names or FUNCTIONS:
+    for name in names or FILES:
         results = list(compared(name))
         wrong = [(case, value) for case, value, agrees in results if not agrees]
         right, total = right + len(results) - len(wrong), total + len(results)

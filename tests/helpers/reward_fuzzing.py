@@ -101,8 +101,9 @@ def _one(sample: Sample, rng: random.Random, most: int) -> str:
              "label": rng.choice(("cube", "ball", "", "\u202ecube", "x" * 300, 7))}
             for _ in range(rng.randint(0, 6))
         ]  # fmt: skip
-        said = json.dumps(items)
-        return rng.choice((said, f"```json\n{said}\n```", f"<think>.</think><answer>{said}</answer>"))
+        said = json.dumps([*items, *rng.choice(((), BOXES))])
+        fenced = f"```json\n{said}\n```"
+        return rng.choice((said, fenced, *(f"<think>.</think><answer>{each}</answer>" for each in (said, fenced))))
     for _ in range(rng.randint(1, 6)):  # the honest text, damaged
         at = rng.randint(0, len(text))
         match rng.randrange(4):

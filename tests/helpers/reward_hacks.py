@@ -19,6 +19,7 @@ GRID = [{"bbox_2d": [40 * x, 40 * y, 40 * x + 80, 40 * y + 80], "label": "cube"}
 """Boxes over the whole image, 200 of them; some lie on a cube."""
 
 DETECTION = Sample("d", "detection", "cube", ("x",), gold={"boxes": CUBES})
+ONE = Sample("r", "grounding", "it", ("x",), gold={"boxes": CUBES[:1]})
 EMPTY = Sample("e", "detection", "cube", ("x",), gold={"boxes": []})
 PAIR = Sample("p", "image_preference", "a 7", ("x", "y"), gold={"p_first": 1.0})
 WRONG = Sample("w", "image_preference", "a 7", ("x", "y"), gold={"p_first": 0.0})
@@ -89,8 +90,10 @@ HACKS = (
     Hack("boxes everywhere", "vision_r1_det_released", DETECTION, BARE, BARE_GREEDY, pays=True),
     Hack("babble where nothing is", "vision_r1", EMPTY, "[]", "there are none, I think"),
     Hack("babble where nothing is", "dual_format_released", EMPTY, "[]", "cube cube", pays=True),
-    Hack("two boxes for one thing", "rec_iou", Sample("r", "grounding", "it", ("x",), gold={"boxes": CUBES[:1]}),
-         boxes(CUBES[:1]), boxes(CUBES[:2])),
+    Hack("babble where nothing is", "od_length", EMPTY, turn("None"), turn("cube cube")),
+    Hack("babble where nothing is", "od_length_released", EMPTY, turn("None"), turn("cube cube"), pays=True),
+    Hack("two boxes for one thing", "rec_iou", ONE, boxes(CUBES[:1]), boxes(CUBES[:2])),
+    Hack("two boxes for one thing", "rec_iou_released", ONE, boxes(CUBES[:1]), boxes(CUBES[:2]), pays=True),
     Hack("whole caption copied", "vicrit", CAPTION, PHRASE, COPIED),
     Hack("whole caption copied", "vicrit_released", CAPTION, PHRASE, COPIED, pays=True),
     Hack("both verdicts named", "unified_think", PAIR, turn(FIRST), turn(f"{FIRST}. {SECOND}")),

@@ -16,6 +16,7 @@ from reasoner_rm.evaluation.predictions import AnsweredItem
 from reasoner_rm.evaluation.protocol import Protocol
 from reasoner_rm.evaluation.results import ItemScores, Metric
 from reasoner_rm.evaluation.verdict_parsers import last_box, task_answer
+from reasoner_rm.rewards.vlm_r1_released import iou
 from reasoner_rm.schema import Sample
 
 SHUFFLED, FIRST = 42, 2000
@@ -35,18 +36,8 @@ def ovd(row: DatasetRow) -> Iterable[Sample]:
     return vlm_r1_rows.ovd(row, None)
 
 
-def vlm_r1_iou(predicted: Sequence[float], gold: Sequence[float]) -> float:
-    """VLM-R1's IoU: the far corner of the overlap is moved in by a pixel, and then counted with one more."""
-    x1, y1 = max(predicted[0], gold[0]), max(predicted[1], gold[1])
-    x2, y2 = min(predicted[2], gold[2]) - 1, min(predicted[3], gold[3]) - 1
-    inner = (x2 - x1 + 1) * (y2 - y1 + 1) if x1 < x2 and y1 < y2 else 0.0
-    areas = [(b[2] - b[0]) * (b[3] - b[1]) for b in (predicted, gold)]
-    union = sum(areas) - inner
-    return inner / union if union else 0.0
-
-
 def vlm_r1(items: Sequence[AnsweredItem], protocol: Protocol) -> ItemScores:
-    """IoU above 0.5 by VLM-R1's arithmetic, over its first 2,000 of each file."""
+    """IoU above 0.5 by VLM-R1's arithmetic (`rewards.vlm_r1_released`), over its first 2,000 of each file."""
     order = list(range(len(items)))
     random.Random(SHUFFLED).shuffle(order)
     chosen = set(order[:FIRST])
@@ -57,7 +48,7 @@ def vlm_r1(items: Sequence[AnsweredItem], protocol: Protocol) -> ItemScores:
         for vote in protocol.counted(item):
             value, scale = item.parse(vote, protocol.parser), (vote.scale or (1.0, 1.0)) * 2
             box = None if value is None else [v * s for v, s in zip(value, scale, strict=True)]
-            hits.append(box is not None and vlm_r1_iou(box, gold) > 0.5)
+            hits.append(box is not None and iou(box, gold) > 0.5)
         scores.append(float(np.mean(hits)) if i in chosen and hits else None)
     return ItemScores.of_scores([i.sample for i in items], scores)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from data_recipes.llava_rlhf import dialogue
-from reasoner_rm.data.conversation_text import IMAGE, turns
+from reasoner_rm.data.conversation_text import IMAGE, pictures, turns
 from reasoner_rm.data.pairing import pair
 from reasoner_rm.data.recipe import PARQUET, Recipe, option
 from reasoner_rm.data.row import DatasetRow, SkipRow
@@ -26,7 +26,7 @@ class Options:
 
 
 def talk(row: DatasetRow, options: Options) -> Iterable[Sample]:
-    """`conversations` or `messages`, with `image` or `images`.
+    """`conversations` or `messages`, with `image` or `images`, or with images in the parts of the turns.
 
     The earlier turns are part of an answer's prompt, with the images that they and its question show. Two answers to
     the last question are a preference.
@@ -34,8 +34,7 @@ def talk(row: DatasetRow, options: Options) -> Iterable[Sample]:
     column = "messages" if "messages" in row.values else "conversations"
     spoken = [turn for turn in turns(row.items(column), column) if turn[0] != "system"]
     _check_read(row, spoken)
-    pictures = "images" if "images" in row.values else "image"
-    images = row.images(pictures) if row.optional(pictures) else []
+    images = _images(row, column)
     if not images and not options.text_only:
         raise SkipRow("no image")
     rejected = _rejected(row, spoken, column)
@@ -46,6 +45,14 @@ def talk(row: DatasetRow, options: Options) -> Iterable[Sample]:
     ends = ends[:1] if options.turns == "first" else ends[-1:] if options.turns == "last" else ends
     parts = [(end, f"-{end // 2}" if len(ends) > 1 else "") for end in ends]
     return [_answered(row, spoken[: end + 1], _shown(spoken, end, images, column), part) for end, part in parts]
+
+
+def _images(row: DatasetRow, column: str) -> list[str]:
+    """The row's images: of their column, or else of the parts of the turns."""
+    stated = "images" if "images" in row.values else "image"
+    if row.optional(stated):
+        return row.images(stated)
+    return [row.refer(value, column) for value in pictures(row.items(column), column)]
 
 
 def _check_read(row: DatasetRow, spoken: list[tuple[str, str]]) -> None:
@@ -91,7 +98,9 @@ def _rejected(
         return spoken[:-1], spoken[-1][1], row.text("rejected_response")
     if row.optional("rejected_messages"):
         other = [turn for turn in turns(row.items("rejected_messages"), "rejected_messages") if turn[0] != "system"]
-        if other[:-1] != spoken[:-1] or row.optional("rejected_images") not in (None, [], row.optional("images")):
+        shown = [pictures(row.items(name), name) for name in (column, "rejected_messages")]
+        same = other[:-1] == spoken[:-1] and shown[0] == shown[1]
+        if not same or row.optional("rejected_images") not in (None, [], row.optional("images")):
             raise InputError(
                 "rejected_messages differ in more than the last answer", remedy="correct or remove the row"
             )

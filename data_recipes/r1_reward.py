@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from reasoner_rm.data.conversation_text import asked, candidates, turns
+from reasoner_rm.data.conversation_text import asked, candidates, pictures, turns
 from reasoner_rm.data.pairing import pair
 from reasoner_rm.data.recipe import PARQUET, Recipe
 from reasoner_rm.data.row import DatasetRow
@@ -21,19 +21,9 @@ def r1_reward(row: DatasetRow, options: object) -> Iterable[Sample]:
     if verdict is None:
         raise InputError(f"answer is {row.text('answer')!r:.60}", remedy="use <answer>1</answer> or <answer>2</answer>")
     question = row.text("question") if row.optional("question") else asked(instruction)
-    images = [row.refer(value, "message") for value in _pictures(message)] or row.images("image", least=1)
+    images = [row.refer(value, "message") for value in pictures(message, "message")] or row.images("image", least=1)
     p = float(verdict[1] == "1")
     return [pair(row, "response_preference", question, candidates(instruction), p, images=images)]
-
-
-def _pictures(message: list[dict[str, object]]) -> Iterable[object]:
-    for turn in message:
-        content = turn.get("content")
-        for part in content if isinstance(content, list) else ():
-            if isinstance(part, dict) and part.get("type") in ("image", "image_url"):
-                named = part.get("image", part.get("image_url"))
-                named = named.get("url") if isinstance(named, dict) and "url" in named else named
-                yield named.removeprefix("file://") if isinstance(named, str) else named
 
 
 R1_REWARD = Recipe(

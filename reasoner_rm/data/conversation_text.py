@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from reasoner_rm.data.row import as_dict, as_list, as_text
+from reasoner_rm.data.row import SkipRow, as_dict, as_list, as_text
 from reasoner_rm.errors import InputError
 
 ROLES = {
@@ -15,6 +16,7 @@ ROLES = {
 }  # fmt: skip
 IMAGE = "<image>"
 """The place of an image in a turn's text."""
+_IMAGE_PARTS, _TEXT_PARTS = ("image", "image_url", "input_image"), ("text", "input_text", "output_text")
 _MARKS = re.compile(r"<(?:image|video)>\n?")
 _CAPTION = r"(?:text |video )?caption|(?:text )?prompt|question|query|instruction"
 
@@ -37,10 +39,39 @@ def turns(value: object, column: str) -> list[tuple[str, str]]:
     return found
 
 
+def pictures(value: object, column: str) -> list[object]:
+    """What the parts of the turns name or hold as images, in their order: a path, an address or bytes. Parts that only
+    mark the place of an image are left out.
+
+    >>> parts = [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}, {"type": "image"}]
+    >>> pictures([{"role": "user", "content": [*parts, {"type": "image", "image": "a.png"}]}], "messages")
+    ['data:image/png;base64,AA==', 'a.png']
+    """
+    contents = [as_dict(turn, column).get("content") for turn in as_list(value, column)]
+    parts = [as_dict(part, f"{column}: a part") for c in contents if isinstance(c, list) for part in c]
+    found = [_picture(part) for part in parts if _kind(part) in _IMAGE_PARTS]
+    return [picture for picture in found if picture is not None]
+
+
+def _picture(part: Mapping[str, Any]) -> object:
+    stated = next((part[key] for key in ("image_url", "image", "url", "path") if part.get(key) is not None), None)
+    stated = stated["url"] if isinstance(stated, Mapping) and "url" in stated else stated
+    return stated.removeprefix("file://") if isinstance(stated, str) else stated
+
+
 def _part(part: object, column: str) -> str:
     """A part's text, or the mark of its place if it is an image."""
     stated = as_dict(part, f"{column}: a part")
-    return IMAGE if str(stated.get("type", "")).startswith("image") else str(stated.get("text") or "")
+    kind = _kind(stated)
+    if kind in _IMAGE_PARTS:
+        return IMAGE
+    if kind not in _TEXT_PARTS:
+        raise SkipRow(f"it has a part of type {kind!r:.40}")
+    return str(stated.get("text") or "")
+
+
+def _kind(part: Mapping[str, Any]) -> str:
+    return str(part.get("type") or "text")
 
 
 def number_images(texts: Sequence[str]) -> list[str]:

@@ -185,7 +185,13 @@ def test_vlrmbench_divides_a_reasoning_of_one_text(tmp_path: Path) -> None:
     for name, sound in (("image_ref_error-6b48", [1, 0, 1]), ("location_error-4daf", [0, 1, 1])):
         assert samples[name].responses == steps and samples[name].gold["steps"] == sound
     assert samples["error_reason_analysis-2"].responses == steps and len(samples["image_ref_error-6b48"].images) == 2
-    (tmp_path / "benchmark_data" / "location_error.jsonl").write_text(
+    published = tmp_path / "benchmark_data" / "location_error.jsonl"
+    other = published.rename(published.with_name("reasoning_error.jsonl"))
+    with pytest.raises(InputError, match=r"reasoning_error\.jsonl is no task of VLRMBench"):
+        load_benchmark("vlrmbench", tmp_path)
+    other.write_text(other.read_text().replace('"category": "c"', '"category": "location_error"'))
+    assert "location_error-4daf" in {sample.id for sample in load_benchmark("vlrmbench", tmp_path)}
+    published.write_text(
         json.dumps({"id": 1, "image": ["0.png"], "question": "q", "reasoning_error": "STEP1: a", "task_gt": [0, 1]})
     )
     with pytest.raises(InputError, match=r"location_error\.jsonl:1: task_gt holds 2 where 1 are due"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import sys
@@ -250,6 +251,28 @@ def test_an_answer_is_asked_with_the_images_that_were_shown_before_it(tmp_path: 
     assert sample.prompt == "Alike?" and len(sample.images) == 2
     every = converted({"messages": said_by("a?", "b", "c?", "d"), "images": ["1.jpg", "2.jpg"]}, tmp_path)
     assert [len(sample.images) for sample in every] == [2, 2]  # without places they belong to the first question
+
+
+def test_images_inside_the_parts_of_messages_are_read(tmp_path: Path) -> None:
+    """OpenAI's and Qwen's contents, without a column of images; one with a column takes that."""
+    recipe_rows.save(tmp_path, "1.jpg")
+    inline = "data:image/jpeg;base64," + base64.b64encode((tmp_path / "1.jpg").read_bytes()).decode()
+    parts = [
+        {"type": "image_url", "text": None, "image_url": {"url": inline}}, {"type": "text", "text": "Alike?"},
+        {"type": "image", "image_url": None, "image": "2.jpg"}, {"type": "input_image", "image_url": "file://3.jpg"},
+    ]  # fmt: skip
+    (sample,) = converted({"messages": said_by(parts, "No.")}, tmp_path)
+    names = [Path(str(image)) for image in sample.images]
+    assert names[0].read_bytes() == (tmp_path / "1.jpg").read_bytes()
+    assert [name.name for name in names[1:]] == ["2.jpg", "3.jpg"]
+    assert sample.prompt == "(image 1) Alike?(image 2)(image 3)"
+    (sample,) = converted({"messages": said_by(parts, "No."), "images": ["1.jpg", "2.jpg", "1.jpg"]}, tmp_path)
+    assert [Path(str(image)).name for image in sample.images] == ["1.jpg", "2.jpg", "1.jpg"]
+    rejected = said_by([{"type": "image", "path": "2.jpg"}, *parts[1:]], "Yes.")
+    with pytest.raises(InputError, match="differ in more than the last answer"):
+        converted({"messages": said_by(parts, "No."), "rejected_messages": rejected}, tmp_path)
+    with pytest.raises(InputError, match=r"no usable row in it; left out: .*a part of type 'video'"):
+        converted({"messages": said_by([*parts, {"type": "video", "video": "a.mp4"}], "No.")}, tmp_path)
 
 
 def test_two_answers_are_a_preference(tmp_path: Path) -> None:

@@ -31,12 +31,15 @@ TASKS = (*STEPS, "multi_solution", "foresight", *GRADED)
 
 
 def read(row: DatasetRow) -> Iterable[Sample]:
-    """The file's name is the task. `reasoning_error` is the reasoning that is judged, a list of steps or one text;
-    `task_gt` is 0 or 1 a step (1 = faulty), a bool (foresight) or a text. Rows with `error_info` are left out, as in
-    the released script."""
-    task = row.name.rpartition("-")[0]
+    """The file's name is the task, or else the row's `category`.
+
+    `reasoning_error` is the reasoning that is judged, a list of steps or one text; `task_gt` is 0 or 1 a step (1 =
+    faulty), a bool (foresight) or a text. Rows with `error_info` are left out, as in the released script.
+    """
+    file = row.name.rpartition("-")[0]
+    task = file if file in TASKS else str(row.optional("category"))
     if task not in TASKS:
-        raise InputError(f"{task}.jsonl is no task of VLRMBench", remedy=f"there are {', '.join(TASKS)}")
+        raise InputError(f"{file}.jsonl is no task of VLRMBench", remedy=f"there are {', '.join(TASKS)}")
     if "error_info" in row.values:
         raise SkipRow("error_info")
     folder = next((f for f in ("meta_data/Image", "Image") if row.media.has(f)), "")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -48,22 +50,39 @@ def mean_score(item: AnsweredItem, protocol: Protocol, scorer: AnswerScorer) -> 
 
 def task_vote_score(item: AnsweredItem, prediction: Prediction, protocol: Protocol) -> float | None:
     """How right a vote is by the rule of the item's task, 0..1; an unreadable one 0. None if the gold is a tie."""
-    if is_pairwise(item):
-        return pairwise_vote_score(item, prediction, protocol)
-    task = get_task(item.sample.task)
-    if task.reference_answer(item.sample) is None:
-        return None
-    if isinstance(task, Localisation):
-        return box_score(item, prediction, protocol)
-    parsed = item.parse(prediction, parse_completion)
-    return 0.0 if parsed is None or parsed.answer is None else task.grade(parsed.answer, item.sample)
+    return task_vote_scores([(item, prediction)], protocol)[0]
+
+
+def task_vote_scores(votes: Sequence[tuple[AnsweredItem, Prediction]], protocol: Protocol) -> list[float | None]:
+    """``task_vote_score`` of every vote. The answers to one task are graded together: formulas in one batch."""
+    scores: list[float | None] = []
+    answers: dict[str, dict[int, tuple[str, Sample]]] = defaultdict(dict)
+    for place, (item, prediction) in enumerate(votes):
+        task = get_task(item.sample.task)
+        if is_pairwise(item):
+            scores.append(pairwise_vote_score(item, prediction, protocol))
+        elif task.reference_answer(item.sample) is None:
+            scores.append(None)
+        elif isinstance(task, Localisation):
+            scores.append(box_score(item, prediction, protocol))
+        else:
+            scores.append(0.0)
+            parsed = item.parse(prediction, parse_completion)
+            if parsed is not None and parsed.answer is not None:
+                answers[task.name][place] = parsed.answer, item.sample
+    for name, found in answers.items():
+        for place, grade in zip(found, get_task(name).grade_all(list(found.values())), strict=True):
+            scores[place] = grade
+    return scores
 
 
 def task_accuracy(items: Sequence[AnsweredItem], protocol: Protocol) -> ItemScores:
     """Pairs as pairs; any other task by its own rule of what is right, with average precision for detection."""
     if items and is_pairwise(items[0]):
         return pairwise_accuracy(items, protocol)
-    scores = [mean_of_known([task_vote_score(i, vote, protocol) for vote in protocol.counted(i)]) for i in items]
+    votes = [protocol.counted(item) for item in items]
+    found = iter(task_vote_scores([(i, vote) for i, own in zip(items, votes, strict=True) for vote in own], protocol))
+    scores = [mean_of_known(list(itertools.islice(found, len(own)))) for own in votes]
     detection = [item for item in items if item.sample.task == "detection"]
     also = average_precision_metrics(detection, protocol) if detection else {}
     return ItemScores.of_scores([i.sample for i in items], scores, also=also)

@@ -11,6 +11,7 @@ from pathlib import Path
 from reasoner_rm.report.formatting import gold_text
 from reasoner_rm.report.lenient_json import Row, number
 from reasoner_rm.report.media import resolve_media
+from reasoner_rm.rewards.accuracy import grades
 from reasoner_rm.schema import PAIRWISE_TASKS, ParsedCompletion, Sample
 from reasoner_rm.serialization import sample_from_dict
 from reasoner_rm.tasks import get_task
@@ -91,7 +92,7 @@ class Rollout:
             step=number(row.get("step")),
             sample=sample,
             gold=gold_text(sample),
-            completions=tuple(_recorded_completion(c, sample) for c in row["completions"]),
+            completions=_recorded_completions(row["completions"], sample),
         )
 
 
@@ -117,12 +118,18 @@ def bar_scales(completions: Sequence[RecordedCompletion]) -> dict[str, float]:
     return scales
 
 
-def _recorded_completion(row: Row, sample: Sample) -> RecordedCompletion:
+def _recorded_completions(rows: Sequence[Row], sample: Sample) -> tuple[RecordedCompletion, ...]:
+    parsed = [get_task(sample.task).parse(str(row["text"]), sample) for row in rows]
+    graded = zip(rows, parsed, grades(parsed, sample), strict=True)
+    return tuple(_recorded_completion(row, sample, p, grade) for row, p, grade in graded)
+
+
+def _recorded_completion(
+    row: Row, sample: Sample, parsed: ParsedCompletion, correct: float | None
+) -> RecordedCompletion:
     task, text = get_task(sample.task), str(row["text"])
-    parsed = task.parse(text, sample)
     well_formed = bool(row.get("well_formed", parsed.well_formed))
     components = {name: number(value) for name, value in (row.get("components") or {}).items()}
-    correct = None if parsed.answer is None else task.grade(parsed.answer, sample)
     if isinstance(task, Localisation) and parsed.answer is not None:  # the boxes' coordinate space is not recorded
         correct = next((components[name] for name in BOX_REWARDS if name in components), None)
     return RecordedCompletion(

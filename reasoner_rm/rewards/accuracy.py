@@ -52,7 +52,7 @@ def _accuracy(
 
 def grades(parsed: Sequence[ParsedCompletion], sample: Sample) -> Values:
     """The correctness of each readable answer by the task's grading; None for the others."""
-    found = iter(get_task(sample.task).grade_all([p.answer for p in parsed if p.answer is not None], sample))
+    found = iter(get_task(sample.task).grade_all([(p.answer, sample) for p in parsed if p.answer is not None]))
     return [None if p.answer is None else next(found) for p in parsed]
 
 

@@ -120,7 +120,7 @@ def _right(votes: Sequence[Vote], texts: Sequence[str]) -> list[tuple[Vote, str]
         task = get_task(sample.task)
         answers = [task.parse(text, sample).answer for _, text in shown]
         answered = [pair for pair, answer in zip(shown, answers, strict=True) if answer is not None]
-        grades = task.grade_all([answer for answer in answers if answer is not None], sample)
+        grades = task.grade_all([(answer, sample) for answer in answers if answer is not None])
         right += [pair for pair, grade in zip(answered, grades, strict=True) if grade == 1.0]
     return right
 

@@ -39,9 +39,9 @@ class Task(ABC):
     def grade(self, answer: str, sample: Sample) -> float | None:
         """The correctness of an answer, 0..1; None when the gold does not decide it (a tie)."""
 
-    def grade_all(self, answers: Sequence[str], sample: Sample) -> list[float | None]:
-        """The correctness of several answers to one sample, for tasks whose grading is slow."""
-        return [self.grade(answer, sample) for answer in answers]
+    def grade_all(self, answers: Sequence[tuple[str, Sample]]) -> list[float | None]:
+        """The correctness of several answers, each to its sample, for tasks whose grading is slow."""
+        return [self.grade(answer, sample) for answer, sample in answers]
 
     @abstractmethod
     def reference_answer(self, sample: Sample) -> str | None:

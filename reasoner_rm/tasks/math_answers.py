@@ -74,24 +74,24 @@ _known: dict[tuple[str, str], bool] = {}
 
 def same_formula(answer: str, gold: str) -> bool:
     """Whether math-verify finds two formulas equal: a batch of one, see :func:`same_formulas`."""
-    return same_formulas([answer], gold)[0]
+    return same_formulas([(answer, gold)])[0]
 
 
-def same_formulas(answers: Sequence[str], gold: str) -> list[bool]:
-    """Whether math-verify finds each answer equal to the gold; False where a formula cannot be parsed.
+def same_formulas(pairs: Sequence[tuple[str, str]]) -> list[bool]:
+    """Whether math-verify finds each answer equal to its gold; False where a formula cannot be parsed.
 
-    The batch has one time limit, `EACH` for every answer and `REST` for all that need more, and every answer has its
+    The batch has one time limit, `EACH` for every pair and `REST` for all that need more, and every pair has its
     `EACH`, whatever the others are. Fractions and decimals are compared here, unless they are within `TOLERANCE`.
     """
-    found = {answer: _known.get((answer, gold), _by_value(answer, gold)) for answer in answers}
-    open_answers = [answer for answer, equal in found.items() if equal is None]
-    if open_answers:
-        compared = _WORKER.compare(gold, open_answers)
+    found = {pair: _known.get(pair, _by_value(*pair)) for pair in pairs}
+    open_pairs = [pair for pair, equal in found.items() if equal is None]
+    if open_pairs:
+        compared = _WORKER.compare(open_pairs)
         if len(_known) + len(compared) > MAX_KNOWN:
             _known.clear()
-        _known.update({(answer, gold): equal for answer, equal in compared.items()})
+        _known.update(compared)
         found |= compared
-    return [bool(found[answer]) for answer in answers]
+    return [bool(found[pair]) for pair in pairs]
 
 
 def _by_value(answer: str, gold: str) -> bool | None:
@@ -129,16 +129,16 @@ class _Worker:
         self._owner = 0
         self._lock = threading.Lock()
 
-    def compare(self, gold: str, answers: Sequence[str]) -> dict[str, bool]:
-        """Whether each answer equals the gold. Those cut off after `EACH` seconds are tried again with a share of
+    def compare(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], bool]:
+        """Whether each answer equals its gold. Pairs cut off after `EACH` seconds are tried again with a share of
         `REST`."""
         with self._lock:
-            found = {answer: self._compare(gold, answer, EACH) for answer in answers}
-            late = [answer for answer, equal in found.items() if equal is None]
-            found |= {answer: self._compare(gold, answer, EACH + REST / len(late)) for answer in late}
-            return {answer: bool(equal) for answer, equal in found.items()}
+            found = {pair: self._compare(*pair, EACH) for pair in pairs}
+            late = [pair for pair, equal in found.items() if equal is None]
+            found |= {pair: self._compare(*pair, EACH + REST / len(late)) for pair in late}
+            return {pair: bool(equal) for pair, equal in found.items()}
 
-    def _compare(self, gold: str, answer: str, seconds: float) -> bool | None:
+    def _compare(self, answer: str, gold: str, seconds: float) -> bool | None:
         """Whether an answer equals the gold; None after so many seconds of CPU time."""
         try:
             process = self._started()

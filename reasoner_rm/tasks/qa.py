@@ -68,18 +68,21 @@ class Qa(Task):
         return next((i for i, o in enumerate(self.options(sample)) if normalise(o) == text), None)
 
     def grade(self, answer: str, sample: Sample) -> float | None:
-        return self.grade_all([answer], sample)[0]
+        return self.grade_all([(answer, sample)])[0]
 
-    def grade_all(self, answers: Sequence[str], sample: Sample) -> list[float | None]:
-        if "answer" not in sample.gold:
-            return [None] * len(answers)
-        gold = self.parse_answer(str(sample.gold["answer"]), sample)
-        found = [self.parse_answer(answer, sample) for answer in answers]
-        if sample.gold.get("kind") != "math" or not isinstance(gold, str):
-            return [float(value is not None and value == gold) for value in found]
-        formulas = [value for value in found if isinstance(value, str)]
-        equal = dict(zip(formulas, same_formulas(formulas, gold), strict=True))
-        return [float(isinstance(value, str) and equal[value]) for value in found]
+    def grade_all(self, answers: Sequence[tuple[str, Sample]]) -> list[float | None]:
+        """Formulas are compared in one batch (`same_formulas`)."""
+        grades: list[float | None] = []
+        formulas: dict[int, tuple[str, str]] = {}
+        for place, (answer, sample) in enumerate(answers):
+            gold = self.parse_answer(str(sample.gold["answer"]), sample) if "answer" in sample.gold else None
+            found = self.parse_answer(answer, sample)
+            grades.append(float(found is not None and found == gold) if "answer" in sample.gold else None)
+            if sample.gold.get("kind") == "math" and isinstance(found, str) and isinstance(gold, str):
+                formulas[place] = found, gold
+        for place, equal in zip(formulas, same_formulas(list(formulas.values())), strict=True):
+            grades[place] = float(equal)
+        return grades
 
     def reference_answer(self, sample: Sample) -> str | None:
         return escape(str(sample.gold["answer"])) if "answer" in sample.gold else None

@@ -9,6 +9,9 @@ import time
 
 import pytest
 
+from reasoner_rm.evaluation.answer_metrics import task_accuracy, task_vote_score
+from reasoner_rm.evaluation.predictions import AnsweredItem, Prediction
+from reasoner_rm.evaluation.registry import get_benchmark
 from reasoner_rm.rewards import parse_spec, score, score_components
 from reasoner_rm.schema import Completion, Group, RewardContext, Sample
 from reasoner_rm.tasks import get_task
@@ -102,3 +105,21 @@ def test_reading() -> None:
     assert formula("x<3") == "x<3" and formula("\\{1, 2\\}") and formula("5 square metres")
     assert formula("") is None and formula("1\n2") is None and formula("1" * (MAX_FORMULA + 1)) is None
     assert rational("007") == 7 and rational("1e5") is None and rational("1/0") is None
+
+
+def test_an_evaluation_compares_the_formulas_of_all_its_votes_in_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise every formula that does not end would have `REST` for itself."""
+    batches: list[list[tuple[str, str]]] = []
+    compare = _WORKER.compare
+    monkeypatch.setattr(_WORKER, "compare", lambda pairs: batches.append(list(pairs)) or compare(pairs))
+
+    def item(gold: str, *said: str, kind: str = "math") -> AnsweredItem:
+        votes = (Prediction("given", k, f"<think>x</think><answer>{text}</answer>") for k, text in enumerate(said))
+        return AnsweredItem(Sample(gold, "qa", "?", gold={"answer": gold, "kind": kind}), tuple(votes))
+
+    items = [item("u+2", "2+u", "u-2"), item("v+2", "2+v", "v ("), item("a", "a", "b", kind="text")]
+    protocol = get_benchmark("samples").protocol().with_options(votes=2)
+    assert list(task_accuracy(items, protocol).scores) == [0.5, 0.5, 0.5]
+    assert [len(batch) for batch in batches] == [4]
+    assert [task_vote_score(items[0], vote, protocol) for vote in items[0].predictions] == [1.0, 0.0]
+    assert len(batches) == 1  # what was compared is known

@@ -63,10 +63,13 @@ def _add_rank_and_screen(verb: Add) -> None:
 def _judge(args: argparse.Namespace) -> None:
     if not args.caption.strip():
         raise InputError("--caption is empty", remedy="give the text that the images should match")
+    from reasoner_rm.utils.progress import working
+
     first, second = args.images
     with libraries_to_stderr():
         judge = load_judge(args, max_pixels=args.max_pixels)
-        verdict = judge.compare(args.caption, first, second, votes=args.votes, both_orders=args.both_orders)
+        with working("judging"):
+            verdict = judge.compare(args.caption, first, second, votes=args.votes, both_orders=args.both_orders)
     if args.json:
         print(json.dumps(dataclasses.asdict(verdict), ensure_ascii=False))
         return
@@ -85,9 +88,12 @@ def _judge(args: argparse.Namespace) -> None:
 
 
 def _rank(args: argparse.Namespace) -> None:
+    from reasoner_rm.utils.progress import working
+
     with libraries_to_stderr():
         judge = load_judge(args, max_pixels=args.max_pixels)
-        result = judge.tournament(args.caption, args.images, args.method, votes=args.votes)
+        with working("ranking"):
+            result = judge.tournament(args.caption, args.images, args.method, votes=args.votes)
     if args.json:
         row = dataclasses.asdict(result)
         print(json.dumps({**row, "unreadable": row.pop("unread")}))
@@ -105,6 +111,7 @@ def _screen(args: argparse.Namespace) -> None:
 
     from reasoner_rm.data.io import load_samples, write_samples
     from reasoner_rm.judge.temperature_scaling import gold_of
+    from reasoner_rm.utils.progress import redrawn
 
     if args.out.exists():
         raise InputError("exists already", file=args.out, remedy="give another --out, or remove the file")
@@ -114,16 +121,17 @@ def _screen(args: argparse.Namespace) -> None:
     kept, ties, unread = [], 0, 0
     with libraries_to_stderr():
         judge = load_judge(args, max_pixels=args.max_pixels)
-        for start in tqdm(range(0, len(samples), BATCH_SIZE), desc="screening", unit="batch"):
-            batch = samples[start : start + BATCH_SIZE]
-            for sample, verdict in zip(batch, judge.verdicts(batch, args.votes), strict=True):
-                gold = gold_of(sample)
-                if gold is None or gold == 0.5:
-                    ties += 1
-                elif verdict.p_first is None:
-                    unread += 1
-                elif (verdict.p_first if gold > 0.5 else 1 - verdict.p_first) > args.threshold:
-                    kept.append(sample)
+        with redrawn(tqdm(range(0, len(samples), BATCH_SIZE), desc="screening", unit="batch")) as bar:
+            for start in bar:
+                batch = samples[start : start + BATCH_SIZE]
+                for sample, verdict in zip(batch, judge.verdicts(batch, args.votes), strict=True):
+                    gold = gold_of(sample)
+                    if gold is None or gold == 0.5:
+                        ties += 1
+                    elif verdict.p_first is None:
+                        unread += 1
+                    elif (verdict.p_first if gold > 0.5 else 1 - verdict.p_first) > args.threshold:
+                        kept.append(sample)
     write_samples(args.out, kept)
     counts = {"read": len(samples), "kept": len(kept), "without_label": ties, "unreadable": unread}
     counts["disagreed"] = len(samples) - sum((len(kept), ties, unread))

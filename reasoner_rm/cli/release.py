@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from reasoner_rm.cli.common import Add, libraries_to_stderr
+from reasoner_rm.cli.common import Add, check_range, libraries_to_stderr
 from reasoner_rm.errors import InputError
 from reasoner_rm.utils.locks import file_lock
 
@@ -48,6 +49,9 @@ def _add_publish(verb: Add) -> None:
     publish.add_argument(
         "--check", type=int, default=8, metavar="N", help="samples to compare with the run (default: 8)"
     )
+    publish.add_argument(
+        "--max-tokens", type=int, default=256, metavar="N", help="tokens of a text that is compared (default: 256)"
+    )
     publish.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -57,6 +61,7 @@ def _calibrate(args: argparse.Namespace) -> None:
     from reasoner_rm.models.judge_checkpoint import FILE
     from reasoner_rm.models.loading import model_location
     from reasoner_rm.release.calibrate import calibrate, save_temperature
+    from reasoner_rm.utils.progress import working
 
     folder = Path(model_location(args.run_dir))
     if not (folder / FILE).is_file():
@@ -65,7 +70,9 @@ def _calibrate(args: argparse.Namespace) -> None:
         )
     samples = load_samples(args.data)[: args.limit]
     with libraries_to_stderr():
-        fit = calibrate(Judge.from_pretrained(folder, max_tokens=args.max_tokens), samples)
+        judge = Judge.from_pretrained(folder, max_tokens=args.max_tokens)
+        with working("calibrating"):
+            fit = calibrate(judge, samples)
         save_temperature(fit, folder)
     if args.json:
         print(json.dumps(fit.as_json()))
@@ -82,13 +89,12 @@ def _publish(args: argparse.Namespace) -> None:
 
     if args.repo_id.count("/") > 1 or not args.repo_id.strip("/"):
         raise InputError(f"--repo-id {args.repo_id!r} is not of the form ORG/NAME")
-    if args.check < 1:
-        raise InputError(f"--check is {args.check}", remedy="give at least 1")
+    check_range(args, 1, math.inf, "check", "max_tokens")
     with libraries_to_stderr():
         out = args.out or args.run_dir / "release"
         with file_lock(out):
             release = prepare(args.run_dir, out, args.repo_id, args.license, args.pictures, args.results)
-            result = verify(release.folder, args.run_dir, args.check)
+            result = verify(release.folder, args.run_dir, args.check, args.max_tokens)
             print(
                 f"verified: {result.same} of {result.asked} texts are identical to the run's, and {result.plain_same} "
                 f"of {result.plain_asked} to those of transformers' own generate",

@@ -23,6 +23,7 @@ from reasoner_rm.tasks.box_task import Localisation
 from reasoner_rm.tasks.boxes import Boxes
 from reasoner_rm.tasks.render import Template
 from reasoner_rm.utils.journal import Journal
+from reasoner_rm.utils.progress import redrawn
 
 BATCH = 32
 """Items whose votes are asked for in one call: a kill loses at most so many."""
@@ -134,7 +135,7 @@ def predict_to_journal(
 ) -> None:
     """Predict every item that the journal does not hold yet; each batch is on disk before the next begins."""
     missing = [sample for sample in samples if sample.id not in journal.done]
-    with tqdm(total=len(samples), initial=len(samples) - len(missing), unit="item", disable=None) as bar:
+    with tqdm(total=len(samples), initial=len(samples) - len(missing), unit="item", disable=None) as bar, redrawn(bar):
         for part in batches(missing, batch):
             for item in predict(predictor, part, protocol):
                 journal.add(journal_row(item.sample.id, item.predictions))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from reasoner_rm.models.loading import Vlm, resolve_model
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.render import Template, load_template
 from reasoner_rm.tasks.template_language import compiled
-from reasoner_rm.utils.files import atomic_folder, atomic_write
+from reasoner_rm.utils.files import atomic_folder, atomic_write, link_or_copy
 
 FILE = "reasoner_rm.json"
 
@@ -48,6 +49,13 @@ def save_judge(vlm: Vlm, config: JudgeConfig, out: Path) -> None:
         vlm.processor.save_pretrained(beside)
         with atomic_write(beside / FILE) as file:
             json.dump(config.as_json(), file, indent=1, ensure_ascii=False)
+
+
+def copy_judge(source: Path, out: Path) -> None:
+    """A judge under a second name, whose weights take no more room; ``out`` is never incomplete."""
+    with atomic_folder(out) as beside:
+        for file in source.iterdir():
+            (link_or_copy if file.suffix == ".safetensors" else shutil.copyfile)(file, beside / file.name)
 
 
 def is_judge(path_or_id: str | Path) -> bool:

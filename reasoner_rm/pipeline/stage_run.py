@@ -9,7 +9,7 @@ from typing import Any
 
 from reasoner_rm import distributed
 from reasoner_rm.config import TrainSection
-from reasoner_rm.models.judge_checkpoint import JudgeConfig, save_judge
+from reasoner_rm.models.judge_checkpoint import JudgeConfig, copy_judge, save_judge
 from reasoner_rm.models.loading import Vlm
 from reasoner_rm.models.lora import merge_lora
 from reasoner_rm.pipeline.context import RunContext
@@ -20,6 +20,7 @@ from reasoner_rm.training.policy_module import PolicyModule
 from reasoner_rm.training.run_dir import Stage
 from reasoner_rm.training.session import TrainingSession
 from reasoner_rm.training.sharding import is_sharded
+from reasoner_rm.utils.progress import working
 
 
 class StageRun:
@@ -86,8 +87,10 @@ class StageRun:
         context, config = self.context, self.context.config
         size = vlm.processor.image_processor.size
         card = JudgeConfig(config.task, context.template, size.shortest_edge, size.longest_edge, config.listener.path)
-        save_judge(vlm, card, context.run.path / "final")
-        save_judge(vlm, card, context.run.checkpoint(self.stage))  # last: it marks the stage as completed
+        final = context.run.path / "final"
+        with working(f"saving {final}"):
+            save_judge(vlm, card, final)
+            copy_judge(final, context.run.checkpoint(self.stage))  # last: it marks the stage as completed
         if self.checkpoints is not None:
             self.checkpoints.remove()
         if self.session is not None:

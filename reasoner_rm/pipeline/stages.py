@@ -34,6 +34,7 @@ from reasoner_rm.training.grpo import GRPOTrainer
 from reasoner_rm.training.run_dir import RL_FILE, SFT_FILE, Stage
 from reasoner_rm.training.sft import SFTTrainer
 from reasoner_rm.utils.memory import release_memory
+from reasoner_rm.utils.progress import working
 
 
 class Pipeline(RunContext):
@@ -172,9 +173,10 @@ class Pipeline(RunContext):
         orders = ", both orders" if self.config.task in PAIRWISE_TASKS else ""
         print(f"evaluating {title}: {len(samples)} samples{orders}", file=sys.stderr)
         length, seed = self.config.eval.max_completion_length, self.config.run.seed
-        return evaluate(
-            engine, self.template, samples, box_converter=box_converter, max_tokens=length, seed=seed, **listeners
-        )
+        with working("evaluating"):
+            return evaluate(
+                engine, self.template, samples, box_converter=box_converter, max_tokens=length, seed=seed, **listeners
+            )
 
     def report(self) -> Path:
         """Write `report.html`."""

@@ -15,7 +15,7 @@ from reasoner_rm.models.pretrained import load_config, load_weights
 from reasoner_rm.release.example import example
 from reasoner_rm.release.model_card import model_card
 from reasoner_rm.release.run_info import RunInfo, read_run_info
-from reasoner_rm.utils.files import atomic_folder, atomic_write
+from reasoner_rm.utils.files import atomic_folder, atomic_write, link_or_copy
 from reasoner_rm.utils.parse_files import read_json
 
 ADAPTER = "adapter_config.json"
@@ -82,7 +82,7 @@ def _copy(final: Path, out: Path) -> None:
     for file in sorted(final.iterdir()):
         weights = file.suffix == ".safetensors" and not file.name.startswith("adapter")
         if (weights or file.name in RELEASED_FILES) and not (out / file.name).exists():
-            shutil.copyfile(file, out / file.name)
+            (link_or_copy if weights else shutil.copyfile)(file, out / file.name)
 
 
 def _merge(final: Path, out: Path) -> None:

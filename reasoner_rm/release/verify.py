@@ -18,6 +18,7 @@ from reasoner_rm.judge import Judge
 from reasoner_rm.release.run_info import read_run_info
 from reasoner_rm.schema import PAIRWISE_TASKS, Sample
 from reasoner_rm.tasks.render import Prompt, render
+from reasoner_rm.utils.progress import working
 
 PLAIN = 4
 """How many texts plain transformers writes again; it reads prompts one by one."""
@@ -49,13 +50,15 @@ def verify(release: str | Path, run: Path, n: int = 8, max_tokens: int = 256) ->
     texts = []
     for model in (run, release):
         judge = Judge.from_pretrained(model, "transformers", max_tokens=max_tokens)
-        votes = [vote for row in judge.collect_votes(samples) for vote in row]
+        with working(f"checking the texts of {model}"):
+            votes = [vote for row in judge.collect_votes(samples) for vote in row]
         texts.append([(vote.completion.text, vote.parsed.answer) for vote in votes])
         template, dtype = judge.template(samples[0].task), judge.engine.engine.vlm.model.dtype  # type: ignore[attr-defined]
         del judge
     of_run, of_release = texts
     checked = votes[:PLAIN]
-    plain = _plain_tokens(release, [render(vote.sample, template) for vote in checked], max_tokens, dtype)
+    with working("checking the texts of transformers' own generate"):
+        plain = _plain_tokens(release, [render(vote.sample, template) for vote in checked], max_tokens, dtype)
     same = sum(a == b for a, b in zip(of_run, of_release, strict=True))
     if same < len(of_run):
         raise InputError(

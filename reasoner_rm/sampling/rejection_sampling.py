@@ -16,6 +16,7 @@ from reasoner_rm.sampling.votes import Order, Vote, collect_votes
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.render import Template
+from reasoner_rm.utils.progress import redrawn
 
 CHUNK = 64
 
@@ -50,7 +51,8 @@ def split_by_pass_rate(
     mine = range(len(samples))[rank::world]
     rows: list[tuple[int, _Row]] = []
     sampling = SamplingParams(section.temperature, section.max_completion_length)
-    with tqdm(total=len(mine), desc="rejection sampling", unit="row", dynamic_ncols=True, disable=rank > 0) as bar:
+    bar = tqdm(total=len(mine), desc="rejection sampling", unit="row", dynamic_ncols=True, disable=rank > 0)
+    with bar, redrawn(bar):
         for start in range(0, len(mine), CHUNK):
             part = mine[start : start + CHUNK]
             chunk = [samples[i] for i in part]

@@ -26,6 +26,7 @@ from reasoner_rm.training.sharding import summon_full_params
 from reasoner_rm.training.signals import StopRequest
 from reasoner_rm.training.timers import StepTimer
 from reasoner_rm.training.trackers import Trackers
+from reasoner_rm.utils.progress import redrawn
 
 PROGRESS = "progress.json"
 SHOWN = ("loss", "reward", "reward/accuracy", "reward/listener_belief")
@@ -88,7 +89,7 @@ class TrainingSession:
         )
         self.step = 0
         """Steps made so far."""
-        self.timer, self.metrics, self.stop = StepTimer(), MetricBuffer(), StopRequest()
+        self.timer, self.metrics, self.stop = StepTimer(self._show_phase), MetricBuffer(), StopRequest()
         file = None if checkpoints is None else checkpoints.folder.with_suffix(".best.safetensors")
         self.best = BestCheckpoint(section.metric_for_best_model, section.early_stopping_patience, file)
         self.models = dict(models or {})
@@ -208,7 +209,14 @@ class TrainingSession:
             dynamic_ncols=True,
             disable=not distributed.is_main(),
         ) as self._bar:
-            yield
+            with redrawn(self._bar):
+                yield
+            self._bar.set_description(self.title)
+
+    def _show_phase(self, name: str) -> None:
+        """The bar names what a step is at; it shows it when it is next drawn."""
+        if self._bar is not None:
+            self._bar.set_description(f"{self.title}, {name.replace('_', ' ')}", refresh=False)
 
     def _update_bar(self) -> None:
         assert self._bar is not None

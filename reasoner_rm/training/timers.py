@@ -5,20 +5,26 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 
 
 class StepTimer:
-    """A stop-watch with named phases. Phases do not nest."""
+    """A stop-watch with named phases. Phases do not nest.
 
-    def __init__(self) -> None:
+    Args:
+        on_phase: called with the name of each phase when it begins.
+    """
+
+    def __init__(self, on_phase: Callable[[str], None] = lambda name: None) -> None:
+        self._on_phase = on_phase
         self._spent: dict[str, float] = defaultdict(float)
         self._began = time.perf_counter()
 
     @contextlib.contextmanager
     def __call__(self, name: str) -> Iterator[None]:
+        self._on_phase(name)
         start = _now()
         try:
             yield

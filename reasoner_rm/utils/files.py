@@ -136,6 +136,15 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         beside.rename(folder)
 
 
+def link_or_copy(source: str | Path, target: str | Path) -> None:
+    """Give a file a second name (a hard link); where the file system cannot, copy it. For files that are never changed
+    in place."""
+    try:
+        os.link(os.path.realpath(source), target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
 def append_line(out: io.FileIO, line: bytes) -> None:
     """Append a line to an unbuffered file: all of it, or nothing if there is no room.
 

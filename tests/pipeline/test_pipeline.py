@@ -63,6 +63,8 @@ def test_the_run_directory_is_whole(quick: Path) -> None:
                 assert 0 <= figures[key] <= 1
     assert summary["seconds"] > 0 and summary["peak_rss_mb"] > 0 and summary["seed"] == 0
     assert 0 <= summary["blind"]["accuracy"] <= 1
+    stored = [quick / name / "model.safetensors" for name in ("final", "checkpoints/grpo")]
+    assert stored[0].samefile(stored[1]), "the weights are stored once"
     card = json.loads((quick / "final" / "reasoner_rm.json").read_text())
     assert card["task"] == "image_preference" and card["container"] == "answer" and card["template"]["text"]
 

@@ -135,6 +135,7 @@ def test_the_folder_is_whole_and_names_no_path_of_the_machine(run: Path, release
         "tokenizer.json", "reasoner_rm.json", "example/1.png", "example/2.png",
     }  # fmt: skip
     assert not any(f.suffix in (".bin", ".pt", ".pkl") for f in release.rglob("*"))
+    assert (release / "model.safetensors").samefile(run / "final" / "model.safetensors"), "stored once"
     for file in release.rglob("*"):
         if file.is_file() and file.suffix != ".safetensors":
             assert str(run.parent).encode() not in file.read_bytes(), file.name

@@ -34,7 +34,9 @@ def test_few_rows_seen_many_times_are_warned_of(
     vlm = dataclasses.replace(tiny, model=copy.deepcopy(tiny.model))
     settings = SftSection(max_steps=1, batch_size=batch)
     SFTTrainer(vlm, load_template("qa", "brief"), [row], settings, seed=0, log=lambda *_: None).train()
-    assert (f"each is seen {batch} times" in capsys.readouterr().err) == warned
+    shown = capsys.readouterr().err
+    assert (f"each is seen {batch} times" in shown) == warned
+    assert "sft, optimiser" in shown, "the bar names the phase of the step"
 
 
 def rows() -> list[Sample]:

@@ -26,6 +26,7 @@ from reasoner_rm.utils.files import (
     atomic_path,
     atomic_write,
     drop_half_line,
+    link_or_copy,
     storage_errors,
 )
 from reasoner_rm.utils.parse_files import read_json, read_yaml
@@ -161,3 +162,19 @@ def test_standard_output_without_room_is_one_line() -> None:
     assert done.returncode == 1
     assert done.stderr.endswith("cannot be written (No space left on device); make room and start again\n")
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+
+
+def test_weights_are_linked_and_copied_where_there_are_no_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, linked, copied = (tmp_path / name for name in ("a", "b", "c"))
+    source.write_bytes(b"weights")
+    link_or_copy(source, linked)
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+    link_or_copy(source, copied)
+    assert linked.samefile(source) and not copied.samefile(source)
+    assert linked.read_bytes() == copied.read_bytes() == b"weights"

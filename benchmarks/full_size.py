@@ -55,8 +55,12 @@ CONFIG: dict[str, Any] = {
     "grpo": {"rewards": {"format": 0.5, "accuracy": 1.0, "listener_belief": 1.0}, "max_steps": 2, "save_steps": 1,
              "prompts_per_device": 1, "gradient_accumulation_steps": 1, "num_generations": 2,
              "max_completion_length": 12, "bf16": True, "gradient_checkpointing": True, "log_rollouts_every": 1},
+    "engine": {"name": "transformers"},
     "eval": {"limit": 1, "max_completion_length": 12, "blank_images": False},
 }  # fmt: skip
+
+WHOLE: dict[str, Any] = {"model": {"lora": None}, "listener": {"path": None}, "grpo": {"rewards": {"accuracy": 1.0}}}
+"""In a dry run all weights are trained."""
 
 
 @dataclass
@@ -282,7 +286,7 @@ def main() -> None:
     before = json.loads(file.read_text()) if file.is_file() else {}
     found = {name: Measured(**values) for name, values in before.get("stages", {}).items()}
     checkpoint = args.work / "checkpoint"
-    config = write_inputs(args.work, checkpoint, {"model": {"lora": None}} if dry else {})
+    config = write_inputs(args.work, checkpoint, WHOLE if dry else {})
     build = [sys.executable, __file__, *sys.argv[1:], "--build", str(checkpoint)]
     verbs = stages(args.work, checkpoint, config)[: 2 if dry else None]
     for stage in (Stage("build", build), *verbs):

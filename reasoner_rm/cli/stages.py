@@ -43,7 +43,7 @@ def add_verbs(verb: Add) -> None:
         )
         stage.add_argument("--gpus", type=int, default=1, help="with --dry-run: number of GPUs (default: 1)")
         stage.add_argument(
-            "--gpu-gb", type=float, help="with --dry-run: memory of one GPU, for advice if the stage does not fit"
+            "--gpu-gb", type=float, help="with --dry-run: memory of one GPU, for vLLM's share, and advice if short"
         )
         stage.add_argument(
             "--speed",

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from reasoner_rm.config import Config, GrpoSection, ModelSection, SftSection
@@ -17,9 +15,18 @@ from reasoner_rm.models.token_counter import Counter
 from reasoner_rm.pipeline.context import RunContext, trained_dtype
 from reasoner_rm.pipeline.listener_factory import POLICY_BASE
 from reasoner_rm.pipeline.preflight import check_stage, section_of
+from reasoner_rm.rollout.vllm.launch import TRAINING_SHARE
 from reasoner_rm.schema import Sample
-from reasoner_rm.training.memory_estimate import BatchShape, MemoryEstimate, counts, estimate
+from reasoner_rm.training.memory_estimate import (
+    BatchShape,
+    ListenerMemory,
+    MemoryEstimate,
+    VllmMemory,
+    counts,
+    estimate,
+)
 from reasoner_rm.training.run_dir import RunDir, Stage
+from reasoner_rm.training.zero_memory import Sharding, read_sharding
 
 GB = 10**9
 MAX_COUNTED = 32
@@ -51,13 +58,13 @@ def plan(
     if gpus < 1:
         raise InputError(f"--gpus is {gpus}", remedy="give at least 1")
     samples = check_stage(RunContext(config, RunDir(config.run.out)), stage, gpus)
-    sharding = zero_stage(config.run.deepspeed)
-    if sharding == 3:
+    sharding = read_sharding(config.run.deepspeed, gpus)
+    if sharding.stage == 3:
         check_unsharded(config.model.quantize is not None)
     lengths, patches = _lengths(config, samples)
     section = section_of(config, stage)
     steps = _grpo(section, samples, gpus) if isinstance(section, GrpoSection) else _sft(section, samples, gpus)
-    memory = memory_of(config, stage, max(lengths), patches, gpus=gpus, sharding=sharding)
+    memory = memory_of(config, stage, max(lengths), patches, sharding=sharding, card_gb=gpu_gb)
     mean = round(sum(lengths) / len(lengths), 1)
     result: dict[str, Any] = {
         "stage": stage,
@@ -75,29 +82,52 @@ def plan(
 
 
 def memory_of(
-    config: Config, stage: Stage, prompt: int, patches: int, *, gpus: int = 1, sharding: int = 0,
-    architecture: Callable[[str], Any] = architecture_of,
+    config: Config, stage: Stage, prompt: int, patches: int, *, sharding: Sharding | None = None,
+    card_gb: float | None = None, architecture: Callable[[str], Any] = architecture_of,
 ) -> MemoryEstimate:  # fmt: skip
-    """The estimated memory of a stage on one GPU.
+    """The estimated memory of a stage on one GPU. Engine `auto` counts as vLLM, which it is there if vLLM is installed.
 
     Args:
         prompt: tokens of the longest prompt.
         patches: the most image patches of a prompt.
-        sharding: the ZeRO stage.
+        sharding: None: one GPU.
+        card_gb: the memory of the GPU, of which vLLM takes a share; None: what its weights and a rollout need.
         architecture: returns the configuration of a model path.
     """
-    section, listening = section_of(config, stage), config.listener
+    section, engine = section_of(config, stage), config.engine
     model = config.model.model_copy(update={"dtype": trained_dtype(config)})
-    update, rollout = BatchShape(getattr(section, "batch_size", 1), prompt, 1, TARGET_TOKENS, patches), None
-    if isinstance(section, GrpoSection):
-        update, rollout = _batch_shapes(section, prompt, patches)
-    listener_bytes = 0
-    if stage == "grpo" and listening.path not in (None, POLICY_BASE) and listening.endpoint is None:
-        listener_bytes = counts(architecture(str(listening.path)), ModelSection(dtype=listening.dtype)).stored
+    policy = architecture(config.model.path)
+    if not isinstance(section, GrpoSection):
+        update = BatchShape(getattr(section, "batch_size", 1), prompt, 1, TARGET_TOKENS, patches)
+        return estimate(policy, model, section, update, None, sharding=sharding)
+    update, rollout = _batch_shapes(section, prompt, patches)
+    share = 0 if engine.name == "http" else _share(engine.gpu_memory_utilization or TRAINING_SHARE, card_gb)
     return estimate(
-        architecture(config.model.path), model, section, update, rollout, ranks=gpus, stage=sharding,
-        reference=stage == "grpo" and config.grpo.beta > 0, listener=listener_bytes,
+        policy, model, section, update, rollout, sharding=sharding, reference=section.beta > 0,
+        listener=_listener_memory(config, policy, architecture, card_gb),
+        vllm=None if engine.name == "transformers" else VllmMemory(share, engine.sleep),
     )  # fmt: skip
+
+
+def _share(of_card: float, card_gb: float | None) -> int | None:
+    return None if card_gb is None else int(of_card * card_gb * GB)
+
+
+def _listener_memory(
+    config: Config, policy: Any, architecture: Callable[[str], Any], card_gb: float | None
+) -> ListenerMemory | None:
+    """What the run's listener takes of the policy's GPU."""
+    listening = config.listener
+    if listening.path is None or listening.endpoint is not None:
+        return None
+    size = 4 if listening.dtype == "float32" else 2
+    if listening.path == POLICY_BASE:
+        return ListenerMemory(0, policy, size)
+    model = architecture(listening.path)
+    weights = counts(model, ModelSection(dtype=listening.dtype)).stored
+    if listening.engine == "vllm":
+        return ListenerMemory(_share(listening.gpu_memory_utilization, card_gb) or weights)
+    return ListenerMemory(weights, model, size)
 
 
 def _lengths(config: Config, samples: Sequence[Sample]) -> tuple[list[int], int]:
@@ -152,29 +182,30 @@ def _sft(section: SftSection, samples: Sequence[Sample], gpus: int) -> dict[str,
     return {"optimizer_steps": number, "samples_a_step": batch}
 
 
-def zero_stage(file: Path | None) -> int:
-    """The stage of a DeepSpeed configuration; 0 without one."""
-    if file is None:
-        return 0
-    try:
-        return int(json.loads(file.read_text(encoding="utf-8"))["zero_optimization"]["stage"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"cannot read the ZeRO stage ({error})", file=file, remedy="see scripts/deepspeed/") from None
-
-
 def advice(config: Config, section: GrpoSection | SftSection, memory: MemoryEstimate) -> list[str]:
-    """Settings that reduce the memory, the one for the largest part first."""
-    options: list[tuple[int, str]] = []
-    if config.model.lora is None:
-        trained = memory.optimizer + memory.gradients + memory.reference
-        options.append((trained, "model.lora: train low-rank layers only, on one GPU"))
-        if zero_stage(config.run.deepspeed) < 3:
-            options.append((memory.weights + memory.optimizer, "run.deepspeed: scripts/deepspeed/zero3.json"))
+    """What reduces the memory, for the largest part first; each names its part, and what this is of the total."""
+    parts: list[tuple[str, int, str]] = []
+    whole = config.model.lora is None
+    if whole:
+        state = memory.optimizer + memory.gradients
+        parts.append(("optimiser and gradients", state, "model.lora trains low-rank layers only, on one GPU"))
+        if memory.reference:
+            parts.append(("reference", memory.reference, "model.lora, whose base it then is, or grpo.beta: 0"))
+        if read_sharding(config.run.deepspeed, 1).stage < 3:
+            shared = memory.weights + memory.optimizer
+            parts.append(("weights and optimiser", shared, "run.deepspeed: scripts/deepspeed/zero3.json, more GPUs"))
     elif config.model.quantize is None:
-        options.append((memory.weights, "model.quantize: nf4, for the frozen weights"))
+        parts.append(("weights", memory.weights, "model.quantize: nf4, for the frozen weights"))
     if not section.gradient_checkpointing:
-        options.append((memory.activations, "gradient_checkpointing: true"))
+        parts.append(("activations", memory.activations, "gradient_checkpointing: true"))
     if isinstance(section, GrpoSection):
-        options.append((memory.activations, "grpo.max_tokens_per_forward: split groups, with the same gradient"))
-        options.append((memory.kv_cache, "fewer grpo.num_generations, or a shorter grpo.max_completion_length"))
-    return [option for size, option in sorted(options, key=lambda pair: -pair[0]) if size]
+        lend = "serve it (listener.endpoint)" if whole else "listener.path: policy, the policy's base, or serve it"
+        parts += [
+            ("listener", memory.listener + memory.listening, lend),
+            ("activations", memory.activations, "a lower grpo.max_tokens_per_forward, with the same gradient"),
+            ("KV cache", memory.kv_cache, "fewer grpo.num_generations, or a shorter grpo.max_completion_length"),
+            ("vLLM", memory.engine + memory.engine_awake, "a lower engine.gpu_memory_utilization, or a server"),
+        ]
+    parts.sort(key=lambda part: -part[1])
+    total = memory.total / GB
+    return [f"{name}, {size / GB:.1f} of {total:.1f} GB: {way}" for name, size, way in parts if size]

@@ -15,6 +15,7 @@ from reasoner_rm.schema import Completion
 from reasoner_rm.tasks.render import Prompt
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from reasoner_rm.models.prompt_encoder import PromptEncoder
@@ -115,6 +116,11 @@ class RolloutEngine(ABC):
     def failure(self) -> ServiceError | None:
         """The error that ended it; None while it runs."""
         return None
+
+    def computes_with(self, model: torch.nn.Module) -> bool:
+        """Whether it computes with this model's weights, which a training then gathers while it is asked, where
+        processes share them. By default it may."""
+        return True
 
     @property
     def usage(self) -> str:

@@ -29,6 +29,8 @@ from reasoner_rm.rollout.http_options import HttpOptions
 from reasoner_rm.schema import Completion
 
 if TYPE_CHECKING:
+    import torch
+
     from reasoner_rm.models.prompt_encoder import PromptEncoder
 
 VLLM = {
@@ -73,6 +75,9 @@ class HttpEngine(RolloutEngine):
         owner = endpoint.model_info.get("owned_by") if _lists_models(endpoint) else None
         self.vllm, self.is_judge_server = owner == "vllm", owner == OWNER
         self._left_out: set[str] = set()
+
+    def computes_with(self, model: torch.nn.Module) -> bool:
+        return False
 
     def generate(self, requests: Sequence[GenerationRequest], sampling: SamplingParams) -> list[tuple[Completion, ...]]:
         return in_order(self.stream(requests, sampling))

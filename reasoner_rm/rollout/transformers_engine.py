@@ -58,6 +58,9 @@ class TransformersEngine(RolloutEngine):
         self.encoder = encoder or PromptEncoder(vlm)
         self.rows, self.max_tokens = rows, max_tokens
 
+    def computes_with(self, model: torch.nn.Module) -> bool:
+        return self.vlm.model is model
+
     def generate(self, requests: Sequence[GenerationRequest], sampling: SamplingParams) -> list[tuple[Completion, ...]]:
         return in_order(self.stream(requests, sampling))
 

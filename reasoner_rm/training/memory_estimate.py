@@ -6,14 +6,16 @@ Activations are those of a packed group in this project's attention, counted ten
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 from reasoner_rm.config import ModelSection, TrainSection
 from reasoner_rm.models.param_groups import part_of
+from reasoner_rm.models.prefix_cache import PREFILL_TOKENS
 from reasoner_rm.models.pretrained import build
 from reasoner_rm.models.quantization import stored_bytes
 from reasoner_rm.models.token_logprobs import MAX_LOGITS_CUDA
+from reasoner_rm.training.zero_memory import Sharding
 
 ADAM = 8
 """Bytes of a trained weight's two moments, in fp32."""
@@ -37,28 +39,75 @@ class BatchShape:
 
 @dataclass(frozen=True, slots=True)
 class MemoryEstimate:
-    """Bytes on one GPU. ``vision``: the tower's activations. ``gathered``: the weights of other GPUs, which a rollout
-    brings together under ZeRO-3."""
+    """Bytes on one GPU.
+
+    Attributes:
+        listener: its weights, or the share of a vLLM engine of its own.
+        buffers: DeepSpeed's, for the exchange of weights and gradients.
+        activations, vision, logits: of the language model, the tower and the head, in the update.
+        fp32_gradients: copies that DeepSpeed's optimiser steps with.
+        kv_cache: of rollouts on the transformers engine. ``prefill``: the activations while it reads prompts.
+            ``gathered``: the weights of other GPUs, which it brings together under ZeRO-3.
+        engine: vLLM's share in the rollout; in sleep mode it is free during the update. ``engine_awake``: without.
+        listening: the activations of a listener in this process.
+    """
 
     weights: int
     reference: int
     listener: int
     gradients: int
     optimizer: int
+    buffers: int
     activations: int
     vision: int
     logits: int
-    kv_cache: int
+    fp32_gradients: int
+    kv_cache: int = 0
+    prefill: int = 0
     gathered: int = 0
+    engine: int = 0
+    engine_awake: int = 0
+    listening: int = 0
 
     @property
     def total(self) -> int:
-        """The update and the rollout do not hold theirs at once."""
-        fixed = self.weights + self.reference + self.listener + self.gradients + self.optimizer
-        return fixed + max(self.activations + self.vision + self.logits, self.kv_cache + self.gathered)
+        """The most at one time: rollout, update, and the optimiser's step do not hold theirs at once."""
+        always = self.weights + self.reference + self.listener + self.gradients + self.optimizer + self.buffers
+        rollout = self.kv_cache + self.prefill + self.gathered + self.engine + self.listening
+        update = self.activations + self.vision + self.logits
+        return always + self.engine_awake + max(update, self.fp32_gradients, rollout)
 
     def as_json(self) -> dict[str, int]:
         return asdict(self) | {"total": self.total}
+
+
+@dataclass(frozen=True, slots=True)
+class VllmMemory:
+    """What vLLM takes in this process.
+
+    Attributes:
+        share: bytes of its share of the card; None where the card is not known: its weights and the KV cache of a
+            rollout.
+        sleeps: it gives them back during the update.
+    """
+
+    share: int | None = None
+    sleeps: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerMemory:
+    """What a listener on the same GPU takes.
+
+    Attributes:
+        held: bytes of its weights, or of an engine of its own; 0 for the policy's base.
+        config: its model's configuration, where it computes in this process; None: elsewhere, or on vLLM.
+        size: bytes of one of its activations.
+    """
+
+    held: int = 0
+    config: Any = None
+    size: int = 2
 
 
 class Counts(NamedTuple):
@@ -153,34 +202,68 @@ def kv_cache(text: Any, shape: BatchShape, size: int) -> int:
     return int(2 * text.num_hidden_layers * shape.tokens * text.num_key_value_heads * dim * size)
 
 
+def forward_activations(config: Any, shape: BatchShape, size: int, budget: int = PREFILL_TOKENS) -> int:
+    """Bytes of a forward pass without gradients over whole prompts with their completions, of which as many are
+    together as ``budget`` tokens hold: in a layer's MLP its gate, its projection and their product, beside five times
+    the hidden states; before that, a block of the tower."""
+    text, one = config.get_text_config(), shape.tokens // shape.groups
+    groups = max(1, min(shape.groups, budget // one))
+    mlp = min(groups * one, budget) * size * (3 * text.intermediate_size + 5 * text.hidden_size)
+    return int(max(mlp, block_activations(config, groups * shape.patches, size)))
+
+
 def estimate(
     config: Any, model: ModelSection, section: TrainSection, update: BatchShape, rollout: BatchShape | None, *,
-    ranks: int = 1, stage: int = 0, reference: bool = False, listener: int = 0,
+    sharding: Sharding | None = None, reference: bool = False, listener: ListenerMemory | None = None,
+    vllm: VllmMemory | None = None,
 ) -> MemoryEstimate:  # fmt: skip
     """Memory of one GPU.
 
     Args:
         update: one pass of the update. ``rollout``: the prompts that are answered side by side, None for SFT.
-        ranks: how many GPUs share. ``stage``: ZeRO's, 0 for DDP; gradients are shared from 2 on, weights from 3.
+        sharding: None: one process.
         reference: a frozen copy of the policy, whole on each GPU.
-        listener: bytes of the weights of a listener on the same GPU.
+        listener: one that this GPU has to do with.
+        vllm: the rollouts' engine; None: the transformers engine.
     """
-    _, trained, stored = counts(config, model)
+    sharding, listener = sharding or Sharding(), listener or ListenerMemory()
+    every, trained, stored = counts(config, model)
     size = 4 if model.dtype == "float32" and not section.bf16 else 2
     width = 4 if model.dtype == "float32" or model.lora is not None else 2  # LoRA layers are fp32 beside any base
-    master = 4 * trained if stage and width == 2 else 0
     text, whole = config.get_text_config(), model.lora is None
     sees, speaks = (whole and part not in model.freeze for part in ("vision", "language_model"))
-    mine = stored // (ranks if stage == 3 else 1)
+    mine = 0 if sharding.offloads_weights else sharding.share(stored, 3)
+    away = sharding.offloads_optimizer
+    moments = ADAM * trained + (4 * trained if sharding.stage and width == 2 else 0)
+    stepped = min(sharding.share(trained, 1), sharding.step_group if sharding.stage == 3 else trained)
+    rolls = {} if rollout is None else _rollout(config, rollout, size, stored, mine, vllm)
+    if rollout is not None and listener.config is not None:
+        rolls["listening"] = forward_activations(listener.config, rollout, listener.size)
     return MemoryEstimate(
         weights=mine if model.lora is None else mine + width * trained,
         reference=stored if reference and model.lora is None else 0,
-        listener=listener,
-        gradients=trained * width // (ranks if stage >= 2 else 1),
-        optimizer=(ADAM * trained + master) // (ranks if stage else 1),
+        listener=listener.held,
+        gradients=0 if away else sharding.share(trained * (4 if sharding.fp32_gradients else width), 2),
+        optimizer=0 if away else sharding.share(moments, 1),
+        buffers=sharding.buffers(every),
         activations=activations(text, update, size, section.gradient_checkpointing),
         vision=vision_activations(config, update, size, section.gradient_checkpointing) if sees else 0,
         logits=logits(text, update, size, 4 * text.vocab_size * text.hidden_size if speaks else 0),
-        kv_cache=kv_cache(text, rollout, size) if rollout else 0,
-        gathered=stored - mine if rollout else 0,
+        fp32_gradients=4 * stepped if sharding.stage and not away else 0,
+        **rolls,
     )
+
+
+def _rollout(
+    config: Any, rollout: BatchShape, size: int, stored: int, mine: int, vllm: VllmMemory | None
+) -> dict[str, int]:
+    """The parts of an estimate that the rollout's engine adds.
+
+    Args:
+        stored: bytes of all of the policy's weights, of which this GPU holds ``mine``.
+    """
+    cache = kv_cache(config.get_text_config(), rollout, size)
+    if vllm is None:
+        prompts = replace(rollout, completions=0)
+        return {"kv_cache": cache, "prefill": forward_activations(config, prompts, size), "gathered": stored - mine}
+    return {"engine" if vllm.sleeps else "engine_awake": stored + cache if vllm.share is None else vllm.share}

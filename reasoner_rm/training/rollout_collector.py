@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +59,7 @@ class RolloutCollector:
         """
         with distributed.raise_on_all_ranks(), self.timer("encoding"):
             encoded = [self.encoder.encode(render(s, self.template)) for s in samples]
-        with summon_full_params(self.optimization.model):
+        with self._weights_gathered():
             groups, beliefs = self.roll_out(samples, step)
         with self.timer("scoring"):
             sizes = [tuple((image.original, image.processed) for image in prompt.images) for prompt in encoded]
@@ -66,6 +67,13 @@ class RolloutCollector:
             for values in group_metrics(scored, self.scorer.filter_metric):
                 self.metrics.add(**values)
         return list(zip(scored, encoded, strict=True))
+
+    def _weights_gathered(self) -> AbstractContextManager[None]:
+        """A context in which the policy's weights are whole, if the engine or the listener computes with them."""
+        engines = [self.engine] if self.listener is None else [self.engine, self.listener.engine]
+        if any(engine.computes_with(self.optimization.vlm.model) for engine in engines):
+            return summon_full_params(self.optimization.model)
+        return nullcontext()
 
     def roll_out(self, samples: list[Sample], step: int) -> tuple[list[Group], list[Beliefs | None]]:
         """A group for each sample, and the listener's beliefs about it."""

@@ -64,6 +64,9 @@ class Replay(RolloutEngine):
     def __init__(self, vlm: Vlm):
         self.vlm = vlm
 
+    def computes_with(self, model: torch.nn.Module) -> bool:
+        return False
+
     def generate(self, requests: Sequence[GenerationRequest], sampling: SamplingParams) -> list[tuple[Completion, ...]]:
         return [tuple(self._say(seed, sampling.max_tokens) for seed in r.seeds) for r in requests]
 

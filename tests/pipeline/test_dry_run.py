@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -46,9 +47,22 @@ def test_the_steps_add_up(recipe: Path) -> None:
 def test_what_does_not_fit_comes_with_what_would(recipe: Path) -> None:
     found = plan(load_config(recipe), "grpo", gpu_gb=1e-4)
     assert not found["fits"] and any("model.lora" in way for way in found["advice"])
-    assert plan(load_config(recipe), "grpo", gpu_gb=80)["fits"]
+    roomy = plan(load_config(recipe), "grpo", gpu_gb=80)
+    assert roomy["fits"] and roomy["memory_gb"]["engine"] == 32.0, "vLLM's share of the card"
     with pytest.raises(InputError, match="not set"):
         plan(load_config(recipe, ("data.train=null",)), "grpo")
+
+
+def test_advice_begins_with_the_largest_part(recipe: Path, tiny_qwen3_folder: Path) -> None:
+    """A listener as large as the policy, beside LoRA: lend the base, or serve it."""
+    listener = (f"listener.path={tiny_qwen3_folder}", "listener.dtype=float32", "model.lora.r=2", "engine.name=http")
+    served = ('engine.endpoint.urls=["http://localhost:1/v1"]', f"engine.weight_sync_dir={recipe.parent}")
+    config = load_config(recipe, (*listener, *served, "model.dtype=bfloat16", "grpo.max_completion_length=4"))
+    first, *rest = plan(config, "grpo", gpu_gb=1e-3)["advice"]
+    part, size, total = re.fullmatch(r"(\w+), ([\d.]+) of ([\d.]+) GB: listener.path: policy.*serve it", first).groups()  # type: ignore[union-attr]
+    assert part == "listener" and float(size) <= float(total) and rest
+    lent = config.model_copy(update={"listener": config.listener.model_copy(update={"path": "policy"})})
+    assert plan(lent, "grpo")["memory_gb"]["listener"] == 0 < plan(config, "grpo")["memory_gb"]["listener"]
 
 
 def test_the_shell_says_it_and_writes_nothing(recipe: Path) -> None:

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import checkpoints
 import pytest
 from PIL import Image
 from transformers import AutoConfig
@@ -18,8 +19,10 @@ from reasoner_rm.pipeline.stages import Pipeline
 from reasoner_rm.rewards import parse_spec
 from reasoner_rm.schema import Sample
 from reasoner_rm.training.run_dir import RunDir
+from reasoner_rm.training.zero_memory import Sharding, read_sharding
 
-CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 BOX = {"boxes": [{"bbox_2d": [4, 4, 40, 40], "label": "cube"}]}
 GOLD = {
     "image_preference": {"p_first": 1.0},
@@ -56,7 +59,7 @@ def shrunk(file: Path, tiny: Path, out: Path) -> Config:
         stages = [short | {"steps": 1}, short | {"num_generations": 3, "steps": 1}]
         overrides.append(f"grpo.length_schedule={json.dumps(stages)}")
     if config.listener.path:
-        overrides += [f"listener.path={tiny}", "listener.dtype=float32"]
+        overrides += [f"listener.path={tiny}", "listener.dtype=float32", "listener.endpoint=null"]
     for name in ("cold_start", "train", "heldout"):
         if getattr(config.data, name) is not None:
             overrides.append(f"data.{name}={out / 'samples.jsonl'}")
@@ -66,25 +69,17 @@ def shrunk(file: Path, tiny: Path, out: Path) -> Config:
 
 
 ESTIMATE = re.compile(
-    r"^# Estimate: (\d+) GB a GPU for grpo on (\d+) GPUs? \((alone|zero3)\), "
+    r"^# Estimate: (\d+) of 80 GB a GPU for grpo on (\d+) GPUs? \((alone|zero3|zero3_offload)\), "
     r"prompts of (\d+) tokens, (\d+) of them images\.$", re.M,
 )  # fmt: skip
-SHAPES: dict[str, tuple[int, int, int, int, int, int, bool]] = {
-    "Qwen/Qwen2.5-VL-3B-Instruct": (2048, 36, 16, 2, 11008, 151936, True),
-    "Qwen/Qwen2.5-VL-7B-Instruct": (3584, 28, 28, 4, 18944, 152064, False),
-}
-"""Width, layers, heads, key-value heads, MLP, vocabulary, tied head: of the published config.json."""
+CARD_GB, FITS_GB = 80, 72
+"""A GPU, and the most of it that an estimate may take: CUDA, NCCL and fragmentation take some more."""
 
 
 def published(path: str) -> Any:
     """The configuration of a model of the hub, which is not at hand."""
-    width, layers, heads, shared, inner, vocabulary, tied = SHAPES[path]
-    text = {
-        "hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": heads, "vocab_size": vocabulary,
-        "num_key_value_heads": shared, "intermediate_size": inner, "tie_word_embeddings": tied,
-    }  # fmt: skip
-    vision = {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16, "out_hidden_size": width}
-    return AutoConfig.for_model("qwen2_5_vl", text_config=text, vision_config=vision, tie_word_embeddings=tied)
+    name = path.removeprefix("Qwen/").removesuffix("-Instruct").lower()
+    return AutoConfig.for_model(**checkpoints.published(name))
 
 
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
@@ -95,11 +90,17 @@ def test_a_recipe_states_what_it_needs(file: Path) -> None:
     gigabytes, gpus, prompt, images = (int(stated[i]) for i in (1, 2, 4, 5))
     launched = re.search(rf"scripts/launch.sh (\d+) (\w+) (?:grpo|\$stage) configs/{file.name}", text)
     assert (launched[1], launched[2]) == (stated[2], stated[3]) if launched else stated[3] == "alone"
-    sharding = 3 if stated[3] == "zero3" else 0
     memory = memory_of(
-        load_config(file), "grpo", prompt, 4 * images, gpus=gpus, sharding=sharding, architecture=published
-    )
+        load_config(file), "grpo", prompt, 4 * images, sharding=sharding_of(stated[3], gpus), card_gb=CARD_GB,
+        architecture=published,
+    )  # fmt: skip
+    assert memory.total / GB <= FITS_GB, memory.as_json()
     assert round(memory.total / GB) == gigabytes, memory.as_json()
+
+
+def sharding_of(kind: str, gpus: int) -> Sharding:
+    """What `scripts/launch.sh` starts."""
+    return read_sharding(None if kind == "alone" else ROOT / "scripts" / "deepspeed" / f"{kind}.json", gpus)
 
 
 def test_there_is_a_recipe_for_each_system() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,20 +17,27 @@ from PIL import Image
 from transformers import AutoConfig
 
 from reasoner_rm.config import GrpoSection, LoraSection, ModelSection
+from reasoner_rm.errors import InputError
 from reasoner_rm.models import token_logprobs
 from reasoner_rm.models.group_logprobs import group_logprobs
 from reasoner_rm.models.loading import Vlm
 from reasoner_rm.models.lora import add_lora
 from reasoner_rm.models.prompt_encoder import PromptEncoder
+from reasoner_rm.rollout.base import OptionQuery, option_token_ids
+from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.tasks.render import Prompt
 from reasoner_rm.training.memory_estimate import (
     BatchShape,
+    ListenerMemory,
+    VllmMemory,
     block_activations,
     counts,
     estimate,
+    forward_activations,
     layer_activations,
     logits,
 )
+from reasoner_rm.training.zero_memory import Sharding, read_sharding
 
 
 def kept(vlm: Vlm, layers: int, words: int, completions: int, length: int) -> tuple[int, int]:
@@ -120,7 +129,62 @@ def test_sharding_shares_out_what_it_shards(tiny: Vlm) -> None:
     config, model = AutoConfig.from_pretrained(tiny.source), ModelSection(dtype="bfloat16")
     shape = BatchShape(1, 100, 8, 50)
     alone, two, three = (
-        estimate(config, model, GrpoSection(bf16=True), shape, shape, ranks=4, stage=stage) for stage in (0, 2, 3)
+        estimate(config, model, GrpoSection(bf16=True), shape, shape, sharding=Sharding(4, stage))
+        for stage in (0, 2, 3)
     )
     assert two.gradients == alone.gradients // 4 and two.weights == alone.weights == three.weights * 4
     assert alone.activations == three.activations > alone.logits > 0
+    assert alone.buffers == alone.fp32_gradients == 0 and two.buffers == 2 * 500_000_000
+    assert two.fp32_gradients == three.fp32_gradients == 2 * alone.gradients // 4, "fp32, of the part that is stepped"
+    accumulated = Sharding(4, 2, fp32_gradients=True, overlap=True)
+    wide = estimate(config, model, GrpoSection(bf16=True), shape, shape, sharding=accumulated)
+    assert wide.gradients == 2 * two.gradients and wide.buffers == 2 * two.buffers
+
+
+def test_a_deepspeed_configuration_says_what_it_holds(tmp_path: Path) -> None:
+    file = tmp_path / "zero.json"
+    zero = {"stage": 3, "reduce_bucket_size": 2e8, "stage3_max_live_parameters": "auto", "sub_group_size": 1e8,
+            "offload_optimizer": {"device": "cpu"}, "offload_param": {"device": "none"}}  # fmt: skip
+    file.write_text(json.dumps({"zero_optimization": zero, "data_types": {"grad_accum_dtype": "fp32"}}))
+    found = read_sharding(file, 8)
+    assert found == Sharding(8, 3, 200_000_000, False, 10**9, 10**8, True, offloads_optimizer=True)
+    assert found.buffers(3 * 10**8) == 2 * 5 * 10**8, "the bucket, and all weights, which are fewer than may be live"
+    file.write_text('{"zero_optimization": {"stage": "auto"}}')
+    with pytest.raises(InputError, match=r"zero\.json: cannot read the ZeRO stage"):
+        read_sharding(file, 8)
+
+
+def test_the_total_is_the_greatest_of_rollout_update_and_step(tiny: Vlm) -> None:
+    """vLLM's share and the listener's activations belong to the rollout, in sleep mode; without, vLLM stays."""
+    config, model, section = AutoConfig.from_pretrained(tiny.source), ModelSection(dtype="bfloat16"), GrpoSection()
+    shape, share = BatchShape(2, 100, 8, 50), 10**9
+    plain = estimate(config, model, section, shape, shape)
+    assert plain.kv_cache > 0 and plain.prefill > 0 and plain.engine == plain.listening == 0
+    asleep, awake = (
+        estimate(config, model, section, shape, shape, vllm=VllmMemory(share, sleeps)) for sleeps in (True, False)
+    )
+    update = plain.activations + plain.vision + plain.logits
+    assert asleep.kv_cache == asleep.prefill == 0 and awake.total - asleep.total == update
+    heard = estimate(
+        config, model, section, shape, shape, vllm=VllmMemory(share), listener=ListenerMemory(7, config, 4)
+    )
+    assert heard.total - asleep.total == 7 + heard.listening and heard.listening > 0
+
+
+@pytest.mark.parametrize("family", ["tiny", "tiny_qwen3"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_pass_of_the_listener_within_a_fifth_of_its_peak(
+    family: str, dtype: torch.dtype, request: pytest.FixtureRequest
+) -> None:
+    vlm: Vlm = request.getfixturevalue(family)
+    vlm = dataclasses.replace(vlm, model=copy.deepcopy(vlm.model).to(dtype))
+    engine = TransformersEngine(vlm)
+    prompt = Prompt((Image.new("RGB", (56, 56)), "what is it " * 200), (True, False))
+    query = OptionQuery(prompt, ("a red square " * 100,) * 8, ("1", "2"))
+    known = option_token_ids(query.prefixes[0], query.options, vlm.tokenizer)
+    assert known is not None
+    shape = BatchShape(1, len(engine.encoder.encode(prompt).input_ids), 8, len(known[0]))
+    peak = peak_bytes(lambda: engine.option_logprobs([query]))
+    assert forward_activations(vlm.model.config, shape, dtype.itemsize) == pytest.approx(peak, rel=0.2)
+    half = forward_activations(vlm.model.config, dataclasses.replace(shape, groups=4), dtype.itemsize, 2 * shape.tokens)
+    assert half == 2 * forward_activations(vlm.model.config, shape, dtype.itemsize), "as many as the budget holds"

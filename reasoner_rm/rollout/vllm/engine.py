@@ -71,6 +71,9 @@ class VllmEngine(RolloutEngine):
         self._asleep = False
         self.release_memory()
 
+    def computes_with(self, model: torch.nn.Module) -> bool:
+        return False
+
     def generate(self, requests: Sequence[GenerationRequest], sampling: SamplingParams) -> list[tuple[Completion, ...]]:
         return in_order(self.stream(requests, sampling))
 

@@ -22,6 +22,9 @@ from reasoner_rm.utils.memory import release_memory
 VERSIONS = (0, 31), (0, 32)
 """From, and up to but not including: what the tests run."""
 
+TRAINING_SHARE = 0.4
+"""The share of a GPU's memory beside training, where the configuration names none."""
+
 ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # weights can only be handed over within a process
     "VLLM_USE_V2_MODEL_RUNNER": "0",  # the runner whose logits processors `banned` is written for
@@ -61,7 +64,7 @@ def start(vlm: Vlm, settings: EngineSection, *, sync_weights: bool = False, stat
     os.environ |= {name: value for name, value in ENVIRONMENT.items() if name not in os.environ}
     cuda = torch.cuda.is_available()
     size = vlm.processor.image_processor.size
-    share = settings.gpu_memory_utilization or (0.4 if sync_weights else _free_share() if cuda else 0.9)
+    share = settings.gpu_memory_utilization or (TRAINING_SHARE if sync_weights else _free_share() if cuda else 0.9)
     cache_gb = settings.kv_cache_gb or (None if cuda else 1.0)
     arguments: dict[str, Any] = {
         "model": vlm.source,

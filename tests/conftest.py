@@ -161,7 +161,7 @@ def served(
     """A vLLM server and the model that it serves. Tests share it; one that kills it goes last, as the next would start
     another."""
     vlm = perturbed(tiny)
-    if not _vllm_servers or _vllm_servers[-1].process.poll() is not None:
+    if not _vllm_servers or not _vllm_servers[-1].is_alive():
         folder = tmp_path_factory.mktemp("served")
         vlm.model.save_pretrained(folder / "model")
         vlm.processor.save_pretrained(folder / "model")

@@ -73,14 +73,26 @@ def evaluate(
         self_listener: the evaluated model as a listener: the confidence of its own verdict.
         box_converter: converts boxes to original pixels.
     """
-    protocol = BOTH_ORDERS.with_options(seed=seed)
-    predictor = EnginePredictor(engine, lambda _: template, SamplingParams(0.0, max_tokens), seed, box_converter)
-    items = predict(predictor, [with_ground_truth(sample) for sample in samples], protocol)
+    items = greedy_votes(engine, template, samples, box_converter=box_converter, max_tokens=max_tokens, seed=seed)
     if listener is not None:
         items = _with_beliefs(items, listener, lambda vote, probs: dataclasses.replace(vote, listener=probs))
     if self_listener is not None:
         items = _with_beliefs(items, self_listener, lambda vote, probs: dataclasses.replace(vote, confidence=probs))
-    return Evaluation.of(samples, items, protocol)
+    return Evaluation.of(samples, items, BOTH_ORDERS.with_options(seed=seed))
+
+
+def greedy_votes(
+    engine: RolloutEngine,
+    template: Template,
+    samples: Sequence[Sample],
+    *,
+    box_converter: BoxConverter | None,
+    max_tokens: int,
+    seed: int,
+) -> list[AnsweredItem]:
+    """The samples with the votes that :func:`evaluate` scores."""
+    predictor = EnginePredictor(engine, lambda _: template, SamplingParams(0.0, max_tokens), seed, box_converter)
+    return predict(predictor, [with_ground_truth(sample) for sample in samples], BOTH_ORDERS.with_options(seed=seed))
 
 
 def _with_beliefs(

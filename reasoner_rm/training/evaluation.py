@@ -17,7 +17,7 @@ from reasoner_rm.utils.files import atomic_path
 
 BEST = "best.safetensors"
 EvalFn = Callable[[], Mapping[str, float]]
-"""Computes the metrics of held-out samples, by name."""
+"""Computes the metrics of held-out samples, by name. Collective: all processes call it, and get the same values."""
 
 
 class BestCheckpoint:

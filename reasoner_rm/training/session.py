@@ -56,8 +56,8 @@ class TrainingSession:
         title: of the progress bar and the trackers.
         metadata: values of the run that a state has to be resumed with.
         checkpoints: where they are written; None writes none.
-        eval_fn: computes metrics of held-out samples every ``section.eval_steps`` steps, in the first process alone,
-            which holds all weights meanwhile.
+        eval_fn: computes metrics of held-out samples every ``section.eval_steps`` steps; every process holds all
+            weights meanwhile.
         components: the parts of a state beside the policy, by name.
         models: modules beside the policy whose weights change, by name.
         alarms: called with (step, metrics) in every process; returns the reasons to stop that it finds.
@@ -191,9 +191,8 @@ class TrainingSession:
             return
         if not is_eval_due(self.step, every, self.updates) and self.step < self.steps:
             return
-        with self.timer("evaluation"), summon_full_params(self.optimization.model), distributed.raise_on_all_ranks():
-            metrics = dict(self._eval_fn()) if distributed.is_main() else {}
-        metrics = distributed.all_gather(metrics)[0]
+        with self.timer("evaluation"), summon_full_params(self.optimization.model):
+            metrics = self._eval_fn()
         self.metrics.add(**{f"eval/{name}": value for name, value in metrics.items()})
         self._out_of_patience = self.best.update(metrics, self.optimization.trainable)
 

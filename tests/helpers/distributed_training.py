@@ -18,18 +18,20 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from PIL import Image
 
 from reasoner_rm import distributed, rewards
-from reasoner_rm.config import EngineSection, GrpoSection, RunSection, SftSection
+from reasoner_rm.config import EngineSection, EvalSection, GrpoSection, RunSection, SftSection
 from reasoner_rm.errors import InputError, RunInterrupted, StorageError
 from reasoner_rm.models import token_logprobs
 from reasoner_rm.models.loading import Vlm, load_vlm
 from reasoner_rm.models.lora import add_lora
 from reasoner_rm.models.prompt_encoder import PromptEncoder
 from reasoner_rm.models.vision_cache import cache_features
+from reasoner_rm.pipeline import eval_fn
 from reasoner_rm.rewards.base import Reward
 from reasoner_rm.rollout import GenerationRequest, RolloutEngine, SamplingParams
 from reasoner_rm.rollout.factory import engine_from_config
@@ -154,9 +156,9 @@ def trainer(out: Path, plan: dict[str, Any]) -> tuple[Vlm, GRPOTrainer | SFTTrai
         "run": run,
         "checkpoints": Checkpoints(out / "steps", plan.get("every", 2), 2) if plan.get("states") else None,
     }
-    if "accuracies" in plan:  # of the first process: the others do not measure
+    if "accuracies" in plan:
         left = iter(plan["accuracies"])
-        common["eval_fn"] = lambda: {"accuracy": next(left)} if distributed.is_main() else {}
+        common["eval_fn"] = lambda: {"accuracy": next(left)}
     if plan.get("stage") == "sft":
         sft = SftSection(batch_size=2, learning_rate=1e-3, **plan["section"])
         samples = drawings(8, "<think>Image 1 shows a square.</think><answer>Image 1 is better</answer>")
@@ -184,6 +186,26 @@ def trainer(out: Path, plan: dict[str, Any]) -> tuple[Vlm, GRPOTrainer | SFTTrai
         ),
         seen,
     )  # fmt: skip
+
+
+def evaluate_samples(out: Path, checkpoint: str) -> None:
+    """The metrics of held-out samples, and how many prompts this process has asked."""
+    torch.set_num_threads(1)
+    distributed.init()
+    asked = []
+
+    class Counting(TransformersEngine):
+        def generate(
+            self, requests: Sequence[GenerationRequest], sampling: SamplingParams
+        ) -> list[tuple[Completion, ...]]:
+            asked.append(len(requests))
+            return super().generate(requests, sampling)
+
+    section = EvalSection(limit=3, max_completion_length=12)
+    with mock.patch.object(eval_fn, "TransformersEngine", Counting):
+        metrics = eval_fn.make_eval_fn(load_vlm(checkpoint, device="cpu"), TEMPLATE, drawings(5), section, seed=0)()
+    (out / f"{distributed.rank()}-of-{distributed.world_size()}.json").write_text(json.dumps([sum(asked), metrics]))
+    distributed.shutdown()
 
 
 def main(out: Path, plan: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from reasoner_rm.training.policy_module import PolicyModule
 
 pytestmark = [pytest.mark.distributed, pytest.mark.slow]
 
+BASE = "builtin:pocket-base"
 NO_DEEPSPEED = pytest.mark.skipif(
     importlib.util.find_spec("deepspeed") is None, reason="the extra `deepspeed` is not installed"
 )
@@ -37,3 +39,15 @@ def test_gradients_are_averaged_over_ranks(kind: str, tiny_folder: Path, tmp_pat
     assert want
     for name, grad in want.items():
         assert (found["gradients"][name] - grad).norm() <= 1e-4 * grad.norm() + 1e-8, name
+
+
+def test_an_evaluation_on_the_way_is_divided_among_processes(tmp_path: Path) -> None:
+    """Each asks for its samples in both orders, and has the metrics of one process that asks for all."""
+    found = {}
+    for count in (1, 2):
+        finish(Ranks("distributed_training:evaluate_samples", (tmp_path, BASE), tmp_path / f"{count}.txt", count))
+        files = [tmp_path / f"{rank}-of-{count}.json" for rank in range(count)]
+        found[count] = [json.loads(file.read_text()) for file in files]
+    ((asked, metrics),) = found[1]
+    assert asked == 6 and metrics["well_formed"] is not None
+    assert found[2] == [[4, metrics], [2, metrics]]

@@ -34,7 +34,7 @@ def init() -> None:
     dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=TIMEOUT)
 
 
-_destroyed: list[dist.ProcessGroup] = []
+_destroyed: list[dist.ProcessGroup | None] = []
 """Gloo's destructor waits for a thread that may need the GIL. Python's reference releases the GIL first, but the one
 that DDP's reducer holds does not: if it is the last, the process hangs. So it is never the last."""
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+LONGEST = 2000
+"""The most characters of a message; the middle of a longer one, which quotes what somebody wrote, is left out."""
+
 
 class InputError(Exception):
     """The input is wrong. The message is one line: where, what, and what to do. The shell exits with 2."""
@@ -11,7 +14,12 @@ class InputError(Exception):
     def __init__(self, what: str, *, file: str | Path | None = None, line: int | None = None, remedy: str = ""):
         where = f"{file}:{line}: " if file and line else f"{file}: " if file else ""
         text = where + what.rstrip(".") + (f"; {remedy}" if remedy else "")
-        super().__init__(" ".join(text.split()))
+        line_of_text = " ".join(text.split()).encode("utf-8", "backslashreplace").decode()
+        super().__init__(_shortened(line_of_text))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
 
 
 class ServiceError(Exception):

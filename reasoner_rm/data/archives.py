@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from reasoner_rm.data.expansion import DAMAGED, BoundedReader, ExpansionError
 from reasoner_rm.errors import InputError, StorageError
 from reasoner_rm.utils.files import creating, storage_errors
 
@@ -37,7 +38,8 @@ def unpack(archives: Sequence[Path], out: Path) -> int:
     """Unpack a tarball, or its parts in the order of their names; returns the number of files.
 
     Raises:
-        InputError: no such file, no tarball, a cut-off one, a member whose path leads outside ``out``.
+        InputError: no such file, no tarball, a cut-off one, one that expands without bound, a member whose path leads
+            outside ``out``.
     """
     for archive in archives:
         if not archive.is_file():
@@ -45,8 +47,10 @@ def unpack(archives: Sequence[Path], out: Path) -> int:
     with creating(out):
         out.mkdir(parents=True, exist_ok=True)
     count, name = 0, archives[0]
+    parts = io.BufferedReader(ConcatenatedReader(sorted(archives)), 2**20)
     try:
-        with tarfile.open(fileobj=io.BufferedReader(ConcatenatedReader(sorted(archives)), 2**20), mode="r|*") as tar:
+        content = BoundedReader(parts, sum(archive.stat().st_size for archive in archives))
+        with tarfile.open(fileobj=content, mode="r|") as tar:
             for member in tar:
                 if not (member.isfile() or member.isdir()):
                     raise InputError(f"{member.name[:80]!r} is no file", file=name, remedy="links are not unpacked")
@@ -57,6 +61,8 @@ def unpack(archives: Sequence[Path], out: Path) -> int:
         raise
     except tarfile.FilterError as error:
         raise InputError(f"{error}", file=name, remedy="do not trust this archive") from None
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except ExpansionError as error:
+        raise InputError(f"{error}", file=name, remedy="if you trust it, unpack it with tar") from None
+    except DAMAGED as error:
         raise InputError(f"not a whole tarball ({error})", file=name, remedy="fetch all of it again") from None
     return count

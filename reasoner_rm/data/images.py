@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import io
-import lzma
 import os
 import stat
 import sys
 import tarfile
-import zlib
+import warnings
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from reasoner_rm.data.expansion import DAMAGED, BoundedReader
 from reasoner_rm.data.parquet import image_bytes
 from reasoner_rm.errors import InputError
 from reasoner_rm.schema import MediaRef
@@ -29,6 +29,8 @@ MAX_BYTES = 2**30
 """Of an image file; that of an uncompressed image of `MAX_PIXELS` has less."""
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "TGA", "ICO")
 """What is decoded, whatever a file is called. Some of PIL's other formats start external programs: EPS Ghostscript."""
+
+warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged files; those that cannot be used are errors
 
 
 def open_image(ref: MediaRef, name: str = "") -> Image:
@@ -110,8 +112,8 @@ def read_bytes(ref: str) -> bytes:
     """The bytes behind a path, ``file.parquet#row/column[/item]`` or ``archive.tar#member``.
 
     Raises:
-        InputError: nothing there, a broken container, more than `MAX_BYTES`, or a device or pipe, which may have no
-            end.
+        InputError: nothing there, a broken container, more than `MAX_BYTES`, a container that expands without bound,
+            or a device or pipe, which may have no end.
     """
     container, _, inside = ref.partition("#")
     try:
@@ -119,15 +121,14 @@ def read_bytes(ref: str) -> bytes:
             _check_file(container, sys.maxsize)
             return image_bytes(container, inside)
         if inside and ".tar" in Path(container).name:
-            _check_file(container, sys.maxsize)
-            return _from_tar(container, inside)
+            return _from_tar(container, inside, _check_file(container, sys.maxsize))
         size = _check_file(ref, MAX_BYTES)
         with open(ref, "rb") as file:
             return file.read(size)
     except (FileNotFoundError, IsADirectoryError):
         remedy = "check the path; in a data file it is relative to that file's folder"
         raise InputError("no such image", file=ref, remedy=remedy) from None
-    except (LookupError, ValueError, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+    except (LookupError, ValueError, *DAMAGED) as error:
         raise InputError(f"cannot read image ({error})", file=ref) from None
     except RecursionError:
         raise InputError("cannot read image (links in a circle)", file=ref) from None
@@ -149,12 +150,14 @@ def _check_file(path: str, limit: int) -> int:
     return found.st_size
 
 
-def _from_tar(archive: str, member: str) -> bytes:
-    with tarfile.open(archive) as tar:
-        file = tar.extractfile(member)
-        if file is None:
-            raise KeyError(f"{member} is not a file")
-        data = file.read(MAX_BYTES + 1)
-        if len(data) > MAX_BYTES:
-            raise OSError(f"{member} has more than {MAX_BYTES} bytes, the limit")
+def _from_tar(archive: str, member: str, size: int) -> bytes:
+    with open(archive, "rb") as file, BoundedReader(file, size) as content:
+        with tarfile.open(fileobj=content, mode="r:") as tar:
+            found = tar.extractfile(member)
+            if found is None:
+                raise KeyError(f"{member} is not a file")
+            limit = min(MAX_BYTES, content.limit)
+            data = found.read(limit + 1)
+        if len(data) > limit:
+            raise OSError(f"{member} has more than {limit} bytes, the limit")
         return data

@@ -100,6 +100,7 @@ def check_sample(sample: Sample) -> None:
     get_task(sample.task).validate(sample)
     for text in (sample.prompt, *sample.responses, sample.target or ""):
         check_text(text, sample.id)
+    check_text(_encode((sample.id, sample.group_id, sample.source, sample.gold, sample.meta)), sample.id)
     for ref in (*sample.images, *(frame for video in sample.videos for frame in frames(video))):
         if isinstance(ref, str) and not os.path.isfile(ref.partition("#")[0]) and not os.path.isfile(ref):
             raise InputError(

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+from reasoner_rm.data.expansion import check_expansion
 from reasoner_rm.errors import InputError
 
 BATCH = 1000
-"""Rows read at a time."""
+"""Rows read at a time, or fewer, so that they take at most `BATCH_BYTES`."""
+BATCH_BYTES = 2**30
+"""A value that is stored once may be that of every row."""
 
 
 class Stored(str):
@@ -24,13 +28,14 @@ def rows(
     :class:`Stored` references where they hold bytes, else the struct's path.
 
     Raises:
-        InputError: no parquet file, or a part of it that cannot be read.
+        InputError: no parquet file, one that expands without bound, or a part of it that cannot be read.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(file) as table:
+            _check(table, file)
             schema = table.schema_arrow
             if header:
                 header(schema.names)
@@ -40,16 +45,41 @@ def rows(
             for group in range(table.num_row_groups):
                 start = number
                 read = [c for f in fields for c in _columns(f.name, pictures.get(f.name), table, group)]
-                for batch in table.iter_batches(BATCH, row_groups=[group], columns=read):
+                size = _rows_at_once(table.metadata.row_group(group), read)
+                for batch in table.iter_batches(size, row_groups=[group], columns=read):
                     for row in batch.to_pylist():
                         yield number + 1, _referred(row, file, number, pictures)
                         number += 1
                 if number == start and not read:  # images only, all with their bytes
-                    for _ in range(table.metadata.row_group(group).num_rows):
+                    stated = table.metadata.row_group(group).num_rows
+                    if stated > os.path.getsize(file):
+                        raise pa.ArrowInvalid(f"it claims to hold {stated} images, more than it has bytes")
+                    for _ in range(stated):
                         yield number + 1, _referred({}, file, number, pictures)
                         number += 1
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"not a readable parquet file ({error})", file=file, remedy="fetch it again") from None
+
+
+def _check(table: Any, file: str | Path) -> None:
+    """Check that a file does not expand without bound.
+
+    Raises:
+        ExpansionError: it does.
+    """
+    groups = [table.metadata.row_group(i) for i in range(table.num_row_groups)]
+    check_expansion(sum(group.total_byte_size for group in groups), os.path.getsize(file))
+
+
+def _rows_at_once(group: Any, columns: Collection[str]) -> int:
+    """The rows of a group that are read together. None of them has more bytes than the group."""
+    chunks = (group.column(i) for i in range(group.num_columns))
+    size = sum(c.total_uncompressed_size for c in chunks if _is_of(c.path_in_schema, columns))
+    return max(1, min(BATCH, BATCH_BYTES // max(1, size)))
+
+
+def _is_of(leaf: str, columns: Collection[str]) -> bool:
+    return any(leaf == column or leaf.startswith(f"{column}.") for column in columns)
 
 
 def _layout(kind: Any) -> str:
@@ -125,17 +155,23 @@ def image_bytes(file: str, inside: str) -> bytes:
 def _group_starts(file: str) -> list[int]:
     import pyarrow.parquet as pq
 
-    meta = pq.read_metadata(file)
-    starts = [0]
-    for group in range(meta.num_row_groups):
-        starts.append(starts[-1] + meta.row_group(group).num_rows)
-    return starts
+    with pq.ParquetFile(file) as table:
+        _check(table, file)
+        starts = [0]
+        for group in range(table.num_row_groups):
+            starts.append(starts[-1] + table.metadata.row_group(group).num_rows)
+        return starts
 
 
 @functools.lru_cache(maxsize=4)
 def _group_column(file: str, column: str, group: int) -> Any:
-    """One column of one row group, so that memory stays small with files of many gigabytes."""
+    """One column of one row group, so that memory stays small with files of many gigabytes. A value of several rows is
+    held once."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(file) as table:
+        schema = table.schema
+        leaves = [schema.column(i) for i in range(len(schema)) if _is_of(schema.column(i).path, [column])]
+        texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
+    with pq.ParquetFile(file, read_dictionary=texts) as table:
         return table.read_row_group(group, columns=[column]).column(column)

@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 
 from reasoner_rm.data.io import json_object
 from reasoner_rm.errors import InputError
+from reasoner_rm.utils.parse_files import check_values
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 MAX_OBJECT = 64 * 2**20
@@ -158,8 +159,18 @@ def _json_array(file: Path) -> Iterator[Placed]:
                 raise window.error("text after the array")
             return
         line = window.line
-        value = window.decode(decoder)
-        yield line, value if isinstance(value, dict) else InputError(f"a row is a JSON object, this is {value!r:.60}")
+        value, text = window.decode(decoder)
+        yield line, _row_of(value, text)
+
+
+def _row_of(value: Any, text: str) -> Row | InputError:
+    if not isinstance(value, dict):
+        return InputError(f"a row is a JSON object, this is {value!r:.60}")
+    try:
+        check_values(value, text)
+    except ValueError as error:
+        return InputError(str(error), remedy="repair or remove the row")
+    return value
 
 
 class _Window:
@@ -186,7 +197,8 @@ class _Window:
     def left(self) -> bool:
         return self._at < len(self._text)
 
-    def decode(self, decoder: json.JSONDecoder) -> Any:
+    def decode(self, decoder: json.JSONDecoder) -> tuple[Any, str]:
+        """The next value, and its text."""
         while True:
             try:
                 value, end = decoder.raw_decode(self._text, self._at)
@@ -198,8 +210,9 @@ class _Window:
                 continue
             if end == len(self._text) and self._grow():  # a number may go on behind the window
                 continue
+            text = self._text[self._at : end]
             self._pass(end)
-            return value
+            return value, text
 
     def error(self, what: str) -> InputError:
         remedy = "repair it, or use .jsonl"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Container
 from pathlib import Path
@@ -38,7 +39,7 @@ def mapping(row: Row, key: str) -> Row:
 def read_object(file: Path, build: Callable[[Row], T], notes: list[str]) -> T | None:
     """The record that ``build`` makes from a JSON file; None when the file is missing or cannot be read."""
     try:
-        return build(parse_object(file.read_bytes()))
+        return build(_parse(file.read_bytes()))
     except FileNotFoundError:
         return None
     except UNREADABLE as error:
@@ -57,13 +58,22 @@ def read_rows(
             if not line.strip() or (keep is not None and index not in keep):
                 continue
             try:
-                records[index] = build(parse_object(line))
+                records[index] = build(_parse(line))
             except UNREADABLE as error:
                 reason = str(error) if line.endswith(b"\n") else "it is truncated"
                 errors.append(f"line {index + 1}: {reason}")
     if errors:
         notes.append(f"{file.name}: lines that cannot be read: {len(errors)} (first: {errors[0]}).")
     return records
+
+
+def _parse(text: bytes) -> Row:
+    """The object of a JSON text. Lone surrogates, which fonts and files have no form of, become question marks."""
+    row = parse_object(text)
+    if b"\\u" not in text:
+        return row
+    found: Row = json.loads(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace"))
+    return found
 
 
 def read_text(file: Path) -> str:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from reasoner_rm.errors import InputError
+
+MAX_DEPTH = 100
+"""Lists and objects inside one another. Deeper ones end in a RecursionError of what goes through them."""
+_SUSPECT = re.compile(r"\d{300}|[eE]\+?\d{3}")
+"""What a number that no float holds has in it."""
 
 
 def parse_object(text: bytes, *, nan: bool = True) -> dict[str, Any]:
@@ -18,17 +26,49 @@ def parse_object(text: bytes, *, nan: bool = True) -> dict[str, Any]:
         nan: whether NaN and infinities may occur, which Python writes and JSON does not have.
 
     Raises:
-        ValueError: not UTF-8, cut off, malformed, or no object.
+        ValueError: not UTF-8, cut off, malformed, no object, or values as of `check_values`.
     """
     try:
-        row = json.loads(text, parse_constant=None if nan else _no_constant)
+        decoded = text.decode("utf-8-sig")
+        row = json.loads(decoded, parse_constant=None if nan else _no_constant)
     except RecursionError as error:
         raise ValueError(f"not valid JSON: {error}") from None
     except ValueError as error:
         raise ValueError(f"not valid JSON: {error}") from error
     if not isinstance(row, dict):
         raise ValueError(f"a row is a JSON object, this is {type(row).__name__}")
+    check_values(row, decoded, nan=nan)
     return row
+
+
+def check_values(value: Any, text: str, *, nan: bool = False) -> None:
+    """Check the values of a JSON text: what it may hold and Python's floats and stack may not.
+
+    Raises:
+        ValueError: a number beyond those of a float, or more than `MAX_DEPTH` lists and objects in one another.
+    """
+    if text.count("[") + text.count("{") <= MAX_DEPTH and not _SUSPECT.search(text):
+        return
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        for item in level:
+            if isinstance(item, (int, float)) and not _is_float(item) and not (nan and isinstance(item, float)):
+                raise ValueError("a number is beyond 1.8e308, the largest")
+        level = [inner for item in level for inner in _inner(item)]
+        if not level:
+            return
+    raise ValueError(f"more than {MAX_DEPTH} lists and objects are in one another")
+
+
+def _is_float(number: int | float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        return False
+
+
+def _inner(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def read_json(file: Path, remedy: str) -> dict[str, Any]:

@@ -414,9 +414,11 @@ def test_hostile_names_and_surrogates(run: Path) -> None:
     group = make_group(1, 1, random.Random(1))
     group["completions"][0] |= {"text": "\ud800 lone", "components": {"$\\frac{<i>": -3.0}, "belief": None}
     write_lines(run / "rollouts.jsonl", [group])
-    write_json(run / "summary.json", {"stages": {"<b>$x^$": {"heldout": {"accuracy": 0.5}}}})
+    kinds = {"kind": {"\ud800": {"accuracy": 0.5, "n": 2}}}
+    write_json(run / "summary.json", {"stages": {"<b>$x^$": {"heldout": {"accuracy": 0.5, "by": kinds}}}})
     page = report_of(run)
     assert "50.0 % after <b>$x^$" in page.text and "<b>$x^$" in page.text and "$\\frac{<i>" in page.text
+    assert "By kind" in page.text
     assert "1 values are not finite (first: loss of grpo at step 1)" in page.text
     assert page.classes["negative"] == 1
 

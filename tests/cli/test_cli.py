@@ -139,8 +139,8 @@ def test_stages_end_to_end_and_a_run_is_never_overwritten(tmp_path: Path, tiny_f
     target = "<think>Image 1 shows a 7.</think>\n<answer>Image 1 is better</answer>"
     lines = [json.dumps(row(tmp_path, id=str(i), target=target)) for i in range(4)]
     file = config(tmp_path, tiny_folder, lines)
-    for run_verb, verb in ((shell, "sft"), (process, "grpo")):
-        done = run_verb(verb, file, "--json")
+    for verb in ("sft", "grpo"):
+        done = shell(verb, file, "--json")
         assert done.returncode == 0, done.stderr
         json.loads(done.stdout)
     run = tmp_path / "run"

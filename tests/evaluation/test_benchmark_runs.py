@@ -13,6 +13,7 @@ import pytest
 from benchmark_files import vl_rewardbench
 from chat_server import ChatServer, chat
 from chromium import dom, needs_chromium
+from shell import shell
 
 from reasoner_rm.cli import main
 from reasoner_rm.errors import InputError
@@ -132,11 +133,13 @@ def test_a_real_kill(tmp_path: Path) -> None:
     judge.write_text(
         "import time\ndef slow(sample):\n    time.sleep(0.15)\n    return 'Overall Judgment: Answer 1 is better'\n"
     )
-    command = [
-        sys.executable, "-m", "reasoner_rm", "eval", "vl_rewardbench", "--data", str(data), "--any-revision", "--model",
-        f"{judge}:slow", "--protocol", "both_orders", "--out", str(tmp_path / "out"), "--batch", "1",
+    verb = [
+        "eval", "vl_rewardbench", "--data", str(data), "--any-revision", "--model", f"{judge}:slow", "--protocol",
+        "both_orders", "--out", str(tmp_path / "out"), "--batch", "1",
     ]  # fmt: skip
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "reasoner_rm", *verb], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     predictions = tmp_path / "out" / "predictions.jsonl"
     deadline = time.monotonic() + 60
     while not (predictions.is_file() and predictions.read_bytes().count(b"\n") >= 3) and time.monotonic() < deadline:
@@ -145,7 +148,7 @@ def test_a_real_kill(tmp_path: Path) -> None:
     process.wait()
     before = predictions.read_bytes()
     assert 3 <= before.count(b"\n") < 9
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = shell(*verb)
     assert done.returncode == 0, done.stderr
     assert predictions.read_bytes().startswith(before[: before.rfind(b"\n") + 1])
     assert len({json.loads(line)["id"] for line in predictions.read_text().splitlines()[1:]}) == 8

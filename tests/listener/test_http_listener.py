@@ -313,7 +313,10 @@ def test_options_of_several_tokens_cannot_be_asked(served: tuple[VllmServer, Vlm
 
 @pytest.mark.vllm
 @pytest.mark.timeout(900)
-def test_it_hears_through_a_flaky_proxy(served: tuple[VllmServer, Vlm], samples: list[Sample]) -> None:
+def test_it_hears_through_a_flaky_proxy(
+    served: tuple[VllmServer, Vlm], samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reasoner_rm.client.openai_client.FIRST_WAIT", 0.01)
     server, _ = served
     want = remote(server.url, min_mass=0.0).beliefs(samples, [list(TEXTS)] * 3)
     harms: tuple[Any, ...] = (None, Reply(), None, Reply({}, 503), True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import re
-import subprocess
 import sys
 import threading
 from collections import Counter
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from launch_helpers import Ranks, finish
 
 from data_recipes import get_recipe
 from data_recipes.vicrit.model import accepted, inject_by_model
@@ -370,10 +370,9 @@ def test_a_model_teaches_from_the_shell(taught: tuple[Path, Path], tmp_path: Pat
 @pytest.mark.vllm
 def test_vllm_in_process_teaches_the_same(taught: tuple[Path, Path], tmp_path: Path) -> None:
     """In a process of its own: an engine leaves marks on the one it starts in."""
-    typed = [sys.executable, "-m", "reasoner_rm", *asking(*taught, "vllm", tmp_path / "o.jsonl")]
-    done = subprocess.run(typed, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[0].startswith("kept: 2 samples") and "dropped: 2, the teacher's" in done.stdout
+    verb = asking(*taught, "vllm", tmp_path / "o.jsonl")
+    said = finish(Ranks("reasoner_rm.cli:main", (verb,), tmp_path / "said.txt"))
+    assert "kept: 2 samples" in said and "dropped: 2, the teacher's" in said
     assert [s.id for s in load_samples(tmp_path / "o.jsonl")] == ["s1", "s3"]
 
 

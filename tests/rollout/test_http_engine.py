@@ -207,8 +207,11 @@ def test_sampled_log_probabilities_are_the_trainers(served: tuple[VllmServer, Vl
 
 @pytest.mark.vllm
 @pytest.mark.timeout(900)
-def test_four_clients_and_a_flaky_proxy_lose_nothing(served: tuple[VllmServer, Vlm]) -> None:
+def test_four_clients_and_a_flaky_proxy_lose_nothing(
+    served: tuple[VllmServer, Vlm], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each client's answers equal those of one that asked alone: none is lost, none is another's."""
+    monkeypatch.setattr("reasoner_rm.client.openai_client.FIRST_WAIT", 0.01)
     server, _ = served
     asked = [GenerationRequest(Prompt((f"{i}",), (False,)), (i, i)) for i in range(48)]
     sampling = SamplingParams(1.0, 6)

@@ -12,7 +12,8 @@ from reasoner_rm.schema import BoxSpace
 if TYPE_CHECKING:
     import torch
 
-VISUAL_TOKENS = ("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>")
+IMAGE_TOKEN = "<|image_pad|>"
+VISUAL_TOKENS = ("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", IMAGE_TOKEN, "<|video_pad|>")
 """Placeholders that may never be sampled: one of them in a completion breaks the next forward pass."""
 
 

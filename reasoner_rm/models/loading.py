@@ -10,7 +10,7 @@ from reasoner_rm.config import Quantization
 from reasoner_rm.errors import InputError
 from reasoner_rm.models.families import VISUAL_TOKENS, Family, get_family
 from reasoner_rm.models.hub_ids import check_hub_id
-from reasoner_rm.models.pretrained import build, load_config, load_processor, load_weights, reason
+from reasoner_rm.models.pretrained import build, check_sizes, load_config, load_processor, load_weights, reason
 from reasoner_rm.models.quantization import disable_repacking, quantized
 from reasoner_rm.utils.parse_files import read_json
 
@@ -82,13 +82,19 @@ def load_architecture(source: str) -> Any:
     """The configuration of a checkpoint, without weights.
 
     Raises:
-        InputError: it cannot be read, or is of an architecture that is not supported.
+        InputError: it cannot be read, is of an architecture that is not supported, or has sizes or ends of turn that
+            no model has.
     """
     config = load_config(source)
+    get_family(config, source)
+    check_sizes(config, source)
     generation = Path(source) / "generation_config.json"
     if generation.is_file():  # transformers takes defaults, another end of turn among them, for one that is damaged
-        read_json(generation, remedy="download or save it again")
-    get_family(config, source)
+        ends = read_json(generation, remedy="download or save it again").get("eos_token_id")
+        rows = config.get_text_config().vocab_size
+        for end in ends if isinstance(ends, list) else [ends]:
+            if end is not None and not (type(end) is int and 0 <= end < rows):
+                raise InputError(f"eos_token_id is {end!r:.60}", file=generation, remedy=f"give ids below {rows}")
     return config
 
 
@@ -145,7 +151,7 @@ def load_vlm(
             with torch.device("meta"):
                 model = build(config, dtype=(config.dtype or "float32") if dtype == "auto" else dtype)
             model.generation_config = GenerationConfig.from_pretrained(source)
-        processor = load_processor(source)
+        processor = load_processor(source, config)
     except InputError:
         raise
     except Exception as error:  # transformers and safetensors raise many kinds on broken files

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import torch
 
 from reasoner_rm.errors import InputError
+from reasoner_rm.models.chat_template import chat_text
+from reasoner_rm.models.families import IMAGE_TOKEN
 from reasoner_rm.models.image_processing import EncodedImage, ImagePrefetcher, image_key, process_image
 from reasoner_rm.models.loading import Vlm
 from reasoner_rm.schema import MediaRef, VisionInputs
 from reasoner_rm.tasks.render import Prompt
-
-IMAGE_TOKEN = "<|image_pad|>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,7 @@ class PromptEncoder:
         Raises:
             InputError: a missing or broken image, or more tokens than the model's context; prompts are never truncated.
         """
-        text: str = self.vlm.processor.apply_chat_template(
-            prompt.messages(), add_generation_prompt=True, tokenize=False
-        )
+        text = chat_text(self.vlm.processor, prompt.messages())
         merge = self.vlm.processor.image_processor.merge_size
         images = tuple(self.process(ref) for ref in prompt.images)
         pieces = text.split(IMAGE_TOKEN)

@@ -8,9 +8,10 @@ from threading import Lock
 from typing import Any
 
 from reasoner_rm.errors import InputError
-from reasoner_rm.models.loading import resolve_model, set_pixels
-from reasoner_rm.models.pretrained import load_config, load_processor, reason
-from reasoner_rm.models.prompt_encoder import IMAGE_TOKEN
+from reasoner_rm.models.chat_template import chat_text
+from reasoner_rm.models.families import IMAGE_TOKEN
+from reasoner_rm.models.loading import load_architecture, resolve_model, set_pixels
+from reasoner_rm.models.pretrained import load_processor, reason
 from reasoner_rm.schema import MediaRef, Sample
 from reasoner_rm.tasks.render import load_template, render
 
@@ -38,9 +39,11 @@ class Counter:
             InputError: no model there, or none with a processor.
         """
         source = resolve_model(model)
-        config = load_config(source)
+        config = load_architecture(source)
         try:
-            processor = load_processor(source)
+            processor = load_processor(source, config)
+        except InputError:
+            raise
         except Exception as error:  # transformers raises many kinds on broken files
             what = f"no processor at {source!r} ({reason(error)})"
             raise InputError(what, remedy="give a checkpoint or a run") from None
@@ -71,8 +74,7 @@ class Counter:
     def text(self, sample: Sample) -> int:
         """The tokens of prompt, target and chat template, each image as one placeholder."""
         prompt = render(sample, load_template(sample.task, self.template))
-        text: str = self.processor.apply_chat_template(prompt.messages(), add_generation_prompt=True, tokenize=False)
-        text += sample.target or ""
+        text = chat_text(self.processor, prompt.messages()) + (sample.target or "")
         return len(self.processor.tokenizer(text, add_special_tokens=False).input_ids)
 
     def shown(self, sample: Sample) -> tuple[MediaRef, ...]:

@@ -41,7 +41,8 @@ def make(folder: Path, base: Path, name: str) -> Path:
     shutil.copytree(base, path)
     code = f"from pathlib import Path\nPath({str(folder / 'ran')!r}).touch()\n"
     (path / "own.py").write_text(code + "class Own:\n    pass\n")
-    shutil.copytree(base, folder / "outside")
+    (folder / "outside").mkdir()
+    shutil.copyfile(base / WEIGHTS, folder / "outside" / WEIGHTS)
     SPOILED[name](path)
     return path
 
@@ -187,7 +188,7 @@ SPOILED: dict[str, Spoil] = {
             "vision_config.patch_size": (0, -14, "14", HUGE), "vision_config.spatial_merge_size": (0, -2, None),
             "vision_config.temporal_patch_size": (0, 10**9), "vision_config.num_heads": (0,),
             "vision_config.window_size": (0,), "vision_config.depth": (10**9, "3"), "image_token_id": ("x", 10**9),
-            "quantization_config": (7, {"quant_method": "own"}), "vision_config.in_channels": (0,),
+            "quantization_config": (7,), "vision_config.in_channels": (0,),
         }.items()
         for value in values
     },
@@ -195,7 +196,7 @@ SPOILED: dict[str, Spoil] = {
         f"processor {path} {value!r:.20}": replace(PROCESSOR, f"{IMAGE}.{path}", value)
         for path, values in {
             "patch_size": (0, -14, "14", HUGE), "merge_size": (0, 1.5), "temporal_patch_size": (0,),
-            "size": (None, {"longest_edge": "x", "shortest_edge": 1}, {"longest_edge": 0, "shortest_edge": 0}, [1]),
+            "size": ({"longest_edge": "x", "shortest_edge": 1}, {"longest_edge": 0, "shortest_edge": 0}, [1]),
             "image_mean": ([], "x"), "image_std": ([0, 0, 0],), "rescale_factor": ("x",), "resample": (99,),
             "image_processor_type": ("OwnImageProcessor", ["x"]),
         }.items()
@@ -209,18 +210,19 @@ SPOILED: dict[str, Spoil] = {
         {"lm_head.weight": {"dtype": "F32", "shape": [2**40, 2**40], "data_offsets": [0, 4]}}, b"\0" * 4
     ),
     "five weights": tensors(lambda t: dict(list(t.items())[:5])),
+    "no norms": tensors(lambda t: {name: value for name, value in t.items() if "norm" not in name}),
     "weights of other shapes": tensors(lambda t: {name: value[..., :1].contiguous() for name, value in t.items()}),
     "no weights": removed(WEIGHTS),
     "weights as a pickle": pickled,
     "shards as pickles": pickled_shards,
-    "a shard outside": index("../outside/model.safetensors"),
+    "a shard outside": index(f"../outside/{WEIGHTS}"),
+    "a shard by its whole path": lambda f: index(str(f.parent / "outside" / WEIGHTS))(f),
     "a shard that is missing": index("other.safetensors"),
     "an index of numbers": index("", names=[1]),
-    "an adapter of a model outside": adapter("../outside"),
+    "an adapter without weights": adapter("../outside"),
     "a tokenizer that is a list": put("tokenizer.json", "[]"),
     "a tokenizer of deep lists": put("tokenizer.json", "[" * DEEP),
     "no tokenizer": removed("tokenizer.json", TOKENIZER),
-    "a tokenizer of another class": replace(TOKENIZER, "tokenizer_class", "OwnTokenizer"),
     "a tokenizer's class that is a list": replace(TOKENIZER, "tokenizer_class", ["x"]),
     "an end of turn that is a text": replace(GENERATION, "eos_token_id", "x"),
     "an end of turn beyond the vocabulary": replace(GENERATION, "eos_token_id", 10**30),

@@ -8,9 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hostile_models
 import pytest
-from safetensors.torch import load_file, save_file
+from PIL import Image
+from safetensors.torch import load_file
 
+from reasoner_rm import Judge
 from reasoner_rm.errors import InputError
 from reasoner_rm.models.judge_checkpoint import FILE, JudgeConfig, load_judge_config
 from reasoner_rm.models.loading import load_architecture, load_vlm
@@ -49,11 +52,6 @@ def change(file: Path, **values: Any) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | values))
 
 
-def weights(file: Path, keep: Callable[[int, str], bool]) -> None:
-    tensors = load_file(file)
-    save_file({name: t for i, (name, t) in enumerate(tensors.items()) if keep(i, name)}, file, {"format": "pt"})
-
-
 def sharded(folder: Path, where: str) -> None:
     """The weights at another place, by an index."""
     names = list(load_file(folder / "model.safetensors"))
@@ -65,37 +63,21 @@ def sharded(folder: Path, where: str) -> None:
 
 CONFIG = "config.json"
 PROCESSORS = ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json")
-HOSTILE: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "a configuration class": (lambda f: change(f / CONFIG, model_type="own", auto_map=OWN), "custom code"),
-    "half of the weights": (lambda f: weights(f / "model.safetensors", lambda i, _: i % 2 == 0), "weights are missing"),
-    "five weights": (lambda f: weights(f / "model.safetensors", lambda i, _: i < 5), "weights are missing"),
-    "one weight less": (
-        lambda f: weights(f / "model.safetensors", lambda _, n: "norm" not in n),
-        "weights are missing",
-    ),
-    "a shard outside": (lambda f: sharded(f, "../elsewhere.safetensors"), "not a file of this folder"),
-    "a shard by its whole path": (lambda f: sharded(f, str(f.parent / "w.safetensors")), "not a file of this folder"),
-    "an index of numbers": (
-        lambda f: (sharded(f, "w.safetensors"), change(f / "model.safetensors.index.json", weight_map=[1])),
-        "no index of shards",
-    ),
-    "kernels from the hub": (lambda f: change(f / CONFIG, attn_implementation="evil/kernel"), "kernels of its own"),
-    "a list": (lambda f: (f / CONFIG).write_text("[]"), "cannot load model"),
-    "null": (lambda f: (f / CONFIG).write_text("null"), "cannot load model"),
-    "a number": (lambda f: (f / CONFIG).write_text("7"), "cannot load model"),
-    "deep lists": (lambda f: (f / CONFIG).write_text("[" * 10**5), "cannot load model"),
-    "a model type that is a list": (lambda f: change(f / CONFIG, model_type=["qwen2_5_vl"]), "cannot load model"),
-    "a text configuration of numbers": (lambda f: change(f / CONFIG, text_config=7), "cannot load model"),
-}
+IMAGES = (Image.new("RGB", (56, 56), "red"), Image.new("RGB", (56, 56), "blue"))
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_checkpoint_is_refused(folder: Path, name: str) -> None:
-    spoil, says = HOSTILE[name]
-    spoil(folder)
-    with pytest.raises(InputError, match=says) as refused:
-        load_vlm(folder, device="cpu")
-    assert "\n" not in str(refused.value) and not (folder.parent / "ran").exists()
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", hostile_models.SPOILED)
+def test_a_hostile_model_ends_in_one_line(
+    tiny_folder: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loaded and asked; whoever is asked whether its code may run says yes."""
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    model = hostile_models.make(tmp_path, tiny_folder, name)
+    with pytest.raises(InputError) as refused:
+        Judge.from_pretrained(model, "transformers", max_tokens=1, template="brief").compare("red", *IMAGES)
+    assert "\n" not in str(refused.value) and len(str(refused.value)) < 1000
+    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("load", [load_vlm, Counter.of, load_architecture])

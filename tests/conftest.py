@@ -8,9 +8,11 @@ import os
 import re
 from collections.abc import Callable, Iterator
 
-# Before torch and transformers are imported: nothing may be fetched, and tiny matrices lose time to threads.
+# Before torch and transformers are imported: nothing may be fetched, tiny matrices lose time to threads, and vLLM's
+# sampler has some small functions compiled, which takes g++ longer than the tests need them.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from pathlib import Path

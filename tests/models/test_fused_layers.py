@@ -25,6 +25,7 @@ def test_compiled_layers_are_the_same_model(tiny: Vlm, monkeypatch: pytest.Monke
         compiled.append(type(module).__name__)
         compile_whole(module, backend="aot_eager", **settings)  # without code generation, which takes a minute
 
+    monkeypatch.setattr(torch._dynamo.config, "disable", False)  # see conftest.py
     monkeypatch.setattr(torch.nn.Module, "compile", noted)
     model = copy.deepcopy(tiny.model)
     model.model.language_model.layers = model.model.language_model.layers[:1]

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from reasoner_rm.errors import InputError
+from reasoner_rm.models.chat_template import chat_text
 from reasoner_rm.models.families import IMAGE_TOKEN
 
 if TYPE_CHECKING:
@@ -60,12 +61,12 @@ def check_sizes(config: Any, source: str) -> None:
 
 
 def load_processor(source: str, config: Any) -> Any:
-    """The processor of a checkpoint with this configuration; it is tried on a small image.
+    """The processor of a checkpoint with this configuration; it is tried on a small image and a short conversation.
 
     Raises what transformers raises, and
 
     Raises:
-        InputError: it does not fit the configuration, or cannot process an image.
+        InputError: it does not fit the configuration, or cannot process an image or a conversation.
     """
     from transformers import AutoProcessor
 
@@ -73,6 +74,7 @@ def load_processor(source: str, config: Any) -> Any:
     try:
         _check_tokens(processor.tokenizer, config)
         _check_image_processor(processor.image_processor, config.vision_config)
+        _check_chat_template(processor)
     except Exception as error:  # each family's processor raises its own kinds
         what = f"its processor cannot be used ({reason(error)})"
         raise InputError(what, file=source, remedy="download or save the checkpoint again") from None
@@ -145,6 +147,15 @@ def check_shards(source: str) -> None:
         if outside:
             what = f"the shard {min(outside)[:80]!r} is not a file of this folder"
             raise InputError(what, file=index, remedy="download the checkpoint again")
+
+
+def _check_chat_template(processor: Any) -> None:
+    """Check that a chat template writes the images and texts of a conversation."""
+    text = chat_text(
+        processor, [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Describe."}]}]
+    )
+    if text.count(IMAGE_TOKEN) != 1 or "Describe." not in text:
+        raise ValueError("its chat template leaves out an image or a text")
 
 
 def _check_extent(source: str) -> None:

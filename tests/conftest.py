@@ -32,7 +32,7 @@ from reasoner_rm.models.tiny import TinySize, make_tiny
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 
-MODELS = {"tiny", "tiny_folder", "tiny_qwen2", "tiny_qwen3", "tiny_qwen3_folder", "served"}
+MODELS = {"tiny", "tiny_folder", "tiny_qwen2", "tiny_qwen3", "tiny_qwen3_folder", "tiny_qwen3_5", "served"}
 """Fixtures that load a model."""
 SERVERS = {"serve", "url", "ask"}
 """Fixtures that start a server without a model."""
@@ -122,6 +122,13 @@ def tiny(tiny_folder: Path) -> Vlm:
 def tiny_qwen3(tiny_qwen3_folder: Path) -> Vlm:
     """The Qwen3-VL, loaded once, under the same rule."""
     return load_vlm(tiny_qwen3_folder, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def tiny_qwen3_5(tmp_path_factory: pytest.TempPathFactory) -> Vlm:
+    """An untrained Qwen3.5, two linear layers before one of full attention, under the same rule."""
+    size = TinySize(family="qwen3_5", image_side=64)
+    return load_vlm(make_tiny(tmp_path_factory.mktemp("tiny_qwen3_5"), TEXTS, size), device="cpu")
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from reasoner_rm.models.gated_delta import ForkedRows, Inputs, RecurrentPattern
 from reasoner_rm.models.segment_attention import Prefix, Segments, segment_attention
 
 NAME = "reasoner_groups"
@@ -25,8 +26,8 @@ VISION_NAME = "reasoner_flash_segments"
 calls any other one segment by segment."""
 
 
-class AttentionPattern(Protocol):
-    """The attention of one forward pass."""
+class AttentionPattern(RecurrentPattern, Protocol):
+    """The attention of one forward pass, and what its linear layers carry."""
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """``query`` [B, H, L, D], ``key`` and ``value`` [B, K, L, D] with K dividing H; the outputs [B, L, H, D]."""
@@ -65,11 +66,16 @@ class PackedAttention:
         tokens = [sum(group) for group in completions]
         self.segments = Segments([*prompts, *chain.from_iterable(completions)], device)
         self.prefix = Prefix(Segments(tokens, device), Segments(prompts, device)) if any(tokens) else None
+        self.forked = ForkedRows(prompts, completions, device)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """See :class:`AttentionPattern`; B is 1."""
         q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
         return segment_attention(q, k, v, self.segments, scale, causal=True, prefix=self.prefix)[None]
+
+    def recur(self, layer: Any, inputs: Inputs) -> Tensor:
+        """See :class:`RecurrentPattern`; B is 1."""
+        return self.forked.recur(layer, inputs)
 
 
 # --- the vision tower ---------------------------------------------------------------------------------------------

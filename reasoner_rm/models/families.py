@@ -48,8 +48,8 @@ FAMILIES = {
         Family("qwen2_5_vl", "processed"),
         Family("qwen3_vl", "normalized_1000"),
         Family("qwen3_vl_moe", "normalized_1000"),
-        Family("qwen3_5", "normalized_1000", supports_packing=False),
-        Family("qwen3_5_moe", "normalized_1000", supports_packing=False),
+        Family("qwen3_5", "normalized_1000"),
+        Family("qwen3_5_moe", "normalized_1000"),
     )
 }
 

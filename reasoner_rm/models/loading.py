@@ -170,6 +170,7 @@ def prepare(model: PreTrainedModel, processor: Any, family: Family, source: str)
     import torch
 
     from reasoner_rm.models.attention import NAME, VISION_NAME
+    from reasoner_rm.models.gated_delta import fork_linear_layers
     from reasoner_rm.models.token_logprobs import patch_lm_head
     from reasoner_rm.models.vision_cache import deduplicate_images
 
@@ -178,6 +179,7 @@ def prepare(model: PreTrainedModel, processor: Any, family: Family, source: str)
     if family.supports_packing:
         tower = {"vision_config": VISION_NAME} if model.model.visual.config._attn_implementation == "sdpa" else {}
         model.set_attn_implementation({"text_config": NAME, **tower})
+        fork_linear_layers(model.model.language_model)
         deduplicate_images(model.model.visual)
     tokenizer = processor.tokenizer
     vocab = tokenizer.get_vocab()

@@ -1,4 +1,4 @@
-"""KV caches for decoding N prompts with G rows each, one token per row and step."""
+"""Caches for decoding N prompts with G rows each, one token per row and step."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from reasoner_rm.models.gated_delta import Inputs, RowStates, State
 from reasoner_rm.models.loading import Vlm
 from reasoner_rm.models.prompt_encoder import EncodedPrompt, PromptBatch, PromptEncoder
 from reasoner_rm.models.vision_cache import vision_keywords
@@ -58,19 +59,49 @@ def prefill(
         return Prefilled(RepeatedPrefixCache(cache, batch.mask, rows), hidden, _next_position(batch))
     width = max(len(p.input_ids) for p in prompts)
     at_once = max(1, max_tokens // width)
-    parts = list[tuple[PromptBatch, list[Tensor], list[Tensor], Tensor]]()
+    parts = list[tuple[PromptBatch, PromptMemory, Tensor]]()
     for start in range(0, len(prompts), at_once):
         batch = encoder.batch(prompts[start : start + at_once], width)
         cache, hidden = _forward(vlm, batch)
-        keys, values = ([getattr(layer, name) for layer in cache.layers] for name in ("keys", "values"))
-        parts.append((batch, keys, values, hidden))
-    keys, values = ([torch.cat(layer) for layer in zip(*(p[i] for p in parts), strict=True)] for i in (1, 2))  # type: ignore[arg-type]
+        parts.append((batch, PromptMemory.of(cache), hidden))
     mask = torch.cat([batch.mask for batch, *_ in parts])
     return Prefilled(
-        SharedPrefixCache(keys, values, mask, rows),
+        SharedPrefixCache(PromptMemory.cat([memory for _, memory, _ in parts]), mask, rows),
         torch.cat([hidden for *_, hidden in parts]),
         torch.cat([_next_position(batch) for batch, *_ in parts]),
     )
+
+
+class PromptMemory(NamedTuple):
+    """What N prompts leave behind, by layer: ``keys`` and ``values`` [N, K, P, D] of full attention, and the ``states``
+    after the last token of linear layers."""
+
+    keys: dict[int, Tensor]
+    values: dict[int, Tensor]
+    states: dict[int, State]
+
+    @staticmethod
+    def of(cache: Any) -> PromptMemory:
+        """From transformers' cache. It keeps one input of a convolution more than the next token reads."""
+        layers = dict(enumerate(cache.layers))
+        linear = {i: layer for i, layer in layers.items() if hasattr(layer, "recurrent_states")}
+        full = {i: layer for i, layer in layers.items() if i not in linear}
+        return PromptMemory(
+            {i: layer.keys for i, layer in full.items()},
+            {i: layer.values for i, layer in full.items()},
+            {i: State(layer.conv_states[0][..., 1:].mT, layer.recurrent_states[0]) for i, layer in linear.items()},
+        )
+
+    @staticmethod
+    def cat(parts: Sequence[PromptMemory]) -> PromptMemory:
+        """Of all prompts of the parts, whose keys are equally long."""
+        keys = {i: torch.cat([p.keys[i] for p in parts]) for i in parts[0].keys}
+        values = {i: torch.cat([p.values[i] for p in parts]) for i in parts[0].values}
+        states = {
+            i: State(*(torch.cat(same) for same in zip(*(p.states[i] for p in parts), strict=True)))
+            for i in parts[0].states
+        }
+        return PromptMemory(keys, values, states)
 
 
 def _forward(vlm: Vlm, batch: PromptBatch) -> tuple[Any, Tensor]:
@@ -90,26 +121,28 @@ def _next_position(batch: PromptBatch) -> Tensor:
 
 
 class SharedPrefixCache:
-    """One copy of the prompts' keys and values, [N, K, P, D] per layer; each row stores those of its own tokens only.
+    """One copy of the prompts' keys and values; each row stores those of its own tokens only, and its own states of the
+    linear layers, which start as its prompt's.
 
     Args:
-        keys, values: of the prompts, by layer.
         mask: [N, P], 0 on padding.
         rows: G.
     """
 
-    def __init__(self, keys: Sequence[Tensor], values: Sequence[Tensor], mask: Tensor, rows: int):
-        self.keys, self.values = list(keys), list(values)
+    def __init__(self, prompts: PromptMemory, mask: Tensor, rows: int):
+        self.prompts = prompts._replace(states={})
         self.bias = torch.zeros(mask.shape, device=mask.device).masked_fill(mask == 0, -torch.inf)[:, None, None]
         self.rows, self.length = rows, 0
-        self.own: list[tuple[Tensor, Tensor]] = []
+        self.own: dict[int, tuple[Tensor, Tensor]] = {}
+        self.states = RowStates(prompts.states)
+        self.states.select(torch.arange(len(mask), device=mask.device).repeat_interleave(rows))
 
     def forward_kwargs(self) -> dict[str, Any]:
         return {"groups": self, "use_cache": False}
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         own_key, own_value = self._append(layer, key, value)
-        shared_key, shared_value = self.keys[layer], self.values[layer]
+        shared_key, shared_value = self.prompts.keys[layer], self.prompts.values[layer]
         n, heads, dim = len(shared_key), shared_key.shape[1], query.shape[-1]
         # [N·G, H, 1, D] → per prompt and key head, the G·(H/K) queries that share it
         q = (query * scale).view(n, self.rows, heads, -1, dim).transpose(1, 2)
@@ -122,10 +155,14 @@ class SharedPrefixCache:
         out = out + at_own.transpose(1, 2).flatten(0, 1) @ own_value
         return out.reshape(n * self.rows, 1, -1, dim)
 
+    def recur(self, layer: Any, inputs: Inputs) -> Tensor:
+        """See `RecurrentPattern`."""
+        return self.states.recur(layer, inputs)
+
     def _append(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Store one token's key and value [B, K, 1, D]; returns all of the rows' own."""
-        if layer == len(self.own):
-            self.own.append((_empty_like(key, 16), _empty_like(value, 16)))
+        if layer not in self.own:
+            self.own[layer] = _empty_like(key, 16), _empty_like(value, 16)
         elif self.length == self.own[layer][0].shape[2]:
             self.own[layer] = tuple(torch.cat([x, _empty_like(x, x.shape[2])], 2) for x in self.own[layer])  # type: ignore[assignment]
         for kept, new in zip(self.own[layer], (key, value), strict=True):
@@ -137,9 +174,11 @@ class SharedPrefixCache:
         self.length += 1
 
     def select(self, prompts: Tensor, rows: Tensor, count: int) -> None:
-        self.keys, self.values = [k[prompts] for k in self.keys], [v[prompts] for v in self.values]
+        keys, values = ({i: x[prompts] for i, x in kept.items()} for kept in (self.prompts.keys, self.prompts.values))
+        self.prompts = PromptMemory(keys, values, {})
         self.bias, self.rows = self.bias[prompts], count
-        self.own = [(k[rows], v[rows]) for k, v in self.own]
+        self.own = {i: (k[rows], v[rows]) for i, (k, v) in self.own.items()}
+        self.states.select(rows)
 
 
 def _empty_like(like: Tensor, tokens: int) -> Tensor:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from reasoner_rm.models.gated_delta import Inputs, RowStates
 
 ROOM = 64
 """A slot's capacity is a multiple of this number of tokens."""
@@ -25,18 +27,32 @@ class Slots:
 
     def __init__(self) -> None:
         self.lengths: list[int] = []
-        self._layers: list[tuple[Tensor, Tensor]] = []  # keys and values [slots, K, room, D]
+        self._layers: dict[int, tuple[Tensor, Tensor]] = {}  # keys and values [slots, K, room, D]
+        self._states = RowStates({})
 
-    def join(self, keys: Sequence[Tensor], values: Sequence[Tensor], lengths: Sequence[int], rows: int) -> None:
-        """Add ``rows`` rows for each of N left-padded prompts, whose ``keys`` and ``values`` are [N, K, P, D]
-        a layer."""
+    def join(
+        self,
+        keys: Mapping[int, Tensor],
+        values: Mapping[int, Tensor],
+        lengths: Sequence[int],
+        rows: int,
+        states: RowStates | None = None,
+    ) -> None:
+        """Add ``rows`` rows for each of N left-padded prompts.
+
+        Args:
+            keys, values: by layer [N, K, P, D].
+            states: of the N * ``rows`` rows in the linear layers, if there are any.
+        """
         first, joined = len(self.lengths), [length for length in lengths for _ in range(rows)]
         if not self._layers:
-            self._layers = [(_none(k), _none(v)) for k, v in zip(keys, values, strict=True)]
+            self._layers = {i: (_none(keys[i]), _none(values[i])) for i in keys}
         self._make_room([*self.lengths, *joined])
         self.lengths += joined
-        for layer, new in zip(self._layers, zip(keys, values, strict=True), strict=True):
-            for kept, prompts in zip(layer, new, strict=True):
+        if states is not None:
+            self._states.join(states)
+        for i, layer in self._layers.items():
+            for kept, prompts in zip(layer, (keys[i], values[i]), strict=True):
                 for n, length in enumerate(lengths):
                     start = first + n * rows
                     kept[start : start + rows, :, :length] = prompts[n, :, prompts.shape[2] - length :]
@@ -49,17 +65,18 @@ class Slots:
         order = list(range(stay))
         for hole, row in zip(holes, last, strict=True):
             order[hole] = row
-        for kept in (tensor for layer in self._layers for tensor in layer):
+        for kept in (tensor for layer in self._layers.values() for tensor in layer):
             for hole, row in zip(holes, last, strict=True):
                 kept[hole] = kept[row]
             kept[stay : len(self.lengths)] = 0  # what is masked has to be finite
         self.lengths = [self.lengths[row] for row in order]
+        self._states.select(torch.tensor(order, dtype=torch.long, device=self._first.device))
         return order
 
     def forward_kwargs(self) -> dict[str, Any]:
         """Keyword arguments of the forward pass of one token per row."""
         self._make_room(self.lengths)
-        device = self._layers[0][0].device
+        device = self._first.device
         self._rows = torch.arange(len(self.lengths), device=device)
         self._at = torch.tensor(self.lengths, device=device)
         self._mask = (torch.arange(max(self.lengths) + 1, device=device) <= self._at[:, None])[:, None, None]
@@ -76,15 +93,23 @@ class Slots:
         out = F.scaled_dot_product_attention(shared, keys, values, attn_mask=self._mask, scale=scale)
         return out.reshape(rows, 1, -1, dim)
 
+    def recur(self, layer: Any, inputs: Inputs) -> Tensor:
+        """See `RecurrentPattern`."""
+        return self._states.recur(layer, inputs)
+
+    @property
+    def _first(self) -> Tensor:
+        return next(iter(self._layers.values()))[0]
+
     def _make_room(self, lengths: Sequence[int]) -> None:
         """Slots for rows of these lengths, and one more token of each."""
-        slots, room = self._layers[0][0].shape[0], self._layers[0][0].shape[2]
+        slots, room = self._first.shape[0], self._first.shape[2]
         tokens = max(lengths) + 1
         if len(lengths) <= slots and tokens <= room:
             return
         slots = slots if len(lengths) <= slots else max(len(lengths), 2 * slots)
         room = room if tokens <= room else -(-tokens // ROOM) * ROOM
-        self._layers = [tuple(_grown(kept, slots, room) for kept in layer) for layer in self._layers]  # type: ignore[misc]
+        self._layers = {i: (_grown(k, slots, room), _grown(v, slots, room)) for i, (k, v) in self._layers.items()}
 
 
 def _none(like: Tensor) -> Tensor:

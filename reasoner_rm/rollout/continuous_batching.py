@@ -76,7 +76,8 @@ class ContinuousBatch:
         noise = [seeded_uniforms(job.seeds, job.sampling.max_tokens).tolist() for job in jobs]
         cache, hidden, position = prefill(self.vlm, self.encoder, [job.prompt for job in jobs], count)
         assert isinstance(cache, SharedPrefixCache), "the family does not support packing"
-        self._slots.join(cache.keys, cache.values, [len(job.prompt.input_ids) for job in jobs], count)
+        lengths = [len(job.prompt.input_ids) for job in jobs]
+        self._slots.join(cache.prompts.keys, cache.prompts.values, lengths, count, cache.states)
         new = hidden.repeat_interleave(count, 0), position.repeat_interleave(count)
         if self._rows:
             new = torch.cat([self._hidden, new[0]]), torch.cat([self._position, new[1]])

@@ -48,7 +48,7 @@ groups = st.builds(
 )
 
 
-@pytest.fixture(scope="module", params=["tiny", "tiny_qwen2", "tiny_qwen3"])
+@pytest.fixture(scope="module", params=["tiny", "tiny_qwen2", "tiny_qwen3", "tiny_qwen3_5"])
 def lively(request: pytest.FixtureRequest, perturbed: Callable[[Vlm], Vlm]) -> Vlm:
     return perturbed(request.getfixturevalue(request.param))
 

@@ -43,7 +43,11 @@ def policy(base: Vlm) -> Vlm:
 
 @pytest.fixture
 def prompts(base: Vlm, pictures: Sequence[Image.Image]) -> PromptBatch:
-    encoder = PromptEncoder(base)
+    return encoded(base, pictures)
+
+
+def encoded(vlm: Vlm, pictures: Sequence[Image.Image]) -> PromptBatch:
+    encoder = PromptEncoder(vlm)
     both = Prompt((pictures[0], pictures[1], "which?"), (True, True, False))
     return encoder.batch([encoder.encode(both), encoder.encode(Prompt(("none",), (False,)))])
 
@@ -53,7 +57,17 @@ def test_only_the_language_models_lora_weights_are_trained(policy: Vlm) -> None:
     assert trained and all("lora_" in name and "language_model" in name for name in trained)
 
 
-def test_the_packed_form_has_the_repeated_forms_gradients(policy: Vlm, prompts: PromptBatch) -> None:
+@pytest.mark.parametrize("family", ["tiny", "tiny_qwen3_5"])
+def test_the_packed_form_has_the_repeated_forms_gradients(
+    family: str,
+    request: pytest.FixtureRequest,
+    perturbed: Callable[[Vlm], Vlm],
+    pictures: Sequence[Image.Image],
+) -> None:
+    """Also of the projections of linear layers."""
+    section = LoraSection(r=4, alpha=8, targets=(*LoraSection().targets, "in_proj_qkv", "in_proj_b", "out_proj"))
+    policy = with_trained_lora(perturbed(request.getfixturevalue(family)), section)
+    prompts = encoded(policy, pictures)
     weights = [p for p in policy.model.parameters() if p.requires_grad]
     results = []
     for form in (group_logprobs, repeated_logprobs):

@@ -21,7 +21,7 @@ from reasoner_rm.tasks.render import Prompt
 Stir = Callable[[Vlm], Vlm]
 
 
-@pytest.fixture(params=["tiny", "tiny_qwen2", "tiny_qwen3"])
+@pytest.fixture(params=["tiny", "tiny_qwen2", "tiny_qwen3", "tiny_qwen3_5"])
 def vlm(request: pytest.FixtureRequest, perturbed: Stir) -> Vlm:
     return perturbed(request.getfixturevalue(request.param))
 
@@ -82,10 +82,10 @@ def test_several_join_at_once_and_are_watched(tiny: Vlm, perturbed: Stir, pictur
 def test_what_a_broken_row_leaves_in_its_slot_reaches_nobody() -> None:
     """Masked positions are multiplied by zero: what stands there has to be finite."""
     slots, sound = Slots(), torch.ones(1, 2, 3, 4)
-    slots.join([sound], [sound], [3], 1)
-    slots.join([sound * torch.nan], [sound * torch.nan], [3], 1)
+    slots.join({0: sound}, {0: sound}, [3], 1)
+    slots.join({0: sound * torch.nan}, {0: sound * torch.nan}, [3], 1)
     assert slots.leave([1]) == [0]
-    slots.join([sound], [sound], [1], 1)
+    slots.join({0: sound}, {0: sound}, [1], 1)
     slots.forward_kwargs()
     out = slots.attend(0, torch.ones(2, 4, 1, 4), torch.ones(2, 2, 1, 4), torch.ones(2, 2, 1, 4), 0.5)
     assert out.shape == (2, 1, 4, 4) and torch.equal(out, torch.ones_like(out))

@@ -14,6 +14,7 @@ from reasoner_rm.candidate_labels import swap_labels, swappable
 from reasoner_rm.errors import ServiceError
 from reasoner_rm.listener.reasoning_text import extract_reasoning
 from reasoner_rm.models.loading import Vlm
+from reasoner_rm.models.prompt_encoder import PromptEncoder
 from reasoner_rm.rollout.base import OptionQuery, RolloutEngine
 from reasoner_rm.schema import PAIRWISE_TASKS, Belief, Sample
 from reasoner_rm.tasks import get_task
@@ -165,19 +166,22 @@ class Listener:
         return Belief(options, tuple(w / math.fsum(weights) for w in weights), mass)
 
 
-def frozen_listener(vlm: Vlm, template: Template, *, rows: int = 256, **settings: Any) -> Listener:
+def frozen_listener(
+    vlm: Vlm, template: Template, *, rows: int = 256, encoder: PromptEncoder | None = None, **settings: Any
+) -> Listener:
     """A listener on a transformers model in this process. The model is frozen; of a LoRA policy, which goes on being
     trained, the base weights are read.
 
     Args:
         rows: how many reasonings are read side by side.
+        encoder: another engine's of the same model, whose images are then not processed again.
         settings: of :class:`Listener`.
     """
     from reasoner_rm.rollout.transformers_engine import TransformersEngine
 
     if vlm.adapter is None:
         vlm.model.requires_grad_(False).eval()
-    return Listener(TransformersEngine(vlm, rows=rows), template, **settings)
+    return Listener(TransformersEngine(vlm, encoder, rows), template, **settings)
 
 
 def _average(a: Belief | None, b: Belief | None) -> Belief | None:

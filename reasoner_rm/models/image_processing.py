@@ -16,7 +16,7 @@ from reasoner_rm.errors import InputError
 from reasoner_rm.schema import MediaRef
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class EncodedImage:
     """One processed image. ``key`` identifies it within a run; sizes are (width, height) in pixels."""
 

@@ -142,7 +142,8 @@ def load_vlm(
     try:
         if weights:
             if quantize is not None:
-                kwargs |= {"quantization_config": quantized(quantize), "device_map": {"": device}}
+                computed = (config.dtype or torch.float32) if dtype == "auto" else getattr(torch, dtype)
+                kwargs |= {"quantization_config": quantized(quantize, computed), "device_map": {"": device}}
             model = load_weights(source, dtype=dtype, **kwargs)
             if quantize is None:
                 model = model.to(device)

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import Any
 
 import torch
 
 from reasoner_rm.config import LoraSection
 from reasoner_rm.models.loading import Vlm, prepare
 from reasoner_rm.models.quantization import is_quantized
-from reasoner_rm.models.weight_export import iter_full_weights
+from reasoner_rm.models.weight_export import iter_full_weights, lora_layers, with_lora
 
 
 def add_lora(vlm: Vlm, section: LoraSection, seed: int = 0) -> Vlm:
@@ -45,6 +47,34 @@ def add_lora(vlm: Vlm, section: LoraSection, seed: int = 0) -> Vlm:
 def disable_adapter(vlm: Vlm) -> AbstractContextManager[None]:
     """A context in which the model is its base model."""
     return nullcontext() if vlm.adapter is None else vlm.adapter.disable_adapter()
+
+
+@contextmanager
+def lora_merged(vlm: Vlm) -> Iterator[None]:
+    """Inside, LoRA is added to copies of the weights, so that decoding makes no further small products: the policy
+    that vLLM has as well. Afterwards the base's weights are there again, to the last bit. Weights that are quantised,
+    or that processes share, stay as they are.
+    """
+    layers = [] if is_quantized(vlm.model) else list(filter(_can_be_merged, lora_layers(vlm)))
+    with ExitStack() as restored, torch.no_grad():
+        for layer in layers:
+            weight, base = layer.base_layer.weight, layer.base_layer.weight.data
+            weight.data = with_lora(layer, base, base.dtype)
+            layer.merged_adapters = list(layer.active_adapters)
+            restored.callback(_restore, layer, base)
+        yield
+
+
+def _restore(layer: Any, base: torch.Tensor) -> None:
+    layer.base_layer.weight.data = base
+    layer.merged_adapters = []
+
+
+def _can_be_merged(layer: Any) -> bool:
+    """Whether its adapters are on, and its weight is whole on this process (under ZeRO-3 and FSDP2 it is not)."""
+    weight = layer.base_layer.weight
+    shared = hasattr(weight, "ds_id") or isinstance(weight.data, torch.distributed.tensor.DTensor)
+    return not layer.disable_adapters and not shared
 
 
 def merge_lora(vlm: Vlm) -> Vlm:

@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 import torch
 
@@ -42,7 +43,9 @@ class PromptBatch:
 
 
 class PromptEncoder:
-    """Encodes prompts for one model. Processed images are cached by path or content, up to ``cache_bytes``.
+    """Encodes prompts for one model. Processed images are cached by path or content, up to ``cache_bytes``; beyond
+    these, as long as a prompt that holds them lives. A rollout batch keeps its prompts, so that each of its images is
+    processed once for rollout, listener and update, however large they are together.
 
     Args:
         workers: processes for :meth:`prefetch`; 0: no prefetching.
@@ -52,6 +55,7 @@ class PromptEncoder:
         self.vlm = vlm
         self.cache_bytes = cache_bytes
         self._cache: OrderedDict[str, EncodedImage] = OrderedDict()
+        self._living: WeakValueDictionary[str, EncodedImage] = WeakValueDictionary()
         self._cached_bytes = 0
         self._lock = threading.Lock()
         self._prefetcher = ImagePrefetcher(vlm.processor.image_processor, workers) if workers else None
@@ -61,7 +65,7 @@ class PromptEncoder:
         if self._prefetcher is not None:
             for ref in refs:
                 key = image_key(ref)
-                if key not in self._cache:
+                if key not in self._living:
                     self._prefetcher.start(key, ref)
 
     def encode(self, prompt: Prompt) -> EncodedPrompt:
@@ -125,18 +129,23 @@ class PromptEncoder:
         """
         key = image_key(ref)
         with self._lock:
-            if key in self._cache:
-                self._cache.move_to_end(key)
-                return self._cache[key]
+            known = self._living.get(key)
+            if known is not None:
+                return self._keep(known)
             ready = None if self._prefetcher is None else self._prefetcher.result(key)
         entry = ready or process_image(key, ref, self.vlm.processor.image_processor)
         with self._lock:
-            if key not in self._cache:
-                self._cache[key] = entry
-                self._cached_bytes += entry.pixel_values.nbytes
-            while self._cached_bytes > self.cache_bytes and len(self._cache) > 1:
-                self._cached_bytes -= self._cache.popitem(last=False)[1].pixel_values.nbytes
-        return entry
+            return self._keep(self._living.setdefault(key, entry))
+
+    def _keep(self, image: EncodedImage) -> EncodedImage:
+        """An image as the last used one of the cache."""
+        if image.key not in self._cache:
+            self._cache[image.key] = image
+            self._cached_bytes += image.pixel_values.nbytes
+        self._cache.move_to_end(image.key)
+        while self._cached_bytes > self.cache_bytes and len(self._cache) > 1:
+            self._cached_bytes -= self._cache.popitem(last=False)[1].pixel_values.nbytes
+        return image
 
 
 def batch_images(images: Sequence[EncodedImage], device: torch.device, share: bool = True) -> VisionInputs | None:

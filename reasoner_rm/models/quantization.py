@@ -55,8 +55,13 @@ def is_quantized(model: torch.nn.Module) -> bool:
     return bool(getattr(model, "is_quantized", False))
 
 
-def quantized(kind: Quantization) -> Any:
-    """The quantisation configuration for transformers."""
+def quantized(kind: Quantization, dtype: torch.dtype) -> Any:
+    """The quantisation configuration for transformers.
+
+    Args:
+        dtype: of the weights that are not quantised, in which 4-bit ones are computed with, too: transformers' default
+            is fp32.
+    """
     from transformers import BitsAndBytesConfig
 
     if kind == "int8":
@@ -65,6 +70,7 @@ def quantized(kind: Quantization) -> Any:
         load_in_4bit=True,
         bnb_4bit_quant_type=kind,
         bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
         llm_int8_skip_modules=SKIPPED_MODULES,
     )
 

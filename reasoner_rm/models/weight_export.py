@@ -20,7 +20,7 @@ def iter_full_weights(vlm: Vlm) -> Iterator[tuple[str, Tensor]]:
     LoRA is added to a copy, as merging into the model and back would add a rounding error per step. Quantised weights
     are dequantised.
     """
-    adapted = {id(layer.base_layer.weight): layer for layer in _lora_layers(vlm)}
+    adapted = {id(layer.base_layer.weight): layer for layer in lora_layers(vlm)}
     packed = {id(module.weight): module for module in quantized_layers(vlm.model)}
     for name, weight in vlm.model.named_parameters():
         if ".lora_" in name:
@@ -29,13 +29,17 @@ def iter_full_weights(vlm: Vlm) -> Iterator[tuple[str, Tensor]]:
         parts = [weight] if layer is None else list(layer.parameters())
         with _gathered(parts):
             full = dequantize(packed[id(weight)]) if id(weight) in packed else _full(weight)
-            if layer is not None:
-                full = sum((_full(layer.get_delta_weight(a)) for a in layer.active_adapters), start=full)
             dtype = weight.dtype if weight.is_floating_point() else vlm.model.dtype
-            yield name.replace(".base_layer", ""), full.to(dtype)
+            yield name.replace(".base_layer", ""), full.to(dtype) if layer is None else with_lora(layer, full, dtype)
 
 
-def _lora_layers(vlm: Vlm) -> list[Any]:
+def with_lora(layer: Any, base: Tensor, dtype: torch.dtype) -> Tensor:
+    """The weight of an adapted layer with its LoRA weights added, rounded once."""
+    return sum((_full(layer.get_delta_weight(a)) for a in layer.active_adapters), start=base).to(dtype)
+
+
+def lora_layers(vlm: Vlm) -> list[Any]:
+    """The layers that have LoRA weights."""
     if vlm.adapter is None:
         return []
     from peft.tuners.lora import LoraLayer

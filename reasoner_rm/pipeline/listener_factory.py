@@ -9,7 +9,8 @@ from reasoner_rm.client.openai_client import OpenAIClient
 from reasoner_rm.config import Config
 from reasoner_rm.errors import InputError
 from reasoner_rm.listener import Listener, frozen_listener
-from reasoner_rm.models.loading import Vlm, load_vlm
+from reasoner_rm.models.loading import load_vlm
+from reasoner_rm.models.prompt_encoder import PromptEncoder
 from reasoner_rm.rollout.base import closing
 from reasoner_rm.rollout.factory import resolve_engine
 from reasoner_rm.rollout.http_engine import HttpEngine
@@ -45,11 +46,12 @@ def check_listener(config: Config) -> None:
 
 
 @contextmanager
-def open_listener(config: Config, template: Template, policy: Vlm | None = None) -> Iterator[Listener | None]:
+def open_listener(config: Config, template: Template, policy: PromptEncoder | None = None) -> Iterator[Listener | None]:
     """A context manager: the run's listener, with the policy's prompt template and pixel bounds; None if it has none.
 
     Args:
-        policy: the trained policy, whose base is the listener with ``listener.path: policy``; None: load the base.
+        policy: the encoder of the trained policy, whose base is the listener with ``listener.path: policy``; None: load
+            the base.
 
     Raises:
         InputError: ``listener.path: policy`` without LoRA or with vLLM; an engine that is not installed; a server
@@ -68,7 +70,7 @@ def open_listener(config: Config, template: Template, policy: Vlm | None = None)
         yield None
         return
     if uses_base and policy is not None:
-        yield frozen_listener(policy, template, **settings)
+        yield frozen_listener(policy.vlm, template, encoder=policy, **settings)
         return
     on_transformers = resolve_engine(section.engine).name == "transformers"
     path = model.path if uses_base else section.path

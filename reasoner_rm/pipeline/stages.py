@@ -112,7 +112,7 @@ class Pipeline(RunContext):
         encoder = PromptEncoder(vlm, workers=self.config.data.workers)
         with (
             closing(engine_from_config(vlm, self.config.engine, encoder, sync_weights=True)) as engine,
-            open_listener(self.config, self.template, policy=vlm) as listener,
+            open_listener(self.config, self.template, policy=encoder) as listener,
             self._stage("grpo", vlm) as stage_run,
         ):
             trainer = GRPOTrainer(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from reasoner_rm.models.loading import Vlm
-from reasoner_rm.models.lora import disable_adapter
+from reasoner_rm.models.lora import disable_adapter, lora_merged
 from reasoner_rm.models.packing import forward_groups
 from reasoner_rm.models.prefix_cache import PREFILL_TOKENS, KVCache, prefill
 from reasoner_rm.models.prompt_encoder import EncodedPrompt, PromptEncoder
@@ -122,7 +122,8 @@ class TransformersEngine(RolloutEngine):
         training = self.vlm.model.training
         self.vlm.model.eval()
         try:
-            return self._answer(requests, sampling)
+            with lora_merged(self.vlm):
+                return self._answer(requests, sampling)
         finally:
             self.vlm.model.train(training)
 

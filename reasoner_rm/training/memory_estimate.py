@@ -47,7 +47,8 @@ class MemoryEstimate:
         activations, vision, logits: of the language model, the tower and the head, in the update.
         fp32_gradients: copies that DeepSpeed's optimiser steps with.
         kv_cache: of rollouts on the transformers engine. ``prefill``: the activations while it reads prompts.
-            ``gathered``: the weights of other GPUs, which it brings together under ZeRO-3.
+            ``gathered``: the weights of other GPUs, which it brings together under ZeRO-3. ``merged``: copies of the
+            weights that LoRA is added to.
         engine: vLLM's share in the rollout; in sleep mode it is free during the update. ``engine_awake``: without.
         listening: the activations of a listener in this process.
     """
@@ -65,6 +66,7 @@ class MemoryEstimate:
     kv_cache: int = 0
     prefill: int = 0
     gathered: int = 0
+    merged: int = 0
     engine: int = 0
     engine_awake: int = 0
     listening: int = 0
@@ -73,7 +75,7 @@ class MemoryEstimate:
     def total(self) -> int:
         """The most at one time: rollout, update, and the optimiser's step do not hold theirs at once."""
         always = self.weights + self.reference + self.listener + self.gradients + self.optimizer + self.buffers
-        rollout = self.kv_cache + self.prefill + self.gathered + self.engine + self.listening
+        rollout = self.kv_cache + self.prefill + self.gathered + self.merged + self.engine + self.listening
         update = self.activations + self.vision + self.logits
         return always + self.engine_awake + max(update, self.fp32_gradients, rollout)
 
@@ -111,12 +113,13 @@ class ListenerMemory:
 
 
 class Counts(NamedTuple):
-    """How many weights a model has, and how many of them are trained, or beside them, as LoRA's are; and how many
-    bytes it takes to hold the model's own."""
+    """How many weights a model has, and how many of them are trained, or beside them, as LoRA's are; how many bytes it
+    takes to hold the model's own; and how many of these a rollout copies to add LoRA to."""
 
     every: int
     trained: int
     stored: int
+    merged: int = 0
 
 
 def counts(config: Any, model: ModelSection) -> Counts:
@@ -131,12 +134,13 @@ def counts(config: Any, model: ModelSection) -> Counts:
         return Counts(every, every - frozen, every * width)
     layers = whole.model.language_model.named_modules()
     linear = {name: layer.weight.shape for name, layer in layers if isinstance(layer, torch.nn.Linear)}
-    beside = sum(model.lora.r * sum(shape) for n, shape in linear.items() if n.endswith(model.lora.targets))
-    stored = every * width
+    adapted = [shape for name, shape in linear.items() if name.endswith(model.lora.targets)]
+    beside, stored = sum(model.lora.r * sum(shape) for shape in adapted), every * width
     if model.quantize is not None:
         packed = sum(stored_bytes(model.quantize, rows, columns) for rows, columns in linear.values())
         stored += round(packed) - sum(shape.numel() for shape in linear.values()) * width
-    return Counts(every, beside, stored)
+        return Counts(every, beside, stored)
+    return Counts(every, beside, stored, sum(shape.numel() for shape in adapted) * width)
 
 
 def layer_activations(text: Any, shape: BatchShape, size: int) -> int:
@@ -227,7 +231,7 @@ def estimate(
         vllm: the rollouts' engine; None: the transformers engine.
     """
     sharding, listener = sharding or Sharding(), listener or ListenerMemory()
-    every, trained, stored = counts(config, model)
+    every, trained, stored, merged = counts(config, model)
     size = 4 if model.dtype == "float32" and not section.bf16 else 2
     width = 4 if model.dtype == "float32" or model.lora is not None else 2  # LoRA layers are fp32 beside any base
     text, whole = config.get_text_config(), model.lora is None
@@ -237,6 +241,8 @@ def estimate(
     moments = ADAM * trained + (4 * trained if sharding.stage and width == 2 else 0)
     stepped = min(sharding.share(trained, 1), sharding.step_group if sharding.stage == 3 else trained)
     rolls = {} if rollout is None else _rollout(config, rollout, size, stored, mine, vllm)
+    if vllm is None and rollout is not None and sharding.stage < 3:
+        rolls["merged"] = merged
     if rollout is not None and listener.config is not None:
         rolls["listening"] = forward_activations(listener.config, rollout, listener.size)
     return MemoryEstimate(

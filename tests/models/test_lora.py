@@ -6,18 +6,22 @@ import copy
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from lora_layers import with_trained_lora
 from PIL import Image
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from reasoner_rm.config import LoraSection
 from reasoner_rm.listener import frozen_listener
 from reasoner_rm.models.group_logprobs import group_logprobs, repeated_logprobs
 from reasoner_rm.models.loading import Vlm, load_vlm
-from reasoner_rm.models.lora import disable_adapter, merge_lora
+from reasoner_rm.models.lora import disable_adapter, lora_merged, merge_lora
 from reasoner_rm.models.prompt_encoder import PromptBatch, PromptEncoder
+from reasoner_rm.rollout import GenerationRequest, SamplingParams
+from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.schema import Sample
 from reasoner_rm.tasks.render import Prompt, load_template
 
@@ -90,6 +94,46 @@ def test_off_it_is_its_base_and_merged_it_is_itself(
     plain.processor.save_pretrained(tmp_path)
     again = load_vlm(tmp_path, device="cpu")
     torch.testing.assert_close(group_logprobs(again, prompts, COMPLETIONS).logprobs, itself, rtol=1e-4, atol=1e-4)
+
+
+class Products(TorchDispatchMode):
+    """Counts the matrix products inside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func._overloadpacket.__name__ in ("mm", "addmm", "bmm", "linear")
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_rollout_makes_no_products_with_lora_and_leaves_every_bit(base: Vlm, policy: Vlm) -> None:
+    requests = [GenerationRequest(Prompt(("what is it",), (False,)), (1, 2))]
+    before = {name: weight.clone() for name, weight in policy.model.named_parameters()}
+    counted, texts = [], []
+    for vlm in (base, policy):
+        for length in (4, 14):
+            with Products() as products:
+                texts.append(TransformersEngine(vlm).generate(requests, SamplingParams(1.0, length))[0])
+            counted.append(products.count)
+    assert counted[3] - counted[2] == counted[1] - counted[0] > 0, "ten more tokens cost what they cost the base"
+    assert texts[1] != texts[3], "and it is the policy that speaks"
+    trainers = group_logprobs(policy, PromptEncoder(policy).batch([PromptEncoder(policy).encode(requests[0].prompt)]),
+                              [[completion.token_ids for completion in texts[3]]])  # fmt: skip
+    for completion, row in zip(texts[3], trainers.logprobs.tolist(), strict=True):
+        assert completion.logprobs == pytest.approx(row[: len(completion.token_ids)], abs=1e-4)
+    assert all(torch.equal(before[name], weight) for name, weight in policy.model.named_parameters())
+
+
+def test_an_error_in_a_rollout_leaves_the_adapter_as_it_was(policy: Vlm, prompts: PromptBatch) -> None:
+    before = {name: weight.clone() for name, weight in policy.model.named_parameters()}
+    itself = group_logprobs(policy, prompts, COMPLETIONS).logprobs
+    with pytest.raises(FloatingPointError), lora_merged(policy):
+        assert any(not torch.equal(before[name], weight) for name, weight in policy.model.named_parameters())
+        raise FloatingPointError
+    assert all(torch.equal(before[name], weight) for name, weight in policy.model.named_parameters())
+    assert torch.equal(group_logprobs(policy, prompts, COMPLETIONS).logprobs, itself)
 
 
 def test_it_lends_its_base_to_be_the_listener(base: Vlm, policy: Vlm, pictures: Sequence[Image.Image]) -> None:

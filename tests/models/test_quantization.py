@@ -102,6 +102,12 @@ def test_quantised_weights_are_close_and_the_estimate_counts_their_bytes(
     assert max(apart) < {"nf4": 0.12, "int8": 0.02}[kind]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_4_bit_layers_compute_in_the_models_precision(dtype: str, tiny_folder: Path) -> None:
+    vlm = load_vlm(tiny_folder, dtype=dtype, device="cpu", quantize="nf4")
+    assert {layer.compute_dtype for layer in quantized_layers(vlm.model)} == {getattr(torch, dtype)}
+
+
 @pytest.mark.parametrize("stage", ["cold_start", "grpo"])
 def test_a_stage_trains_on_it_and_leaves_a_judge(stage: str, tiny_folder: Path, tmp_path: Path) -> None:
     write_flat_rows(tmp_path, 4)

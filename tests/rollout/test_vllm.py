@@ -134,6 +134,12 @@ def test_visual_tokens_are_never_sampled_even_when_the_model_wants_them(engine: 
         del model.compute_logits
 
 
+def test_no_room_is_kept_for_videos(engine: VllmEngine) -> None:
+    """Frames come as images. By default vLLM profiles its memory with a video of the greatest length."""
+    limits = engine.llm.llm_engine.model_config.multimodal_config
+    assert limits.get_limit_per_prompt("video") == 0 < limits.get_limit_per_prompt("image")
+
+
 def test_stop_tokens_and_length(engine: VllmEngine, policy: Vlm) -> None:
     groups = engine.generate(
         [GenerationRequest(prompt_of(seed), tuple(range(16))) for seed in range(6)], SamplingParams(1.5, 48)

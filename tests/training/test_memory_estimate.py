@@ -23,6 +23,7 @@ from reasoner_rm.models.group_logprobs import group_logprobs
 from reasoner_rm.models.loading import Vlm
 from reasoner_rm.models.lora import add_lora
 from reasoner_rm.models.prompt_encoder import PromptEncoder
+from reasoner_rm.models.weight_export import lora_layers
 from reasoner_rm.rollout.base import OptionQuery, option_token_ids
 from reasoner_rm.rollout.transformers_engine import TransformersEngine
 from reasoner_rm.tasks.render import Prompt
@@ -117,12 +118,13 @@ def test_weights_are_counted_as_they_are_trained(tiny: Vlm) -> None:
     config = AutoConfig.from_pretrained(tiny.source)
     every = sum(p.numel() for p in tiny.model.parameters())
     tower = sum(p.numel() for p in tiny.model.model.visual.parameters())
-    assert counts(config, ModelSection(dtype="float32")) == (every, every, 4 * every)
-    assert counts(config, ModelSection(freeze=("vision", "merger"))) == (every, every - tower, 2 * every)
+    assert counts(config, ModelSection(dtype="float32")) == (every, every, 4 * every, 0)
+    assert counts(config, ModelSection(freeze=("vision", "merger"))) == (every, every - tower, 2 * every, 0)
     lora = LoraSection(r=4)
     with_layers = add_lora(dataclasses.replace(tiny, model=copy.deepcopy(tiny.model)), lora)
     trained = sum(p.numel() for p in with_layers.model.parameters() if p.requires_grad)
-    assert counts(config, ModelSection(lora=lora)) == (every, trained, 2 * every)
+    adapted = sum(layer.base_layer.weight.numel() for layer in lora_layers(with_layers))
+    assert counts(config, ModelSection(lora=lora)) == (every, trained, 2 * every, 2 * adapted)
 
 
 def test_sharding_shares_out_what_it_shards(tiny: Vlm) -> None:

@@ -86,6 +86,7 @@ def start(vlm: Vlm, settings: EngineSection, *, sync_weights: bool = False, stat
         "additional_config": {"banned_tokens": list(vlm.banned_token_ids)},
         "generation_config": "vllm",  # the checkpoint's own top-p and penalties would be another policy
         "mm_processor_kwargs": {"size": {"shortest_edge": size.shortest_edge, "longest_edge": size.longest_edge}},
+        "limit_mm_per_prompt": {"video": 0},  # frames come as images; a video's room would be reserved and profiled
         "mm_processor_cache_gb": 0,  # images come processed
         "mm_device_do_normalize": False,
         "disable_log_stats": not stats,

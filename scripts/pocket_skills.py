@@ -37,6 +37,8 @@ DEPTHS: dict[Level, int] = {1: 2, 2: 2, 3: 1}
 """Weights of the levels."""
 REWORDED = 0.15
 """Probability of the wording of a relation in `ood`, so that its words occur in training."""
+ANYWHERE = 0.7
+"""Share of the vision tower's images whose objects stand anywhere."""
 WRONG = 0.35
 """Probability that a reasoning for the listener has a false statement; its verdict may still be correct."""
 
@@ -98,12 +100,13 @@ class World:
         """What one image shows of a caption, in the caption's words, and whether it matches."""
         level, claim, [(scene, found)] = self.variants(rng, 1)
         text = f"Caption: {captioned(claim, rng)}\nDoes the image fit?"
-        return Row(ask(text, [self.drawn(rng, scene, level).image(self.side)]), compared(str(claim), [str(found)]))
+        image = self.drawn(rng, scene, level, anywhere=True).image(self.side)
+        return Row(ask(text, [image]), compared(str(claim), [str(found)]))
 
     def each(self, rng: random.Random) -> Row:
         """What each of two images shows of a caption, without a verdict. Both, one or none may match."""
         level, claim, seen = self.variants(rng, 2)
-        images = [self.drawn(rng, scene, level).image(self.side) for scene, _ in seen]
+        images = [self.drawn(rng, scene, level, anywhere=True).image(self.side) for scene, _ in seen]
         text = f"Caption: {captioned(claim, rng)}\nWhat does each image show of it?"
         return Row(ask(text, images), compared(str(claim), [str(found) for _, found in seen], fits=False))
 
@@ -138,7 +141,7 @@ class World:
         if rng.random() < wrong:
             k = rng.randrange(2)
             said[k] = rng.choice((str(claim), str(found), misread(said[k], rng)))
-        images = tuple(self.drawn(rng, scene, level).image(self.side) for scene, _ in seen)
+        images = tuple(self.drawn(rng, scene, level, anywhere=True).image(self.side) for scene, _ in seen)
         truth = 1 if seen[0][0] is right else 2
         sample = Sample(
             id="",
@@ -178,8 +181,9 @@ class World:
         return level, compose(rng, self.split, level, things=(max(low, least), high))
 
     def picture(self, rng: random.Random) -> Picture:
+        """An image for the vision tower alone."""
         level, scene = self.scene(rng)
-        return self.drawn(rng, scene, level)
+        return self.drawn(rng, scene, level, anywhere=rng.random() < ANYWHERE)
 
     def contrast(self, rng: random.Random, kind: Corruption | None = None) -> tuple[Level, Scene, Claim, Scene, Claim]:
         level = drawn(rng, DEPTHS)
@@ -188,21 +192,22 @@ class World:
     def variants(self, rng: random.Random, n: int) -> tuple[Level, Claim, list[tuple[Scene, Claim]]]:
         """A claim and ``n`` scenes, each with what it shows of the claim: the claim's words cannot just be copied.
 
-        Of two objects in a claim, one or both may be changed, or their positions may be swapped.
+        A claim is about one object where the scene has no more, else about two. One or both may be changed, or the
+        positions of the two may be swapped.
         """
         if rng.random() < COUNTED:
             level, right, claim, wrong, found = self.contrast(rng, "count")
             return level, claim, [rng.choice(((right, claim), (wrong, found))) for _ in range(n)]
-        level, scene = self.scene(rng, 2)
+        level, scene = self.scene(rng)
         sized = LEVELS[level].sized
-        one, two = scene.things[:2]
-        axes = [a for a in (0, 1) if (one.column, one.row)[a] != (two.column, two.row)[a]]
-        axis = rng.choice(axes) if rng.random() < RELATED else None
+        about = scene.things[:2]
+        axes = [a for a in (0, 1) if len({(thing.column, thing.row)[a] for thing in about}) == 2]
+        axis = rng.choice(axes) if axes and rng.random() < RELATED else None
 
         def claim_of(scene: Scene) -> Claim:
-            return (
-                claims.presence(scene, (0, 1), sized) if axis is None else claims.relation(scene, (0, 1), axis, sized)
-            )
+            if axis is None:
+                return claims.presence(scene, tuple(range(len(about))), sized)
+            return claims.relation(scene, (0, 1), axis, sized)
 
         found: list[tuple[Scene, Claim]] = []
         for _ in range(n):
@@ -212,18 +217,20 @@ class World:
 
     def changed(self, rng: random.Random, scene: Scene, sized: bool) -> Scene:
         """The scene with one or both of its first two objects changed, or with their positions swapped."""
+        about = range(len(scene.things[:2]))
         for _ in range(8 * TRIES):
-            made = exchanged(scene, 0, 1) if rng.random() < 0.5 else scene
-            for i in (0, 1):
+            made = exchanged(scene, 0, 1) if len(about) == 2 and rng.random() < 0.5 else scene
+            for i in about:
                 if rng.random() < 0.4:
                     made = recast(made, i, rng.choice(("attribute", "object")), rng, sized=sized)
             if made != scene and made.tells_apart and split_of(made) == self.split:
                 return made
         return scene
 
-    def drawn(self, rng: random.Random, scene: Scene, level: Level) -> Picture:
-        dark, hollow = drawn(rng, STYLES)
-        return Picture(scene, Look.draw(rng, dark=dark, hollow=hollow, clutter=LEVELS[level].clutter))
+    def drawn(self, rng: random.Random, scene: Scene, level: Level, *, anywhere: bool = False) -> Picture:
+        (dark, hollow), rule = drawn(rng, STYLES), LEVELS[level]
+        look = Look.draw(rng, dark=dark, hollow=hollow, clutter=rule.clutter, anywhere=anywhere, sized=rule.sized)
+        return Picture(scene, look)
 
     def box(self, picture: Picture, index: int) -> list[int]:
         """An object's box in the family's coordinates."""

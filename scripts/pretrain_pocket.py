@@ -62,21 +62,26 @@ ROLES = {
         TinySize(layers=4),
         "train",
         1000,
-        (phase("seeing", SEEING, 350), phase("everything", BASE, 1400), phase("pairs", PAIRS, 1600)),
+        (
+            phase("seeing", SEEING, 350),
+            phase("everything", BASE, 1400),
+            phase("pairs", PAIRS, 1600),
+            phase("anywhere", PAIRS, 1500),
+        ),
     ),
     "listener": Role(
         47,
         TinySize(layers=3, intermediate=512, vision_hidden=64),
         "listener",
         1000,
-        (phase("words", WORDS, 200), phase("everything", LISTENER, 1400)),
+        (phase("words", WORDS, 200), phase("everything", LISTENER, 1400), phase("anywhere", LISTENER, 900)),
     ),
     "base-qwen3": Role(
         59,
         TinySize("qwen3_vl", layers=3, image_side=64),
         "train",
         700,
-        (phase("seeing", SEEING, 300), phase("everything", BASE, 900)),
+        (phase("seeing", SEEING, 300), phase("everything", BASE, 900), phase("anywhere", BASE, 700)),
     ),
 }
 
@@ -124,11 +129,12 @@ def heard(folder: Path, n: int = 600) -> dict[str, Any]:
     return figures
 
 
-def pretrain(name: str, out: Path, begun: Path | None = None) -> None:
+def pretrain(name: str, out: Path, begun: Path | None = None, tower: int = 0) -> None:
     """Train one of the models and write it with its log.
 
     Args:
         begun: the folder of an earlier call; only the remaining phases are run.
+        tower: the steps of the vision tower before those.
     """
     role = ROLES[name]
     torch.manual_seed(role.seed)
@@ -141,10 +147,9 @@ def pretrain(name: str, out: Path, begun: Path | None = None) -> None:
     thousand = vlm.family.box_space == "normalized_1000"
     world, unseen = (World(split, size.image_side, thousand) for split in (role.split, "heldout"))
     record = {"role": name, "seed": role.seed, "split": role.split, "rate": RATE}
-    if begun is None:
-        seen = train_vision(vlm, world.picture, unseen.picture, world.side, role.seed, steps=role.tower, rate=RATE)
-    else:
-        seen = json.loads((begun / "pretraining.json").read_text())["log"]
+    seen = [] if begun is None else json.loads((begun / "pretraining.json").read_text())["log"]
+    if steps := role.tower if begun is None else tower:
+        seen += train_vision(vlm, world.picture, unseen.picture, world.side, role.seed, steps=steps, rate=RATE)
     ahead = [phase for phase in role.phases if phase.name not in {line["phase"] for line in seen}]
     log = train(vlm, ahead, world, unseen, role.seed, keep=lambda log: save(vlm, out, record | {"log": seen + log}))
     if name == "listener":
@@ -158,6 +163,9 @@ if __name__ == "__main__":
     parser.add_argument(
         "--go-on", type=Path, metavar="FOLDER", help="continue with a model that has not completed all phases"
     )
+    parser.add_argument(
+        "--tower", type=int, default=0, help="with --go-on: train the vision tower again, so many steps"
+    )
     args = parser.parse_args()
     torch.set_num_threads(1)
-    pretrain(args.role, args.out or ASSETS / f"pocket-{args.role}", args.go_on)
+    pretrain(args.role, args.out or ASSETS / f"pocket-{args.role}", args.go_on, args.tower)

@@ -60,20 +60,26 @@ class Probe(nn.Module):
 
 
 def points_of(pictures: Sequence[Picture], side: int, rng: random.Random) -> Points:
-    """Queries per image: two of three at an object, the others at an empty cell if there is one."""
+    """Queries per image: two of three at an object, the others at an empty place if a cell's centre is one."""
     at, kinds, reach = [], [], []
     for picture in pictures:
         scene = picture.scene
-        free = scene.free()
+        boxes = [[v / side for v in picture.box(i, side)] for i in range(len(scene.things))]
+        centres = [(i + 0.5) / scene.grid for i in range(scene.grid)]
+        free = [
+            [x, y]
+            for x in centres
+            for y in centres
+            if not any(x1 <= x <= x2 and y1 <= y <= y2 for x1, y1, x2, y2 in boxes)
+        ]
         for _ in range(POINTS):
             if free and rng.random() < 1 / 3:
-                column, row = rng.choice(free)
-                at.append([(column + 0.5) / scene.grid, (row + 0.5) / scene.grid])
+                at.append(rng.choice(free))
                 kinds.append([0, 0, 0])
                 reach.append([0.0] * 4)
                 continue
             index = rng.randrange(len(scene.things))
-            thing, box = scene.things[index], [v / side for v in picture.box(index, side)]
+            thing, box = scene.things[index], boxes[index]
             x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
             x, y = x + 0.04 * rng.uniform(-1, 1), y + 0.04 * rng.uniform(-1, 1)
             at.append([x, y])

@@ -36,9 +36,14 @@ class Setting:
     def ood(self) -> bool:
         return self.split == "ood"
 
-    def look(self, rng: random.Random, level: Level) -> Look:
-        """The look of images of this split and level; in `ood`, outlines on dark paper."""
-        return Look.draw(rng, dark=self.ood, hollow=self.ood, clutter=LEVELS[level].clutter)
+    def look(self, rng: random.Random, level: Level, *, anywhere: bool = False) -> Look:
+        """The look of images of this split and level; in `ood`, outlines on dark paper.
+
+        Args:
+            anywhere: things stand anywhere on the paper; only where no text names a place.
+        """
+        rule = LEVELS[level]
+        return Look.draw(rng, dark=self.ood, hollow=self.ood, clutter=rule.clutter, anywhere=anywhere, sized=rule.sized)
 
 
 @dataclass(frozen=True, slots=True)

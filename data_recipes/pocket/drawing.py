@@ -30,6 +30,7 @@ INK: dict[str, RGB] = {
 RADIUS = {"small": 0.23, "large": 0.39}
 """A thing's radius in cells."""
 SCALES = (0.94, 1.0, 1.06)
+ZOOMS = (0.7, 1.5)
 TURNS = (-8, 0, 8)
 """The range of tilts, in degrees."""
 SEEN = 0.2
@@ -37,7 +38,7 @@ SEEN = 0.2
 PATTERNS = ("plain", "across", "down", "stripes", "checks", "dots")
 SCRIBBLES = 6
 RIM = 1 / 56
-"""How wide the sheet's edge is, in its sides. A vision tower whose positions are all relative, as Qwen2.5-VL's, has
+"""How wide the sheet's rim is, in its sides. A vision tower whose positions are all relative, as Qwen2.5-VL's, has
 nothing else to tell one corner of an empty sheet from another."""
 MOST = 5
 """How many things a look has nudges and tints for."""
@@ -52,7 +53,9 @@ PAPERS = PAPER_TONES * LINE_TONES
 class Look:
     """The random look of a drawing, independent of the scene's content. Things are identified by index.
 
-    ``nudges`` are -1..1 of the room that a thing has in its cell; ``tints`` are added to its colour.
+    ``nudges`` are -1..1 of the room that a thing has in its cell; ``tints`` are added to its colour. ``drift`` moves
+    all things together, over the free columns and rows beside them: 0 is the first of these, 1 the last. None leaves
+    each thing in its cell. ``zoom`` is the scale of a thing that stands alone.
     """
 
     dark: bool
@@ -64,15 +67,30 @@ class Look:
     tints: tuple[int, ...]
     scales: tuple[float, ...]
     turns: tuple[int, ...]
+    rim: bool = True
+    drift: tuple[float, float] | None = None
+    zoom: float = 1.0
 
     @classmethod
-    def draw(cls, rng: random.Random, *, dark: bool = False, hollow: bool = False, clutter: bool = False) -> Look:
+    def draw(
+        cls,
+        rng: random.Random,
+        *,
+        dark: bool = False,
+        hollow: bool = False,
+        clutter: bool = False,
+        anywhere: bool = False,
+        sized: bool = True,
+    ) -> Look:
         """A look at random.
 
         Args:
             dark: on dark paper, in paler ink.
             hollow: shapes are outlines.
             clutter: with faint scribbles on the paper.
+            anywhere: as people draw: on paper with or without a rim, and no thing has to stand in a cell. Relations
+                hold; named places do not.
+            sized: sizes are named. If not, a thing that stands alone may have any size.
         """
         dice = rng.random  # several times as fast as randint and choice, and a look takes some thirty throws
         base = 9 + 35 * dice() if dark else 203 + 35 * dice()
@@ -87,6 +105,9 @@ class Look:
             tints=tuple(int(25 * dice()) - 12 for _ in range(MOST)),
             scales=tuple(rng.choices(SCALES, k=MOST)),
             turns=tuple(rng.choices(TURNS, k=MOST)),
+            rim=not anywhere or dice() < 0.5,
+            drift=(dice(), dice()) if anywhere else None,
+            zoom=ZOOMS[0] + (ZOOMS[1] - ZOOMS[0]) * dice() if anywhere and not sized else 1.0,
         )
 
     def without(self, index: int) -> Look:
@@ -131,7 +152,7 @@ class Picture:
 
     def _shades(self, side: int) -> np.ndarray:
         """The drawing in indices of its palette [side, side]."""
-        sheet = _paper(self.look.pattern, self.look.scribbles, side).copy()
+        sheet = _paper(self.look.pattern, self.look.scribbles, self.look.rim, side).copy()
         for index, thing in enumerate(self.scene.things):
             stamp, (x, y) = self._stamp(index, thing, side)
             left, top = max(x, 0), max(y, 0)
@@ -149,15 +170,30 @@ class Picture:
     def _stamp(self, index: int, thing: Thing, side: int) -> tuple[Stamp, tuple[int, int]]:
         """The thing's stamp and the pixel of its upper left corner."""
         look, cell = self.look, side / self.scene.grid
-        radius = RADIUS[thing.size] * look.scales[index] * cell
+        zoom = look.zoom if len(self.scene.things) == 1 else 1.0
+        radius = RADIUS[thing.size] * look.scales[index] * zoom * cell
         stamp = _cut(thing.shape, round(radius, 3), look.turns[index], max(1.0, side / 56), look.hollow)
         room = max(cell / 2 - radius * 1.2, 0)
         shift = dict(self.shifts).get(index, (0.0, 0.0))
         x, y = (
-            (place + 0.5 + move) * cell + room * nudge - stamp.size / 2
-            for place, move, nudge in zip((thing.column, thing.row), shift, look.nudges[index], strict=True)
+            (place + 0.5 + move + drift) * cell + room * nudge - stamp.size / 2
+            for place, move, drift, nudge in zip(
+                (thing.column, thing.row), shift, self._drift, look.nudges[index], strict=True
+            )
         )
         return stamp, (round(x), round(y))
+
+    @property
+    def _drift(self) -> tuple[float, float]:
+        """How far the things are moved together, in cells (right, down)."""
+        if self.look.drift is None:
+            return 0.0, 0.0
+        columns, rows = [t.column for t in self.scene.things], [t.row for t in self.scene.things]
+        across, down = (
+            part * (self.scene.grid - 1 - max(taken) + min(taken)) - min(taken)
+            for part, taken in zip(self.look.drift, (columns, rows), strict=True)
+        )
+        return across, down
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,11 +296,12 @@ def _palette(look: Look, colours: list[str]) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=1024)
-def _paper(pattern: str, scribbles: tuple[int, ...], side: int) -> np.ndarray:
-    """The empty sheet in palette indices, with its edge and its scribbles."""
-    lines = np.ones((side, side))
-    rim = max(round(side * RIM), 1)
-    lines[rim:-rim, rim:-rim] = 0
+def _paper(pattern: str, scribbles: tuple[int, ...], rim: bool, side: int) -> np.ndarray:
+    """The empty sheet in palette indices, with its rim and its scribbles."""
+    lines = np.zeros((side, side))
+    if rim:
+        width = max(round(side * RIM), 1)
+        lines[:width] = lines[-width:] = lines[:, :width] = lines[:, -width:] = 1
     for number in scribbles:
         lines = np.maximum(lines, _scribble(number, side))
     tone = (_pattern(pattern, side) * (PAPER_TONES - 1)).round()

@@ -16,14 +16,14 @@ def images(rng: random.Random, setting: Setting) -> Draft:
     level, kind = rng.choice(setting.levels), rng.choice(setting.corruptions)
     right, claim, wrong, shown = contrast(rng, setting.split, level, kind)
     pair = VotedPair.draw(rng, setting, level, "Image")
-    pictures = (Picture(right, setting.look(rng, level)), Picture(wrong, setting.look(rng, level)))
+    drawn, other = (Picture(scene, setting.look(rng, level, anywhere=True)) for scene in (right, wrong))
     return Draft(
         prompt=caption(claim, rng, ood=setting.ood),
         root=right,
         target=pair.target(f"The caption asks for {claim}.", str(claim), against(str(shown), str(claim))),
         gold=pair.gold,
         level=level,
-        pictures=pair.shown(*pictures),
+        pictures=pair.shown(drawn, other),
         meta=pair.meta | {"corruption": kind, "asked": str(claim)},
     )
 
@@ -53,6 +53,6 @@ def scores(rng: random.Random, setting: Setting) -> Draft:
         target=target_text(f"{said} {NUMBERS[sum(fits)].capitalize()} of {NUMBERS[n]} fit.", str(score)),
         gold={"score": score},
         level=level,
-        pictures=(Picture(shown, setting.look(rng, level)),),
+        pictures=(Picture(shown, setting.look(rng, level, anywhere=True)),),
         meta={"scale": [1, 5], "facts": [str(f) for f in facts], "fits": fits},
     )

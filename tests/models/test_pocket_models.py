@@ -62,9 +62,9 @@ def test_a_base_points_at_things_in_its_familys_own_numbers(name: str) -> None:
     vlm, world, rng = load(name), unseen(name), random.Random(0)
     encoder, seen = PromptEncoder(vlm), []
     while len(seen) < 24:
-        picture = world.picture(rng)
-        thing = picture.scene.things[0]
-        if picture.scene.grid == 2:
+        level, scene = world.scene(rng)
+        picture, thing = world.drawn(rng, scene, level), scene.things[0]
+        if scene.grid == 2:
             prompt = pretraining.ask(f"Where is the {thing.colour} {thing.shape}?", [picture.image(world.side)])
             seen.append((picture, GenerationRequest(prompt, (0,))))
     answers = TransformersEngine(vlm, encoder).generate(

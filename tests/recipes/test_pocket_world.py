@@ -421,6 +421,38 @@ def test_boxes_are_tight(side: int, dark: bool, hollow: bool) -> None:
         assert np.abs(np.array(drawn) - Picture(scene, look).box(index, side)).max() <= 1
 
 
+def centre(picture: Picture, index: int) -> np.ndarray:
+    """The centre of a thing, in sheets."""
+    x1, y1, x2, y2 = picture.box(index, 200)
+    return np.array([x1 + x2, y1 + y2]) / 400
+
+
+def test_things_stand_anywhere_and_their_relations_hold() -> None:
+    """Of pairs of images, whose captions name no place, all things move together; a lone one reaches every place."""
+    alone = []
+    for made in drafts("image_preference", 400):
+        for picture in made.pictures:
+            things = picture.scene.things
+            centres = [centre(picture, i) for i in range(len(things))]
+            assert all((c > 0).all() and (c < 1).all() for c in centres)
+            for (a, at), (b, to) in itertools.combinations(zip(things, centres, strict=True), 2):
+                for axis, (one, two) in enumerate(((a.column, b.column), (a.row, b.row))):
+                    assert one == two or (one < two) == (at[axis] < to[axis])
+            if len(things) == 1:
+                alone.append(centres[0])
+    near = np.abs(np.array(alone) - 0.5).max(1) < 0.15
+    assert 0.05 < near.mean() < 0.5 and np.ptp(alone, axis=0).min() > 0.4
+
+
+@pytest.mark.parametrize("task", ["detection", "grounding", "qa", "caption_critic"])
+def test_things_stand_in_their_cells_where_a_text_may_name_a_place(task: str) -> None:
+    for made in drafts(task, 60):
+        for picture in made.pictures:
+            for i, thing in enumerate(picture.scene.things):
+                cell = np.floor(centre(picture, i) * picture.scene.grid)
+                assert tuple(cell) == (thing.column, thing.row)
+
+
 @pytest.mark.parametrize("split", SPLITS)
 def test_detection_boxes_everything_of_its_categories(split: Split) -> None:
     for made in drafts("detection", 100, split, side=112):

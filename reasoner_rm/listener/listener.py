@@ -8,17 +8,19 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reasoner_rm.candidate_labels import swap_labels, swappable
 from reasoner_rm.errors import ServiceError
 from reasoner_rm.listener.reasoning_text import extract_reasoning
 from reasoner_rm.models.loading import Vlm
-from reasoner_rm.models.prompt_encoder import PromptEncoder
 from reasoner_rm.rollout.base import OptionQuery, RolloutEngine
 from reasoner_rm.schema import PAIRWISE_TASKS, Belief, Sample
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.render import Template, render
+
+if TYPE_CHECKING:
+    from reasoner_rm.models.prompt_encoder import PromptEncoder
 
 FAILURE_WINDOW = 512
 """Queries over which the failure rate of a server is computed."""

@@ -11,7 +11,6 @@ from pathlib import Path
 from reasoner_rm.report.formatting import gold_text
 from reasoner_rm.report.lenient_json import Row, number
 from reasoner_rm.report.media import resolve_media
-from reasoner_rm.rewards.accuracy import grades
 from reasoner_rm.schema import PAIRWISE_TASKS, ParsedCompletion, Sample
 from reasoner_rm.serialization import sample_from_dict
 from reasoner_rm.tasks import get_task
@@ -119,8 +118,9 @@ def bar_scales(completions: Sequence[RecordedCompletion]) -> dict[str, float]:
 
 
 def _recorded_completions(rows: Sequence[Row], sample: Sample) -> tuple[RecordedCompletion, ...]:
-    parsed = [get_task(sample.task).parse(str(row["text"]), sample) for row in rows]
-    graded = zip(rows, parsed, grades(parsed, sample), strict=True)
+    task = get_task(sample.task)
+    parsed = [task.parse(str(row["text"]), sample) for row in rows]
+    graded = zip(rows, parsed, task.grades(parsed, sample), strict=True)
     return tuple(_recorded_completion(row, sample, p, grade) for row, p, grade in graded)
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from reasoner_rm.rewards.base import Reward, Values
 from reasoner_rm.rewards.boxes import score_boxes
-from reasoner_rm.schema import Group, ParsedCompletion, RewardContext, Sample
+from reasoner_rm.schema import Group, ParsedCompletion, RewardContext
 from reasoner_rm.tasks import get_task
 from reasoner_rm.tasks.box_task import Localisation
 from reasoner_rm.tasks.preference import Preference
@@ -47,13 +47,7 @@ def _accuracy(
         return [float(p.answer == reference) for p in parsed]
     if isinstance(task, Localisation):
         return score_boxes(group, parsed, context, task.score)
-    return [0.0 if p.answer is None else grade for p, grade in zip(parsed, grades(parsed, sample), strict=True)]
-
-
-def grades(parsed: Sequence[ParsedCompletion], sample: Sample) -> Values:
-    """The correctness of each readable answer by the task's grading; None for the others."""
-    found = iter(get_task(sample.task).grade_all([(p.answer, sample) for p in parsed if p.answer is not None]))
-    return [None if p.answer is None else next(found) for p in parsed]
+    return [0.0 if p.answer is None else grade for p, grade in zip(parsed, task.grades(parsed, sample), strict=True)]
 
 
 def _hard_format_result(group: Group, parsed: Sequence[ParsedCompletion], context: RewardContext) -> Values:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Literal
 
 from reasoner_rm.config import NonNegative, Positive
-from reasoner_rm.rewards.accuracy import grades
 from reasoner_rm.rewards.aggregate import shrink_by_spread
 from reasoner_rm.rewards.base import Result, Reward, RewardOutput, Values
 from reasoner_rm.schema import Belief, Group, ParsedCompletion, RewardContext
@@ -88,7 +87,7 @@ def _consistency(
 
 def _blocked(group: Group, parsed: Sequence[ParsedCompletion], gate: Gate) -> list[bool]:
     if gate == "accuracy":
-        return [not grade for grade in grades(parsed, group.sample)]
+        return [not grade for grade in get_task(group.sample.task).grades(parsed, group.sample)]
     return [gate == "format" and not p.well_formed for p in parsed]
 
 
@@ -116,7 +115,7 @@ def _metrics(group: Group, parsed: Sequence[ParsedCompletion], beliefs: Sequence
     for p, belief in zip(parsed, beliefs, strict=True):
         choice = None if p.answer is None else task.option_index(p.answer, sample)
         agree.append(None if choice is None or belief is None else float(argmax(belief.probs) == choice))
-    correct = grades(parsed, sample)
+    correct = task.grades(parsed, sample)
 
     def accuracy_where(agreement: float) -> Values:
         return [c if a == agreement else None for c, a in zip(correct, agree, strict=True)]

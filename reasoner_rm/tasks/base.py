@@ -43,6 +43,11 @@ class Task(ABC):
         """The correctness of several answers, each to its sample, for tasks whose grading is slow."""
         return [self.grade(answer, sample) for answer, sample in answers]
 
+    def grades(self, parsed: Sequence[ParsedCompletion], sample: Sample) -> list[float | None]:
+        """The correctness of each readable answer to one sample; None for the others."""
+        found = iter(self.grade_all([(p.answer, sample) for p in parsed if p.answer is not None]))
+        return [None if p.answer is None else next(found) for p in parsed]
+
     @abstractmethod
     def reference_answer(self, sample: Sample) -> str | None:
         """The correct answer in the task's answer format; None when the gold does not decide it."""

@@ -131,7 +131,7 @@ def test_models_that_are_not_there(tmp_path: Path, tiny_folder: Path) -> None:
     for file in tiny_folder.iterdir():
         data = file.read_bytes()
         (tmp_path / "broken" / file.name).write_bytes(data[:1000] if file.suffix == ".safetensors" else data)
-    assert "broken checkpoint" in fails("judge", "--model", tmp_path / "broken", "--caption", "x", *images)
+    assert "broken: weights are missing" in fails("judge", "--model", tmp_path / "broken", "--caption", "x", *images)
     assert "no such image" in fails("judge", "--model", tiny_folder, "--caption", "x", tmp_path / "none.png", images[1])
 
 

@@ -183,7 +183,7 @@ def test_many_threads_share_a_judge() -> None:
 
 
 def test_awaited() -> None:
-    judge = AsyncJudge(seeing_judge(delay=0.02))
+    judge = AsyncJudge(seeing_judge(delay=0.2))  # all ask while the first is answered
 
     async def ask() -> list[Verdict]:
         return await asyncio.gather(

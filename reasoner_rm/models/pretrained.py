@@ -18,9 +18,11 @@ NO_CODE = {"trust_remote_code": False}
 """For everything that transformers loads. By default it asks on standard input whether to run a checkpoint's code."""
 _SIZES = {
     "depth": 1000, "num_hidden_layers": 1000, "patch_size": 1000, "spatial_merge_size": 100, "temporal_patch_size": 100,
-    "window_size": 100_000, "num_heads": 10_000, "num_attention_heads": 10_000,
+    "window_size": 100_000, "num_heads": 10_000, "num_attention_heads": 10_000, "vocab_size": 10**7,
+    "max_position_embeddings": 2**31,
 }  # fmt: skip
-"""The largest values of a configuration's sizes; the least is 1."""
+"""The largest values of a configuration's sizes; the least is 1. An engine of its own loads no weights here, whose
+files would be compared with them."""
 _PER_BYTE = 4
 """The most weights in a byte of a checkpoint; four bits each are two."""
 _MAX_SHORTEST = 2**24

@@ -137,3 +137,14 @@ def test_the_card_of_a_stranger_is_refused_in_one_line(tmp_path: Path, name: str
     with pytest.raises(InputError, match=says) as refused:
         load_judge_config(tmp_path)
     assert "\n" not in str(refused.value) and len(str(refused.value)) < 500
+
+
+@pytest.mark.parametrize(("name", "value"), [("vocab_size", 10**12), ("max_position_embeddings", 0)])
+def test_sizes_are_refused_where_no_weights_are_loaded(name: str, value: int, folder: Path) -> None:
+    """An engine with weights of its own asks for the architecture alone."""
+    file = folder / "config.json"
+    config = json.loads(file.read_text())
+    config["text_config"][name] = value
+    file.write_text(json.dumps(config))
+    with pytest.raises(InputError, match=rf"{name} of its configuration is {value}; give a number from 1 to \d+$"):
+        load_vlm(folder, device="cpu", weights=False)
